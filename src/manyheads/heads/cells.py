@@ -1,0 +1,52 @@
+"""What one cell of a label column says: missing, one value, or several labels."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def is_missing(cell: object) -> bool:
+    """Tell whether a label cell is empty: ``None``, NaN, NaT, pandas' NA, or a blank string.
+
+    An empty list is not missing: for a multi-label head it says "none of the labels".
+    """
+    if cell is None:
+        return True
+    if isinstance(cell, str):
+        return not cell.strip()
+    if isinstance(cell, float | np.floating):
+        return math.isnan(cell)
+    return type(cell).__name__ in {"NAType", "NaTType"}
+
+
+def split_labels(cell: object) -> list[object]:
+    """Return the labels of one multi-label cell: a list, a JSON list, or ``a|b``; blanks between bars are dropped."""
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if isinstance(cell, Sequence) and not isinstance(cell, str):
+        return [plain(item) for item in cell]
+    if not isinstance(cell, str):
+        return [plain(cell)]
+    if is_json_list(cell):
+        return list(json.loads(cell))
+    return [part.strip() for part in cell.split("|") if part.strip()]
+
+
+def is_json_list(cell: object) -> bool:
+    """Tell whether a cell is a string that holds a JSON list of scalars."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith("["):
+        return False
+    try:
+        value = json.loads(cell)
+    except ValueError:
+        return False
+    return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+
+
+def plain(value: object) -> object:
+    """Return a numpy or pandas scalar as the Python value that JSON keeps."""
+    return value.item() if isinstance(value, np.generic) else value
