@@ -1,0 +1,72 @@
+"""manyheads: as many prediction heads as you like, side by side, on one pretrained Transformer.
+
+Everything public is named here, and imported only when it is used: ``import manyheads`` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from manyheads._version import VERSION as __version__
+from manyheads.errors import ManyheadsError, ManyheadsWarning
+
+if TYPE_CHECKING:
+    from manyheads.data.infer import infer_heads
+    from manyheads.heads import Multiclass, MultiLabel, Regression
+    from manyheads.inference import Predictions
+    from manyheads.lm_check import LMCheck
+    from manyheads.model import HeadedModel, check_lm, train
+    from manyheads.taps import Hidden
+    from manyheads.training import Frozen, TrainResult
+    from manyheads.types import Prediction
+
+_HOMES = {
+    "Frozen": "manyheads.training",
+    "HeadedModel": "manyheads.model",
+    "Hidden": "manyheads.taps",
+    "LMCheck": "manyheads.lm_check",
+    "MultiLabel": "manyheads.heads",
+    "Multiclass": "manyheads.heads",
+    "Prediction": "manyheads.types",
+    "Predictions": "manyheads.inference",
+    "Regression": "manyheads.heads",
+    "TrainResult": "manyheads.training",
+    "check_lm": "manyheads.model",
+    "infer_heads": "manyheads.data.infer",
+    "train": "manyheads.model",
+}
+
+__all__ = [
+    "Frozen",
+    "HeadedModel",
+    "Hidden",
+    "LMCheck",
+    "ManyheadsError",
+    "ManyheadsWarning",
+    "MultiLabel",
+    "Multiclass",
+    "Prediction",
+    "Predictions",
+    "Regression",
+    "TrainResult",
+    "__version__",
+    "check_lm",
+    "errors",
+    "infer_heads",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name == "errors":
+        return import_module("manyheads.errors")
+    raise AttributeError(f"module 'manyheads' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

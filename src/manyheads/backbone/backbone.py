@@ -1,0 +1,198 @@
+"""The backbone: the Hugging Face model itself, and one way to run it that serves heads and language model at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.backbone import pooler as poolers
+from manyheads.backbone.arrange import Arranged, arrange
+from manyheads.backbone.digest import tensors_digest
+from manyheads.backbone.pooler import BesidePooler
+from manyheads.backbone.source import Source
+from manyheads.backbone.stack import accepted, find_stack, observe, switches
+from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
+from manyheads.types import BackboneFacts, Batch, Request, States
+
+_NO_POOLER = "its class has none and its files hold none"
+
+
+class Backbone(nn.Module):
+    """A Hugging Face model, run as it is.
+
+    Args:
+        model: The model, with its own language-model head if it has one. It is held, never changed.
+        source: Where it was loaded from; ``None`` for an object made in memory.
+        beside: A trained pooler that the file holds and the class leaves out.
+        random_pooler: Whether the class's own pooler was drawn at random at loading.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: Source | None = None,
+        beside: BesidePooler | None = None,
+        random_pooler: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.pooler = beside
+        self.source = source
+        self._random_pooler = random_pooler
+        # What the weights were when they equalled the files: a tuned backbone must not be saved by copying those.
+        self._loaded_digest = tensors_digest(model) if source is not None else None
+
+    @property
+    def name(self) -> str:
+        """The model's class, for messages."""
+        return type(self.model).__name__
+
+    @cached_property
+    def _stack_path(self) -> str:
+        stack = find_stack(self.model)
+        return next(name for name, module in self.model.named_modules() if module is stack)
+
+    @property
+    def stack(self) -> nn.Module:
+        """The module whose hidden states heads read."""
+        return self.model.get_submodule(self._stack_path)
+
+    @cached_property
+    def facts(self) -> BackboneFacts:
+        """What taps may know; found out by one forward over eight tokens, on first use."""
+        observed = observe(self.stack, int(self.model.get_input_embeddings().num_embeddings))  # type: ignore[operator]
+        refusal = self._pooler_refusal()
+        width = None if refusal else self._pooler_width(observed.widths[-1])
+        return BackboneFacts(self.name, observed.widths, observed.causal, width, refusal)
+
+    @property
+    def lm(self) -> nn.Module | None:
+        """The model, if it has a language-model head, else ``None``."""
+        return self.model if self.model.get_output_embeddings() is not None else None  # type: ignore[operator]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every tensor is, bit for bit, what the source's files hold."""
+        return self._loaded_digest is not None and self._loaded_digest == self.digest()
+
+    def digest(self) -> str:
+        """Return the fingerprint of every tensor of the model, in memory."""
+        return tensors_digest(self.model)
+
+    def fingerprint(self) -> str:
+        """Return what heads are bound to: the hash of the source's files, or of the tensors where there are none."""
+        if self.source is not None and self.unchanged:
+            return self.source.fingerprint
+        return "tensors:" + self.digest()
+
+    def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
+        """Run the backbone once.
+
+        Args:
+            batch: Any padding; see :func:`manyheads.backbone.arrange.arrange`.
+            request: What the taps need.
+            lm: Whether the language model's logits are wanted too, from the same pass.
+
+        Returns:
+            The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
+
+        Raises:
+            InputError: a tensor that this model does not take.
+            NoLanguageModelError: ``lm`` without a language model.
+        """
+        runner = self._runner(lm)
+        self._check_inputs(batch, runner)
+        arranged = arrange(batch)
+        inputs = arranged.batch.inputs()
+        settings = switches(runner, hidden_states=bool(request.layers - {-1}))
+        if runner is self.stack:
+            output = runner(**inputs, **settings)
+            return self._states(output, arranged, request), None
+        with _recorded(self.stack) as record:
+            output = runner(**inputs, **settings)
+        logits: Tensor = output.logits
+        if "decoder_input_ids" not in inputs:
+            logits = arranged.restore(logits)
+        return self._states(record["output"], arranged, request), logits
+
+    def _runner(self, lm: bool) -> nn.Module:
+        """Return what has to run: without logits to compute, the vocabulary's product is saved."""
+        if not lm:
+            return self.stack
+        if self.lm is None:
+            raise NoLanguageModelError(f"{self.name}: holds no language model; call without lm=True")
+        return self.lm
+
+    def _check_inputs(self, batch: Batch, runner: nn.Module) -> None:
+        given = batch.inputs()
+        unknown = sorted(set(given) - accepted(runner) - {"attention_mask"})
+        if unknown:
+            raise InputError(f"{self.name}: takes no {listed(unknown)}; leave it out")
+        if self.model.config.is_encoder_decoder and runner is self.model and "decoder_input_ids" not in given:  # type: ignore[union-attr]
+            raise InputError(f"{self.name}: lm=True needs decoder_input_ids, which its decoder reads; give them")
+        vocabulary = int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+        ids = batch.input_ids
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+            raise InputError(
+                f"{self.name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "
+                f"{vocabulary - 1}; is this the backbone's own tokenizer?"
+            )
+
+    def _states(self, output: Any, arranged: Arranged, request: Request) -> States:
+        hidden = {layer: _layer(output, layer, len(self.facts.widths)) for layer in request.layers}
+        return States(hidden, arranged.mask, self._pooled(output) if request.pooled else None)
+
+    def _pooled(self, output: Any) -> Tensor:
+        if self.pooler is not None:
+            pooled: Tensor = self.pooler(output.last_hidden_state)
+            return pooled
+        inside: Tensor = output.pooler_output
+        return inside
+
+    def _pooler_refusal(self) -> str:
+        if self.pooler is not None:
+            return ""
+        if not poolers.in_class(self.stack):
+            return _NO_POOLER
+        if self._random_pooler:
+            return "its files hold none, and the one in memory is random"
+        if self.source is None and poolers.looks_untrained(self.stack):
+            return "the one in memory is as initialised, never trained"
+        return ""
+
+    def _pooler_width(self, hidden: int) -> int:
+        module = self.pooler if self.pooler is not None else self.stack.pooler
+        sizes = [part.out_features for part in module.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
+        return sizes[-1] if sizes else hidden
+
+
+@contextmanager
+def _recorded(stack: nn.Module) -> Iterator[dict[str, Any]]:
+    """Keep the stack's own output of the forward inside, by a hook that is gone afterwards."""
+    record: dict[str, Any] = {}
+    handle = stack.register_forward_hook(lambda _module, _inputs, output: record.update(output=output))
+    try:
+        yield record
+    finally:
+        handle.remove()
+
+
+def _layer(output: Any, layer: int, count: int) -> Tensor:
+    if layer == -1:
+        last: Tensor = output.last_hidden_state
+        return last
+    states = output.hidden_states
+    if states is None or len(states) != count:
+        raise BackboneError(f"hidden_states: expected {count} layers, got {len(states) if states else 0}")
+    chosen: Tensor = states[layer]
+    return chosen

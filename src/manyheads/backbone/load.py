@@ -1,0 +1,122 @@
+"""Load a backbone: the class that its config names, whole, with nothing left random. The one place that picks
+transformers' model classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.pooler import load_beside
+from manyheads.backbone.source import Source, resolve_source
+from manyheads.backbone.stack import find_stack
+from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed
+
+
+def load_backbone(
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    quantization_config: Any = None,
+) -> Backbone:
+    """Load a checkpoint as transformers would, by the class that it names.
+
+    Args:
+        name: A folder or a hub id.
+        dtype: Of the weights; ``None`` takes what transformers takes, the checkpoint's own.
+        device: Where the weights go; ``None`` leaves them where transformers puts them.
+        revision: Of a hub repository.
+        trust_remote_code: Whether Python code in the checkpoint may run.
+        quantization_config: As in transformers.
+
+    Raises:
+        UnknownBackboneError: no such checkpoint, or an architecture that is not known.
+        IncompleteBackboneError: weights are missing, or have other shapes.
+    """
+    source = resolve_source(name, revision)
+    model_class = _model_class(source, trust_remote_code)
+    settings = {"dtype": dtype, "quantization_config": quantization_config}
+    given = {key: value for key, value in settings.items() if value is not None}
+    with _quiet():
+        model, report = model_class.from_pretrained(
+            source.folder, output_loading_info=True, trust_remote_code=trust_remote_code, **given
+        )
+    random_pooler = _refuse_random(source, report)
+    if device is not None:
+        model = model.to(device)
+    beside = load_beside(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
+    return Backbone(model.eval(), source, beside, random_pooler)
+
+
+def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
+    """Return the checkpoint's tokenizer, or ``None`` if it has none."""
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+    if not any((source.folder / name).is_file() for name in names):
+        return None
+    with _quiet():
+        return transformers.AutoTokenizer.from_pretrained(source.folder, trust_remote_code=trust_remote_code)
+
+
+def _model_class(source: Source, trust_remote_code: bool) -> Any:
+    try:
+        config = transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UnknownBackboneError(f"{source.name}: its config.json cannot be used: {reason}") from error
+    names = config.architectures or []
+    if not names:
+        return transformers.AutoModel
+    found = getattr(transformers, names[0], None)
+    if found is not None:
+        return found
+    for auto, path in (getattr(config, "auto_map", None) or {}).items():
+        if trust_remote_code and str(path).endswith(f".{names[0]}"):
+            return getattr(transformers, auto)
+    raise UnknownBackboneError(
+        f"{source.name}: transformers {transformers.__version__} has no class {names[0]!r}; "
+        "update transformers, or pass trust_remote_code=True if the checkpoint brings the class itself"
+    )
+
+
+def _refuse_random(source: Source, report: dict[str, Any]) -> bool:
+    """Refuse any weight that was drawn at random, but for a pooler, which is then never read; tell whether it was."""
+    missing: Sequence[str] = sorted(report["missing_keys"])
+    poolers = [name for name in missing if ".pooler." in f".{name}"]
+    wrong = [name for name in missing if name not in poolers]
+    wrong += sorted(str(item[0] if isinstance(item, tuple) else item) for item in report["mismatched_keys"])
+    if wrong:
+        raise IncompleteBackboneError(
+            f"{source.name}: {len(wrong)} weights are missing from its files or have other shapes, and would be "
+            f"random: {listed(wrong, most=4)}; correct 'architectures' in its config.json, or save the model again"
+        )
+    return bool(poolers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' load report to ourselves: what it lists is read and acted on above."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def wrap_model(model: nn.Module) -> Backbone:
+    """Return a backbone around a model object that somebody already holds; its mode stays what it is."""
+    return Backbone(model)

@@ -1,0 +1,97 @@
+"""The trained pooler: found in the class, or in the file where the class leaves it out, and never a random one.
+
+``bert-base-german-cased`` is a ``BertForMaskedLM``, whose class drops ``bert.pooler.*``; a ``BertModel`` made from a
+file without a pooler has one of random numbers. The first is loaded beside the backbone, the second is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+
+class BesidePooler(nn.Module):
+    """A pooler that lies in the checkpoint's file but not in its class.
+
+    Args:
+        dense: The family's own pooler module, with the file's weights.
+        activation: What follows it where the family applies it outside (ALBERT), else ``None``.
+        prefix: The name of its weights in the file, without the last dot.
+    """
+
+    def __init__(self, dense: nn.Module, activation: nn.Module | None, prefix: str) -> None:
+        super().__init__()
+        self.dense = dense
+        self.activation = activation
+        self.prefix = prefix
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return (rows, width) from right-padded last hidden states (rows, tokens, width)."""
+        if isinstance(self.dense, nn.Linear):
+            pooled: Tensor = self.dense(hidden[:, 0])
+            return pooled if self.activation is None else self.activation(pooled)
+        pooled = self.dense(hidden)
+        return pooled
+
+    def named_weights(self) -> dict[str, Tensor]:
+        """Return the weights by their names in the checkpoint's file."""
+        return {f"{self.prefix}.{name}": tensor for name, tensor in self.dense.state_dict().items()}
+
+
+def load_beside(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[str]) -> BesidePooler | None:
+    """Build the pooler from weights that the class had no place for, or return ``None`` if there are none.
+
+    Args:
+        stack: The module whose class, built whole, would have a pooler.
+        files: The checkpoint's weight files.
+        unexpected: Names in the file that the class had no place for.
+    """
+    names = [name for name in unexpected if ".pooler." in f".{name}"]
+    if not names:
+        return None
+    twin = _whole_twin(stack)
+    dense = getattr(twin, "pooler", None)
+    if not isinstance(dense, nn.Module):
+        return None
+    prefix = names[0][: f".{names[0]}".index(".pooler.") + len("pooler")]
+    weights = {name.removeprefix(f"{prefix}."): tensor for name, tensor in read_tensors(files, names).items()}
+    example = next(stack.parameters())
+    dense = dense.to_empty(device=example.device).to(example.dtype)
+    dense.load_state_dict(weights, strict=True)
+    activation = getattr(twin, "pooler_activation", None)
+    return BesidePooler(dense, activation, prefix).eval()
+
+
+def in_class(stack: nn.Module) -> bool:
+    """Tell whether the stack computes a pooler's output itself."""
+    return isinstance(getattr(stack, "pooler", None), nn.Module)
+
+
+def looks_untrained(stack: nn.Module) -> bool:
+    """Tell whether the stack's pooler is as initialised: biases all exactly zero, as no training leaves them."""
+    biases = [tensor for name, tensor in stack.pooler.named_parameters() if name.endswith("bias")]  # type: ignore[union-attr, operator]
+    return bool(biases) and not any(bool(tensor.any()) for tensor in biases)
+
+
+def read_tensors(files: Sequence[Path], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the named tensors from safetensors files, or from PyTorch files read with ``weights_only``."""
+    found: dict[str, Tensor] = {}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                found |= {name: file.get_tensor(name) for name in set(file.keys()) & set(names)}
+        elif path.suffix == ".bin":
+            state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            found |= {name: state[name] for name in set(state) & set(names)}
+    return found
+
+
+def _whole_twin(stack: nn.Module) -> nn.Module:
+    """Return the stack's class as it is built by default, without memory for its weights."""
+    with torch.device("meta"):
+        twin: nn.Module = type(stack)(stack.config)
+    return twin

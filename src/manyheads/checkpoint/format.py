@@ -1,0 +1,192 @@
+"""``heads.json``: what it says, written and read back with nothing taken on trust.
+
+Reading parses and audits before anything is built. No entry names an importable path or a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from manyheads.errors import (
+    CorruptCheckpointError,
+    HeadNameError,
+    ManyheadsError,
+    NotACheckpointError,
+    listed,
+)
+from manyheads.heads import HeadSpec, read_spec, write_spec
+from manyheads.heads.collection import check_name
+from manyheads.taps import Tap, read_tap, write_tap
+
+PROTOCOL = 1
+HEADS_JSON = "heads.json"
+HEADS_WEIGHTS = "heads.safetensors"
+KINDS = ("full", "reference", "heads")
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class BackboneRecord:
+    """Which backbone the heads belong to.
+
+    Attributes:
+        kind: ``"full"`` if its files lie in the same folder, ``"reference"`` if only its name is kept, ``"heads"`` if
+            the heads are to be attached to a backbone that is already loaded.
+        architecture: Its class.
+        fingerprint: See :meth:`Backbone.fingerprint`.
+        name: The path or hub id it was loaded by, if any.
+        revision: The hub revision, if one was named.
+    """
+
+    kind: str
+    architecture: str
+    fingerprint: str
+    name: str | None
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """One head.
+
+    Attributes:
+        spec: What was asked for.
+        taps: What it reads, with every ``"auto"`` decided.
+        trained: Whether it ever learned from a label.
+        class_weights: What its loss weighs with, balanced ones included.
+        summary: What the last training says of it.
+        tensors: Weight name -> shape.
+    """
+
+    spec: HeadSpec
+    taps: tuple[Tap, ...]
+    trained: bool
+    class_weights: list[float] | None
+    summary: dict[str, Any]
+    tensors: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All of ``heads.json``.
+
+    Attributes:
+        backbone: Which backbone the heads belong to.
+        weights: SHA-256 of ``heads.safetensors``.
+        heads: The heads by name, in order.
+        version: The manyheads release that wrote it, for people.
+    """
+
+    backbone: BackboneRecord
+    weights: str
+    heads: dict[str, HeadRecord]
+    version: str
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write ``heads.json``."""
+    heads = {
+        name: {**asdict_shallow(head), "spec": write_spec(head.spec), "taps": [write_tap(tap) for tap in head.taps]}
+        for name, head in checkpoint.heads.items()
+    }
+    record = {
+        "protocol": PROTOCOL,
+        "version": checkpoint.version,
+        "backbone": asdict(checkpoint.backbone),
+        "weights": checkpoint.weights,
+        "heads": heads,
+    }
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
+    (folder / HEADS_JSON).write_text(text + "\n", encoding="utf-8")
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and audit ``heads.json``.
+
+    Raises:
+        NotACheckpointError: the folder has none.
+        CorruptCheckpointError: it is not JSON, or says anything that this protocol does not.
+    """
+    path = folder / HEADS_JSON
+    if not path.is_file():
+        raise NotACheckpointError(f"{folder}: holds no {HEADS_JSON}, so manyheads did not save it; check the path")
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise CorruptCheckpointError(f"{path}: is not JSON ({error}); restore it from where it was saved") from None
+    try:
+        return _parsed(record)
+    except CorruptCheckpointError as error:
+        raise CorruptCheckpointError(f"{path}: {error}") from None
+
+
+def asdict_shallow(record: Any) -> dict[str, Any]:
+    """Return a dataclass's own fields, values untouched."""
+    return {item.name: getattr(record, item.name) for item in fields(record)}
+
+
+def _parsed(record: object) -> Checkpoint:
+    if not isinstance(record, Mapping) or "protocol" not in record:
+        raise CorruptCheckpointError("says no protocol number")
+    if record["protocol"] != PROTOCOL:
+        raise CorruptCheckpointError(
+            f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
+        )
+    _keys(record, {"protocol", "version", "backbone", "weights", "heads"}, "the file")
+    heads = record["heads"]
+    if not isinstance(heads, Mapping):
+        raise CorruptCheckpointError(f"'heads' must be an object, got {type(heads).__name__}")
+    backbone = _built(BackboneRecord, record["backbone"], "backbone")
+    if backbone.kind not in KINDS:
+        raise CorruptCheckpointError(f"backbone: kind {backbone.kind!r} is not among {listed(KINDS)}")
+    _typed(record["weights"], str, "weights")
+    return Checkpoint(
+        backbone, record["weights"], {name: _head(name, head) for name, head in heads.items()}, str(record["version"])
+    )
+
+
+def _head(name: str, record: object) -> HeadRecord:
+    where = f"head {name!r}"
+    try:
+        check_name(name)
+        raw = _built(HeadRecord, record, where)
+        spec, taps = read_spec(_typed(raw.spec, dict, where)), tuple(read_tap(tap) for tap in _typed(raw.taps, list, where))
+    except HeadNameError as error:
+        raise CorruptCheckpointError(str(error)) from None
+    except ManyheadsError as error:
+        text = str(error)
+        raise CorruptCheckpointError(text if text.startswith(where) else f"{where}: {text}") from None
+    _typed(raw.trained, bool, where)
+    _typed(raw.summary, dict, where)
+    for tensor, shape in _typed(raw.tensors, dict, where).items():
+        if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
+            raise CorruptCheckpointError(f"{where}: tensor {tensor!r} has no shape but {shape!r}")
+    weights = raw.class_weights
+    if weights is not None and not (isinstance(weights, list) and all(isinstance(item, float) for item in weights)):
+        raise CorruptCheckpointError(f"{where}: class_weights must be numbers, got {weights!r}")
+    return HeadRecord(spec, taps, raw.trained, weights, raw.summary, raw.tensors)
+
+
+def _built(kind: type[Record], record: object, where: str) -> Record:
+    _keys(record, {item.name for item in fields(kind)}, where)  # type: ignore[arg-type]
+    assert isinstance(record, Mapping)
+    return kind(**record)
+
+
+def _keys(record: object, known: set[str], where: str) -> None:
+    if not isinstance(record, Mapping):
+        raise CorruptCheckpointError(f"{where}: must be an object, got {type(record).__name__}")
+    if set(record) != known:
+        wrong = sorted(set(record) ^ known)
+        raise CorruptCheckpointError(f"{where}: unknown or absent keys {listed(wrong)}")
+
+
+def _typed(value: Any, kind: type, where: str) -> Any:
+    if not isinstance(value, kind):
+        raise CorruptCheckpointError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,160 @@
+"""Open saved heads: parse, audit, then build; and never attach them to another backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from manyheads.backbone import Backbone
+from manyheads.backbone.digest import file_digest
+from manyheads.backbone.source import files_fingerprint
+from manyheads.checkpoint.atomic import recover
+from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, Checkpoint, HeadRecord, read_checkpoint
+from manyheads.core import HeadedCore
+from manyheads.errors import CorruptCheckpointError, HeadError, WrongBackboneError, listed
+from manyheads.heads import Head
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Audited heads, not yet attached to anything.
+
+    Attributes:
+        folder: Where they lie.
+        checkpoint: What ``heads.json`` says.
+        tensors: Head name -> weight name -> tensor.
+    """
+
+    folder: Path
+    checkpoint: Checkpoint
+    tensors: Mapping[str, Mapping[str, Tensor]]
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Tell whether manyheads saved this folder, after finishing a save that was killed."""
+    recover(folder)
+    return (folder / HEADS_JSON).is_file()
+
+
+def open_checkpoint(folder: Path) -> Opened:
+    """Read and audit ``heads.json`` and ``heads.safetensors``.
+
+    Raises:
+        NotACheckpointError: the folder holds no saved heads.
+        CorruptCheckpointError: files that contradict themselves, each other or their checksum.
+    """
+    recover(folder)
+    checkpoint = read_checkpoint(folder)
+    path = folder / HEADS_WEIGHTS
+    if not path.is_file():
+        raise CorruptCheckpointError(f"{path}: is missing, so the heads have no weights; restore it")
+    if file_digest(path) != checkpoint.weights:
+        raise CorruptCheckpointError(f"{path}: differs from the checksum in {HEADS_JSON}; restore it")
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CorruptCheckpointError(f"{path}: is not a safetensors file ({error}); restore it") from None
+    return Opened(folder, checkpoint, _audited(path, stored, checkpoint.heads))
+
+
+def check_own_backbone(opened: Opened) -> None:
+    """Refuse a full checkpoint whose backbone files are no longer those that were saved.
+
+    Raises:
+        WrongBackboneError: another fingerprint.
+    """
+    recorded = opened.checkpoint.backbone.fingerprint
+    if files_fingerprint(opened.folder) != recorded:
+        raise WrongBackboneError(
+            f"{opened.folder}: its backbone's files are not those that the heads were saved with; restore them, or "
+            "load the backbone elsewhere and train the heads on it anew"
+        )
+
+
+def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
+    """Refuse heads that were made for another backbone.
+
+    Raises:
+        WrongBackboneError: another fingerprint.
+    """
+    recorded = opened.checkpoint.backbone
+    mine = "tensors:" + backbone.digest() if recorded.fingerprint.startswith("tensors:") else backbone.fingerprint()
+    if mine != recorded.fingerprint:
+        raise WrongBackboneError(
+            f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for another backbone "
+            f"({recorded.architecture}, {recorded.name or 'not from files'}); load that one, or train new heads"
+        )
+
+
+def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> None:
+    """Build heads from audited tensors and add them to a core module; all of them, or none.
+
+    Args:
+        core: Where to.
+        opened: From :func:`open_checkpoint`.
+        names: Saved name -> name to have here.
+
+    Raises:
+        HeadNameError: a name that is taken.
+        CorruptCheckpointError: tensors whose shapes the spec contradicts.
+    """
+    built = {new: _built(core, opened, old) for old, new in names.items()}
+    added: list[str] = []
+    try:
+        for name, head in built.items():
+            core.heads.add(name, head)
+            added.append(name)
+    except HeadError:
+        for name in added:
+            core.heads.remove(name)
+        raise
+
+
+def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
+    record = opened.checkpoint.heads[name]
+    try:
+        head = Head(record.spec, record.taps, core.backbone.facts)
+        head.load_state_dict(dict(opened.tensors[name]), strict=True)
+    except (HeadError, RuntimeError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {reason}") from None
+    head.trained, head.summary = record.trained, dict(record.summary)
+    head.class_weights = None if record.class_weights is None else torch.tensor(record.class_weights)
+    return head.to(core.backbone.device).train(core.training)
+
+
+def _audited(
+    path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]
+) -> dict[str, dict[str, Tensor]]:
+    # Head names hold no dot, so the first dot of a tensor's name ends its head's name, exactly.
+    parts = {key: key.partition(".") for key in stored}
+    strangers = sorted({name for name, _, _ in parts.values()} - set(heads))
+    if strangers:
+        raise CorruptCheckpointError(f"{path}: weights of {listed(strangers)}, which {HEADS_JSON} does not declare")
+    mine: dict[str, dict[str, Tensor]] = {name: {} for name in heads}
+    for key, (name, _, weight) in parts.items():
+        mine[name][weight] = stored[key]
+    for name, record in heads.items():
+        _audit_head(path, name, mine[name], record)
+    return mine
+
+
+def _audit_head(path: Path, name: str, tensors: Mapping[str, Tensor], record: HeadRecord) -> None:
+    wrong = sorted(set(tensors) ^ set(record.tensors))
+    if wrong:
+        raise CorruptCheckpointError(f"{path}: head {name!r}: {listed(wrong)} in only one of file and {HEADS_JSON}")
+    for key, tensor in tensors.items():
+        if list(tensor.shape) != record.tensors[key]:
+            raise CorruptCheckpointError(
+                f"{path}: head {name!r}: {key} has shape {list(tensor.shape)}, {HEADS_JSON} says {record.tensors[key]}"
+            )
+        if tensor.dtype != torch.float32:
+            raise CorruptCheckpointError(f"{path}: head {name!r}: {key} is {tensor.dtype}, heads are float32")
+        if not bool(torch.isfinite(tensor).all()):
+            raise CorruptCheckpointError(f"{path}: head {name!r}: {key} holds NaN or infinity")

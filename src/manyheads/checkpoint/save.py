@@ -1,0 +1,152 @@
+"""Save heads, and with them the backbone: its files copied while it is unchanged, written anew where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from manyheads._version import VERSION
+from manyheads.backbone import Backbone
+from manyheads.backbone.digest import file_digest
+from manyheads.backbone.source import files_fingerprint
+from manyheads.checkpoint.atomic import copy_file, replacing
+from manyheads.checkpoint.format import (
+    HEADS_WEIGHTS,
+    KINDS,
+    BackboneRecord,
+    Checkpoint,
+    HeadRecord,
+    write_checkpoint,
+)
+from manyheads.errors import CheckpointError
+from manyheads.heads import Head
+
+# What transformers rewrites on saving though nothing about the model changed.
+_CONFIGS = ("config.json", "generation_config.json")
+# What an unquantised tuned backbone may change in config.json: only what its tensors say.
+_SHAPE_KEYS = frozenset({"dtype", "torch_dtype", "vocab_size"})
+
+
+def save_checkpoint(
+    folder: Path,
+    backbone: Backbone,
+    tokenizer: Any,
+    heads: Mapping[str, Head],
+    kind: str = "full",
+    overwrite: bool = False,
+) -> None:
+    """Save heads and their backbone, atomically.
+
+    Args:
+        folder: Where to; it must be new or empty unless ``overwrite``.
+        backbone: The backbone.
+        tokenizer: Its tokenizer, or ``None``.
+        heads: Those to save.
+        kind: ``"full"``; ``"reference"`` for heads with the name and fingerprint of a backbone that files hold; or
+            ``"heads"`` for heads to be attached to this same backbone, wherever it comes from.
+        overwrite: Whether a folder that holds something may be replaced.
+
+    Raises:
+        OutputExistsError: the folder is not free.
+        CheckpointError: a reference to a backbone that no files hold as it is.
+    """
+    if kind not in KINDS:
+        raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
+    if kind == "reference":
+        _check_referable(backbone)
+    with replacing(folder, overwrite) as fresh:
+        record = _write_backbone(fresh, backbone, tokenizer) if kind == "full" else _reference(backbone, kind)
+        write_heads(fresh, record, heads)
+
+
+def write_heads(folder: Path, record: BackboneRecord, heads: Mapping[str, Head]) -> None:
+    """Write ``heads.safetensors`` and ``heads.json``."""
+    tensors = {f"{name}.{key}": tensor for name, head in heads.items() for key, tensor in _weights(head).items()}
+    save_file(tensors, folder / HEADS_WEIGHTS, metadata={"format": "pt"})
+    digest = file_digest(folder / HEADS_WEIGHTS)
+    records = {name: _head_record(head) for name, head in heads.items()}
+    write_checkpoint(folder, Checkpoint(record, digest, records, VERSION))
+
+
+def _head_record(head: Head) -> HeadRecord:
+    weights = cast("Tensor | None", head.class_weights)
+    return HeadRecord(
+        spec=head.spec,
+        taps=head.taps,
+        trained=head.trained,
+        class_weights=None if weights is None else weights.tolist(),
+        summary=head.summary,
+        tensors={key: list(tensor.shape) for key, tensor in _weights(head).items()},
+    )
+
+
+def _weights(head: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
+
+
+def _check_referable(backbone: Backbone) -> None:
+    if backbone.source is None:
+        raise CheckpointError(f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full")
+    if not backbone.unchanged:
+        raise CheckpointError(
+            f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would lead to "
+            "others; save it full"
+        )
+
+
+def _reference(backbone: Backbone, kind: str) -> BackboneRecord:
+    name, revision = _origin(backbone)
+    return BackboneRecord(kind, backbone.name, backbone.fingerprint(), name, revision)
+
+
+def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
+    """Return the absolute path or hub id that the backbone was loaded by, and the revision."""
+    source = backbone.source
+    if source is None:
+        return None, None
+    name = str(source.folder.resolve()) if Path(source.name).expanduser().exists() else source.name
+    return name, source.revision
+
+
+def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any) -> BackboneRecord:
+    source = backbone.source
+    if source is not None and backbone.unchanged:
+        source.check_unmoved()
+        for path in source.files:
+            copy_file(path, folder / path.name)
+    else:
+        _write_anew(folder, backbone, tokenizer)
+    name, revision = _origin(backbone)
+    return BackboneRecord("full", backbone.name, files_fingerprint(folder), name, revision)
+
+
+def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:
+    """Write changed weights; take every file about which nothing changed from the source."""
+    model = cast(Any, backbone.model)
+    state = dict(model.state_dict())
+    if backbone.pooler is not None:
+        state |= backbone.pooler.named_weights()
+    model.save_pretrained(folder, state_dict=state)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    if backbone.source is not None:
+        for name in _CONFIGS:
+            _restore(backbone.source.folder / name, folder / name)
+
+
+def _restore(source: Path, written: Path) -> None:
+    """Put the source's config back, with only the keys that the new tensors contradict."""
+    if not source.is_file():
+        written.unlink(missing_ok=True)
+        return
+    old, new = json.loads(source.read_text("utf-8")), json.loads(written.read_text("utf-8")) if written.is_file() else {}
+    changed = {key: new[key] for key in _SHAPE_KEYS & set(old) & set(new) if new[key] != old[key]}
+    if changed:
+        written.write_text(json.dumps(old | changed, indent=2) + "\n", encoding="utf-8")
+    else:
+        copy_file(source, written)

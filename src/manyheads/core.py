@@ -1,0 +1,113 @@
+"""The core module: backbone -> taps -> heads -> losses, in one forward.
+
+It knows nothing of texts, tables, files or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.backbone import Backbone
+from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
+from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
+from manyheads.taps import Tap
+from manyheads.types import Batch, Features, HeadedOutput, Request
+
+
+class HeadedCore(nn.Module):
+    """A backbone and the heads beside it.
+
+    Args:
+        backbone: The backbone.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = HeadCollection()
+
+    def build_head(self, spec: HeadSpec) -> Head:
+        """Return an untrained head for this backbone, in fp32, on its device, in this module's mode.
+
+        Raises:
+            HeadError: the head reads what the backbone does not have.
+        """
+        taps = list(dict.fromkeys(tap.resolve(self.backbone.facts) for tap in spec.taps))
+        return Head(spec, taps, self.backbone.facts).to(self.backbone.device).train(self.training)
+
+    def request(self, taps: Iterable[Tap]) -> Request:
+        """Return what these resolved taps need, together, from one pass."""
+        total = Request()
+        for tap in taps:
+            total = total | tap.request(self.backbone.facts)
+        return total
+
+    def read(self, batch: Batch, taps: Iterable[Tap], lm: bool = False) -> tuple[dict[Tap, Features], Tensor | None]:
+        """Run the backbone once and return every tap's features, and the language model's logits if asked for."""
+        taps = list(dict.fromkeys(taps))
+        states, lm_logits = self.backbone(batch, self.request(taps), lm)
+        return {tap: tap.read(states) for tap in taps}, lm_logits
+
+    def forward(
+        self,
+        batch: Batch,
+        labels: Mapping[str, Tensor] | None = None,
+        heads: Iterable[str] | None = None,
+        lm: bool = False,
+    ) -> HeadedOutput:
+        """Run the backbone once for all chosen heads.
+
+        Args:
+            batch: Token tensors, padded anywhere.
+            labels: Head name -> targets; a head that is absent, and a missing cell, is unlabelled.
+            heads: Names of the heads to run; all by default.
+            lm: Whether to return the language model's logits too.
+
+        Raises:
+            UnknownHeadError: a name that no head has, among ``heads`` or ``labels``.
+            InputError: tensors of a wrong shape, dtype or range.
+        """
+        chosen = self.heads.chosen(heads)
+        read, lm_logits = self.read(batch, [tap for head in chosen.values() for tap in head.taps], lm)
+        logits = self.heads(read, chosen)
+        if labels is None:
+            return HeadedOutput(logits=logits, lm_logits=lm_logits)
+        terms = self.loss_terms(logits, labels)
+        loss, losses = self.joint_loss(terms)
+        counts = {name: term.count for name, term in terms.items()}
+        return HeadedOutput(loss=loss, losses=losses, counts=counts, logits=logits, lm_logits=lm_logits)
+
+    def loss_terms(self, logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, LossTerms]:
+        """Return each labelled head's loss before averaging, for heads that have both logits and labels."""
+        for name in labels:
+            if name not in self.heads:
+                raise UnknownHeadError(
+                    f"labels: no head {name!r}{did_you_mean(name, self.heads)} The heads: {listed(self.heads)}"
+                )
+        return {name: self._terms(name, value, labels[name]) for name, value in logits.items() if name in labels}
+
+    def joint_loss(self, terms: Mapping[str, LossTerms]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of the mean losses, and the mean losses.
+
+        A head without a labelled cell is 0 and outside the graph, so that no optimiser moves it; if none has any,
+        the sum is a zero that ``backward`` accepts and that reaches no weight.
+        """
+        losses = {name: term.total / term.weight if term.count else _zero(term.total) for name, term in terms.items()}
+        present = [self.heads[name].spec.loss_weight * losses[name] for name, term in terms.items() if term.count]
+        if not present:
+            return torch.zeros((), device=self.backbone.device, requires_grad=torch.is_grad_enabled()), losses
+        return torch.stack(present).sum(), losses
+
+    def _terms(self, name: str, logits: Tensor, targets: object) -> LossTerms:
+        head = self.heads[name]
+        if not isinstance(targets, Tensor):
+            raise InputError(f"Head {name!r}: labels must be a tensor, got {type(targets).__name__}")
+        checked = head.spec.check_targets(targets.to(logits.device), logits.shape[0], name)
+        return head.spec.loss(logits, checked, head.loss_weights(name))
+
+
+def _zero(like: Tensor) -> Tensor:
+    return torch.zeros((), device=like.device, dtype=like.dtype)

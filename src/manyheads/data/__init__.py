@@ -1,0 +1,1 @@
+"""Tables, texts, labels, splits and batches: from what people have to what a forward takes."""

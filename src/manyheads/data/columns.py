@@ -1,0 +1,119 @@
+"""One column of a table: an Arrow array, or a list where Arrow would change a value's type."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+
+class Column(Protocol):
+    """The values of one column, of one length."""
+
+    def values(self) -> list[object]:
+        """Return the cells as Python values, missing ones as ``None``."""
+
+    def arrow(self) -> pa.ChunkedArray:
+        """Return the cells as Arrow keeps them."""
+
+    def select(self, indices: np.ndarray) -> Column:
+        """Return the column with these rows, in this order."""
+
+
+@dataclass(frozen=True)
+class ArrowColumn:
+    """Cells that one Arrow type holds without changing any of them."""
+
+    cells: pa.ChunkedArray
+
+    def values(self) -> list[object]:
+        """Return the cells as Python values, missing ones as ``None``."""
+        values: list[object] = self.cells.to_pylist()
+        type_ = self.cells.type
+        may_be_nan = pa.types.is_floating(type_) or pa.types.is_dictionary(type_)
+        return [plain_cell(value) for value in values] if may_be_nan else values
+
+    def arrow(self) -> pa.ChunkedArray:
+        """Return the cells as Arrow keeps them."""
+        return self.cells
+
+    def select(self, indices: np.ndarray) -> ArrowColumn:
+        """Return the column with these rows, in this order."""
+        return ArrowColumn(self.cells.take(pa.array(indices)))
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """Cells of any Python types, as plain values."""
+
+    cells: Sequence[object]
+
+    def values(self) -> list[object]:
+        """Return a new list of the cells."""
+        return list(self.cells)
+
+    def arrow(self) -> pa.ChunkedArray:
+        """Return the cells as one Arrow type; cells that share none are written as text."""
+        try:
+            array = pa.array(self.cells)
+            # Arrow takes a mix of text and bytes, or of whole numbers and fractions, and rewrites some.
+            types = {type(cell) for cell in self.cells if cell is not None}
+            if len(types) > 1 and not pa.types.is_nested(array.type):
+                array = _as_text(self.cells)
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+            array = _as_text(self.cells)
+        return pa.chunked_array([array])
+
+    def select(self, indices: np.ndarray) -> ListColumn:
+        """Return the column with these rows, in this order."""
+        return ListColumn([self.cells[index] for index in indices])
+
+
+def list_column(cells: Sequence[object]) -> ListColumn:
+    """Return cells of any kind (numpy and pandas scalars too) as a column of plain values."""
+    return ListColumn([plain_cell(cell) for cell in cells])
+
+
+def plain_cell(cell: object) -> object:
+    """Return a cell as a plain Python value, numpy's too; NaN, NaT and pandas' NA are ``None``."""
+    if isinstance(cell, np.datetime64 | np.timedelta64) and np.isnat(cell):
+        return None
+    if isinstance(cell, np.ndarray):
+        return cell.tolist()
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if isinstance(cell, float) and math.isnan(cell):
+        return None
+    return None if type(cell).__name__ in {"NAType", "NaTType"} else cell
+
+
+def row_indices(indices: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
+    """Return row numbers as an int64 array.
+
+    Raises:
+        TypeError: not integers (a mask of bools would silently mean rows 0 and 1).
+        IndexError: outside 0 to ``rows - 1``.
+    """
+    array = np.asarray(indices)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(
+            f"row indices must be integers, got {array.dtype}; turn a mask into indices: np.flatnonzero(mask)"
+        )
+    array = array.astype(np.int64).reshape(-1)
+    if array.size and (array.min() < 0 or array.max() >= rows):
+        raise IndexError(f"row indices must lie between 0 and {rows - 1}, got {array.min()} to {array.max()}")
+    return array
+
+
+def _as_text(cells: Sequence[object]) -> pa.Array:
+    texts = [None if cell is None else _text(cell) for cell in cells]
+    return pa.array([text and text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+
+
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)

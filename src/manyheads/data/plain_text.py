@@ -1,0 +1,42 @@
+"""What a text file of any format must be: UTF-8, without NUL bytes."""
+
+from __future__ import annotations
+
+import codecs
+
+from manyheads.errors import DataError
+
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+
+def check_plain(data: bytes, name: str) -> None:
+    """Refuse bytes that are another encoding or no text at all, as far as can be told quickly.
+
+    Raises:
+        DataError: a byte-order mark of UTF-16 or UTF-32, or a NUL byte.
+    """
+    if data.startswith(_OTHER_MARKS):
+        raise DataError(f"{name} must be UTF-8, but begins as UTF-16 does. {_RESAVE}")
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise DataError(
+            f"{name} must be a text file, but line {_line(data, nul)} holds a NUL byte. "
+            "If it is a spreadsheet or an archive, export it as CSV (UTF-8) first."
+        )
+
+
+def not_utf8(data: bytes, name: str) -> DataError | None:
+    """Return the refusal that names the first byte which is not UTF-8, or ``None`` if all are."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte, line = data[error.start], _line(data, error.start)
+        return DataError(f"{name} must be UTF-8, but line {line} holds the byte 0x{byte:02x}. {_RESAVE}")
+    return None
+
+
+_RESAVE = "Save it as UTF-8 (in Excel: 'CSV UTF-8'), or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
+
+
+def _line(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1

@@ -1,0 +1,102 @@
+"""Cutting a table into parts such that no text stands on two sides."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyheads.errors import DataError
+
+AnyTexts = Sequence[str] | Sequence[tuple[str, str]]
+
+
+def split_by_text(texts: AnyTexts, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to train on and the rows to evaluate on, at random, each text on one side only.
+
+    Texts that differ in case or in outer blanks alone count as one.
+
+    Args:
+        texts: One text or pair per row.
+        fraction: Share of the rows to evaluate on, between 0 and 1; as near below it as the groups allow.
+        seed: Decides the draw; the same seed gives the same parts.
+
+    Returns:
+        Row numbers from 0, sorted, int64: (training rows,), (evaluation rows,). Neither is empty.
+
+    Raises:
+        DataError: a fraction out of range, or fewer than two different texts.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise DataError(f"The evaluation fraction must lie between 0 and 1, got {fraction!r}; 0.1 is usual.")
+    group_of, sizes = _groups(texts)
+    if len(sizes) < 2:
+        raise DataError(
+            f"Cannot split {len(texts)} rows: it takes two different texts, got {len(sizes)}. "
+            "Add rows, or give the evaluation rows as a table of their own."
+        )
+    chosen = _choose(sizes, max(1, round(fraction * len(texts))), seed)
+    evaluated = chosen[group_of]
+    return np.flatnonzero(~evaluated), np.flatnonzero(evaluated)
+
+
+def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold of every row, 0 to ``folds - 1``, of like sizes, each text in one fold only.
+
+    Args:
+        texts: One text or pair per row.
+        folds: How many, at least 2.
+        seed: Decides the draw; the same seed gives the same folds.
+
+    Returns:
+        int64 (rows,).
+
+    Raises:
+        DataError: fewer than two folds, or fewer different texts than folds.
+    """
+    group_of, sizes = _groups(texts)
+    if not 2 <= folds <= len(sizes):
+        raise DataError(
+            f"The number of folds must lie between 2 and {len(sizes)}, the number of different texts, got "
+            f"{folds!r}. Take fewer folds, or add rows."
+        )
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    largest_first = order[np.argsort(-sizes[order], kind="stable")]
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    loads = [(0, fold) for fold in range(folds)]
+    for group in largest_first:
+        rows, fold = heapq.heappop(loads)
+        fold_of[group] = fold
+        heapq.heappush(loads, (rows + int(sizes[group]), fold))
+    return fold_of[group_of]
+
+
+def _groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the group of every row, and the number of rows of every group."""
+    numbers: dict[object, int] = {}
+    group_of = np.array([numbers.setdefault(_key(text), len(numbers)) for text in texts], dtype=np.int64)
+    return group_of, np.bincount(group_of, minlength=len(numbers)).astype(np.int64)
+
+
+def _key(text: str | tuple[str, str]) -> object:
+    return (
+        text.strip().casefold() if isinstance(text, str) else tuple(part.strip().casefold() for part in text)
+    )
+
+
+def _choose(sizes: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:
+    """Draw groups until ``wanted`` rows are there; a group that would overshoot is passed over."""
+    chosen = np.zeros(len(sizes), dtype=np.bool_)
+    room = min(wanted, int(sizes.sum()) - 1)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    for group in order:
+        if sizes[group] <= room:
+            chosen[group] = True
+            room -= int(sizes[group])
+        if room == 0:
+            break
+    if not chosen.any():
+        chosen[order[np.argmin(sizes[order])]] = True
+    return chosen

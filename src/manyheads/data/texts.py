@@ -1,0 +1,130 @@
+"""The texts of a table or a list, empty ones kept and flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyheads.data.columns import plain_cell
+from manyheads.data.table import Table
+from manyheads.errors import TextError
+
+TextColumns = str | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """One text, or one pair of texts, per row.
+
+    Attributes:
+        texts: The texts as they stand; a missing or blank one is ``""``.
+        empty: Which rows hold no text, bool (rows,); a pair only where both are blank.
+    """
+
+    texts: list[str] | list[tuple[str, str]]
+    empty: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_texts(table: Table, text: TextColumns) -> Texts:
+    """Return the texts of a table.
+
+    Args:
+        table: Where they are.
+        text: A column's name, or a pair of names for a tokenizer that takes text pairs.
+
+    Raises:
+        MissingColumnError: no column of that name.
+        TextError: a cell that is not a string, with its column and row (from 1); or not one or two names.
+    """
+    if isinstance(text, str):
+        return _single(_column_texts(table, text))
+    if len(text) != 2 or not all(isinstance(name, str) for name in text):
+        raise TextError(f"{table.name}: text must be one column name or a pair of them, got {text!r}.")
+    return _paired(_column_texts(table, text[0]), _column_texts(table, text[1]))
+
+
+def read_texts_from_list(items: Iterable[object]) -> Texts:
+    """Return the texts of a list, as ``model.predict`` takes it.
+
+    Args:
+        items: Strings, or pairs of strings; ``None`` is an empty text.
+
+    Raises:
+        TextError: a bare string instead of a list, an item that is neither, or strings and pairs together.
+    """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        step = "wrap it in a list: [text]" if isinstance(items, str) else "give a list such as ['text', ...]"
+        raise TextError(f"Texts must be a list, got {_shown(items)}; {step}.")
+    cells = [plain_cell(item) for item in items]
+    present = [(number, cell) for number, cell in enumerate(cells, start=1) if cell is not None]
+    if not any(_is_pair(cell) for _, cell in present):
+        return _single(
+            [_text(cell, f"The list of texts, row {row}") for row, cell in enumerate(cells, start=1)]
+        )
+    for number, cell in present:
+        if not _is_pair(cell):
+            raise TextError(
+                f"The list of texts, row {number}: other rows are pairs, got {_shown(cell)}; "
+                "give all texts as pairs, or none."
+            )
+    pairs = [cell if isinstance(cell, Sequence) else (None, None) for cell in cells]
+    sides = [
+        [
+            _text(plain_cell(pair[side]), f"The list of texts, row {row}")
+            for row, pair in enumerate(pairs, start=1)
+        ]
+        for side in (0, 1)
+    ]
+    return _paired(sides[0], sides[1])
+
+
+def _is_pair(cell: object) -> bool:
+    return isinstance(cell, tuple | list) and len(cell) == 2
+
+
+def _column_texts(table: Table, column: str) -> list[str]:
+    cells = table.values(column)
+    return [
+        _text(cell, f"{table.name}, column {column!r}, row {row}") for row, cell in enumerate(cells, start=1)
+    ]
+
+
+def _text(cell: object, place: str) -> str:
+    """Return a cell's text, ``""`` where there is none."""
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first.")
+    if not (cell.isascii() or _is_encodable(cell)):
+        raise TextError(
+            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text."
+        )
+    return str(cell) if cell.strip() else ""
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
+
+
+def _single(texts: list[str]) -> Texts:
+    return Texts(texts, np.array([not text for text in texts], dtype=np.bool_))
+
+
+def _paired(first: list[str], second: list[str]) -> Texts:
+    pairs = list(zip(first, second, strict=True))
+    return Texts(pairs, np.array([not a and not b for a, b in pairs], dtype=np.bool_))

@@ -1,0 +1,20 @@
+"""Head kinds: each a frozen spec (plain JSON) with its loss and its decoding, in a file of its own."""
+
+from manyheads.heads.base import HeadSpec, LossTerms, read_spec, write_spec
+from manyheads.heads.collection import HeadCollection
+from manyheads.heads.module import Head
+from manyheads.heads.multiclass import Multiclass
+from manyheads.heads.multilabel import MultiLabel
+from manyheads.heads.regression import Regression
+
+__all__ = [
+    "Head",
+    "HeadCollection",
+    "HeadSpec",
+    "LossTerms",
+    "MultiLabel",
+    "Multiclass",
+    "Regression",
+    "read_spec",
+    "write_spec",
+]

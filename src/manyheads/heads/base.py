@@ -1,0 +1,216 @@
+"""The contract of a head kind, and its plain-JSON form.
+
+A spec says what a head predicts and how; it holds no weights and knows nothing of the backbone.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyheads.errors import CorruptCheckpointError, HeadError, listed
+from manyheads.taps import Hidden, Tap, read_tap, write_tap
+from manyheads.types import Prediction
+
+
+class LossTerms(NamedTuple):
+    """A head's loss before it is averaged, so that micro-batches and processes can be added up.
+
+    Attributes:
+        total: Sum of the losses of the labelled cells, ().
+        weight: Sum of their weights, (); the mean loss is ``total / weight``.
+        count: Number of labelled cells.
+    """
+
+    total: Tensor
+    weight: Tensor
+    count: int
+
+
+@dataclass(frozen=True)
+class HeadSpec(ABC):
+    """What every head takes, by keyword.
+
+    Args:
+        column: The table column that holds its labels; ``None`` means the head's own name.
+        reads: A tap, several (their features are concatenated), or ``"auto"``.
+        hidden: Sizes of stacked fully connected layers (GELU between) before the output; none by default.
+        dropout: Probability of dropping a feature while training, before each fully connected layer.
+        loss_weight: Factor of this head's loss in the joint loss.
+        class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label.
+        detach: Whether gradients stop before the backbone.
+
+    Raises:
+        HeadError: a setting out of its range.
+    """
+
+    kind: ClassVar[str]
+    _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
+
+    column: str | None = field(default=None, kw_only=True)
+    reads: Tap | Sequence[Tap] | str = field(default="auto", kw_only=True)
+    hidden: Sequence[int] = field(default=(), kw_only=True)
+    dropout: float = field(default=0.0, kw_only=True)
+    loss_weight: float = field(default=1.0, kw_only=True)
+    class_weights: str | Sequence[float] | None = field(default=None, kw_only=True)
+    detach: bool = field(default=False, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        HeadSpec._kinds[cls.kind] = cls
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads", _checked_reads(self._owner, self.reads))
+        object.__setattr__(self, "hidden", _checked_sizes(self._owner, self.hidden))
+        object.__setattr__(self, "class_weights", self._checked_class_weights())
+        if not 0.0 <= self.dropout < 1.0:
+            raise HeadError(f"{self._owner}: dropout must lie in [0, 1), got {self.dropout!r}")
+        if not (math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
+            raise HeadError(f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}")
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """What the head reads, as taps; ``"auto"`` is the default tap until a search decides."""
+        if isinstance(self.reads, str):
+            return (Hidden(),)
+        return (self.reads,) if isinstance(self.reads, Tap) else tuple(self.reads)
+
+    @property
+    def _owner(self) -> str:
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of logits per row."""
+
+    @abstractmethod
+    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+        """Turn label cells into targets: int64 (rows,) with -100, or float32 with NaN, where a label is missing.
+
+        Args:
+            cells: One per row, ``None`` where missing.
+            head: The head's name, for messages.
+            source: Where the cells come from, for messages.
+
+        Raises:
+            LabelError: a cell that the head does not know, with its row.
+        """
+
+    @abstractmethod
+    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
+        """Return targets handed to ``forward`` in the shape and dtype that :meth:`loss` takes.
+
+        Raises:
+            InputError: another shape, dtype or range; nothing is ever broadcast.
+        """
+
+    @abstractmethod
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Return (rows,) booleans: which rows carry any label."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return the loss terms of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
+
+    @abstractmethod
+    def balanced_weights(self, targets: Tensor) -> Tensor | None:
+        """Return the weights that ``class_weights="balanced"`` stands for on these targets."""
+
+    @abstractmethod
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return what a prediction is read from, as large as the logits: probabilities, or values."""
+
+    @abstractmethod
+    def prediction(self, scores: np.ndarray) -> Prediction:
+        """Return the prediction of one row's scores (outputs,)."""
+
+    @abstractmethod
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+        """Return the columns that a scored table gets from (rows, outputs) scores."""
+
+    def _checked_class_weights(self) -> str | tuple[float, ...] | None:
+        weights = self.class_weights
+        if weights is None or weights == "balanced":
+            return weights if weights is None else "balanced"
+        if isinstance(weights, str) or len(weights) != self.outputs:
+            raise HeadError(
+                f"{self._owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
+            )
+        numbers = tuple(float(weight) for weight in weights)
+        if not all(math.isfinite(weight) and weight > 0 for weight in numbers):
+            raise HeadError(f"{self._owner}: class_weights must be finite and positive, got {weights!r}")
+        return numbers
+
+
+def _checked_reads(owner: str, reads: object) -> Tap | tuple[Tap, ...] | str:
+    if isinstance(reads, Tap) or reads == "auto":
+        return reads  # type: ignore[return-value]
+    if isinstance(reads, Sequence) and not isinstance(reads, str) and reads:
+        if all(isinstance(tap, Tap) for tap in reads) and len(set(reads)) == len(reads):
+            return tuple(reads)
+    raise HeadError(f"{owner}: reads must be 'auto', a tap such as Hidden(), or several different taps, got {reads!r}")
+
+
+def _checked_sizes(owner: str, sizes: object) -> tuple[int, ...]:
+    if isinstance(sizes, int) and not isinstance(sizes, bool):
+        raise HeadError(f"{owner}: hidden takes a list of sizes, got {sizes!r}; write hidden=[{sizes}]")
+    if isinstance(sizes, Sequence) and not isinstance(sizes, str):
+        if all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+            return tuple(sizes)
+    raise HeadError(f"{owner}: hidden must be a list of positive whole numbers, got {sizes!r}")
+
+
+def write_spec(spec: HeadSpec) -> dict[str, object]:
+    """Return a spec as a plain JSON object; labels keep their type."""
+    record: dict[str, object] = {"kind": spec.kind}
+    for item in fields(spec):
+        value = getattr(spec, item.name)
+        record[item.name] = list(value) if isinstance(value, tuple) else value
+    if isinstance(spec.reads, Tap):
+        record["reads"] = write_tap(spec.reads)
+    elif not isinstance(spec.reads, str):
+        record["reads"] = [write_tap(tap) for tap in spec.reads]
+    return record
+
+
+def read_spec(record: Mapping[str, object]) -> HeadSpec:
+    """Build a spec from :func:`write_spec`'s object.
+
+    Raises:
+        CorruptCheckpointError: an unknown kind, fields that the kind does not have, or values out of range.
+    """
+    kind = record.get("kind")
+    found = HeadSpec._kinds.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise CorruptCheckpointError(f"head kind {kind!r} is not among the known ones: {listed(HeadSpec._kinds)}")
+    known = {item.name for item in fields(found)}
+    given = {name: value for name, value in record.items() if name != "kind"}
+    if set(given) != known:
+        wrong = sorted(set(given) ^ known)
+        raise CorruptCheckpointError(f"head kind {kind!r}: unknown or absent fields {listed(wrong)}")
+    reads = given["reads"]
+    if isinstance(reads, Mapping):
+        given["reads"] = read_tap(reads)
+    elif isinstance(reads, list):
+        given["reads"] = tuple(read_tap(tap) for tap in reads)
+    try:
+        return found(**given)
+    except (HeadError, TypeError, ValueError) as error:
+        raise CorruptCheckpointError(f"head kind {kind!r}: {error}") from error
+
+
+def weighted(weights: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return class weights on the device and in the dtype of the logits."""
+    return None if weights is None else weights.to(device=like.device, dtype=like.dtype)
+
+
+def count_of(mask: Tensor) -> int:
+    """Return the number of true cells."""
+    return int(torch.count_nonzero(mask))

@@ -1,0 +1,94 @@
+"""A head's weights: readers of its taps, stacked fully connected layers, and the output layer, all in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.errors import HeadError
+from manyheads.heads.base import HeadSpec
+from manyheads.taps import Tap
+from manyheads.taps.base import Reader
+from manyheads.types import BackboneFacts, Features
+
+# transformers' own classifiers start with this standard deviation and a zero bias.
+INITIAL_STD = 0.02
+
+
+class Head(nn.Module):
+    """One named predictor's module.
+
+    Attributes:
+        spec: What was asked for.
+        taps: What it reads, with every ``"auto"`` decided for this backbone.
+        trained: Whether it ever learned from a label.
+        summary: What the last training says of it, as plain JSON.
+    """
+
+    def __init__(self, spec: HeadSpec, taps: Sequence[Tap], facts: BackboneFacts) -> None:
+        super().__init__()
+        self.spec = spec
+        self.taps = tuple(taps)
+        self.trained = False
+        self.summary: dict[str, object] = {}
+        self.readers = nn.ModuleList([tap.reader(facts) for tap in self.taps])
+        width = sum(tap.width(facts) for tap in self.taps)
+        self.trunk = _trunk(width, spec.hidden, spec.dropout)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.output = nn.Linear(spec.hidden[-1] if spec.hidden else width, spec.outputs)
+        nn.init.normal_(self.output.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.output.bias)
+        # Not among the weights: class weights belong to the loss and are kept with the summary.
+        self.register_buffer("class_weights", _given_weights(spec), persistent=False)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the head is one linear layer on features that need no learned reading."""
+        return not self.spec.hidden and not any(cast(Reader, reader).learns for reader in self.readers)
+
+    @property
+    def stackable(self) -> bool:
+        """Whether its output may be computed as one product with other heads' (no dropout of its own at work)."""
+        return self.linear and not (self.training and self.spec.dropout > 0.0)
+
+    def features(self, read: Mapping[Tap, Features]) -> list[Features]:
+        """Return what this head reads, in the order of its taps, cut off from the graph if it detaches."""
+        mine = [read[tap].float() for tap in self.taps]
+        return [features.detached() for features in mine] if self.spec.detach else mine
+
+    def forward(self, features: Sequence[Features]) -> Tensor:
+        """Return fp32 logits (rows, outputs)."""
+        vectors = [reader(item) for reader, item in zip(self.readers, features, strict=True)]
+        joined = vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
+        logits: Tensor = self.output(self.dropout(self.trunk(joined)))
+        return logits
+
+    def loss_weights(self, name: str) -> Tensor | None:
+        """Return the class weights that the loss takes.
+
+        Raises:
+            HeadError: ``"balanced"`` before any training rows have been counted.
+        """
+        if self.spec.class_weights == "balanced" and self.class_weights is None:
+            raise HeadError(
+                f"Head {name!r}: class_weights='balanced' counts training rows and has seen none; "
+                "train with manyheads.train, or give one weight per label"
+            )
+        return cast("Tensor | None", self.class_weights)
+
+
+def _trunk(width: int, sizes: Sequence[int], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for size in sizes:
+        layers += [nn.Dropout(dropout), nn.Linear(width, size), nn.GELU()]
+        width = size
+    return nn.Sequential(*layers)
+
+
+def _given_weights(spec: HeadSpec) -> Tensor | None:
+    if spec.class_weights is None or isinstance(spec.class_weights, str):
+        return None
+    return torch.tensor(spec.class_weights, dtype=torch.float32)

@@ -1,0 +1,106 @@
+"""Multi-class: exactly one of several labels per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.errors import InputError
+from manyheads.heads.base import HeadSpec, LossTerms, count_of, weighted
+from manyheads.heads.cells import is_missing
+from manyheads.heads.labels import LabelIndex, checked_labels, label_array
+from manyheads.types import Prediction
+
+MISSING = -100
+
+
+@dataclass(frozen=True)
+class Multiclass(HeadSpec):
+    """One of several labels; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
+
+    Args:
+        labels: At least two label names, in the order of the logits.
+    """
+
+    kind: ClassVar[str] = "multiclass"
+
+    labels: Sequence[object]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", checked_labels(self._owner, self.labels, least=2))
+        super().__post_init__()
+
+    @property
+    def outputs(self) -> int:
+        """Number of labels."""
+        return len(self.labels)
+
+    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+        """Return int64 label positions (rows,), -100 where missing."""
+        index = LabelIndex(self.labels)
+        return np.array(
+            [MISSING if is_missing(cell) else index.position(cell, row, head, source) for row, cell in enumerate(cells)],
+            dtype=np.int64,
+        )
+
+    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
+        """Take integer positions (rows,), -100 where missing."""
+        if targets.shape != (rows,):
+            raise InputError(f"Head {head!r}: labels must have shape ({rows},), got {tuple(targets.shape)}")
+        if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+            raise InputError(f"Head {head!r}: labels must be integer class positions, got {targets.dtype}")
+        wrong = (targets != MISSING) & ((targets < 0) | (targets >= self.outputs))
+        if bool(wrong.any()):
+            value = int(targets[wrong][0])
+            raise InputError(f"Head {head!r}: class position {value} is outside 0 to {self.outputs - 1}; -100 is missing")
+        return targets.long()
+
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Tell which rows carry a label."""
+        return targets != MISSING
+
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return summed cross-entropy; class weights weigh as in ``cross_entropy(weight=...)``."""
+        present = self.labelled(targets)
+        logits, targets = logits[present], targets[present]
+        weights = weighted(class_weights, logits)
+        total = F.cross_entropy(logits, targets, weight=weights, reduction="sum")
+        count = targets.shape[0]
+        weight = logits.new_tensor(float(count)) if weights is None else weights[targets].sum()
+        return LossTerms(total, weight, count)
+
+    def balanced_weights(self, targets: Tensor) -> Tensor:
+        """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
+        present = targets[self.labelled(targets)]
+        counts = torch.bincount(present, minlength=self.outputs).float()
+        seen = count_of(counts > 0)
+        return torch.where(counts > 0, present.shape[0] / (max(seen, 1) * counts.clamp(min=1)), 1.0)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the softmax (rows, labels)."""
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+        return probabilities
+
+    def prediction(self, scores: np.ndarray) -> Prediction:
+        """Return the most probable label."""
+        best = int(scores.argmax())
+        named = dict(zip(self.labels, scores.tolist(), strict=True))
+        return Prediction(label=self.labels[best], score=float(scores[best]), scores=named)
+
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+        """Return ``{head}_label``, ``{head}_score`` and, if asked, one column per label."""
+        names = label_array(self.labels)
+        columns: dict[str, Sequence[object]] = {
+            f"{head}_label": names[scores.argmax(axis=1)].tolist(),
+            f"{head}_score": scores.max(axis=1),
+        }
+        if all_scores:
+            columns |= {f"{head}_score_{label}": scores[:, k] for k, label in enumerate(self.labels)}
+        return columns

@@ -1,0 +1,6 @@
+"""From texts to predictions."""
+
+from manyheads.inference.predictions import Predictions
+from manyheads.inference.predictor import predict
+
+__all__ = ["Predictions", "predict"]

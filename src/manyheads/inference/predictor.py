@@ -1,0 +1,146 @@
+"""Predict texts: one feature pass for all heads, then as few matrix products as there are taps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from manyheads.backbone.limits import token_limit
+from manyheads.backbone.stack import accepted, evaluating
+from manyheads.core import HeadedCore
+from manyheads.data.batching import plan_batches
+from manyheads.data.texts import Texts
+from manyheads.data.tokens import Tokenized, tokenize
+from manyheads.errors import HeadError, InputError, UntrainedHeadWarning, listed
+from manyheads.features import FeatureTable, extract_features
+from manyheads.heads import Head
+from manyheads.inference.predictions import Predictions
+from manyheads.taps import Tap
+
+# Rows whose features are held at once.
+_CHUNK = 16_384
+
+
+def predict(
+    core: HeadedCore,
+    tokenizer: Any,
+    texts: Texts,
+    heads: Iterable[str] | None = None,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+) -> Predictions:
+    """Predict texts with the chosen heads.
+
+    Args:
+        core: Backbone and heads.
+        tokenizer: The backbone's own.
+        texts: The texts; empty ones are predicted and flagged.
+        heads: Names of heads; all by default.
+        max_length: Most tokens of a text; the backbone's limit by default.
+        long_text: ``"truncate"`` (and flag) or ``"error"``.
+
+    Raises:
+        HeadError: there is no head to ask.
+        InputError: a text beyond the limit under ``long_text="error"``.
+    """
+    chosen = core.heads.chosen(heads)
+    if not chosen:
+        raise HeadError("This model has no heads to predict with; add one with add_head, and train it")
+    _warn_untrained(chosen)
+    tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text)
+    logits = {name: np.empty((len(tokenized), head.spec.outputs), dtype=np.float32) for name, head in chosen.items()}
+    for start in range(0, len(tokenized), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
+        part = _part(tokenized, rows)
+        tables = extract_features(core, part, [tap for head in chosen.values() for tap in head.taps])
+        for name, values in apply_heads(core, tables, chosen, np.arange(len(rows)), part.lengths).items():
+            if len(rows) == len(tokenized):
+                logits[name] = values
+            else:
+                logits[name][rows] = values
+    specs = {name: head.spec for name, head in chosen.items()}
+    return Predictions(specs, logits, texts.empty, tokenized.truncated)
+
+
+def tokenize_for(
+    core: HeadedCore, tokenizer: Any, texts: Sequence[Any], max_length: int | None = None, long_text: str = "truncate"
+) -> Tokenized:
+    """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less.
+
+    Raises:
+        InputError: a ``max_length`` that is no positive number, or beyond the backbone's limit.
+    """
+    limit = token_limit(core.backbone.model, tokenizer)
+    if max_length is not None:
+        if max_length < 1 or (limit is not None and max_length > limit):
+            raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
+        limit = max_length
+    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text)
+
+
+def apply_heads(
+    core: HeadedCore,
+    tables: Mapping[Tap, FeatureTable],
+    heads: Mapping[str, Head],
+    rows: np.ndarray,
+    lengths: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the heads' fp32 logits on stored features, in eval mode.
+
+    Heads that read pooled features take all rows at once; where a head reads tokens, rows go in padded batches.
+
+    Args:
+        core: Whose heads they are.
+        tables: Features by tap.
+        heads: The heads, by name.
+        rows: Which rows of the tables.
+        lengths: Tokens of each row of the tables.
+    """
+    by_tokens = {name for name, head in heads.items() if any(tables[tap].by_token for tap in head.taps)}
+    logits = _logits(core, tables, [name for name in heads if name not in by_tokens], rows)
+    if by_tokens:
+        logits |= _in_batches(core, tables, sorted(by_tokens), rows, lengths)
+    return {name: logits[name] for name in heads}
+
+
+def _in_batches(
+    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray, lengths: np.ndarray
+) -> dict[str, np.ndarray]:
+    logits = {name: np.empty((len(rows), core.heads[name].spec.outputs), dtype=np.float32) for name in names}
+    for places in plan_batches(lengths[rows]):
+        for name, values in _logits(core, tables, names, rows[places]).items():
+            logits[name][places] = values
+    return logits
+
+
+def _logits(
+    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    if not names:
+        return {}
+    device = core.backbone.device
+    taps = dict.fromkeys(tap for name in names for tap in core.heads[name].taps)
+    with evaluating(core.heads):
+        read = {tap: tables[tap].take(rows).to(device) for tap in taps}
+        return {name: values.cpu().numpy() for name, values in core.heads(read, names).items()}
+
+
+def _part(tokenized: Tokenized, rows: np.ndarray) -> Tokenized:
+    if len(rows) == len(tokenized):
+        return tokenized
+    inputs = {name: [values[row] for row in rows] for name, values in tokenized.inputs.items()}
+    return Tokenized(inputs, tokenized.truncated[rows], tokenized.pad)
+
+
+def _warn_untrained(heads: Mapping[str, Head]) -> None:
+    untrained = [name for name, head in heads.items() if not head.trained]
+    if untrained:
+        warnings.warn(
+            f"Heads that never saw a label predict at random: {listed(untrained)}; train them first",
+            UntrainedHeadWarning,
+            stacklevel=4,
+        )
+

@@ -1,0 +1,110 @@
+"""Is the language model still what it was? Compared by logits on texts, or by every weight's bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.backbone import Backbone
+from manyheads.backbone.stack import accepted, evaluating
+from manyheads.data.tokens import tokenize
+from manyheads.errors import BackboneError, NoLanguageModelError
+
+
+@dataclass(frozen=True)
+class LMCheck:
+    """What a comparison of two language models found.
+
+    Attributes:
+        bit_identical: Whether everything compared is equal bit for bit.
+        max_abs_diff: Largest difference of a logit; 0.0 where the weights are identical, ``None`` if not measured.
+        perplexity: Of the model on the texts; ``None`` if not measured (only a causal model has one).
+        reference_perplexity: Of the reference on the same texts.
+        compared: ``"logits"`` on texts, or ``"weights"``: every tensor of the backbone, before and after.
+    """
+
+    bit_identical: bool
+    max_abs_diff: float | None
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
+    compared: str = "logits"
+
+
+def compare_weights(before: str, after: str) -> LMCheck:
+    """Compare two digests of a backbone's tensors: equal weights make equal logits, without a forward."""
+    same = before == after
+    return LMCheck(bit_identical=same, max_abs_diff=0.0 if same else None, compared="weights")
+
+
+def compare_logits(backbone: Backbone, reference: Backbone, tokenizer: Any, texts: Sequence[str], limit: int | None) -> LMCheck:
+    """Compare two language models on texts, one text at a time, both in eval mode.
+
+    Args:
+        backbone: The model in question.
+        reference: What it should equal.
+        tokenizer: Of both.
+        texts: At least one.
+        limit: Most tokens of a text.
+
+    Raises:
+        NoLanguageModelError: one of the two has no language model.
+        BackboneError: their vocabularies differ in size, or no text was given.
+    """
+    for side in (backbone, reference):
+        if side.lm is None:
+            raise NoLanguageModelError(f"{side.name}: holds no language model to check")
+    if not texts:
+        raise BackboneError("check_lm needs at least one text")
+    tokenized = tokenize(tokenizer, texts, limit, accepted(backbone.stack))
+    pairs = []
+    with evaluating(backbone), evaluating(reference):
+        for ids, types in _rows(tokenized.inputs, backbone.device):
+            mine, theirs = _logits(backbone, ids, types), _logits(reference, ids.to(reference.device), types)
+            if mine.shape != theirs.shape:
+                raise BackboneError(f"The vocabularies differ: {mine.shape[-1]} and {theirs.shape[-1]} tokens")
+            pairs.append((ids, mine, theirs.to(mine.device)))
+    causal = backbone.facts.causal
+    return LMCheck(
+        bit_identical=all(torch.equal(mine, theirs) for _, mine, theirs in pairs),
+        max_abs_diff=max(float((mine.float() - theirs.float()).abs().max()) for _, mine, theirs in pairs),
+        perplexity=_perplexity([(ids, mine) for ids, mine, _ in pairs]) if causal else None,
+        reference_perplexity=_perplexity([(ids, theirs) for ids, _, theirs in pairs]) if causal else None,
+    )
+
+
+def _rows(inputs: dict[str, list[list[int]]], device: torch.device) -> list[tuple[Tensor, Tensor | None]]:
+    types = inputs.get("token_type_ids")
+    return [
+        (torch.tensor([ids], device=device), None if types is None else torch.tensor([types[row]], device=device))
+        for row, ids in enumerate(inputs["input_ids"])
+    ]
+
+
+def _logits(backbone: Backbone, ids: Tensor, types: Tensor | None) -> Tensor:
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if types is not None:
+        inputs["token_type_ids"] = types.to(ids.device)
+    config = backbone.model.config
+    if config.is_encoder_decoder:  # type: ignore[union-attr]
+        start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.pad_token_id  # type: ignore[union-attr]
+        # The decoder is asked to repeat the text: any fixed input serves to compare two models.
+        inputs["decoder_input_ids"] = torch.cat([torch.full_like(ids[:, :1], start or 0), ids[:, :-1]], dim=1)
+        inputs.pop("token_type_ids", None)
+    logits: Tensor = backbone.model(**inputs).logits
+    return logits
+
+
+def _perplexity(rows: Sequence[tuple[Tensor, Tensor]]) -> float | None:
+    """Return exp of the mean negative log-likelihood of every token after its row's first."""
+    total, count = 0.0, 0
+    for ids, logits in rows:
+        if ids.shape[1] > 1:
+            total += float(F.cross_entropy(logits[0, :-1].float(), ids[0, 1:], reduction="sum"))
+            count += ids.shape[1] - 1
+    return math.exp(total / count) if count else None

@@ -1,0 +1,75 @@
+"""How good a head's logits are, by scikit-learn's metrics, on labelled rows only."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from sklearn import metrics as sk
+
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
+from manyheads.heads.multiclass import MISSING
+from manyheads.heads.multilabel import THRESHOLD
+
+Metrics = dict[str, float]
+
+
+@singledispatch
+def measure(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    """Return a head's metrics, ``rows`` (labelled ones) first; only that where no row is labelled.
+
+    Args:
+        spec: The head's spec.
+        targets: As :meth:`HeadSpec.encode` returns them.
+        logits: fp32 (rows, outputs).
+    """
+    raise TypeError(f"no metrics for {type(spec).__name__}")
+
+
+@measure.register
+def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = targets != MISSING
+    targets, logits = targets[present], logits[present]
+    if not len(targets):
+        return {"rows": 0}
+    guesses, scores = logits.argmax(axis=1), spec.scores(logits.astype(np.float64))
+    return {
+        "rows": len(targets),
+        "accuracy": float(sk.accuracy_score(targets, guesses)),
+        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
+        "log_loss": float(sk.log_loss(targets, scores, labels=range(spec.outputs))),
+        "majority_accuracy": float(np.bincount(targets).max() / len(targets)),
+    }
+
+
+@measure.register
+def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets).any(axis=1)
+    targets, scores = targets[present].astype(int), spec.scores(logits[present])
+    if not len(targets):
+        return {"rows": 0}
+    guesses = (scores >= THRESHOLD).astype(int)
+    used = targets.any(axis=0)
+    precision = sk.average_precision_score(targets[:, used], scores[:, used], average="macro") if used.any() else 0.0
+    return {
+        "rows": len(targets),
+        "micro_f1": float(sk.f1_score(targets, guesses, average="micro", zero_division=0)),
+        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
+        "average_precision": float(precision),
+        "exact_match": float((guesses == targets).all(axis=1).mean()),
+    }
+
+
+@measure.register
+def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets)
+    targets, values = targets[present].astype(np.float64), logits[present, 0].astype(np.float64)
+    if not len(targets):
+        return {"rows": 0}
+    return {
+        "rows": len(targets),
+        # R squared compares with the mean of at least two values.
+        "r2": float(sk.r2_score(targets, values)) if len(targets) > 1 else float("nan"),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, values)),
+        "root_mean_squared_error": float(sk.root_mean_squared_error(targets, values)),
+    }

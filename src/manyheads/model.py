@@ -1,0 +1,361 @@
+"""HeadedModel: the thin face that users hold. Everything it does is done by the parts below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.backbone import Backbone, load_backbone
+from manyheads.backbone.limits import token_limit
+from manyheads.backbone.load import load_tokenizer, wrap_model
+from manyheads.backbone.source import locate
+from manyheads.backbone.stock import NAME as STOCK_NAME
+from manyheads.backbone.stock import has_stock_head, stock_head
+from manyheads.checkpoint import attach_heads, open_checkpoint, save_checkpoint
+from manyheads.checkpoint.load import check_own_backbone, check_same_backbone, is_checkpoint
+from manyheads.core import HeadedCore
+from manyheads.data.texts import read_texts_from_list
+from manyheads.errors import (
+    CheckpointError,
+    NoLanguageModelError,
+    UnknownHeadError,
+    listed,
+)
+from manyheads.heads import Head, HeadCollection, HeadSpec
+from manyheads.inference import Predictions
+from manyheads.inference import predict as predict_texts
+from manyheads.lm_check import LMCheck, compare_logits
+from manyheads.training import Frozen, Method, TrainResult
+from manyheads.training import train as train_core
+from manyheads.types import Batch, HeadedOutput
+
+
+class HeadedModel(nn.Module):
+    """A pretrained Transformer with named prediction heads beside whatever head it came with.
+
+    Make one with :meth:`from_pretrained` or :meth:`wrap`.
+
+    Attributes:
+        core: The computation, without texts.
+        tokenizer: The backbone's own tokenizer, or ``None``.
+    """
+
+    def __init__(self, core: HeadedCore, tokenizer: Any = None) -> None:
+        super().__init__()
+        self.core = core
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        quantization_config: Any = None,
+        backbone: str | Path | None = None,
+    ) -> HeadedModel:
+        """Load a Hugging Face checkpoint, or a model that :meth:`save_pretrained` saved, in eval mode.
+
+        Args:
+            name: A folder, or a hub id.
+            dtype: Of the backbone's weights; ``None`` takes what transformers takes. Heads are always fp32.
+            device: Where to put it.
+            revision: Of a hub repository.
+            trust_remote_code: Whether Python code in the checkpoint may run.
+            quantization_config: As in transformers.
+            backbone: Where the backbone of a ``backbone="reference"`` save lies now, if it moved.
+
+        Raises:
+            UnknownBackboneError: no such checkpoint.
+            IncompleteBackboneError: weights are missing that would have been random.
+            CorruptCheckpointError: the saved heads contradict themselves or their checksum.
+            WrongBackboneError: the saved heads belong to another backbone.
+            UnsupportedHeadError: a stock classifier whose head cannot be taken in.
+        """
+        folder = locate(name, revision)
+        opened = open_checkpoint(folder) if is_checkpoint(folder) else None
+        if backbone is not None and (opened is None or opened.checkpoint.backbone.kind == "full"):
+            raise CheckpointError(f"{name}: brings its own backbone; leave backbone= out")
+        target: str | Path = name
+        if opened is not None and opened.checkpoint.backbone.kind == "reference":
+            target = backbone or opened.checkpoint.backbone.name or name
+            revision = None if backbone else opened.checkpoint.backbone.revision
+        elif opened is not None:
+            check_own_backbone(opened)
+        loaded = load_backbone(
+            target,
+            dtype=dtype,
+            device=device,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            quantization_config=quantization_config,
+        )
+        assert loaded.source is not None
+        model = cls(HeadedCore(loaded), load_tokenizer(loaded.source, trust_remote_code)).eval()
+        if opened is not None:
+            if opened.checkpoint.backbone.kind == "reference":
+                check_same_backbone(opened, loaded)
+            attach_heads(model.core, opened, {saved: saved for saved in opened.checkpoint.heads})
+        elif has_stock_head(loaded):
+            model.core.heads.add(STOCK_NAME, stock_head(loaded))
+        return model
+
+    @classmethod
+    def wrap(cls, model: nn.Module, tokenizer: Any = None) -> HeadedModel:
+        """Put heads beside a Hugging Face model object that you already hold; it is used as it is, not copied."""
+        core = HeadedCore(wrap_model(model))
+        wrapped = cls(core, tokenizer)
+        core.heads.train(model.training)
+        wrapped.training = core.training = core.backbone.training = model.training
+        if has_stock_head(core.backbone):
+            core.heads.add(STOCK_NAME, stock_head(core.backbone))
+        return wrapped
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The Hugging Face model object, exactly as its checkpoint loaded it."""
+        return self.core.backbone.model
+
+    @property
+    def lm(self) -> nn.Module | None:
+        """The language model (the backbone, with its LM head), or ``None`` if it has none."""
+        return self.core.backbone.lm
+
+    @property
+    def heads(self) -> HeadCollection:
+        """The heads by name, in the order in which they were added."""
+        return self.core.heads
+
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone's weights lie."""
+        return self.core.backbone.device
+
+    def add_head(self, name: str, spec: HeadSpec) -> Head:
+        """Put a new, untrained head beside the others, and return it.
+
+        Raises:
+            HeadNameError: the name is taken, reserved, or holds a dot or a slash.
+            HeadError: the head reads what this backbone does not have.
+        """
+        if not isinstance(spec, HeadSpec):
+            raise TypeError(f"add_head takes a spec such as Multiclass(labels=[...]), got {type(spec).__name__}")
+        self.core.heads.add(name, self.core.build_head(spec))
+        return self.core.heads[name]
+
+    def remove_head(self, name: str) -> None:
+        """Take a head away.
+
+        Raises:
+            UnknownHeadError: there is none of that name.
+        """
+        self.core.heads.remove(name)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
+        heads: Iterable[str] | None = None,
+        lm: bool = False,
+    ) -> HeadedOutput:
+        """Run the backbone once, for every head and, if asked, for the language model.
+
+        Args:
+            input_ids: (rows, tokens) int64.
+            attention_mask: (rows, tokens), 1 for real tokens; padding may stand anywhere. Without one, every token
+                counts as real.
+            token_type_ids: (rows, tokens), for a backbone that takes them.
+            position_ids: (rows, tokens), for a backbone that takes them.
+            decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
+            labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class), zeros and ones
+                (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression).
+            heads: Names of the heads to run; all by default.
+            lm: Whether to return ``lm_logits`` too.
+
+        Returns:
+            ``loss``, ``losses``, ``counts``, ``logits`` and ``lm_logits``.
+
+        Raises:
+            UnknownHeadError: a name that no head has.
+            InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
+            NoLanguageModelError: ``lm=True`` without a language model.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids)
+        return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
+
+    def predict(
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        heads: Iterable[str] | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+    ) -> Predictions:
+        """Predict texts, or pairs of texts, with every chosen head in one pass.
+
+        Args:
+            texts: The texts. An empty one is predicted and flagged in ``.empty``.
+            heads: Names of heads; all by default.
+            max_length: Most tokens of a text; the backbone's own limit by default.
+            long_text: ``"truncate"`` a longer one (flagged in ``.truncated``), or ``"error"``.
+
+        Returns:
+            A sequence of ``{head: Prediction}``, with the arrays inside.
+
+        Raises:
+            TextError: something that is not a string.
+            InputError: no tokenizer, or a text beyond the limit under ``long_text="error"``.
+        """
+        return predict_texts(
+            self.core, self.tokenizer, read_texts_from_list(texts), heads, max_length, long_text
+        )
+
+    @property
+    def generate(self) -> Callable[..., Any]:
+        """The backbone's own ``generate``: same signature, same tokens as without heads.
+
+        Raises:
+            NoLanguageModelError: the backbone does not generate.
+        """
+        backbone: Any = self.backbone
+        if not backbone.can_generate():
+            raise NoLanguageModelError(f"{type(backbone).__name__}: does not generate text; load a generating model")
+        generate: Callable[..., Any] = backbone.generate
+        return generate
+
+    def save_pretrained(self, folder: str | Path, backbone: str = "full", overwrite: bool = False) -> None:
+        """Save everything, atomically; the folder is still a plain Hugging Face checkpoint.
+
+        Args:
+            folder: New or empty, unless ``overwrite``.
+            backbone: ``"full"``, or ``"reference"``: kilobytes, with only the backbone's name and fingerprint.
+            overwrite: Whether to replace what is there.
+
+        Raises:
+            OutputExistsError: the folder holds something.
+            CheckpointError: a reference to weights that no file holds.
+        """
+        save_checkpoint(Path(folder), self.core.backbone, self.tokenizer, self.heads, backbone, overwrite)
+
+    def save_head(self, name: str, folder: str | Path, overwrite: bool = False) -> None:
+        """Save one head, with its backbone's fingerprint.
+
+        Raises:
+            UnknownHeadError: there is none of that name.
+            OutputExistsError: the folder holds something.
+        """
+        save_checkpoint(
+            Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite
+        )
+
+    def load_head(self, folder: str | Path, name: str | None = None, head: str | None = None) -> Head:
+        """Attach a saved head, and return it.
+
+        Args:
+            folder: What :meth:`save_head` or :meth:`save_pretrained` wrote.
+            name: The name to have here; its own by default.
+            head: Which one, if the folder holds several.
+
+        Raises:
+            UnknownHeadError: the folder holds no such head, or several and none was named.
+            WrongBackboneError: it was made for another backbone.
+            HeadNameError: the name is taken.
+        """
+        opened = open_checkpoint(Path(folder))
+        saved = list(opened.checkpoint.heads)
+        wanted = head if head is not None else (saved[0] if len(saved) == 1 else None)
+        if wanted not in saved:
+            raise UnknownHeadError(f"{folder}: holds the heads {listed(saved)}; name one of them with head=")
+        check_same_backbone(opened, self.core.backbone)
+        attach_heads(self.core, opened, {wanted: name or wanted})
+        return self.heads[name or wanted]
+
+
+def train(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    method: Method | None = None,
+    heads: Iterable[str] | None = None,
+    eval_data: object = None,
+    eval_fraction: float = 0.1,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train a model's heads on a table, in place.
+
+    Args:
+        model: Backbone and heads.
+        data: A path (CSV, TSV, JSONL, Parquet), a pandas, polars or pyarrow table, a ``datasets.Dataset``, or a list
+            of dicts. A missing label leaves its row to the other heads.
+        text: The text column, or two of them for text pairs.
+        method: ``Frozen()`` by default.
+        heads: Names of the heads to train; all by default.
+        eval_data: A table to evaluate on; without it, rows are held out.
+        eval_fraction: Share of the rows held out, grouped by text; 0 evaluates nothing.
+        max_length: Most tokens of a text; the backbone's own limit by default.
+        long_text: ``"truncate"`` a longer one, or ``"error"``.
+        seed: For every random choice.
+        out: Where to save the model afterwards; checked before the work begins.
+        overwrite: Whether ``out`` may be replaced.
+
+    Returns:
+        Metrics on the evaluation rows, what was tried, and whether the language model is untouched.
+
+    Raises:
+        DataError: a table, column, text or label that cannot be used; names the head and the row.
+        OutputExistsError: ``out`` holds something.
+    """
+    return train_core(
+        model.core,
+        model.tokenizer,
+        data,
+        text=text,
+        method=method if method is not None else Frozen(),
+        heads=heads,
+        eval_data=eval_data,
+        eval_fraction=eval_fraction,
+        max_length=max_length,
+        long_text=long_text,
+        seed=seed,
+        out=out,
+        overwrite=overwrite,
+    )
+
+
+def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path, texts: Sequence[str]) -> LMCheck:
+    """Compare a model's language model with a reference, on texts.
+
+    Args:
+        model: The model in question.
+        reference: Another model, a Hugging Face model object, or a checkpoint's path or hub id.
+        texts: At least one.
+
+    Raises:
+        NoLanguageModelError: one of the two has no language model.
+    """
+    other = _as_backbone(reference, model)
+    limit = token_limit(model.backbone, model.tokenizer)
+    return compare_logits(model.core.backbone, other, model.tokenizer, texts, limit)
+
+
+def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> Backbone:
+    if isinstance(reference, HeadedModel):
+        return reference.core.backbone
+    if isinstance(reference, nn.Module):
+        return wrap_model(reference)
+    dtype = next(model.backbone.parameters()).dtype
+    return load_backbone(reference, dtype=dtype, device=model.device)

@@ -1,0 +1,88 @@
+"""The contract of a tap, and its plain-JSON form.
+
+A tap knows nothing of texts, training or files: it says what it needs from a pass and turns that into features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from manyheads.errors import CorruptCheckpointError, HeadError, listed
+from manyheads.types import BackboneFacts, Features, Request, States
+
+
+@dataclass(frozen=True)
+class Tap(ABC):
+    """What a head reads of a backbone. Subclasses are frozen values of plain fields."""
+
+    kind: ClassVar[str]
+    _kinds: ClassVar[dict[str, type[Tap]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Tap._kinds[cls.kind] = cls
+
+    @abstractmethod
+    def resolve(self, facts: BackboneFacts) -> Tap:
+        """Return this tap with every ``"auto"`` decided for a backbone.
+
+        Raises:
+            HeadError: the backbone does not have what the tap names.
+        """
+
+    @abstractmethod
+    def request(self, facts: BackboneFacts) -> Request:
+        """Return what a resolved tap needs from a pass."""
+
+    @abstractmethod
+    def read(self, states: States) -> Features:
+        """Return a resolved tap's features of one pass."""
+
+    @abstractmethod
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the size of the vector that a head receives from the reader, per row."""
+
+    @abstractmethod
+    def reader(self, facts: BackboneFacts) -> Reader:
+        """Return the learned part, which each head owns: from features to one (rows, width) tensor."""
+
+
+class Reader(nn.Module):
+    """From features to one vector per row; this one has nothing to learn and passes them on."""
+
+    learns: ClassVar[bool] = False
+
+    def forward(self, features: Features) -> Tensor:
+        """Return (rows, width)."""
+        return features.values
+
+
+def write_tap(tap: Tap) -> dict[str, object]:
+    """Return a tap as a plain JSON object."""
+    return {"tap": tap.kind, **asdict(tap)}
+
+
+def read_tap(record: Mapping[str, object]) -> Tap:
+    """Build a tap from :func:`write_tap`'s object.
+
+    Raises:
+        CorruptCheckpointError: an unknown kind, or fields that the kind does not have.
+    """
+    kind = record.get("tap")
+    found = Tap._kinds.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise CorruptCheckpointError(f"tap {kind!r} is not among the known ones: {listed(Tap._kinds)}")
+    given = {name: value for name, value in record.items() if name != "tap"}
+    known = {item.name for item in fields(found)}
+    if set(given) != known:
+        raise CorruptCheckpointError(
+            f"tap {kind!r} takes the fields {listed(sorted(known))}, got {listed(sorted(given))}"
+        )
+    try:
+        return found(**given)
+    except (HeadError, TypeError) as error:
+        raise CorruptCheckpointError(f"tap {kind!r}: {error}") from error

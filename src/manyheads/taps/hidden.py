@@ -1,0 +1,147 @@
+"""The hidden-state tap: one layer of the backbone, or a learned mix of all, pooled to one vector per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from manyheads.errors import HeadError, PoolerError, did_you_mean, listed
+from manyheads.pooling import POOLINGS, AttentionPooling, ScalarMix
+from manyheads.taps.base import Reader, Tap
+from manyheads.types import BackboneFacts, Features, Request, States
+
+POOL_NAMES = ("auto", *POOLINGS, "pooler", "attention")
+
+
+@dataclass(frozen=True)
+class Hidden(Tap):
+    """Read hidden states.
+
+    Args:
+        layer: An index into transformers' ``hidden_states`` (0 is the embeddings' output, -1 the last hidden
+            state, after the final norm), or ``"mix"`` for a learned scalar mix of all of them.
+        pool: ``"auto"`` (last real token of a causal decoder, masked mean of an encoder), ``"cls"`` (first real
+            token), ``"pooler"`` (the checkpoint's own trained pooler), ``"mean"``, ``"max"``, ``"last"``, or
+            ``"attention"`` (a learned weighted mean).
+
+    Raises:
+        HeadError: a layer or pool that is none of these.
+    """
+
+    kind: ClassVar[str] = "hidden"
+
+    layer: int | str = -1
+    pool: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.pool not in POOL_NAMES:
+            raise HeadError(
+                f"Hidden: pool {self.pool!r} is not among {listed(POOL_NAMES)}{did_you_mean(self.pool, POOL_NAMES)}"
+            )
+        if isinstance(self.layer, bool) or not (self.layer == "mix" or isinstance(self.layer, int)):
+            raise HeadError(f"Hidden: layer must be an integer or 'mix', got {self.layer!r}")
+        if self.pool == "pooler" and self.layer != -1:
+            raise HeadError(f"Hidden: the pooler reads the last layer, got layer={self.layer!r}; leave layer at -1")
+        if self.layer == "mix" and self.pool in {"attention", "max"}:
+            raise HeadError(
+                f"Hidden: layer='mix' pools each layer before mixing, which {self.pool!r} does not allow; "
+                "use 'mean', 'cls' or 'last'"
+            )
+
+    def resolve(self, facts: BackboneFacts) -> Hidden:
+        """Decide ``pool="auto"``, count the layer from the end, and check that the backbone has it."""
+        resolved = replace(self, pool=self._pool(facts), layer=self._layer(facts))
+        if resolved.pool == "pooler" and facts.pooler_width is None:
+            raise PoolerError(f"{facts.name}: no trained pooler to read: {facts.pooler_refusal}; use pool='cls' or 'mean'")
+        return resolved
+
+    def request(self, facts: BackboneFacts) -> Request:
+        """Ask for one layer, all layers, or the pooler's output."""
+        if self.pool == "pooler":
+            return Request(pooled=True)
+        if self.layer == "mix":
+            return Request(layers=frozenset(range(-len(facts.widths), 0)))
+        assert isinstance(self.layer, int)
+        return Request(layers=frozenset({self.layer}))
+
+    def read(self, states: States) -> Features:
+        """Pool; a token tap (``"attention"``) hands its tokens on, a mix stacks its layers."""
+        if self.pool == "pooler":
+            assert states.pooled is not None
+            return Features(states.pooled)
+        if self.layer == "mix":
+            pooled = [self._pooled(states.hidden[layer], states.mask) for layer in sorted(states.hidden)]
+            return Features(torch.stack(pooled, dim=1))
+        assert isinstance(self.layer, int)
+        hidden = states.hidden[self.layer]
+        if self.pool == "attention":
+            return Features(hidden, states.mask)
+        return Features(self._pooled(hidden, states.mask))
+
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the hidden size, or the pooler's."""
+        if self.pool == "pooler":
+            assert facts.pooler_width is not None
+            return facts.pooler_width
+        return facts.widths[-1 if self.layer == "mix" else int(self.layer)]
+
+    def reader(self, facts: BackboneFacts) -> Reader:
+        """Return the learned pooling or mix, where the tap has one."""
+        if self.pool == "attention":
+            return AttentionReader(self.width(facts))
+        return MixReader(len(facts.widths)) if self.layer == "mix" else Reader()
+
+    def _pool(self, facts: BackboneFacts) -> str:
+        if self.pool != "auto":
+            return self.pool
+        return "last" if facts.causal else "mean"
+
+    def _layer(self, facts: BackboneFacts) -> int | str:
+        if isinstance(self.layer, str):
+            if len(set(facts.widths)) > 1:
+                raise HeadError(f"Hidden: layer='mix' needs layers of one width, {facts.name} has {facts.widths}")
+            return self.layer
+        count = len(facts.widths)
+        if not -count <= self.layer < count:
+            raise HeadError(
+                f"Hidden: layer {self.layer} does not exist in {facts.name}, whose hidden_states hold {count} "
+                f"(0 to {count - 1}, or -{count} to -1)"
+            )
+        return self.layer if self.layer < 0 else self.layer - count
+
+    def _pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return POOLINGS[self.pool](hidden, mask)
+
+
+class AttentionReader(Reader):
+    """Attention pooling, owned by one head."""
+
+    learns = True
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pooling = AttentionPooling(width)
+
+    def forward(self, features: Features) -> Tensor:
+        """Return (rows, width) from (rows, tokens, width)."""
+        assert features.mask is not None
+        pooled: Tensor = self.pooling(features.values, features.mask)
+        return pooled
+
+
+class MixReader(Reader):
+    """A scalar mix of layers, owned by one head."""
+
+    learns = True
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.mix = ScalarMix(layers)
+
+    def forward(self, features: Features) -> Tensor:
+        """Return (rows, width) from (rows, layers, width)."""
+        mixed: Tensor = self.mix(features.values)
+        return mixed

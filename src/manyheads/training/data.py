@@ -1,0 +1,121 @@
+"""From a table to what methods train on: token ids, targets, and which rows train and which evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manyheads.data.split import split_by_text
+from manyheads.data.table import Table
+from manyheads.data.texts import Texts, read_texts
+from manyheads.data.tokens import Tokenized
+from manyheads.errors import DataError, LabelError, MissingColumnError
+from manyheads.heads import Head, Multiclass
+from manyheads.heads.cells import is_missing
+from manyheads.training.labelled import labelled_rows
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with targets, before any split.
+
+    Attributes:
+        source: What messages call it.
+        texts: The texts.
+        targets: Head name -> encoded targets, one per text.
+    """
+
+    source: str
+    texts: Texts
+    targets: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a method trains on. Rows are those of ``tokenized``.
+
+    Attributes:
+        tokenized: Training and evaluation rows.
+        texts: Their texts: equal ones are never on both sides of a split.
+        targets: Head name -> encoded targets.
+        train: Row numbers to train on.
+        evaluate: Row numbers to evaluate on; may be empty.
+        seed: For every random choice.
+    """
+
+    tokenized: Tokenized
+    texts: Sequence[Any]
+    targets: Mapping[str, np.ndarray]
+    train: np.ndarray
+    evaluate: np.ndarray
+    seed: int
+
+
+def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:
+    """Read texts and every head's labels from a table.
+
+    Raises:
+        MissingColumnError: no text column, or none for a head; names the columns that exist.
+        LabelError: a label that its head does not know, or none at all.
+    """
+    texts = read_texts(table, text)
+    targets: dict[str, np.ndarray] = {}
+    for name, head in heads.items():
+        cells = _cells(table, name, head)
+        if all(is_missing(cell) for cell in cells):
+            raise LabelError(
+                f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
+                "missing; check the column, or train other heads with heads=[...]"
+            )
+        targets[name] = head.spec.encode(cells, name, table.name)
+    return LabelledTexts(table.name, texts, targets)
+
+
+def usable_rows(labelled: LabelledTexts, heads: Mapping[str, Head]) -> np.ndarray:
+    """Return the rows that hold a text and a label of any head."""
+    any_label = np.zeros(len(labelled.texts), dtype=bool)
+    for name, head in heads.items():
+        any_label |= labelled_rows(head.spec, labelled.targets[name])
+    return np.flatnonzero(any_label & ~labelled.texts.empty)
+
+
+def split_rows(labelled: LabelledTexts, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut rows into training and evaluation rows, no text on both sides; a fraction of 0 evaluates nothing.
+
+    Raises:
+        DataError: a fraction outside [0, 1), or too few different texts.
+    """
+    if fraction == 0:
+        return rows, rows[:0]
+    if not len(rows):
+        raise DataError(f"{labelled.source}: no row holds both a text and a label; check the columns")
+    train, evaluate = split_by_text([labelled.texts.texts[row] for row in rows], fraction, seed)  # type: ignore[arg-type]
+    return rows[train], rows[evaluate]
+
+
+def check_learnable(source: str, heads: Mapping[str, Head], targets: Mapping[str, np.ndarray]) -> None:
+    """Refuse training rows from which a head could learn nothing.
+
+    Raises:
+        LabelError: no label, or one class only.
+    """
+    for name, head in heads.items():
+        present = targets[name][labelled_rows(head.spec, targets[name])]
+        if not len(present):
+            raise LabelError(f"{source}: head {name!r}: no training row has a text and a label; add some")
+        if isinstance(head.spec, Multiclass) and len(np.unique(present)) == 1:
+            raise LabelError(
+                f"{source}: head {name!r}: all {len(present)} training rows have the label "
+                f"{head.spec.labels[int(present[0])]!r}; a head needs at least two classes to learn"
+            )
+
+
+def _cells(table: Table, name: str, head: Head) -> list[object]:
+    column = head.spec.column or name
+    try:
+        return table.values(column)
+    except MissingColumnError as error:
+        raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None

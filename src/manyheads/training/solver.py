@@ -1,0 +1,145 @@
+"""Solve a linear head exactly: mean loss plus ``l2 / 2`` times the squared weights, bias free, on fixed features.
+
+The same objective as scikit-learn's ``LogisticRegression`` with ``C = 1 / (l2 * n)`` (n: the sum of the rows' weights)
+and, for squared error, ``Ridge`` with ``alpha = l2 * n / 2``. Features are standardised first, so that one strength
+means the same on every column, and the result is folded back into weights for the features as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from manyheads.heads import HeadSpec, Regression
+
+# Strong to weak, each solution the start of the next.
+L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+# A step's gain, relative to the objective, at which the path's solutions are good enough to be compared.
+ROUGH = 1e-4
+FINE = 1e-9
+_MEMORY = 10
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of each feature, (width,); a constant feature keeps 1."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @staticmethod
+    def of(features: Tensor) -> Scaling:
+        """Measure (rows, width) features."""
+        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        return Scaling(mean, torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, 1.0))
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Return standardised features."""
+        return (features - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer: weight (outputs, width) and bias (outputs,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @staticmethod
+    def zeros(outputs: int, like: Tensor) -> Linear:
+        """Return the start of every path."""
+        return Linear(like.new_zeros((outputs, like.shape[1])), like.new_zeros(outputs))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return torch.nn.functional.linear(features, self.weight, self.bias)
+
+    def unscaled(self, scaling: Scaling) -> Linear:
+        """Return the layer that gives the same outputs on features that are not standardised."""
+        weight = self.weight / scaling.deviation
+        return Linear(weight, self.bias - weight @ scaling.mean)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one head is to be solved on.
+
+    Attributes:
+        spec: Whose loss it is.
+        features: Standardised (rows, width), every row labelled.
+        targets: As the spec encodes them.
+        class_weights: As the loss takes them.
+    """
+
+    spec: HeadSpec
+    features: Tensor
+    targets: Tensor
+    class_weights: Tensor | None
+
+    def loss(self, layer: Linear) -> Tensor:
+        """Return the mean loss, ()."""
+        total, weight, _ = self.spec.loss(layer(self.features), self.targets, self.class_weights)
+        return total / weight
+
+    def rows(self, index: Tensor) -> Problem:
+        """Return the problem of some rows."""
+        return Problem(self.spec, self.features[index], self.targets[index], self.class_weights)
+
+
+def solve(problem: Problem, l2: float, start: Linear, tolerance: float = FINE) -> Linear:
+    """Return the layer that minimises the objective.
+
+    Args:
+        problem: Features and targets.
+        l2: Strength of the penalty, at least 0.
+        start: Where to begin; the objective is convex, so that only time depends on it.
+        tolerance: Relative gain of a step at which to stop.
+    """
+    if isinstance(problem.spec, Regression):
+        return _ridge(problem, l2)
+    return _lbfgs(problem, l2, start, tolerance)
+
+
+def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Linear:
+    """Minimise by L-BFGS (Liu and Nocedal 1989), SciPy's, with the loss's own gradient."""
+    outputs, width = start.weight.shape
+
+    def unpacked(vector: np.ndarray) -> Linear:
+        table = torch.from_numpy(vector).to(problem.features.dtype).view(outputs, width + 1)
+        return Linear(table[:, :width], table[:, width])
+
+    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        layer = unpacked(vector)
+        logits = layer(problem.features).requires_grad_()
+        total, weight, _ = problem.spec.loss(logits, problem.targets, problem.class_weights)
+        (total / weight).backward()
+        slope = logits.grad
+        assert slope is not None
+        gradient = torch.empty((outputs, width + 1), dtype=slope.dtype)
+        torch.matmul(slope.T, problem.features, out=gradient[:, :width])
+        gradient[:, :width] += l2 * layer.weight
+        gradient[:, width] = slope.sum(dim=0)
+        value = float(total.detach() / weight) + 0.5 * l2 * float(layer.weight.square().sum())
+        return value, gradient.double().reshape(-1).numpy()
+
+    vector = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double().reshape(-1).numpy()
+    options = {"maxiter": _MOST_STEPS, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 1e-2 * tolerance**0.5}
+    found = minimize(objective, vector, jac=True, method="L-BFGS-B", options=options)
+    return unpacked(found.x)
+
+
+def _ridge(problem: Problem, l2: float) -> Linear:
+    """Solve squared error in closed form, in fp64, on centred features."""
+    features, targets = problem.features.double(), problem.targets.double()
+    centre, offset = features.mean(dim=0), targets.mean()
+    centred = features - centre
+    gram = centred.T @ centred / len(targets)
+    gram.diagonal().add_(0.5 * l2 + 1e-12)
+    weight = torch.linalg.solve(gram, centred.T @ (targets - offset) / len(targets))
+    bias = offset - weight @ centre
+    dtype = problem.features.dtype
+    return Linear(weight.unsqueeze(0).to(dtype), bias.unsqueeze(0).to(dtype))

@@ -1,0 +1,184 @@
+"""The training driver: table in, trained heads and a report out. What differs between methods lies in the methods."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyheads.checkpoint import save_checkpoint
+from manyheads.checkpoint.atomic import check_free
+from manyheads.core import HeadedCore
+from manyheads.data.table import read_table
+from manyheads.errors import HeadError
+from manyheads.heads import Head, Multiclass
+from manyheads.inference.predictor import tokenize_for
+from manyheads.lm_check import LMCheck, compare_weights
+from manyheads.metrics import Metrics, measure
+from manyheads.training.data import (
+    LabelledTexts,
+    TrainingData,
+    check_learnable,
+    read_labelled,
+    split_rows,
+    usable_rows,
+)
+from manyheads.training.labelled import labelled_rows
+from manyheads.training.methods import Method, Outcome
+from manyheads.training.trial import Trial
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training did.
+
+    Attributes:
+        metrics: Head name -> metric name -> value, on the evaluation rows.
+        rows: Head name -> number of labelled rows it trained on and was evaluated on.
+        search: Head name -> what was tried, with its loss on held-out training rows.
+        history: Head name -> one record per epoch, for heads that are stepped.
+        lm_check: Whether the backbone, and so its language model, is what it was, bit for bit.
+        notes: What a person should know, one sentence each.
+        seconds: Wall time.
+        out: Where the model was saved, if it was.
+    """
+
+    metrics: dict[str, Metrics]
+    rows: dict[str, dict[str, int]]
+    search: dict[str, list[Trial]]
+    history: dict[str, list[dict[str, float]]]
+    lm_check: LMCheck
+    notes: list[str]
+    seconds: float
+    out: Path | None = field(default=None)
+
+
+def train(
+    core: HeadedCore,
+    tokenizer: Any,
+    data: object,
+    *,
+    text: str | Sequence[str],
+    method: Method,
+    heads: Iterable[str] | None = None,
+    eval_data: object = None,
+    eval_fraction: float = 0.1,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train heads on a table; :func:`manyheads.train` says what each argument means."""
+    started = time.perf_counter()
+    place = None if out is None else Path(out)
+    if place is not None:
+        check_free(place, overwrite)
+    chosen = core.heads.chosen(heads)
+    if not chosen:
+        raise HeadError("This model has no heads to train; add one with add_head, or infer them with infer_heads")
+    prepared, notes = _prepare(
+        core, tokenizer, data, text, chosen, eval_data, eval_fraction, max_length, long_text, seed
+    )
+    before = core.backbone.digest()
+    outcome = method.fit(core, chosen, prepared)
+    check = compare_weights(before, core.backbone.digest())
+    metrics = {
+        name: measure(head.spec, prepared.targets[name][prepared.evaluate], outcome.logits[name])
+        for name, head in chosen.items()
+    }
+    rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
+    for name, head in chosen.items():
+        head.summary = _summary(method, outcome, name, metrics[name], rows[name])
+    if place is not None:
+        save_checkpoint(place, core.backbone, tokenizer, core.heads, overwrite=overwrite)
+    return TrainResult(
+        metrics=metrics,
+        rows=rows,
+        search={name: fit.trials for name, fit in outcome.fits.items()},
+        history={name: fit.history for name, fit in outcome.fits.items()},
+        lm_check=check,
+        notes=notes,
+        seconds=time.perf_counter() - started,
+        out=place,
+    )
+
+
+def _prepare(
+    core: HeadedCore,
+    tokenizer: Any,
+    data: object,
+    text: str | Sequence[str],
+    heads: Mapping[str, Head],
+    eval_data: object,
+    eval_fraction: float,
+    max_length: int | None,
+    long_text: str,
+    seed: int,
+) -> tuple[TrainingData, list[str]]:
+    table = read_table(data)
+    parts = [read_labelled(table, text, heads)]
+    if eval_data is None:
+        train, evaluate = split_rows(parts[0], usable_rows(parts[0], heads), eval_fraction, seed)
+        picked = [np.concatenate([train, evaluate])]
+    else:
+        parts.append(read_labelled(read_table(eval_data), text, heads))
+        picked = [usable_rows(part, heads) for part in parts]
+        train, evaluate = picked
+    check_learnable(parts[0].source, heads, {name: parts[0].targets[name][train] for name in heads})
+    texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
+    tokenized = tokenize_for(core, tokenizer, texts, max_length, long_text)
+    targets = {
+        name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
+        for name in heads
+    }
+    numbers = np.arange(len(texts))
+    prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], seed)
+    return prepared, _notes(parts, picked, prepared, heads)
+
+
+def _notes(
+    parts: Sequence[LabelledTexts], picked: Sequence[np.ndarray], data: TrainingData, heads: Mapping[str, Head]
+) -> list[str]:
+    notes = []
+    for part, rows in zip(parts, picked, strict=True):
+        empty = int(part.texts.empty.sum())
+        if empty:
+            notes.append(f"{part.source}: {empty} rows hold no text and were left out.")
+        unlabelled = len(part.texts) - empty - len(rows)
+        if unlabelled:
+            notes.append(f"{part.source}: {unlabelled} rows hold no label of any head and were left out.")
+    cut = int(data.tokenized.truncated.sum())
+    if cut:
+        notes.append(f"{cut} texts were longer than the limit and were cut.")
+    for name, head in heads.items():
+        if isinstance(head.spec, Multiclass):
+            seen = set(data.targets[name][data.train].tolist())
+            unseen = [label for k, label in enumerate(head.spec.labels) if k not in seen]
+            if unseen:
+                notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
+    return notes
+
+
+def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
+    labelled = labelled_rows(head.spec, data.targets[name])
+    return {"train": int(labelled[data.train].sum()), "evaluate": int(labelled[data.evaluate].sum())}
+
+
+def _summary(
+    method: Method, outcome: Outcome, name: str, metrics: Metrics, rows: dict[str, int]
+) -> dict[str, Any]:
+    """Return what is saved with the head; JSON knows no NaN, so an undefined metric is ``None``."""
+    fit = outcome.fits[name]
+    return {
+        **method.describe(),
+        "settings": fit.settings,
+        "rows": rows,
+        "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
+        "tried": [{**trial.settings, "held_out_loss": trial.loss} for trial in fit.trials],
+    }

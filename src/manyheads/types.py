@@ -1,0 +1,161 @@
+"""The values that travel between the parts: a batch, what a pass yields, what a call returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+from transformers.utils.generic import ModelOutput
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The tensors of one forward, all (rows, tokens) integers; ``None`` where the caller gave none.
+
+    Attributes:
+        input_ids: Token ids.
+        attention_mask: 1 for a real token, 0 for padding.
+        token_type_ids: Segment of each token.
+        position_ids: Position of each token, where the caller decides it.
+        decoder_input_ids: What an encoder-decoder's decoder reads; its layout is its own.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor | None = None
+    position_ids: Tensor | None = None
+    decoder_input_ids: Tensor | None = None
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Return the tensors that are present, by their transformers name."""
+        present = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: tensor for name, tensor in present.items() if tensor is not None}
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on ``device``."""
+        return replace(self, **{name: tensor.to(device) for name, tensor in self.inputs().items()})
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a tap yields for the rows of a batch.
+
+    Attributes:
+        values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, layers, width) for a mix.
+        mask: (rows, tokens) booleans for a token tap, else ``None``.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+    def detached(self) -> Features:
+        """Return the features cut off from the graph that made them."""
+        return Features(self.values.detach(), self.mask)
+
+    def to(self, device: torch.device) -> Features:
+        """Return the features on ``device``."""
+        return Features(self.values.to(device), None if self.mask is None else self.mask.to(device))
+
+    def float(self) -> Features:
+        """Return the features in fp32, the precision of every head."""
+        return Features(self.values.float(), self.mask)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a set of taps needs from one pass of the backbone.
+
+    Attributes:
+        layers: Indices into ``hidden_states``, negative, -1 being the stack's own last hidden state.
+        pooled: Whether the trained pooler's output is needed.
+    """
+
+    layers: frozenset[int] = frozenset()
+    pooled: bool = False
+
+    def __or__(self, other: Request) -> Request:
+        return Request(self.layers | other.layers, self.pooled or other.pooled)
+
+
+@dataclass(frozen=True)
+class States:
+    """What one pass of the backbone yields, right-padded.
+
+    Attributes:
+        hidden: Layer index -> hidden states (rows, tokens, width).
+        mask: (rows, tokens) booleans, true for a real token.
+        pooled: The pooler's output (rows, width), if it was asked for.
+    """
+
+    hidden: Mapping[int, Tensor]
+    mask: Tensor
+    pooled: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """What a tap may know of a backbone.
+
+    Attributes:
+        name: The model's class, for messages.
+        widths: Size of each of the ``hidden_states``, the embeddings' output first: one more than blocks.
+        causal: Whether a token sees only those before it.
+        pooler_width: Size of the trained pooler's output, or ``None`` where there is no trained pooler.
+        pooler_refusal: Why there is none, for the message.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    causal: bool
+    pooler_width: int | None = None
+    pooler_refusal: str = ""
+
+
+@dataclass
+class HeadedOutput(ModelOutput):
+    """What a forward returns.
+
+    Attributes:
+        loss: Sum over heads of ``loss_weight`` times loss, (); ``None`` where no labels were given.
+        losses: Head name -> mean over its labelled cells, ().
+        counts: Head name -> number of labelled cells.
+        logits: Head name -> (rows, outputs) fp32.
+        lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, on request.
+    """
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    counts: dict[str, int] | None = None
+    logits: dict[str, Tensor] | None = None
+    lm_logits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the input text with a label; ``start`` and ``end`` count characters."""
+
+    start: int
+    end: int
+    label: object
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one head says of one text. Fields that the head's kind does not have are ``None`` or empty.
+
+    Attributes:
+        label: The most probable label (multi-class).
+        score: Its probability.
+        scores: Label -> probability.
+        labels: The labels whose probability reaches their threshold (multi-label).
+        value: The predicted number (regression).
+    """
+
+    label: object = None
+    score: float | None = None
+    scores: Mapping[object, float] = field(default_factory=dict)
+    labels: tuple[object, ...] = ()
+    value: float | None = None

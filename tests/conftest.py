@@ -1,0 +1,30 @@
+"""Fixtures that every test may use: the tiny families, saved once per session, when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import transformers
+from tests.families import BY_NAME, save_family
+
+transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def families_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds one saved checkpoint per family that was asked for."""
+    return tmp_path_factory.mktemp("families")
+
+
+@pytest.fixture(scope="session")
+def saved(families_dir: Path) -> Callable[[str], Path]:
+    """Return where a family is saved: ``saved("gpt2")``. Tests must not write there."""
+
+    def folder_of(name: str) -> Path:
+        folder = families_dir / name
+        return folder if folder.exists() else save_family(BY_NAME[name], folder)
+
+    return folder_of
