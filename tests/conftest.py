@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 from tests.families import BY_NAME, save_family
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)  # on tensors this small, threads only wait for each other (20 times slower)
 
 
 @pytest.fixture(scope="session")

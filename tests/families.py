@@ -427,9 +427,7 @@ def _words(specials: Specials) -> Tokenizer:
 def _byte_pairs(specials: Specials) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=BYTE_PAIRS, special_tokens=list(specials.tokens), show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=BYTE_PAIRS, special_tokens=list(specials.tokens), show_progress=False)
     tokenizer.train_from_iterator([" ".join(WORDS), *TEXTS], trainer)
     return tokenizer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from manyheads._version import VERSION as __version__
+from manyheads._version import VERSION
 from manyheads.errors import ManyheadsError, ManyheadsWarning
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from manyheads.taps import Hidden
     from manyheads.training import Frozen, TrainResult
     from manyheads.types import Prediction
+
+__version__ = VERSION
 
 _HOMES = {
     "Frozen": "manyheads.training",

@@ -95,7 +95,7 @@ class HeadedCore(nn.Module):
         A head without a labelled cell is 0 and outside the graph, so that no optimiser moves it; if none has any,
         the sum is a zero that ``backward`` accepts and that reaches no weight.
         """
-        losses = {name: term.total / term.weight if term.count else _zero(term.total) for name, term in terms.items()}
+        losses = {name: term.mean if term.count else _zero(term.total) for name, term in terms.items()}
         present = [self.heads[name].spec.loss_weight * losses[name] for name, term in terms.items() if term.count]
         if not present:
             return torch.zeros((), device=self.backbone.device, requires_grad=torch.is_grad_enabled()), losses

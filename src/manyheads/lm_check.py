@@ -42,7 +42,9 @@ def compare_weights(before: str, after: str) -> LMCheck:
     return LMCheck(bit_identical=same, max_abs_diff=0.0 if same else None, compared="weights")
 
 
-def compare_logits(backbone: Backbone, reference: Backbone, tokenizer: Any, texts: Sequence[str], limit: int | None) -> LMCheck:
+def compare_logits(
+    backbone: Backbone, reference: Backbone, tokenizer: Any, texts: Sequence[str], limit: int | None
+) -> LMCheck:
     """Compare two language models on texts, one text at a time, both in eval mode.
 
     Args:
@@ -92,9 +94,8 @@ def _logits(backbone: Backbone, ids: Tensor, types: Tensor | None) -> Tensor:
         inputs["token_type_ids"] = types.to(ids.device)
     config = backbone.model.config
     if config.is_encoder_decoder:  # type: ignore[union-attr]
-        start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.pad_token_id  # type: ignore[union-attr]
         # The decoder is asked to repeat the text: any fixed input serves to compare two models.
-        inputs["decoder_input_ids"] = torch.cat([torch.full_like(ids[:, :1], start or 0), ids[:, :-1]], dim=1)
+        inputs["decoder_input_ids"] = ids
         inputs.pop("token_type_ids", None)
     logits: Tensor = backbone.model(**inputs).logits
     return logits

@@ -216,9 +216,7 @@ class HeadedModel(nn.Module):
             TextError: something that is not a string.
             InputError: no tokenizer, or a text beyond the limit under ``long_text="error"``.
         """
-        return predict_texts(
-            self.core, self.tokenizer, read_texts_from_list(texts), heads, max_length, long_text
-        )
+        return predict_texts(self.core, self.tokenizer, read_texts_from_list(texts), heads, max_length, long_text)
 
     @property
     def generate(self) -> Callable[..., Any]:
@@ -254,9 +252,7 @@ class HeadedModel(nn.Module):
             UnknownHeadError: there is none of that name.
             OutputExistsError: the folder holds something.
         """
-        save_checkpoint(
-            Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite
-        )
+        save_checkpoint(Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite)
 
     def load_head(self, folder: str | Path, name: str | None = None, head: str | None = None) -> Head:
         """Attach a saved head, and return it.

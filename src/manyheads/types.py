@@ -114,7 +114,7 @@ class BackboneFacts:
 
 
 @dataclass
-class HeadedOutput(ModelOutput):
+class HeadedOutput(ModelOutput):  # type: ignore[misc]
     """What a forward returns.
 
     Attributes:

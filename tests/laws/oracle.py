@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 import manyheads as mh
 
-SIDES = ("right", "left")
+SIDES = ("right", "left", "inside")
 
 HEADS: dict[str, Any] = {
     "urgency": mh.Multiclass(labels=["routine", "urgent", "emergency"]),
@@ -65,14 +65,19 @@ def rows_of(family: Family) -> tuple[Tensor, ...]:
 
 
 def padded(rows: Sequence[Tensor], side: str = "right", filler: int = 0) -> dict[str, Tensor]:
-    """Pad rows by hand; ``filler`` may be any id, since only the mask says what is padding."""
+    """Pad rows by hand, ``"right"``, ``"left"`` or ``"inside"`` (behind the first token).
+
+    ``filler`` may be any id, since only the mask says what is padding.
+    """
     width = max(len(row) for row in rows) + 2
     ids = torch.full((len(rows), width), filler)
     mask = torch.zeros_like(ids)
     for index, row in enumerate(rows):
-        span = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
-        ids[index, span] = row
-        mask[index, span] = 1
+        columns = torch.arange(len(row))
+        if side != "right":
+            columns += (width - len(row)) * (columns > 0 if side == "inside" else 1)
+        ids[index, columns] = row
+        mask[index, columns] = 1
     return {"input_ids": ids, "attention_mask": mask}
 
 
@@ -156,6 +161,4 @@ def changed(module: nn.Module, before: dict[str, Tensor]) -> list[str]:
     """Name the tensors that are no longer bit-identical, or that came or went."""
     now = module.state_dict()
     apart = set(now) ^ set(before)
-    return sorted(
-        apart | {name for name in set(now) & set(before) if not torch.equal(now[name], before[name])}
-    )
+    return sorted(apart | {name for name in set(now) & set(before) if not torch.equal(now[name], before[name])})

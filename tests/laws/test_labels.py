@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.families import BY_NAME, tokenizer_for
+from tests.families import BY_NAME, WORDS, tokenizer_for
 
 import manyheads as mh
 
-# Two texts that any backbone tells apart; a linear head on frozen features cannot miss.
+# Two texts that any backbone tells apart: a linear head on frozen features cannot miss.
 CALM, PAIN = "child eats and drinks well", "severe chest pain since two hours"
 
 
@@ -23,13 +23,13 @@ def fresh_model(head: str, spec: object, family: str = "bert") -> mh.HeadedModel
 
 
 def table(head: str, calm: object, pain: object, rows: int = 40) -> list[dict[str, object]]:
-    """Rows of the two texts in turn, the first one calm."""
-    return [{"text": (CALM, PAIN)[row % 2], head: (calm, pain)[row % 2]} for row in range(rows)]
+    """Rows of the two texts in turn, the first one calm, each with a word that makes it different."""
+    return [{"text": f"{WORDS[row]} {(CALM, PAIN)[row % 2]}", head: (calm, pain)[row % 2]} for row in range(rows)]
 
 
 def trained(spec: object, data: object, head: str = "urgency", family: str = "bert") -> mh.HeadedModel:
     model = fresh_model(head, spec, family)
-    mh.train(model, data, text="text", method=mh.Frozen())
+    mh.train(model, data, text="text", method=mh.Frozen(), eval_fraction=0)
     return model
 
 
@@ -46,12 +46,8 @@ def assert_same_label(found: object, expected: object) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
-@pytest.mark.parametrize(
-    "order", [["urgent", "routine"], ["routine", "urgent"], ["zzz", "urgent", "aaa", "routine"]]
-)
-def test_l16_order_comes_from_the_spec_and_survives_reload(
-    tmp_path: Path, family: str, order: list[str]
-) -> None:
+@pytest.mark.parametrize("order", [["urgent", "routine"], ["routine", "urgent"], ["zzz", "urgent", "aaa", "routine"]])
+def test_l16_order_comes_from_the_spec_and_survives_reload(tmp_path: Path, family: str, order: list[str]) -> None:
     model = trained(mh.Multiclass(labels=order), table("urgency", "routine", "urgent"), family=family)
     for holder in (model, reloaded(model, tmp_path / "saved")):
         assert list(holder.heads["urgency"].spec.labels) == order
@@ -90,11 +86,11 @@ def test_l16_the_order_of_the_rows_changes_nothing() -> None:
 # --- unseen labels --------------------------------------------------------------------------------
 
 UNSEEN = {
-    "multiclass": (mh.Multiclass, ["routine", "urgent"], "urgnt", "urgent"),
-    "multiclass, in capitals": (mh.Multiclass, ["routine", "urgent"], "Urgent", "urgent"),
-    "multilabel, a list": (mh.MultiLabel, ["routine", "urgent"], ["routine", "urgnt"], "urgent"),
-    "multilabel, bars": (mh.MultiLabel, ["routine", "urgent"], "routine|urgnt", "urgent"),
-    "integers": (mh.Multiclass, [10, 20], 21, "20"),
+    "multiclass": (mh.Multiclass, ["routine", "urgent"], "urgnt", "'urgent'"),
+    "multiclass, in capitals": (mh.Multiclass, ["routine", "urgent"], "Urgent", "'urgent'"),
+    "multilabel, a list": (mh.MultiLabel, ["routine", "urgent"], ["routine", "urgnt"], "'urgent'"),
+    "multilabel, bars": (mh.MultiLabel, ["routine", "urgent"], "routine|urgnt", "'urgent'"),
+    "integers": (mh.Multiclass, [100, 2000], 2001, "2000"),
 }
 
 
@@ -113,7 +109,7 @@ def test_l16_an_unseen_label_names_head_row_and_the_closest_label(
     message = str(refusal.value)
     assert "'urgency'" in message
     assert "row 7" in message
-    assert f"did you mean {closest!r}" in message or f"did you mean {closest}" in message
+    assert f"did you mean {closest}?" in message
     assert "\n" not in message
     assert not model.heads["urgency"].trained
 
@@ -188,9 +184,7 @@ def test_l16_a_csv_keeps_its_strings(tmp_path: Path) -> None:
     assert_same_label(model.predict([PAIN])[0]["flag"].label, "1")
 
 
-@pytest.mark.parametrize(
-    "labels", [["0", "1"], [0, 1], [False, True]], ids=["strings", "integers", "booleans"]
-)
+@pytest.mark.parametrize("labels", [["0", "1"], [0, 1], [False, True]], ids=["strings", "integers", "booleans"])
 def test_l16_infer_heads_keeps_the_types_of_a_table(labels: list[object]) -> None:
     spec = mh.infer_heads(table("flag", *labels), ["flag"])["flag"]
     assert isinstance(spec, mh.Multiclass)

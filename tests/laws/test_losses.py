@@ -1,4 +1,4 @@
-"""L12, L14, L15: the joint loss is the sum that a person would write down, and a missing label is no row at all."""
+"""L12, L14, L15: the joint loss is the sum that a person would write, and a missing label is no row."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Kind:
-    """A head kind: its spec, labels for ``ROWS`` rows, what marks a missing one, and its loss as torch says it."""
+    """A head kind: its spec, labels for ``ROWS`` rows, and its loss as torch computes it."""
 
     spec: Callable[..., object]
     targets: Tensor
-    missing: float
     by_hand: Callable[[Tensor, Tensor], Tensor]
     weighted: Callable[[Tensor, Tensor], Tensor] | None = None
-    wrong: tuple[Tensor, ...] = ()
 
 
 def multilabel_loss(logits: Tensor, targets: Tensor, **keywords: Tensor) -> Tensor:
@@ -40,7 +38,6 @@ KINDS = {
     "multiclass": Kind(
         spec=lambda **keywords: mh.Multiclass(labels=LABELS, **keywords),
         targets=torch.tensor([0, 2, 1, 1, 0, 2, 2, 0]),
-        missing=-100,
         by_hand=F.cross_entropy,
         weighted=lambda logits, targets: F.cross_entropy(logits, targets, weight=torch.tensor(WEIGHTS)),
     ),
@@ -49,14 +46,12 @@ KINDS = {
         targets=torch.tensor(
             [[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 0]]
         ),
-        missing=NAN,
         by_hand=multilabel_loss,
         weighted=lambda logits, targets: multilabel_loss(logits, targets, pos_weight=torch.tensor(WEIGHTS)),
     ),
     "regression": Kind(
         spec=lambda **keywords: mh.Regression(**keywords),
         targets=torch.tensor([0.5, -2.0, 3.25, 0.0, 1.0, -0.75, 8.0, 0.1]),
-        missing=NAN,
         by_hand=lambda logits, targets: F.mse_loss(logits[:, 0], targets),
     ),
 }
@@ -171,7 +166,7 @@ def test_l12_joint_loss_and_gradients_equal_the_sum_by_hand(family: str, hidden:
     torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
 
     found = gradients(model, out.loss)
-    assert any(not name.split(": ")[0] in specs for name in found), "nothing reached the backbone"
+    assert any(name.split(": ")[0] not in specs for name in found), "nothing reached the backbone"
     assert_same_gradients(found, gradients(model, by_hand))
 
 

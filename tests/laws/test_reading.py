@@ -6,13 +6,15 @@ Most heads here are probes: their logits are their features, so that one can com
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors.torch import load_file
 from tests.families import (
     BY_NAME,
     ENCODER_DECODERS,
@@ -42,10 +44,12 @@ from tests.laws.oracle import (
 )
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 import manyheads as mh
 
 Saved = Callable[[str], Path]
+Readings = Callable[[Family], "Reading"]
 TOLERANCE = 1e-5
 
 POOLS = {pool: probe(mh.Hidden(pool=pool)) for pool in ("cls", "mean", "max", "last", "attention", "auto")}
@@ -55,23 +59,53 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
-def hand_pooled(family: Family, model: mh.HeadedModel, states: Tensor) -> dict[str, Tensor]:
-    """Pool one row's states in every way, with the learned scores for ``"attention"``."""
-    pooled = {name: pool(states) for name, pool in HAND_POOLS.items()}
-    weight, bias = model.heads["attention"].readers.parameters()
-    pooled["attention"] = torch.softmax(states @ weight[0] + bias, dim=0) @ states
-    return {**pooled, "auto": pooled[default_pool(family)]}
-
-
 def special(family: Family) -> int:
     """Return the id that ends a text, or separates two where there is no end."""
     found = family.special_id("eos")
     return family.special_id("sep") if found is None else found
 
 
-def with_end_inside(family: Family, rows: tuple[Tensor, ...]) -> list[Tensor]:
-    end = torch.tensor([special(family)])
-    return [torch.cat([row[:1], end, end, row[1:]]) for row in rows]
+@dataclass(frozen=True)
+class Reading:
+    """A family with a probe per pool, and what those must read of each row alone.
+
+    Attributes:
+        model: Shared by tests: what one changes, it must put back.
+        rows: Ids of texts, and of the same texts with two end tokens behind the first token.
+        texts: The texts of the first rows.
+        expected: Pool -> (rows, width), pooled by hand from plain transformers' states of each row alone.
+    """
+
+    model: mh.HeadedModel
+    rows: list[Tensor]
+    texts: list[str]
+    expected: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def reading(saved: Saved) -> Callable[[Family], Reading]:
+    done: dict[str, Reading] = {}
+
+    def of(family: Family) -> Reading:
+        if family.name not in done:
+            texts = list(rows_of(family)[:6])
+            end = torch.tensor([special(family)] * 2)
+            rows = texts + [torch.cat([row[:1], end, row[1:]]) for row in texts[:3]]
+            model = probed(saved(family.name), POOLS)
+            expected = hand_pooled_rows(family, model, rows, saved(family.name))
+            done[family.name] = Reading(model, rows, TEXTS[:6], expected)
+        return done[family.name]
+
+    return of
+
+
+def hand_pooled_rows(family: Family, model: mh.HeadedModel, rows: Sequence[Tensor], folder: Path) -> dict[str, Tensor]:
+    """Pool every row's own states in every way, with the learned scores for ``"attention"``."""
+    states = [plain_states(plain_model(family, folder), row)[-1] for row in rows]
+    pooled = {name: torch.stack([pool(each) for each in states]) for name, pool in HAND_POOLS.items()}
+    weight, bias = (parameter.detach() for parameter in model.heads["attention"].readers.parameters())
+    attended = [torch.softmax(each @ weight[0] + bias, dim=0) @ each for each in states]
+    return {**pooled, "attention": torch.stack(attended), "auto": pooled[default_pool(family)]}
 
 
 # --- L6: pooling by mask ---
@@ -81,89 +115,84 @@ def with_end_inside(family: Family, rows: tuple[Tensor, ...]) -> list[Tensor]:
 @pytest.mark.parametrize("filler", ["pad", "end", "word"])
 @over("L6", FAMILIES)
 def test_pooling_follows_the_mask_and_never_an_id(
-    family: Family, filler: str, side: str, saved: Saved
+    family: Family, filler: str, side: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = saved(family.name)
-    model = probed(folder, POOLS)
-    rows = list(rows_of(family)[:6]) + with_end_inside(family, rows_of(family)[:3])
+    case = reading(family)
     ids = {"pad": family.special_id("pad") or 0, "end": special(family), "word": 17}
-    if filler == "end":  # then it is also what config and tokenizer call padding
-        model.backbone.config.pad_token_id = model.tokenizer.pad_token_id = ids["end"]
+    if filler == "end":  # then it is also what the config calls padding
+        monkeypatch.setattr(case.model.backbone.config, "pad_token_id", ids["end"])
     with torch.no_grad():
-        logits = model(**padded(rows, side, ids[filler])).logits
-    for index, row in enumerate(rows):
-        expected = hand_pooled(family, model, plain_states(plain_model(family, folder), row)[-1])
-        for pool in POOLS:
-            close(logits[pool][index], expected[pool])
+        logits = case.model(**padded(case.rows, side, ids[filler])).logits
+    for pool in POOLS:
+        close(logits[pool], case.expected[pool])
 
 
 @over("L6", FAMILIES)
-def test_pooling_of_a_row_alone(family: Family, saved: Saved) -> None:
-    folder = saved(family.name)
-    model = probed(folder, POOLS)
-    for row in rows_of(family)[:4]:
-        expected = hand_pooled(family, model, plain_states(plain_model(family, folder), row)[-1])
+def test_pooling_of_a_row_alone(family: Family, reading: Readings) -> None:
+    case = reading(family)
+    for index, row in enumerate(case.rows):
         with torch.no_grad():
-            masked = model(row[None], torch.ones_like(row)[None]).logits
-            unmasked = model(row[None]).logits
+            masked = case.model(row[None], torch.ones_like(row)[None]).logits
+            unmasked = case.model(row[None]).logits
         for pool in POOLS:
-            close(masked[pool][0], expected[pool])
+            close(masked[pool][0], case.expected[pool][index])
             assert torch.equal(masked[pool], unmasked[pool])
 
 
 @pytest.mark.parametrize("change", ["unset", "other"])
 @over("L6", FAMILIES)
-def test_pooling_whatever_the_pad_id_is_said_to_be(family: Family, change: str, saved: Saved) -> None:
-    model = probed(saved(family.name), POOLS)
-    batch = padded(rows_of(family)[:5], "left", family.special_id("pad") or 0)
+def test_pooling_whatever_the_pad_id_is_said_to_be(
+    family: Family, change: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = reading(family)
+    monkeypatch.setattr(case.model.backbone.config, "pad_token_id", None if change == "unset" else 17)
     with torch.no_grad():
-        before = model(**batch).logits
-        model.backbone.config.pad_token_id = None if change == "unset" else 17
-        after = model(**batch).logits
+        logits = case.model(**padded(case.rows, "left", family.special_id("pad") or 0)).logits
     for pool in POOLS:
-        assert torch.equal(before[pool], after[pool])
+        close(logits[pool], case.expected[pool])
 
 
 @pytest.mark.filterwarnings("ignore::manyheads.errors.UntrainedHeadWarning")
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("pad_token", ["kept", "end", "other", "unset"])
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("pad_token", ["kept", "end", "word", "unset", "added"])
 @over("L6", FAMILIES)
 def test_a_predicted_batch_equals_each_text_alone(
-    family: Family, pad_token: str, side: str, saved: Saved
+    family: Family, pad_token: str, side: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = saved(family.name)
-    labels = ["a", "b", "c"]
-    pools = ("cls", "mean", "max", "last")
-    specs = {pool: mh.Multiclass(labels, reads=mh.Hidden(pool=pool)) for pool in pools}
-    model = headed(folder, specs)
-    model.tokenizer.padding_side = side
-    unknown, end = model.tokenizer.unk_token, model.tokenizer.convert_ids_to_tokens(special(family))
-    changes = {"kept": model.tokenizer.pad_token, "end": end, "other": unknown, "unset": None}
-    model.tokenizer.pad_token = changes[pad_token]
-    predictions = model.predict(TEXTS)
-    for index, row in enumerate(rows_of(family)):
-        states = plain_states(plain_model(family, folder), row)[-1]
-        for pool, head in model.heads.items():
-            expected = head.output(HAND_POOLS[pool](states)).softmax(-1).detach()
-            close(torch.as_tensor(predictions.scores[pool][index]), expected)
+    """``added``: a pad token behind the vocabulary, as people give GPT-2 one without a row for it."""
+    case = reading(family)
+    tokenizer = tokenizer_for(family)
+    if pad_token == "added":
+        tokenizer.add_special_tokens({"pad_token": "[ADDED]"})
+        while tokenizer.pad_token_id < case.model.backbone.config.vocab_size:
+            tokenizer.add_tokens(f"[{len(tokenizer)}]")
+            tokenizer.pad_token = f"[{len(tokenizer) - 1}]"
+    else:
+        end = tokenizer.convert_ids_to_tokens(special(family))
+        others = {"kept": tokenizer.pad_token, "end": end, "word": tokenizer.unk_token, "unset": None}
+        tokenizer.pad_token = others[pad_token]
+    tokenizer.padding_side = side
+    monkeypatch.setattr(case.model, "tokenizer", tokenizer)
+    scores = case.model.predict(case.texts).scores
+    for pool in POOLS:
+        close(torch.as_tensor(scores[pool]), case.expected[pool][: len(case.texts)].softmax(dim=-1))
 
 
 @pytest.mark.parametrize("side", SIDES)
 @over("L6", FAMILIES)
-def test_the_pooled_position_itself(family: Family, side: str, saved: Saved) -> None:
+def test_the_pooled_position_itself(family: Family, side: str, reading: Readings) -> None:
     """A hook sees what the stack got and gave; the feature must be the state of one certain real token."""
-    model = probed(saved(family.name), {pool: POOLS[pool] for pool in ("cls", "last")})
-    rows = with_end_inside(family, rows_of(family)[:6])
+    case = reading(family)
     seen: dict[str, Tensor] = {}
 
-    def record(_module: object, _arguments: object, inputs: dict[str, Tensor], output: object) -> None:
-        seen.update(mask=inputs["attention_mask"].bool(), states=output.last_hidden_state)  # type: ignore[attr-defined]
+    def record(_module: object, _arguments: object, inputs: dict[str, Tensor], output: ModelOutput) -> None:
+        seen.update(mask=inputs["attention_mask"].bool(), states=output.last_hidden_state)
 
-    handle = reading_stack(model.backbone).register_forward_hook(record, with_kwargs=True)
+    handle = reading_stack(case.model.backbone).register_forward_hook(record, with_kwargs=True)
     with torch.no_grad():
-        logits = model(**padded(rows, side, special(family))).logits
+        logits = case.model(**padded(case.rows, side, special(family))).logits
     handle.remove()
-    for index, row in enumerate(rows):
+    for index, row in enumerate(case.rows):
         real = seen["states"][index][seen["mask"][index]]
         assert len(real) == len(row)
         for pool, position in {"cls": 0, "last": len(row) - 1}.items():
@@ -264,17 +293,14 @@ def save_with_pooler(family: Family, folder: Path) -> Path:
 
 
 def pooler_outputs(family: Family, folder: Path, rows: tuple[Tensor, ...]) -> Tensor:
-    bare, report = getattr(transformers, family.pooler_class).from_pretrained(
-        folder, output_loading_info=True
-    )
+    bare, report = getattr(transformers, family.pooler_class).from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"]
     with torch.no_grad():
         return torch.cat([bare.eval()(row[None]).pooler_output for row in rows])
 
 
 def stored_names(folder: Path) -> set[str]:
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        return set(file.keys())
+    return set(load_file(folder / "model.safetensors"))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -289,17 +315,46 @@ def test_a_pooler_that_the_class_leaves_out_is_read(family: Family, side: str, t
     close(found, pooler_outputs(family, folder, rows))
 
 
+def tune(model: mh.HeadedModel) -> None:
+    """Change the backbone, so that its files can no longer be copied."""
+    with torch.no_grad():
+        model.backbone.get_input_embeddings().weight.mul_(1.5)
+
+
+@pytest.mark.parametrize("tuned", [False, True], ids=["as loaded", "tuned"])
 @over("L8", POOLED)
-def test_the_pooler_is_kept_by_saving_and_loading(family: Family, tmp_path: Path) -> None:
+def test_the_pooler_is_kept_by_saving_and_loading(family: Family, tuned: bool, tmp_path: Path) -> None:
     folder = save_with_pooler(family, tmp_path / "source")
     model = probed(folder, POOLER)
     rows = rows_of(family)[:4]
+    if tuned:
+        tune(model)
     model.save_pretrained(tmp_path / "saved")
     again = mh.HeadedModel.from_pretrained(tmp_path / "saved")
     with torch.no_grad():
         assert torch.equal(again(**padded(rows)).logits["pooler"], model(**padded(rows)).logits["pooler"])
-    assert torch.equal(pooler_outputs(family, tmp_path / "saved", rows), pooler_outputs(family, folder, rows))
+    same = torch.equal(pooler_outputs(family, tmp_path / "saved", rows), pooler_outputs(family, folder, rows))
+    assert same != tuned
     assert stored_names(tmp_path / "saved") == stored_names(folder)
+
+
+@pytest.mark.parametrize("files", ["shards", "bin"])
+def test_l8_a_pooler_in_any_kind_of_file_is_read(files: str, tmp_path: Path) -> None:
+    family = BY_NAME["bert"]
+    folder = save_with_pooler(family, tmp_path)
+    rows = rows_of(family)
+    expected = pooler_outputs(family, folder, rows)
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if files == "bin":
+        torch.save(state, folder / "pytorch_model.bin")
+    else:
+        family.build(model_class="BertForPreTraining").save_pretrained(folder, state_dict=state, max_shard_size="20KB")
+        relabel(folder, family.lm_class)
+        assert len(list(folder.glob("model-*.safetensors"))) > 2
+    model = probed(folder, POOLER)
+    with torch.no_grad():
+        close(model(**padded(rows)).logits["pooler"], expected)
 
 
 def test_l8_the_pooler_of_a_pretraining_checkpoint(tmp_path: Path) -> None:
@@ -318,11 +373,14 @@ def test_l8_the_pooler_of_a_pretraining_checkpoint(tmp_path: Path) -> None:
 def test_a_pooler_of_the_class_itself_is_read(family: Family, tmp_path: Path) -> None:
     family.build(model_class=family.pooler_class).save_pretrained(tmp_path)
     tokenizer_for(family).save_pretrained(tmp_path)
-    model = probed(tmp_path, POOLER)
     rows = rows_of(family)
-    with torch.no_grad():
-        found = model(**padded(rows, "left")).logits["pooler"]
-    close(found, pooler_outputs(family, tmp_path, rows))
+    expected = pooler_outputs(family, tmp_path, rows)
+    wrapped = mh.HeadedModel.wrap(family.build(model_class=family.pooler_class))
+    add_heads(wrapped, POOLER)
+    open_probes(wrapped)
+    for model in (probed(tmp_path, POOLER), wrapped):
+        with torch.no_grad():
+            close(model(**padded(rows, "left")).logits["pooler"], expected)
 
 
 @over("L8", FAMILIES)
@@ -333,19 +391,22 @@ def test_without_a_trained_pooler_there_is_an_error(family: Family, saved: Saved
     assert "pooler" not in model.heads
 
 
+@pytest.mark.parametrize("tuned", [False, True], ids=["as loaded", "tuned"])
 @over("L8", POOLED)
-def test_a_random_pooler_is_neither_read_nor_saved(family: Family, saved: Saved, tmp_path: Path) -> None:
+def test_a_random_pooler_is_neither_read_nor_saved(family: Family, tuned: bool, saved: Saved, tmp_path: Path) -> None:
     """The class has a pooler and the file has none: transformers draws one."""
-    transformers.AutoModel.from_pretrained(saved(family.name), add_pooling_layer=False).save_pretrained(
-        tmp_path / "a"
-    )
-    tokenizer_for(family).save_pretrained(tmp_path / "a")
-    model = mh.HeadedModel.from_pretrained(relabel(tmp_path / "a", family.pooler_class))
+    folder = relabel(shutil.copytree(saved(family.name), tmp_path / "source"), family.pooler_class)
+    model = mh.HeadedModel.from_pretrained(folder)
+    assert type(model.backbone).__name__ == family.pooler_class
     with pytest.raises(mh.errors.PoolerError, match="no trained pooler"):
         model.add_head("pooler", POOLER["pooler"])
     add_heads(model, {"urgency": mh.Multiclass(["routine", "urgent"])})
-    model.save_pretrained(tmp_path / "b")
-    assert not [name for name in stored_names(tmp_path / "b") if "pooler" in name]
+    if tuned:
+        tune(model)
+    model.save_pretrained(tmp_path / "saved")
+    assert not [name for name in stored_names(tmp_path / "saved") if "pooler" in name]
+    with pytest.raises(mh.errors.PoolerError, match="no trained pooler"):
+        mh.HeadedModel.from_pretrained(tmp_path / "saved").add_head("pooler", POOLER["pooler"])
 
 
 @over("L8", POOLED)
@@ -366,15 +427,14 @@ def test_any_number_of_ends_in_an_encoders_text(family: Family, side: str, saved
     folder = saved(family.name)
     model = probed(folder, POOLS)
     end = special(family)
-    plain_rows = [row[row != end] for row in rows_of(family)[:5]]
-    rows = [torch.cat([row, torch.full((index,), end)]) for index, row in enumerate(plain_rows)]
+    endless = [row[row != end] for row in rows_of(family)[:5]]
+    rows = [torch.cat([row, torch.full((index,), end)]) for index, row in enumerate(endless)]
     assert [int((row == end).sum()) for row in rows] == [0, 1, 2, 3, 4]
+    expected = hand_pooled_rows(family, model, rows, folder)
     with torch.no_grad():
         found = model(**padded(rows, side, family.special_id("pad"))).logits
-    for index, row in enumerate(rows):
-        expected = hand_pooled(family, model, plain_states(plain_model(family, folder), row)[-1])
-        for pool in POOLS:
-            close(found[pool][index], expected[pool])
+    for pool in POOLS:
+        close(found[pool], expected[pool])
 
 
 @over("L9", ENCODER_DECODERS)
@@ -428,9 +488,7 @@ def test_a_mix_of_layers_is_the_hand_written_mix(family: Family, saved: Saved) -
     with torch.no_grad():
         found = model(**padded(rows, "left")).logits["mix"]
         for index, row in enumerate(rows):
-            means = torch.stack(
-                [layer.mean(dim=0) for layer in plain_states(plain_model(family, folder), row)]
-            )
+            means = torch.stack([layer.mean(dim=0) for layer in plain_states(plain_model(family, folder), row)])
             close(found[index], scale * (torch.softmax(weights, dim=0) @ means))
 
 
@@ -460,9 +518,7 @@ ONE_TYPE = {"roberta": "type_vocab_size is 1", "xlm_roberta": "type_vocab_size i
 
 
 @pytest.mark.parametrize("side", SIDES)
-@over(
-    "L11", [family for family in FAMILIES if "token_type_ids" in family.takes and family.name not in ONE_TYPE]
-)
+@over("L11", [family for family in FAMILIES if "token_type_ids" in family.takes and family.name not in ONE_TYPE])
 def test_token_types_reach_the_backbone(family: Family, side: str, saved: Saved) -> None:
     folder = saved(family.name)
     model = probed(folder, {"mean": POOLS["mean"]})
@@ -494,9 +550,7 @@ def test_position_ids_of_the_caller_reach_the_backbone(family: Family, side: str
     folder = saved(family.name)
     model = probed(folder, {"mean": POOLS["mean"]})
     rows = rows_of(family)[:5]
-    positions = [
-        torch.arange(len(row)) * 2 + 3 for row in rows
-    ]  # rotary embeddings would not notice a mere shift
+    positions = [torch.arange(len(row)) * 2 + 3 for row in rows]  # rotary embeddings would not notice a mere shift
     batch = padded(rows, side)
     with torch.no_grad():
         found = model(**batch, position_ids=extra(positions, side)).logits["mean"]
@@ -521,7 +575,8 @@ def test_an_unknown_input_is_an_error(family: Family, saved: Saved) -> None:
         headed(saved(family.name))(row, token_types=torch.zeros_like(row))
 
 
-@over("L11", [family for family in FAMILIES if family.specials.pair])
+@pytest.mark.filterwarnings("ignore::manyheads.errors.UntrainedHeadWarning")
+@over("L11", FAMILIES)
 def test_a_pair_of_texts_reaches_the_backbone_as_the_tokenizer_wrote_it(family: Family, saved: Saved) -> None:
     folder = saved(family.name)
     model = probed(folder, {"mean": POOLS["mean"]})
@@ -530,13 +585,19 @@ def test_a_pair_of_texts_reaches_the_backbone_as_the_tokenizer_wrote_it(family: 
     assert names == (["token_type_ids"] if family.specials.token_type_ids else [])
     rows = [torch.tensor(row) for row in pairs["input_ids"]]
     types = {name: [torch.tensor(row) for row in pairs[name]] for name in names}
+    expected = torch.stack(
+        [
+            plain_states(
+                plain_model(family, folder), row, **{name: values[index][None] for name, values in types.items()}
+            )[-1].mean(dim=0)
+            for index, row in enumerate(rows)
+        ]
+    )
     with torch.no_grad():
         inputs = {name: extra(values, "left") for name, values in types.items()}
-        found = model(**padded(rows, "left"), **inputs).logits["mean"]
-    for index, row in enumerate(rows):
-        alone = {name: values[index][None] for name, values in types.items()}
-        states = plain_states(plain_model(family, folder), row, **alone)[-1]
-        close(found[index], states.mean(dim=0))
+        close(model(**padded(rows, "left"), **inputs).logits["mean"], expected)
+    scores = model.predict(list(zip(TEXTS[:3], TEXTS[3:6], strict=True))).scores["mean"]
+    close(torch.as_tensor(scores), expected.softmax(dim=-1))
 
 
 @pytest.mark.filterwarnings("ignore::manyheads.errors.UntrainedHeadWarning")

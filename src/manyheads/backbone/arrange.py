@@ -57,11 +57,7 @@ def arrange(batch: Batch) -> Arranged:
         return Arranged(_kept_alive(batch, mask), mask, None, mask.shape[1])
     # A stable sort keeps the real tokens in order and puts the padding behind them.
     order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
-    tokens = {
-        name: tensor.gather(1, order)
-        for name, tensor in batch.inputs().items()
-        if name != "decoder_input_ids"
-    }
+    tokens = {name: tensor.gather(1, order) for name, tensor in batch.inputs().items() if name != "decoder_input_ids"}
     arranged = replace(batch, **tokens)
     kept = mask.gather(1, order)
     return Arranged(_kept_alive(arranged, kept), kept, order, mask.shape[1])

@@ -55,7 +55,8 @@ class Backbone(nn.Module):
     @cached_property
     def _stack_path(self) -> str:
         stack = find_stack(self.model)
-        return next(name for name, module in self.model.named_modules() if module is stack)
+        paths: dict[nn.Module, str] = {module: name for name, module in self.model.named_modules()}
+        return paths[stack]
 
     @property
     def stack(self) -> nn.Module:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,5 +42,6 @@ def combined(digests: Iterable[str]) -> str:
 def _tensor_digest(name: str, tensor: Tensor) -> str:
     header = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
     digest = hashlib.sha256(header.encode())
-    digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+    octets: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    digest.update(octets)
     return digest.hexdigest()

@@ -27,5 +27,5 @@ def _positions(model: nn.Module) -> int | None:
     for name, module in model.named_modules():
         table = name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
         if table and module.padding_idx is not None:
-            return size - module.padding_idx - 1
+            return size - int(module.padding_idx) - 1
     return size

@@ -73,7 +73,7 @@ def in_class(stack: nn.Module) -> bool:
 
 def looks_untrained(stack: nn.Module) -> bool:
     """Tell whether the stack's pooler is as initialised: biases all exactly zero, as no training leaves them."""
-    biases = [tensor for name, tensor in stack.pooler.named_parameters() if name.endswith("bias")]  # type: ignore[union-attr, operator]
+    biases = [tensor for name, tensor in stack.pooler.named_parameters() if name.endswith("bias")]  # type: ignore[union-attr]
     return bool(biases) and not any(bool(tensor.any()) for tensor in biases)
 
 

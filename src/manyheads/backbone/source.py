@@ -133,7 +133,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _downloaded(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [*_COMPANIONS, "*.safetensors"]
     try:

@@ -44,7 +44,7 @@ def find_stack(model: nn.Module) -> nn.Module:
         stack = model.get_encoder()  # type: ignore[operator]
     else:
         base = model.base_model
-        stack = base.get_decoder() if hasattr(base, "get_decoder") else base  # type: ignore[operator, union-attr]
+        stack = base.get_decoder() if hasattr(base, "get_decoder") else base  # type: ignore[operator]
         if "input_ids" not in accepted(stack):
             stack = base
     if not isinstance(stack, nn.Module) or "input_ids" not in accepted(stack):

@@ -155,7 +155,10 @@ def _head(name: str, record: object) -> HeadRecord:
     try:
         check_name(name)
         raw = _built(HeadRecord, record, where)
-        spec, taps = read_spec(_typed(raw.spec, dict, where)), tuple(read_tap(tap) for tap in _typed(raw.taps, list, where))
+        spec, taps = (
+            read_spec(_typed(raw.spec, dict, where)),
+            tuple(read_tap(tap) for tap in _typed(raw.taps, list, where)),
+        )
     except HeadNameError as error:
         raise CorruptCheckpointError(str(error)) from None
     except ManyheadsError as error:

@@ -125,13 +125,11 @@ def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
         reason = " ".join(str(error).split())
         raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {reason}") from None
     head.trained, head.summary = record.trained, dict(record.summary)
-    head.class_weights = None if record.class_weights is None else torch.tensor(record.class_weights)
+    head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)
 
 
-def _audited(
-    path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]
-) -> dict[str, dict[str, Tensor]]:
+def _audited(path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]) -> dict[str, dict[str, Tensor]]:
     # Head names hold no dot, so the first dot of a tensor's name ends its head's name, exactly.
     parts = {key: key.partition(".") for key in stored}
     strangers = sorted({name for name, _, _ in parts.values()} - set(heads))

@@ -91,11 +91,13 @@ def _weights(head: nn.Module) -> dict[str, Tensor]:
 
 def _check_referable(backbone: Backbone) -> None:
     if backbone.source is None:
-        raise CheckpointError(f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full")
+        raise CheckpointError(
+            f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full"
+        )
     if not backbone.unchanged:
         raise CheckpointError(
-            f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would lead to "
-            "others; save it full"
+            f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would "
+            "lead to others; save it full"
         )
 
 
@@ -144,7 +146,10 @@ def _restore(source: Path, written: Path) -> None:
     if not source.is_file():
         written.unlink(missing_ok=True)
         return
-    old, new = json.loads(source.read_text("utf-8")), json.loads(written.read_text("utf-8")) if written.is_file() else {}
+    old, new = (
+        json.loads(source.read_text("utf-8")),
+        json.loads(written.read_text("utf-8")) if written.is_file() else {},
+    )
     changed = {key: new[key] for key in _SHAPE_KEYS & set(old) & set(new) if new[key] != old[key]}
     if changed:
         written.write_text(json.dumps(old | changed, indent=2) + "\n", encoding="utf-8")

@@ -52,9 +52,7 @@ def _header(data: bytes, name: str) -> str:
     except UnicodeDecodeError:
         raise not_utf8(data, name) or DataError(f"{name} must be UTF-8") from None
     if record:
-        raise DataError(
-            f"{name}: a quote in the header is never closed. Close it, or double it inside a quoted cell."
-        )
+        raise DataError(f"{name}: a quote in the header is never closed. Close it, or double it inside a quoted cell.")
     raise EmptyTableError(f"{name} is empty. It needs a header line and at least one row.")
 
 

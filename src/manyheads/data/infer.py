@@ -91,9 +91,7 @@ def infer_column(name: str, values: Sequence[object], source: str) -> Inferred:
     cells = {row: plain(cell) for row, cell in enumerate(values, start=1) if not is_missing(cell)}
     column = _Column(name, source, cells, has_gaps=len(cells) < len(values))
     if not cells:
-        raise column.refusal(
-            f"all {len(values)} cells are empty. Name another column, or fill in some labels."
-        )
+        raise column.refusal(f"all {len(values)} cells are empty. Name another column, or fill in some labels.")
     return _RULES[_kind(column)](column)
 
 
@@ -123,9 +121,7 @@ class _Column:
         given = [label for row in rows for label in row]
         names = _ordered(given)
         if not names or (len(names) == 1 and all(rows)):
-            raise self.refusal(
-                f"holds the same labels in every cell, {listed(names)}; there is nothing to tell apart."
-            )
+            raise self.refusal(f"holds the same labels in every cell, {listed(names)}; there is nothing to tell apart.")
         self.check_repeats(given)
         head = f"MultiLabel({len(names)} label{'s' * (len(names) > 1)})"
         return Inferred(MultiLabel(labels=names), f"{self.name!r}: {what}, {len(names)} distinct -> {head}")
@@ -197,14 +193,10 @@ def _from_floats(column: _Column) -> Inferred:
     values = [float(value) for value in column.cells.values() if isinstance(value, int | float)]
     for row, value in zip(column.cells, values, strict=True):
         if not math.isfinite(value):
-            raise column.refusal(
-                f"row {row} holds {value!r}; a number must be finite. Correct it, or leave it empty."
-            )
+            raise column.refusal(f"row {row} holds {value!r}; a number must be finite. Correct it, or leave it empty.")
     # An integer column with gaps is a float column in pandas, and in the CSV files that pandas writes.
     if column.has_gaps and all(value.is_integer() for value in values) and _few(values):
-        return column.multiclass(
-            [int(value) for value in values], "whole numbers (floats, since cells are missing)"
-        )
+        return column.multiclass([int(value) for value in values], "whole numbers (floats, since cells are missing)")
     return column.regression("floats")
 
 

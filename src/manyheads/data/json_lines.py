@@ -36,9 +36,7 @@ def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, ob
             f"{place}: is not JSON ({error}): {shown!r}. Each line must be one object on its own."
         ) from None
     if not isinstance(value, dict):
-        raise DataError(
-            f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}'
-        )
+        raise DataError(f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
     return value
 
 

@@ -15,10 +15,7 @@ NamedColumns = list[tuple[object, Column]]
 
 def is_from(data: object, library: str, class_name: str) -> bool:
     """Tell whether an object is a ``library``'s ``class_name`` or derives from it."""
-    return any(
-        base.__module__.split(".")[0] == library and base.__name__ == class_name
-        for base in type(data).__mro__
-    )
+    return any(base.__module__.split(".")[0] == library and base.__name__ == class_name for base in type(data).__mro__)
 
 
 def pandas_columns(frame: Any) -> NamedColumns:
@@ -43,9 +40,7 @@ def polars_columns(frame: Any) -> NamedColumns:
 
 def _polars_column(series: Any) -> Column:
     # Arrow gets the addresses of Python objects, not the objects.
-    return (
-        list_column(series.to_list()) if str(series.dtype) == "Object" else _arrow_column(series.to_arrow())
-    )
+    return list_column(series.to_list()) if str(series.dtype) == "Object" else _arrow_column(series.to_arrow())
 
 
 def arrow_columns(table: pa.Table) -> NamedColumns:

@@ -81,9 +81,7 @@ def _groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _key(text: str | tuple[str, str]) -> object:
-    return (
-        text.strip().casefold() if isinstance(text, str) else tuple(part.strip().casefold() for part in text)
-    )
+    return text.strip().casefold() if isinstance(text, str) else tuple(part.strip().casefold() for part in text)
 
 
 def _choose(sizes: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:

@@ -136,15 +136,11 @@ def _read_path(path: Path) -> Table:
     ending = path.suffix.lower()
     if ending not in _READERS:
         shown = repr(path.suffix) if path.suffix else "no ending"
-        raise DataError(
-            f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, _READERS) or '.'} {_KNOWN}"
-        )
+        raise DataError(f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, _READERS) or '.'} {_KNOWN}")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}. Check the file and its permissions."
-        ) from None
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check the file and its permissions.") from None
     return _READERS[ending](data, path.name)
 
 
@@ -238,13 +234,9 @@ def _checked_names(owner: str, names: Sequence[object]) -> tuple[str, ...]:
     texts: list[str] = []
     for name in names:
         if not isinstance(name, str):
-            raise DataError(
-                f"{owner}: a column name must be text, got {name!r} ({type(name).__name__}). Rename it."
-            )
+            raise DataError(f"{owner}: a column name must be text, got {name!r} ({type(name).__name__}). Rename it.")
         texts.append(str(name))
     twice = [name for name, count in Counter(texts).items() if count > 1]
     if twice:
-        raise DataError(
-            f"{owner}: column names must differ, these stand twice: {listed(twice)}. Rename one of each."
-        )
+        raise DataError(f"{owner}: column names must differ, these stand twice: {listed(twice)}. Rename one of each.")
     return tuple(texts)

@@ -64,9 +64,7 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
     cells = [plain_cell(item) for item in items]
     present = [(number, cell) for number, cell in enumerate(cells, start=1) if cell is not None]
     if not any(_is_pair(cell) for _, cell in present):
-        return _single(
-            [_text(cell, f"The list of texts, row {row}") for row, cell in enumerate(cells, start=1)]
-        )
+        return _single([_text(cell, f"The list of texts, row {row}") for row, cell in enumerate(cells, start=1)])
     for number, cell in present:
         if not _is_pair(cell):
             raise TextError(
@@ -75,10 +73,7 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
             )
     pairs = [cell if isinstance(cell, Sequence) else (None, None) for cell in cells]
     sides = [
-        [
-            _text(plain_cell(pair[side]), f"The list of texts, row {row}")
-            for row, pair in enumerate(pairs, start=1)
-        ]
+        [_text(plain_cell(pair[side]), f"The list of texts, row {row}") for row, pair in enumerate(pairs, start=1)]
         for side in (0, 1)
     ]
     return _paired(sides[0], sides[1])
@@ -90,9 +85,7 @@ def _is_pair(cell: object) -> bool:
 
 def _column_texts(table: Table, column: str) -> list[str]:
     cells = table.values(column)
-    return [
-        _text(cell, f"{table.name}, column {column!r}, row {row}") for row, cell in enumerate(cells, start=1)
-    ]
+    return [_text(cell, f"{table.name}, column {column!r}, row {row}") for row, cell in enumerate(cells, start=1)]
 
 
 def _text(cell: object, place: str) -> str:

@@ -87,9 +87,7 @@ def _encode(
 ) -> dict[str, list[list[int]]]:
     if not texts:
         return {"input_ids": []}
-    encoded = tokenizer(
-        list(texts), truncation=limit is not None, max_length=limit, padding=False, verbose=False
-    )
+    encoded = tokenizer(list(texts), truncation=limit is not None, max_length=limit, padding=False, verbose=False)
     return {name: [list(row) for row in encoded[name]] for name in _EMITTED if name in encoded and name in accepted}
 
 
@@ -103,7 +101,7 @@ def _refuse_or_cut(
     limit: int | None,
     long_text: str,
 ) -> None:
-    rows = np.flatnonzero(truncated)
+    rows = np.flatnonzero(truncated).tolist()
     if long_text == "error":
         raise InputError(
             f"Text of row {rows[0] + 1} has {lengths[rows[0]]} tokens, the limit is {limit} ({len(rows)} such rows); "

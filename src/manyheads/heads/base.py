@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,8 +19,12 @@ from manyheads.errors import CorruptCheckpointError, HeadError, listed
 from manyheads.taps import Hidden, Tap, read_tap, write_tap
 from manyheads.types import Prediction
 
+# A column of a scored table.
+Column = Sequence[object] | np.ndarray
 
-class LossTerms(NamedTuple):
+
+@dataclass(frozen=True)
+class LossTerms:
     """A head's loss before it is averaged, so that micro-batches and processes can be added up.
 
     Attributes:
@@ -32,6 +36,11 @@ class LossTerms(NamedTuple):
     total: Tensor
     weight: Tensor
     count: int
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean loss, (); only where something is labelled."""
+        return self.total / self.weight
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,9 @@ class HeadSpec(ABC):
         if not 0.0 <= self.dropout < 1.0:
             raise HeadError(f"{self._owner}: dropout must lie in [0, 1), got {self.dropout!r}")
         if not (math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
-            raise HeadError(f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}")
+            raise HeadError(
+                f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
+            )
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -132,7 +143,7 @@ class HeadSpec(ABC):
         """Return the prediction of one row's scores (outputs,)."""
 
     @abstractmethod
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return the columns that a scored table gets from (rows, outputs) scores."""
 
     def _checked_class_weights(self) -> str | tuple[float, ...] | None:
@@ -149,21 +160,21 @@ class HeadSpec(ABC):
         return numbers
 
 
-def _checked_reads(owner: str, reads: object) -> Tap | tuple[Tap, ...] | str:
+def _checked_reads(owner: str, reads: Any) -> Any:
     if isinstance(reads, Tap) or reads == "auto":
-        return reads  # type: ignore[return-value]
-    if isinstance(reads, Sequence) and not isinstance(reads, str) and reads:
-        if all(isinstance(tap, Tap) for tap in reads) and len(set(reads)) == len(reads):
-            return tuple(reads)
+        return reads
+    several = isinstance(reads, Sequence) and not isinstance(reads, str) and len(reads) > 0
+    if several and all(isinstance(tap, Tap) for tap in reads) and len(set(reads)) == len(reads):
+        return tuple(reads)
     raise HeadError(f"{owner}: reads must be 'auto', a tap such as Hidden(), or several different taps, got {reads!r}")
 
 
-def _checked_sizes(owner: str, sizes: object) -> tuple[int, ...]:
+def _checked_sizes(owner: str, sizes: Any) -> tuple[int, ...]:
     if isinstance(sizes, int) and not isinstance(sizes, bool):
         raise HeadError(f"{owner}: hidden takes a list of sizes, got {sizes!r}; write hidden=[{sizes}]")
-    if isinstance(sizes, Sequence) and not isinstance(sizes, str):
-        if all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
-            return tuple(sizes)
+    several = isinstance(sizes, Sequence) and not isinstance(sizes, str)
+    if several and all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+        return tuple(sizes)
     raise HeadError(f"{owner}: hidden must be a list of positive whole numbers, got {sizes!r}")
 
 
@@ -191,7 +202,7 @@ def read_spec(record: Mapping[str, object]) -> HeadSpec:
     if found is None:
         raise CorruptCheckpointError(f"head kind {kind!r} is not among the known ones: {listed(HeadSpec._kinds)}")
     known = {item.name for item in fields(found)}
-    given = {name: value for name, value in record.items() if name != "kind"}
+    given: dict[str, Any] = {name: value for name, value in record.items() if name != "kind"}
     if set(given) != known:
         wrong = sorted(set(given) ^ known)
         raise CorruptCheckpointError(f"head kind {kind!r}: unknown or absent fields {listed(wrong)}")

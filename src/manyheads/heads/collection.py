@@ -117,5 +117,5 @@ def _joint_logits(heads: Mapping[str, Head], read: Mapping[Tap, Features]) -> di
     vectors = torch.cat([item.values for item in members[0].features(read)], dim=-1)
     weight = torch.cat([head.output.weight for head in members])
     bias = torch.cat([head.output.bias for head in members])
-    parts = F.linear(vectors, weight, bias).split([head.spec.outputs for head in members], dim=-1)
+    parts = torch.split(F.linear(vectors, weight, bias), [head.spec.outputs for head in members], dim=-1)
     return dict(zip(heads, parts, strict=True))

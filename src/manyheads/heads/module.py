@@ -66,6 +66,10 @@ class Head(nn.Module):
         logits: Tensor = self.output(self.dropout(self.trunk(joined)))
         return logits
 
+    def set_class_weights(self, weights: Tensor | None) -> None:
+        """Let the loss weigh with these, one per label, from now on."""
+        self.register_buffer("class_weights", weights, persistent=False)
+
     def loss_weights(self, name: str) -> Tensor | None:
         """Return the class weights that the loss takes.
 

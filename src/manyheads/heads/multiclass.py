@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import HeadSpec, LossTerms, count_of, weighted
+from manyheads.heads.base import Column, HeadSpec, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing
 from manyheads.heads.labels import LabelIndex, checked_labels, label_array
 from manyheads.types import Prediction
@@ -45,7 +45,10 @@ class Multiclass(HeadSpec):
         """Return int64 label positions (rows,), -100 where missing."""
         index = LabelIndex(self.labels)
         return np.array(
-            [MISSING if is_missing(cell) else index.position(cell, row, head, source) for row, cell in enumerate(cells)],
+            [
+                MISSING if is_missing(cell) else index.position(cell, row, head, source)
+                for row, cell in enumerate(cells)
+            ],
             dtype=np.int64,
         )
 
@@ -58,7 +61,9 @@ class Multiclass(HeadSpec):
         wrong = (targets != MISSING) & ((targets < 0) | (targets >= self.outputs))
         if bool(wrong.any()):
             value = int(targets[wrong][0])
-            raise InputError(f"Head {head!r}: class position {value} is outside 0 to {self.outputs - 1}; -100 is missing")
+            raise InputError(
+                f"Head {head!r}: class position {value} is outside 0 to {self.outputs - 1}; -100 is missing"
+            )
         return targets.long()
 
     def labelled(self, targets: Tensor) -> Tensor:
@@ -94,10 +99,10 @@ class Multiclass(HeadSpec):
         named = dict(zip(self.labels, scores.tolist(), strict=True))
         return Prediction(label=self.labels[best], score=float(scores[best]), scores=named)
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_label``, ``{head}_score`` and, if asked, one column per label."""
         names = label_array(self.labels)
-        columns: dict[str, Sequence[object]] = {
+        columns: dict[str, Column] = {
             f"{head}_label": names[scores.argmax(axis=1)].tolist(),
             f"{head}_score": scores.max(axis=1),
         }

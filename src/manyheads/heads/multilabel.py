@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import HeadSpec, LossTerms, count_of, weighted
+from manyheads.heads.base import Column, HeadSpec, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing, split_labels
 from manyheads.heads.labels import LabelIndex, checked_labels
 from manyheads.types import Prediction
@@ -99,13 +99,13 @@ class MultiLabel(HeadSpec):
 
     def prediction(self, scores: np.ndarray) -> Prediction:
         """Return the labels whose probability is at least one half."""
-        chosen = tuple(self.labels[k] for k in np.flatnonzero(scores >= THRESHOLD))
+        chosen = tuple(self.labels[k] for k in np.flatnonzero(scores >= THRESHOLD).tolist())
         return Prediction(labels=chosen, scores=dict(zip(self.labels, scores.tolist(), strict=True)))
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_labels`` (lists), ``{head}_score`` (the largest) and, if asked, one column per label."""
-        columns: dict[str, Sequence[object]] = {
-            f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row >= THRESHOLD)] for row in scores],
+        columns: dict[str, Column] = {
+            f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row >= THRESHOLD).tolist()] for row in scores],
             f"{head}_score": scores.max(axis=1),
         }
         if all_scores:

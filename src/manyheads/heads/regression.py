@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError, LabelError
-from manyheads.heads.base import HeadSpec, LossTerms
+from manyheads.heads.base import Column, HeadSpec, LossTerms
 from manyheads.heads.cells import is_missing, plain
 from manyheads.types import Prediction
 
@@ -74,7 +74,7 @@ class Regression(HeadSpec):
         """Return the value."""
         return Prediction(value=float(scores[0]))
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Sequence[object]]:
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_value``."""
         return {f"{head}_value": scores[:, 0]}
 

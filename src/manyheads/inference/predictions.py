@@ -9,6 +9,7 @@ import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
 from manyheads.heads import HeadSpec, Regression
+from manyheads.heads.base import Column
 from manyheads.types import Prediction
 
 Value = TypeVar("Value")
@@ -93,9 +94,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     def __repr__(self) -> str:
         return f"Predictions({len(self)} rows, heads {listed(self.heads)})"
 
-    def columns(self, all_scores: bool = False) -> dict[str, Sequence[object]]:
+    def columns(self, all_scores: bool = False) -> dict[str, Column]:
         """Return the columns that a scored table gets; see DESIGN: ``{head}_label``, ``{head}_score`` and so on."""
-        columns: dict[str, Sequence[object]] = {}
+        columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
             columns |= spec.table_columns(name, self._scored(name), all_scores)
         return columns
@@ -116,7 +117,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return self._scores[name]
 
 
-def _arrow(values: Sequence[object]) -> Any:
+def _arrow(values: Column) -> Any:
     import pyarrow as pa
 
     if isinstance(values, np.ndarray):

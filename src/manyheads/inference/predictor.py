@@ -143,4 +143,3 @@ def _warn_untrained(heads: Mapping[str, Head]) -> None:
             UntrainedHeadWarning,
             stacklevel=4,
         )
-

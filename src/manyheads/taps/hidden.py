@@ -44,7 +44,7 @@ class Hidden(Tap):
         if isinstance(self.layer, bool) or not (self.layer == "mix" or isinstance(self.layer, int)):
             raise HeadError(f"Hidden: layer must be an integer or 'mix', got {self.layer!r}")
         if self.pool == "pooler" and self.layer != -1:
-            raise HeadError(f"Hidden: the pooler reads the last layer, got layer={self.layer!r}; leave layer at -1")
+            raise HeadError(f"Hidden: the pooler reads the last layer, got layer={self.layer!r}; leave it at -1")
         if self.layer == "mix" and self.pool in {"attention", "max"}:
             raise HeadError(
                 f"Hidden: layer='mix' pools each layer before mixing, which {self.pool!r} does not allow; "
@@ -55,7 +55,9 @@ class Hidden(Tap):
         """Decide ``pool="auto"``, count the layer from the end, and check that the backbone has it."""
         resolved = replace(self, pool=self._pool(facts), layer=self._layer(facts))
         if resolved.pool == "pooler" and facts.pooler_width is None:
-            raise PoolerError(f"{facts.name}: no trained pooler to read: {facts.pooler_refusal}; use pool='cls' or 'mean'")
+            raise PoolerError(
+                f"{facts.name}: no trained pooler to read: {facts.pooler_refusal}; use pool='cls' or 'mean'"
+            )
         return resolved
 
     def request(self, facts: BackboneFacts) -> Request:

@@ -92,7 +92,7 @@ def split_rows(labelled: LabelledTexts, rows: np.ndarray, fraction: float, seed:
         return rows, rows[:0]
     if not len(rows):
         raise DataError(f"{labelled.source}: no row holds both a text and a label; check the columns")
-    train, evaluate = split_by_text([labelled.texts.texts[row] for row in rows], fraction, seed)  # type: ignore[arg-type]
+    train, evaluate = split_by_text([labelled.texts.texts[row] for row in rows], fraction, seed)
     return rows[train], rows[evaluate]
 
 

@@ -94,7 +94,7 @@ def install(head: Head, state: Mapping[str, Tensor], class_weights: Tensor | Non
     """Put new weights into a head, on its own device."""
     head.load_state_dict(dict(state), strict=True)
     device = head.output.weight.device
-    head.class_weights = None if class_weights is None else class_weights.to(device=device, dtype=torch.float32)
+    head.set_class_weights(None if class_weights is None else class_weights.to(device=device, dtype=torch.float32))
     head.trained = True
 
 

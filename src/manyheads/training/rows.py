@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class HeadRows:
     taps: tuple[Tap, ...]
     places: np.ndarray
     targets: np.ndarray
-    texts: list[object]
+    texts: list[Any]
     class_weights: Tensor | None
     seed: int
 

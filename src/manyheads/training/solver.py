@@ -56,6 +56,7 @@ class Linear:
         return Linear(like.new_zeros((outputs, like.shape[1])), like.new_zeros(outputs))
 
     def __call__(self, features: Tensor) -> Tensor:
+        """Return (rows, outputs)."""
         return torch.nn.functional.linear(features, self.weight, self.bias)
 
     def unscaled(self, scaling: Scaling) -> Linear:
@@ -82,8 +83,7 @@ class Problem:
 
     def loss(self, layer: Linear) -> Tensor:
         """Return the mean loss, ()."""
-        total, weight, _ = self.spec.loss(layer(self.features), self.targets, self.class_weights)
-        return total / weight
+        return self.spec.loss(layer(self.features), self.targets, self.class_weights).mean
 
     def rows(self, index: Tensor) -> Problem:
         """Return the problem of some rows."""
@@ -115,15 +115,15 @@ def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Line
     def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
         layer = unpacked(vector)
         logits = layer(problem.features).requires_grad_()
-        total, weight, _ = problem.spec.loss(logits, problem.targets, problem.class_weights)
-        (total / weight).backward()
+        loss = problem.spec.loss(logits, problem.targets, problem.class_weights).mean
+        loss.backward()  # type: ignore[no-untyped-call]
         slope = logits.grad
         assert slope is not None
         gradient = torch.empty((outputs, width + 1), dtype=slope.dtype)
         torch.matmul(slope.T, problem.features, out=gradient[:, :width])
         gradient[:, :width] += l2 * layer.weight
         gradient[:, width] = slope.sum(dim=0)
-        value = float(total.detach() / weight) + 0.5 * l2 * float(layer.weight.square().sum())
+        value = float(loss.detach()) + 0.5 * l2 * float(layer.weight.square().sum())
         return value, gradient.double().reshape(-1).numpy()
 
     vector = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double().reshape(-1).numpy()

@@ -70,7 +70,7 @@ class SteppedFitter:
             if not terms.count:
                 continue
             optimiser.zero_grad()
-            (terms.total / terms.weight).backward()  # type: ignore[no-untyped-call]
+            terms.mean.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total, weight = total + float(terms.total.detach()), weight + float(terms.weight)
         return total / weight
@@ -125,8 +125,8 @@ class _Scaled(nn.Module):
         """Return the head's state for vectors and values as they are."""
         first = next(module for module in [*self.head.trunk, self.head.output] if isinstance(module, nn.Linear))
         with torch.no_grad():
-            first.weight /= self.scaling.deviation
-            first.bias -= first.weight @ self.scaling.mean
+            first.weight.div_(self.scaling.deviation)
+            first.bias.sub_(first.weight @ self.scaling.mean)
             self.head.output.weight *= self.factor
             self.head.output.bias.mul_(self.factor).add_(self.offset)
         return {name: tensor.clone() for name, tensor in self.head.state_dict().items()}

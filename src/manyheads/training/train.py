@@ -94,7 +94,7 @@ def train(
     }
     rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
     for name, head in chosen.items():
-        head.summary = _summary(method, outcome, name, metrics[name], rows[name])
+        head.summary = _summary(method, text, outcome, name, metrics[name], rows[name])
     if place is not None:
         save_checkpoint(place, core.backbone, tokenizer, core.heads, overwrite=overwrite)
     return TrainResult(
@@ -171,12 +171,13 @@ def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
 
 
 def _summary(
-    method: Method, outcome: Outcome, name: str, metrics: Metrics, rows: dict[str, int]
+    method: Method, text: str | Sequence[str], outcome: Outcome, name: str, metrics: Metrics, rows: dict[str, int]
 ) -> dict[str, Any]:
     """Return what is saved with the head; JSON knows no NaN, so an undefined metric is ``None``."""
     fit = outcome.fits[name]
     return {
         **method.describe(),
+        "text": text if isinstance(text, str) else list(text),
         "settings": fit.settings,
         "rows": rows,
         "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},

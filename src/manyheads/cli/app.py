@@ -1,0 +1,161 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from manyheads._version import VERSION
+from manyheads.errors import ManyheadsError
+
+app = typer.Typer(
+    name="manyheads",
+    help="As many prediction heads as you like, side by side, on one pretrained Transformer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
+MaxLength = Annotated[
+    int | None, typer.Option("--max-length", help="Most tokens of a text; the backbone's limit by default.")
+]
+LongText = Annotated[str, typer.Option("--long-text", help="A longer text: 'truncate' it (and count), or 'error'.")]
+FileFormat = Annotated[str, typer.Option("--format", help="Format of standard input: csv, tsv or jsonl.")]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let Python code that the checkpoint brings run.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"manyheads {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the release and exit.")
+    ] = False,
+) -> None:
+    """As many prediction heads as you like, side by side, on one pretrained Transformer."""
+
+
+@app.command(
+    epilog="Example: manyheads train ads.csv --backbone bert-base-german-cased --text ad "
+    "--head job_type --head education --out model/"
+)
+def train(
+    data: Annotated[str, typer.Argument(help="A CSV, TSV, JSONL or Parquet file; '-' for standard input.")],
+    backbone: Annotated[
+        str, typer.Option("--backbone", "-b", help="A checkpoint's folder or hub id, or a saved manyheads model.")
+    ],
+    text: Annotated[list[str], typer.Option("--text", "-t", help="Text column; twice for text pairs.")],
+    head: Annotated[list[str], typer.Option("--head", "-H", help="A label column, or name=column; once per head.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to save the model in.")],
+    layer: Annotated[str, typer.Option("--layer", help="Hidden layer that new heads read: an index, or 'mix'.")] = "-1",
+    pool: Annotated[
+        str, typer.Option("--pool", help="Its pooling: auto, cls, pooler, mean, max, last or attention.")
+    ] = "auto",
+    hidden: Annotated[
+        list[int] | None, typer.Option("--hidden", help="Size of a fully connected layer; once per layer.")
+    ] = None,
+    dropout: Annotated[float, typer.Option("--dropout", help="Dropout before each fully connected layer.")] = 0.0,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes by their rarity.")] = False,
+    evaluate: Annotated[
+        str | None, typer.Option("--eval", help="Table to evaluate on; else rows are held out.")
+    ] = None,
+    eval_fraction: Annotated[float, typer.Option("--eval-fraction", help="Share of the rows held out.")] = 0.1,
+    max_length: MaxLength = None,
+    long_text: LongText = "truncate",
+    seed: Annotated[int, typer.Option("--seed", help="For every random choice.")] = 0,
+    file_format: FileFormat = "csv",
+    overwrite: Overwrite = False,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Train heads side by side on a table; kinds and labels are inferred from the columns."""
+    from manyheads.cli.train import HeadSettings, TrainRequest, run_train
+
+    settings = HeadSettings(layer, pool, tuple(hidden or ()), dropout, balanced)
+    request = TrainRequest(
+        data, backbone, tuple(text), tuple(head), out, settings, evaluate, eval_fraction, max_length, long_text, seed,
+        file_format, overwrite, trust_remote_code,
+    )  # fmt: skip
+    run_train(request, as_json)
+
+
+@app.command(epilog="Example: manyheads predict model/ new.csv --out scored.parquet")
+def predict(
+    model: Annotated[str, typer.Argument(help="A saved manyheads model, or a stock classifier.")],
+    data: Annotated[str, typer.Argument(help="A CSV, TSV, JSONL or Parquet file; '-' for standard input.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="A .csv, .tsv, .jsonl or .parquet file; '-' for CSV on standard output.")
+    ] = "-",
+    text: Annotated[
+        list[str] | None, typer.Option("--text", "-t", help="Text column; the one of training by default.")
+    ] = None,
+    head: Annotated[
+        list[str] | None, typer.Option("--head", "-H", help="A head to ask; all by default; once per head.")
+    ] = None,
+    all_scores: Annotated[bool, typer.Option("--all-scores", help="One probability column per label.")] = False,
+    max_length: MaxLength = None,
+    long_text: LongText = "truncate",
+    file_format: FileFormat = "csv",
+    overwrite: Overwrite = False,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Score a table with every head in one pass; the input's columns are kept."""
+    from manyheads.cli.predict import PredictRequest, run_predict
+
+    request = PredictRequest(
+        model, data, out, tuple(text or ()), tuple(head) if head else None, all_scores, max_length, long_text,
+        file_format, overwrite, trust_remote_code,
+    )  # fmt: skip
+    run_predict(request, as_json)
+
+
+@app.command(epilog="Example: manyheads inspect model/")
+def inspect(
+    model: Annotated[str, typer.Argument(help="A saved manyheads model, saved heads, or any checkpoint's folder.")],
+    as_json: Json = False,
+) -> None:
+    """Show a model's backbone and heads: what they read, what they learned from, how good they are."""
+    from manyheads.cli.inspect import run_inspect
+
+    run_inspect(model, as_json)
+
+
+@app.command(epilog="Example: manyheads demo --out demo-output/")
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to keep the demo's models in.")] = None,
+) -> None:
+    """Run both stories on real text: two heads beside MiniLM, and classifiers beside a small GPT-2 kept as it is."""
+    from rich.console import Console
+
+    from manyheads.demo.run import run_demo
+
+    run_demo(out, Console())
+
+
+def run() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except ManyheadsError as error:
+        typer.echo(f"manyheads: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("manyheads: interrupted; nothing was written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`): not our failure, and nobody is left to tell.
+        sys.stderr.close()
+        sys.exit(141)

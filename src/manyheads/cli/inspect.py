@@ -1,0 +1,91 @@
+"""``manyheads inspect``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from manyheads.backbone.source import locate
+from manyheads.checkpoint.format import HeadRecord, read_checkpoint
+from manyheads.checkpoint.load import is_checkpoint
+from manyheads.errors import NotACheckpointError
+from manyheads.heads import write_spec
+from manyheads.taps import write_tap
+
+
+def run_inspect(name: str, as_json: bool) -> None:
+    """Show what a folder holds; no weights are loaded."""
+    folder = locate(name)
+    facts = _facts(folder)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
+    else:
+        _show(name, facts)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    if not is_checkpoint(folder):
+        return {"backbone": _plain(folder), "heads": {}}
+    checkpoint = read_checkpoint(folder)
+    record = checkpoint.backbone
+    backbone = {
+        "kind": record.kind,
+        "architecture": record.architecture,
+        "name": record.name,
+        "revision": record.revision,
+        "fingerprint": record.fingerprint,
+    }
+    return {"backbone": backbone, "heads": {name: _head(head) for name, head in checkpoint.heads.items()}}
+
+
+def _plain(folder: Path) -> dict[str, Any]:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise NotACheckpointError(f"{folder}: holds neither heads.json nor config.json; check the path")
+    said = json.loads(config.read_text("utf-8"))
+    return {"kind": "plain", "architecture": (said.get("architectures") or ["?"])[0], "name": str(folder)}
+
+
+def _head(head: HeadRecord) -> dict[str, Any]:
+    return {
+        "spec": write_spec(head.spec),
+        "reads": [write_tap(tap) for tap in head.taps],
+        "trained": head.trained,
+        "summary": head.summary,
+    }
+
+
+def _show(name: str, facts: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    backbone = facts["backbone"]
+    console.print(f"{name}: {backbone['architecture']} ({backbone['kind']})", markup=False)
+    if not facts["heads"]:
+        console.print("No heads yet: manyheads train adds some.")
+        return
+    table = RichTable()
+    for title in ("head", "kind", "labels", "reads", "trained on", "metrics"):
+        table.add_column(title)
+    for head, record in facts["heads"].items():
+        table.add_row(*_cells(head, record))
+    console.print(table)
+
+
+def _cells(name: str, record: dict[str, Any]) -> list[str]:
+    labels = [str(label) for label in record["spec"].get("labels", [])]
+    shown = f"{len(labels)}: " + ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "") if labels else ""
+    summary = record["summary"]
+    rows = summary.get("rows", {}).get("train")
+    metrics = [
+        f"{key} {value:.3f}" for key, value in summary.get("metrics", {}).items() if key != "rows" and value is not None
+    ]
+    trained = f"{rows:,} rows" if rows is not None else ("yes" if record["trained"] else "never")
+    return [name, record["spec"]["kind"], shown, " + ".join(map(_reads, record["reads"])), trained, "\n".join(metrics)]
+
+
+def _reads(tap: dict[str, Any]) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in tap.items() if key != "tap")
+    return f"{tap['tap']}({settings})"

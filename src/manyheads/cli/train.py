@@ -1,0 +1,147 @@
+"""``manyheads train``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from manyheads.checkpoint.atomic import check_free
+from manyheads.cli.tables import read_input
+from manyheads.data.infer import explain, infer_heads
+from manyheads.data.table import Table
+from manyheads.errors import HeadError
+from manyheads.heads import HeadSpec, Regression
+from manyheads.model import HeadedModel, train
+from manyheads.taps import Hidden
+from manyheads.training import TrainResult
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What the options say of every new head."""
+
+    layer: str
+    pool: str
+    hidden: tuple[int, ...]
+    dropout: float
+    balanced: bool
+
+    def apply(self, spec: HeadSpec, column: str | None) -> HeadSpec:
+        """Return the inferred spec with these settings."""
+        weights = "balanced" if self.balanced and not isinstance(spec, Regression) else None
+        return dataclasses.replace(
+            spec, column=column, reads=self._tap(), hidden=self.hidden, dropout=self.dropout, class_weights=weights
+        )
+
+    def _tap(self) -> Hidden:
+        if self.layer == "mix":
+            return Hidden(layer="mix", pool=self.pool)
+        try:
+            return Hidden(layer=int(self.layer), pool=self.pool)
+        except ValueError as error:
+            if isinstance(error, HeadError):
+                raise
+            raise HeadError(f"--layer must be a whole number or 'mix', got {self.layer!r}") from None
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the options say."""
+
+    data: str
+    backbone: str
+    text: tuple[str, ...]
+    heads: tuple[str, ...]
+    out: Path
+    settings: HeadSettings
+    evaluate: str | None
+    eval_fraction: float
+    max_length: int | None
+    long_text: str
+    seed: int
+    file_format: str
+    overwrite: bool
+    trust_remote_code: bool
+
+
+def run_train(request: TrainRequest, as_json: bool) -> None:
+    """Read, infer, train, save, and report."""
+    console = Console(stderr=True)
+    # Whatever can be refused is refused before a backbone is loaded.
+    check_free(request.out, request.overwrite)
+    table = read_input(request.data, request.file_format)
+    columns = dict(_named(head) for head in request.heads)
+    text = request.text[0] if len(request.text) == 1 else request.text
+    for column in request.text:
+        table.values(column)
+    model = HeadedModel.from_pretrained(request.backbone, trust_remote_code=request.trust_remote_code)
+    _add_heads(model, table, columns, request.settings, console)
+    result = train(
+        model,
+        table,
+        text=text,
+        heads=list(columns),
+        eval_data=request.evaluate,
+        eval_fraction=request.eval_fraction,
+        max_length=request.max_length,
+        long_text=request.long_text,
+        seed=request.seed,
+        out=request.out,
+        overwrite=request.overwrite,
+    )
+    if as_json:
+        print(json.dumps(_as_json(result), ensure_ascii=False, indent=1))
+    else:
+        _show(result, console)
+
+
+def _named(head: str) -> tuple[str, str]:
+    name, _, column = head.partition("=")
+    return name, column or name
+
+
+def _add_heads(
+    model: HeadedModel, table: Table, columns: dict[str, str], settings: HeadSettings, console: Console
+) -> None:
+    """Add the heads that the model does not have yet; those it has are trained anew as they are."""
+    new = {name: column for name, column in columns.items() if name not in model.heads}
+    if not new:
+        return
+    inferred = infer_heads(table, list(dict.fromkeys(new.values())))
+    for line in explain(inferred):
+        console.print(line, markup=False, highlight=False)
+    for name, column in new.items():
+        model.add_head(name, settings.apply(inferred[column], None if column == name else column))
+
+
+def _as_json(result: TrainResult) -> dict[str, Any]:
+    return {
+        "metrics": result.metrics,
+        "rows": result.rows,
+        "search": {name: [dataclasses.asdict(trial) for trial in trials] for name, trials in result.search.items()},
+        "lm_check": dataclasses.asdict(result.lm_check),
+        "notes": result.notes,
+        "seconds": result.seconds,
+        "out": None if result.out is None else str(result.out),
+    }
+
+
+def _show(result: TrainResult, console: Console) -> None:
+    table = RichTable(title="On held-out rows", title_justify="left")
+    for title in ("head", "trained on", "evaluated on", "metrics"):
+        table.add_column(title, justify="right" if title.endswith(" on") else "left")
+    for name, metrics in result.metrics.items():
+        shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items() if key != "rows")
+        rows = result.rows[name]
+        table.add_row(name, f"{rows['train']:,}", f"{rows['evaluate']:,}", shown)
+    console.print(table)
+    for note in result.notes:
+        console.print(note, markup=False, highlight=False)
+    untouched = "bit-identical to before" if result.lm_check.bit_identical else "CHANGED"
+    console.print(f"Backbone: {untouched}. Saved in {result.out} after {result.seconds:.1f} s.", highlight=False)
