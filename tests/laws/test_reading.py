@@ -112,13 +112,14 @@ def hand_pooled_rows(family: Family, model: mh.HeadedModel, rows: Sequence[Tenso
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("filler", ["pad", "end", "word"])
+@pytest.mark.parametrize("filler", ["pad", "end", "word", "outside"])
 @over("L6", FAMILIES)
 def test_pooling_follows_the_mask_and_never_an_id(
     family: Family, filler: str, side: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = reading(family)
-    ids = {"pad": family.special_id("pad") or 0, "end": special(family), "word": 17}
+    outside = case.model.backbone.config.vocab_size
+    ids = {"pad": family.special_id("pad") or 0, "end": special(family), "word": 17, "outside": outside}
     if filler == "end":  # then it is also what the config calls padding
         monkeypatch.setattr(case.model.backbone.config, "pad_token_id", ids["end"])
     with torch.no_grad():
@@ -154,19 +155,19 @@ def test_pooling_whatever_the_pad_id_is_said_to_be(
 
 @pytest.mark.filterwarnings("ignore::manyheads.errors.UntrainedHeadWarning")
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("pad_token", ["kept", "end", "word", "unset", "added"])
+@pytest.mark.parametrize("pad_token", ["kept", "end", "word", "unset", "outside"])
 @over("L6", FAMILIES)
 def test_a_predicted_batch_equals_each_text_alone(
     family: Family, pad_token: str, side: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``added``: a pad token behind the vocabulary, as people give GPT-2 one without a row for it."""
+    """``outside``: a pad token behind the vocabulary, as people give GPT-2 one without a row for it."""
     case = reading(family)
     tokenizer = tokenizer_for(family)
-    if pad_token == "added":
-        tokenizer.add_special_tokens({"pad_token": "[ADDED]"})
-        while tokenizer.pad_token_id < case.model.backbone.config.vocab_size:
-            tokenizer.add_tokens(f"[{len(tokenizer)}]")
-            tokenizer.pad_token = f"[{len(tokenizer) - 1}]"
+    if pad_token == "outside":
+        missing = case.model.backbone.config.vocab_size - len(tokenizer)
+        tokenizer.add_tokens([f"[{index}]" for index in range(missing)])
+        tokenizer.add_special_tokens({"pad_token": "[OUTSIDE]"})
+        assert tokenizer.pad_token_id == case.model.backbone.config.vocab_size
     else:
         end = tokenizer.convert_ids_to_tokens(special(family))
         others = {"kept": tokenizer.pad_token, "end": end, "word": tokenizer.unk_token, "unset": None}
@@ -410,11 +411,15 @@ def test_a_random_pooler_is_neither_read_nor_saved(family: Family, tuned: bool, 
 
 
 @over("L8", POOLED)
-def test_a_random_pooler_of_a_model_object_is_not_read(family: Family) -> None:
+def test_a_random_pooler_of_a_model_object_is_neither_read_nor_saved(family: Family, tmp_path: Path) -> None:
     bare = getattr(transformers, family.pooler_class)(family.make_config())
     model = mh.HeadedModel.wrap(bare, tokenizer_for(family))
     with pytest.raises(mh.errors.PoolerError, match="no trained pooler"):
         model.add_head("pooler", POOLER["pooler"])
+    model.save_pretrained(tmp_path / "saved")
+    with pytest.raises(mh.errors.PoolerError, match="no trained pooler"):
+        mh.HeadedModel.from_pretrained(tmp_path / "saved").add_head("pooler", POOLER["pooler"])
+    assert not [name for name in stored_names(tmp_path / "saved") if "pooler" in name]
 
 
 # --- L9: encoder-decoders ---

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from manyheads.heads import HeadSpec, Regression
@@ -20,9 +21,11 @@ from manyheads.heads import HeadSpec, Regression
 L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 # A step's gain, relative to the objective, at which the path's solutions are good enough to be compared.
 ROUGH = 1e-4
-FINE = 1e-9
+FINE = 1e-7
 _MEMORY = 10
 _MOST_STEPS = 1000
+# Multiplications per evaluation below which threads cost more, in waiting for each other, than they save.
+_WORTH_THREADS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,10 @@ def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Line
         return value, gradient.double().reshape(-1).numpy()
 
     vector = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double().reshape(-1).numpy()
+    worth = problem.features.numel() * outputs > _WORTH_THREADS
     options = {"maxiter": _MOST_STEPS, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 1e-2 * tolerance**0.5}
-    found = minimize(objective, vector, jac=True, method="L-BFGS-B", options=options)
+    with threadpool_limits(None if worth else 1):
+        found = minimize(objective, vector, jac=True, method="L-BFGS-B", options=options)
     return unpacked(found.x)
 
 

@@ -1,0 +1,47 @@
+# Two commands for a newcomer: `make demo` and `make test`. Only Python and make are needed beforehand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-real check bench format clean
+
+demo: $(VENV)/.demo  ## install, then run both stories on real text
+	$(BIN)/manyheads demo
+
+test: $(VENV)/.dev  ## install, then run every fast test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-real: $(VENV)/.bench  ## the tests that need real weights
+	$(BIN)/python -m pytest -m real tests/real
+
+check: $(VENV)/.dev  ## format, lint, strict types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench  ## ratios against what a user would do instead
+	$(BIN)/python -m benchmarks.frozen
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo,dev]'
+	touch $@
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo,dev,bench]'
+	touch $@
