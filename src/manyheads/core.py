@@ -72,22 +72,41 @@ class HeadedCore(nn.Module):
         """
         chosen = self.heads.chosen(heads)
         read, lm_logits = self.read(batch, [tap for head in chosen.values() for tap in head.taps], lm)
-        logits = self.heads(read, chosen)
         if labels is None:
-            return HeadedOutput(logits=logits, lm_logits=lm_logits)
-        terms = self.loss_terms(logits, labels)
+            return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
+        targets = self.targets(labels, batch.input_ids.shape[0])
+        labelled = {name for name, target in targets.items() if bool(self.heads[name].spec.labelled(target).any())}
+        logits = self.heads(read, chosen, labelled)
+        terms = self.loss_terms(logits, targets)
         loss, losses = self.joint_loss(terms)
         counts = {name: term.count for name, term in terms.items()}
         return HeadedOutput(loss=loss, losses=losses, counts=counts, logits=logits, lm_logits=lm_logits)
 
-    def loss_terms(self, logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, LossTerms]:
-        """Return each labelled head's loss before averaging, for heads that have both logits and labels."""
-        for name in labels:
+    def targets(self, labels: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+        """Return labels checked, on this module's device, in the form that the losses take.
+
+        Raises:
+            UnknownHeadError: labels of a head that does not exist.
+            InputError: labels of a wrong shape, dtype or range.
+        """
+        checked: dict[str, Tensor] = {}
+        for name, target in labels.items():
             if name not in self.heads:
                 raise UnknownHeadError(
                     f"labels: no head {name!r}{did_you_mean(name, self.heads)} The heads: {listed(self.heads)}"
                 )
-        return {name: self._terms(name, value, labels[name]) for name, value in logits.items() if name in labels}
+            if not isinstance(target, Tensor):
+                raise InputError(f"Head {name!r}: labels must be a tensor, got {type(target).__name__}")
+            checked[name] = self.heads[name].spec.check_targets(target.to(self.backbone.device), rows, name)
+        return checked
+
+    def loss_terms(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, LossTerms]:
+        """Return each head's loss before averaging, for heads that have both logits and checked targets."""
+        return {
+            name: self.heads[name].spec.loss(value, targets[name], self.heads[name].loss_weights(name))
+            for name, value in logits.items()
+            if name in targets
+        }
 
     def joint_loss(self, terms: Mapping[str, LossTerms]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of the mean losses, and the mean losses.
@@ -100,13 +119,6 @@ class HeadedCore(nn.Module):
         if not present:
             return torch.zeros((), device=self.backbone.device, requires_grad=torch.is_grad_enabled()), losses
         return torch.stack(present).sum(), losses
-
-    def _terms(self, name: str, logits: Tensor, targets: object) -> LossTerms:
-        head = self.heads[name]
-        if not isinstance(targets, Tensor):
-            raise InputError(f"Head {name!r}: labels must be a tensor, got {type(targets).__name__}")
-        checked = head.spec.check_targets(targets.to(logits.device), logits.shape[0], name)
-        return head.spec.loss(logits, checked, head.loss_weights(name))
 
 
 def _zero(like: Tensor) -> Tensor:

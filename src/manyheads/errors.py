@@ -142,11 +142,17 @@ class InputWarning(ManyheadsWarning):
 
 
 def did_you_mean(value: object, known: Iterable[object]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of ``known``, or an empty string."""
+    """Return the end of a sentence: ``"; did you mean 'x'?"`` for the closest of ``known``, else a full stop."""
     by_text = {str(item): item for item in known}
     lowered = {text.casefold(): text for text in by_text}
     close = difflib.get_close_matches(str(value).casefold(), lowered, n=1, cutoff=0.6)
-    return f"; did you mean {by_text[lowered[close[0]]]!r}?" if close else ""
+    return f"; did you mean {by_text[lowered[close[0]]]!r}?" if close else "."
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return another library's message on one line, shortened."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def listed(items: Iterable[object], most: int = 8) -> str:

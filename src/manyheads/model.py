@@ -15,13 +15,16 @@ from manyheads.backbone.load import load_tokenizer, wrap_model
 from manyheads.backbone.source import locate
 from manyheads.backbone.stock import NAME as STOCK_NAME
 from manyheads.backbone.stock import has_stock_head, stock_head
-from manyheads.checkpoint import attach_heads, open_checkpoint, save_checkpoint
-from manyheads.checkpoint.load import check_own_backbone, check_same_backbone, is_checkpoint
+from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_checkpoint
+from manyheads.checkpoint.atomic import recover
+from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
 from manyheads.data.texts import read_texts_from_list
 from manyheads.errors import (
     CheckpointError,
+    HeadError,
     NoLanguageModelError,
+    UnknownBackboneError,
     UnknownHeadError,
     listed,
 )
@@ -78,29 +81,22 @@ class HeadedModel(nn.Module):
             WrongBackboneError: the saved heads belong to another backbone.
             UnsupportedHeadError: a stock classifier whose head cannot be taken in.
         """
-        folder = locate(name, revision)
-        opened = open_checkpoint(folder) if is_checkpoint(folder) else None
-        if backbone is not None and (opened is None or opened.checkpoint.backbone.kind == "full"):
+        opened = _opened(name, revision)
+        if backbone is not None and (opened is None or opened.checkpoint.backbone.kind != "reference"):
             raise CheckpointError(f"{name}: brings its own backbone; leave backbone= out")
-        target: str | Path = name
-        if opened is not None and opened.checkpoint.backbone.kind == "reference":
-            target = backbone or opened.checkpoint.backbone.name or name
-            revision = None if backbone else opened.checkpoint.backbone.revision
-        elif opened is not None:
-            check_own_backbone(opened)
+        target, target_revision = _backbone_of(name, revision, opened, backbone)
         loaded = load_backbone(
             target,
             dtype=dtype,
             device=device,
-            revision=revision,
+            revision=target_revision,
             trust_remote_code=trust_remote_code,
             quantization_config=quantization_config,
         )
         assert loaded.source is not None
         model = cls(HeadedCore(loaded), load_tokenizer(loaded.source, trust_remote_code)).eval()
         if opened is not None:
-            if opened.checkpoint.backbone.kind == "reference":
-                check_same_backbone(opened, loaded)
+            check_backbone(opened, loaded)
             attach_heads(model.core, opened, {saved: saved for saved in opened.checkpoint.heads})
         elif has_stock_head(loaded):
             model.core.heads.add(STOCK_NAME, stock_head(loaded))
@@ -145,7 +141,7 @@ class HeadedModel(nn.Module):
             HeadError: the head reads what this backbone does not have.
         """
         if not isinstance(spec, HeadSpec):
-            raise TypeError(f"add_head takes a spec such as Multiclass(labels=[...]), got {type(spec).__name__}")
+            raise HeadError(f"Head {name!r}: add_head takes a spec such as Multiclass(labels=[...]), got {spec!r:.60}")
         self.core.heads.add(name, self.core.build_head(spec))
         return self.core.heads[name]
 
@@ -243,6 +239,8 @@ class HeadedModel(nn.Module):
             OutputExistsError: the folder holds something.
             CheckpointError: a reference to weights that no file holds.
         """
+        if backbone not in ("full", "reference"):
+            raise CheckpointError(f"backbone must be 'full' or 'reference', got {backbone!r}")
         save_checkpoint(Path(folder), self.core.backbone, self.tokenizer, self.heads, backbone, overwrite)
 
     def save_head(self, name: str, folder: str | Path, overwrite: bool = False) -> None:
@@ -267,6 +265,7 @@ class HeadedModel(nn.Module):
             WrongBackboneError: it was made for another backbone.
             HeadNameError: the name is taken.
         """
+        recover(Path(folder))
         opened = open_checkpoint(Path(folder))
         saved = list(opened.checkpoint.heads)
         wanted = head if head is not None else (saved[0] if len(saved) == 1 else None)
@@ -346,6 +345,35 @@ def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path
     other = _as_backbone(reference, model)
     limit = token_limit(model.backbone, model.tokenizer)
     return compare_logits(model.core.backbone, other, model.tokenizer, texts, limit)
+
+
+def _opened(name: str | Path, revision: str | None) -> Opened | None:
+    """Return the saved heads of that name, or ``None`` for a plain checkpoint."""
+    recover(Path(name))
+    folder = locate(name, revision)
+    return open_checkpoint(folder) if is_checkpoint(folder) else None
+
+
+def _backbone_of(
+    name: str | Path, revision: str | None, opened: Opened | None, override: str | Path | None
+) -> tuple[str | Path, str | None]:
+    """Return where the backbone lies, and its revision.
+
+    Raises:
+        UnknownBackboneError: a reference leads nowhere; says how to name its new place.
+        CheckpointError: heads that were saved alone.
+    """
+    if opened is None or opened.checkpoint.backbone.kind == "full":
+        return name, revision
+    record = opened.checkpoint.backbone
+    if record.kind == "heads":
+        raise CheckpointError(f"{name}: holds heads alone; load their backbone first, then load_head({str(name)!r})")
+    target = override if override is not None else str(record.name)
+    try:
+        locate(target, None if override is not None else record.revision)
+    except UnknownBackboneError as error:
+        raise UnknownBackboneError(f"{name}: refers to a backbone that moved: {error}; or pass backbone=") from None
+    return target, None if override is not None else record.revision
 
 
 def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> Backbone:

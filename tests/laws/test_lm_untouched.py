@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,20 +42,24 @@ from transformers import PreTrainedModel
 import manyheads as mh
 
 Saved = Callable[[str], Path]
-Trained = Callable[[Family], mh.HeadedModel]
+Models = Callable[[Family], mh.HeadedModel]
 
 
 @pytest.fixture(scope="module")
-def trained(saved: Saved) -> Trained:
-    """Return the family with five heads after Frozen training; tests must not change it."""
-    done: dict[str, mh.HeadedModel] = {}
+def attached(saved: Saved) -> Models:
+    """Return the family with five heads of every kind; tests must not change it."""
+    return functools.cache(lambda family: headed(saved(family.name)))
 
+
+@pytest.fixture(scope="module")
+def trained(saved: Saved) -> Models:
+    """Return the family with five heads after Frozen training; tests must not change it."""
+
+    @functools.cache
     def model_of(family: Family) -> mh.HeadedModel:
-        if family.name not in done:
-            model = headed(saved(family.name))
-            mh.train(model, RECORDS, text="text", method=mh.Frozen(), eval_fraction=0.1, seed=0)
-            done[family.name] = model
-        return done[family.name]
+        model = headed(saved(family.name))
+        mh.train(model, RECORDS, text="text", method=mh.Frozen(), eval_fraction=0.1, seed=0)
+        return model
 
     return model_of
 
@@ -72,27 +77,29 @@ def assert_same_logits(family: Family, backbone: PreTrainedModel, folder: Path) 
 # --- L1: logits ---
 
 
-@pytest.mark.parametrize("count", [0, 2, 5])
 @over("L1", FAMILIES)
-def test_logits_with_heads_attached(family: Family, count: int, saved: Saved) -> None:
+def test_logits_with_no_head_two_heads_and_five(family: Family, saved: Saved) -> None:
     folder = saved(family.name)
-    model = headed(folder, dict(list(HEADS.items())[:count]))
-    assert len(model.heads) == count
-    assert type(model.backbone).__name__ == family.lm_class
-    assert_same_logits(family, model.backbone, folder)
-    assert_same_logits(family, model.lm, folder)
-    if count:
-        model(**batch_of(family))  # a pass of the heads leaves nothing behind
+    model = headed(folder, {})
+    names = list(HEADS)
+    for more in ([], names[:2], names[2:]):
+        add_heads(model, {name: HEADS[name] for name in more})
         assert_same_logits(family, model.backbone, folder)
+        assert model.lm is model.backbone
+        if len(model.heads):
+            model(**batch_of(family))  # a pass of the heads leaves nothing behind
+            assert_same_logits(family, model.backbone, folder)
+    assert list(model.heads) == names
+    assert type(model.backbone).__name__ == family.lm_class
 
 
 @over("L1", FAMILIES)
-def test_logits_after_frozen_training(family: Family, saved: Saved, trained: Trained) -> None:
+def test_logits_after_frozen_training(family: Family, saved: Saved, trained: Models) -> None:
     assert_same_logits(family, trained(family).backbone, saved(family.name))
 
 
 @over("L1", FAMILIES)
-def test_logits_after_saving_and_loading(family: Family, saved: Saved, trained: Trained, tmp_path: Path) -> None:
+def test_logits_after_saving_and_loading(family: Family, saved: Saved, trained: Models, tmp_path: Path) -> None:
     trained(family).save_pretrained(tmp_path / "model")
     again = mh.HeadedModel.from_pretrained(tmp_path / "model")
     assert list(again.heads) == list(HEADS)
@@ -102,12 +109,12 @@ def test_logits_after_saving_and_loading(family: Family, saved: Saved, trained: 
 
 @pytest.mark.parametrize("side", SIDES)
 @over("L1", FAMILIES)
-def test_lm_logits_of_a_forward_equal_each_row_alone(family: Family, side: str, saved: Saved) -> None:
+def test_lm_logits_of_a_forward_equal_each_row_alone(family: Family, side: str, saved: Saved, attached: Models) -> None:
     folder = saved(family.name)
     rows = rows_of(family)[:6]
     batch = batch_of(family, side)
     with torch.no_grad():
-        output = headed(folder)(**batch, **decoder_inputs(family, len(rows)), lm=True)
+        output = attached(family)(**batch, **decoder_inputs(family, len(rows)), lm=True)
     assert set(output.logits) == set(HEADS)
     for index, row in enumerate(rows):
         alone = plain_logits(family, plain_model(family, folder), {"input_ids": row[None]})[0]
@@ -120,8 +127,8 @@ def test_lm_logits_of_a_forward_equal_each_row_alone(family: Family, side: str, 
 
 @pytest.mark.parametrize("side", SIDES)
 @over("L1", FAMILIES)
-def test_the_heads_see_the_same_with_and_without_the_lm(family: Family, side: str, saved: Saved) -> None:
-    model = headed(saved(family.name))
+def test_the_heads_see_the_same_with_and_without_the_lm(family: Family, side: str, attached: Models) -> None:
+    model = attached(family)
     batch = batch_of(family, side)
     with torch.no_grad():
         without = model(**batch)
@@ -132,9 +139,9 @@ def test_the_heads_see_the_same_with_and_without_the_lm(family: Family, side: st
 
 
 @over("L1", ENCODER_DECODERS)
-def test_lm_logits_without_decoder_inputs_are_an_error(family: Family, saved: Saved) -> None:
+def test_lm_logits_without_decoder_inputs_are_an_error(family: Family, attached: Models) -> None:
     with pytest.raises(mh.errors.InputError, match="decoder_input_ids"):
-        headed(saved(family.name))(**batch_of(family), lm=True)
+        attached(family)(**batch_of(family), lm=True)
 
 
 @over("L1", [family for family in FAMILIES if not family.encoder_decoder])
@@ -194,9 +201,8 @@ def assert_same_generation(found: tuple[Any, ...], expected: tuple[Any, ...]) ->
 
 @pytest.mark.parametrize("mode", GENERATION)
 @over("L2", GENERATING)
-def test_the_same_tokens_are_generated(family: Family, mode: str, saved: Saved) -> None:
-    folder = saved(family.name)
-    plain, model = plain_model(family, folder), headed(folder)
+def test_the_same_tokens_are_generated(family: Family, mode: str, saved: Saved, attached: Models) -> None:
+    plain, model = plain_model(family, saved(family.name)), attached(family)
     inputs = prompts(family, mode)
     expected = generated(plain, plain.generate, inputs, **GENERATION[mode])
     assert_same_generation(generated(model.backbone, model.generate, inputs, **GENERATION[mode]), expected)
@@ -204,7 +210,7 @@ def test_the_same_tokens_are_generated(family: Family, mode: str, saved: Saved) 
 
 
 @over("L2", GENERATING)
-def test_generation_after_a_pass_of_the_heads(family: Family, saved: Saved, trained: Trained) -> None:
+def test_generation_after_a_pass_of_the_heads(family: Family, saved: Saved, trained: Models) -> None:
     model, plain = trained(family), plain_model(family, saved(family.name))
     model(**batch_of(family))
     inputs = prompts(family, "batch")
@@ -214,9 +220,9 @@ def test_generation_after_a_pass_of_the_heads(family: Family, saved: Saved, trai
 
 
 @over("L2", [BY_NAME[name] for name in CANNOT_GENERATE])
-def test_a_masked_lm_refuses_to_generate(family: Family, saved: Saved) -> None:
+def test_a_masked_lm_refuses_to_generate(family: Family, attached: Models) -> None:
     with pytest.raises(mh.errors.BackboneError, match="generate"):
-        headed(saved(family.name)).generate(rows_of(family)[0][None], max_new_tokens=2)
+        attached(family).generate(rows_of(family)[0][None], max_new_tokens=2)
 
 
 # --- L3: files ---
@@ -231,7 +237,7 @@ def read_if_there(path: Path) -> bytes | None:
 
 
 @over("L3", FAMILIES)
-def test_configs_are_saved_byte_by_byte(family: Family, saved: Saved, trained: Trained, tmp_path: Path) -> None:
+def test_configs_are_saved_byte_by_byte(family: Family, saved: Saved, trained: Models, tmp_path: Path) -> None:
     source = saved(family.name)
     trained(family).save_pretrained(tmp_path / "model")
     names = {path.name for path in source.iterdir()}
@@ -242,9 +248,7 @@ def test_configs_are_saved_byte_by_byte(family: Family, saved: Saved, trained: T
 
 
 @over("L3", FAMILIES)
-def test_tensors_are_saved_once_and_as_they_were(
-    family: Family, saved: Saved, trained: Trained, tmp_path: Path
-) -> None:
+def test_tensors_are_saved_once_and_as_they_were(family: Family, saved: Saved, trained: Models, tmp_path: Path) -> None:
     source = saved(family.name)
     trained(family).save_pretrained(tmp_path / "model")
     old, new = load_file(source / WEIGHTS), load_file(tmp_path / "model" / WEIGHTS)
@@ -253,7 +257,7 @@ def test_tensors_are_saved_once_and_as_they_were(
 
 
 @over("L3", FAMILIES)
-def test_tied_weights_stay_tied(family: Family, saved: Saved, trained: Trained, tmp_path: Path) -> None:
+def test_tied_weights_stay_tied(family: Family, saved: Saved, trained: Models, tmp_path: Path) -> None:
     trained(family).save_pretrained(tmp_path / "model")
     again = mh.HeadedModel.from_pretrained(tmp_path / "model")
     tied = {
@@ -276,7 +280,7 @@ def shared(model: PreTrainedModel) -> bool:
 
 
 @over("L3", FAMILIES)
-def test_the_tokenizer_is_saved(family: Family, saved: Saved, trained: Trained, tmp_path: Path) -> None:
+def test_the_tokenizer_is_saved(family: Family, saved: Saved, trained: Models, tmp_path: Path) -> None:
     trained(family).save_pretrained(tmp_path / "model")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     assert dict(tokenizer(TEXTS)) == dict(tokenizer_for(family)(TEXTS))
@@ -351,7 +355,7 @@ NO_DROPOUT = frozenset(
 
 
 @over("L4", FAMILIES)
-def test_no_backbone_tensor_moves_in_frozen_training(family: Family, saved: Saved, trained: Trained) -> None:
+def test_no_backbone_tensor_moves_in_frozen_training(family: Family, saved: Saved, trained: Models) -> None:
     assert changed(trained(family).backbone, snapshot(plain_model(family, saved(family.name)))) == []
     assert all(p.requires_grad and p.grad is None for p in trained(family).backbone.parameters())
     assert all(head.trained for head in trained(family).heads.values())
@@ -373,7 +377,7 @@ def test_no_backbone_tensor_moves_under_adamw_with_weight_decay(family: Family, 
 
 
 @over("L4", FAMILIES)
-def test_features_are_those_of_eval_mode(family: Family, saved: Saved, trained: Trained) -> None:
+def test_features_are_those_of_eval_mode(family: Family, saved: Saved, trained: Models) -> None:
     model = headed(saved(family.name))
     model.train()
     mh.train(model, RECORDS, text="text", method=mh.Frozen(), eval_fraction=0.1, seed=0)

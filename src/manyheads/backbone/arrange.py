@@ -54,23 +54,23 @@ def arrange(batch: Batch) -> Arranged:
     longest = max(int(mask.sum(dim=1).max()), 1)
     moved = bool((mask[:, 1:] & ~mask[:, :-1]).any())
     if not moved and longest == mask.shape[1]:
-        return Arranged(_kept_alive(batch, mask), mask, None, mask.shape[1])
+        return Arranged(_harmless(batch, mask), mask, None, mask.shape[1])
     # A stable sort keeps the real tokens in order and puts the padding behind them.
     order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
     tokens = {name: tensor.gather(1, order) for name, tensor in batch.inputs().items() if name != "decoder_input_ids"}
     arranged = replace(batch, **tokens)
     kept = mask.gather(1, order)
-    return Arranged(_kept_alive(arranged, kept), kept, order, mask.shape[1])
+    return Arranged(_harmless(arranged, kept), kept, order, mask.shape[1])
 
 
-def _kept_alive(batch: Batch, mask: Tensor) -> Batch:
-    """Let a row without real tokens attend to one of its paddings: softmax over nothing is NaN in some kernels."""
-    empty = ~mask.any(dim=1)
-    if not bool(empty.any()):
+def _harmless(batch: Batch, mask: Tensor) -> Batch:
+    """Give padding an id that every vocabulary has (a pad token added without resizing the embeddings lies outside),
+    and let a row without real tokens attend to one of its paddings: softmax over nothing is NaN in some kernels."""
+    if bool(mask.all()):
         return batch
     attention_mask = batch.attention_mask.clone()
-    attention_mask[empty, 0] = 1
-    return replace(batch, attention_mask=attention_mask)
+    attention_mask[~mask.any(dim=1), 0] = 1
+    return replace(batch, input_ids=batch.input_ids.masked_fill(~mask, 0), attention_mask=attention_mask)
 
 
 def _check(batch: Batch) -> None:

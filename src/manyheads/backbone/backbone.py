@@ -86,6 +86,11 @@ class Backbone(nn.Module):
         """Whether every tensor is, bit for bit, what the source's files hold."""
         return self._loaded_digest is not None and self._loaded_digest == self.digest()
 
+    def adopt(self, source: Source) -> None:
+        """Take files as those that hold these very weights: they were just written from them."""
+        self.source = source
+        self._loaded_digest = self.digest()
+
     def digest(self) -> str:
         """Return the fingerprint of every tensor of the model, in memory."""
         return tensors_digest(self.model)
@@ -114,6 +119,7 @@ class Backbone(nn.Module):
         runner = self._runner(lm)
         self._check_inputs(batch, runner)
         arranged = arrange(batch)
+        self._check_ids(arranged.batch.input_ids)
         inputs = arranged.batch.inputs()
         settings = switches(runner, hidden_states=bool(request.layers - {-1}))
         if runner is self.stack:
@@ -141,9 +147,10 @@ class Backbone(nn.Module):
             raise InputError(f"{self.name}: takes no {listed(unknown)}; leave it out")
         if self.model.config.is_encoder_decoder and runner is self.model and "decoder_input_ids" not in given:  # type: ignore[union-attr]
             raise InputError(f"{self.name}: lm=True needs decoder_input_ids, which its decoder reads; give them")
+
+    def _check_ids(self, ids: Tensor) -> None:
         vocabulary = int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
-        ids = batch.input_ids
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+        if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(
                 f"{self.name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "
                 f"{vocabulary - 1}; is this the backbone's own tokenizer?"

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.pooler import load_beside
 from manyheads.backbone.source import Source, resolve_source
 from manyheads.backbone.stack import find_stack
-from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed
+from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
 
 
 def load_backbone(
@@ -46,10 +47,15 @@ def load_backbone(
     model_class = _model_class(source, trust_remote_code)
     settings = {"dtype": dtype, "quantization_config": quantization_config}
     given = {key: value for key, value in settings.items() if value is not None}
-    with _quiet():
-        model, report = model_class.from_pretrained(
-            source.folder, output_loading_info=True, trust_remote_code=trust_remote_code, **given
-        )
+    try:
+        with _quiet():
+            model, report = model_class.from_pretrained(
+                source.folder, output_loading_info=True, trust_remote_code=trust_remote_code, **given
+            )
+    except (OSError, SafetensorError) as error:
+        raise UnknownBackboneError(
+            f"{source.name}: its weights cannot be read: {one_line(error)}; restore them"
+        ) from error
     random_pooler = _refuse_random(source, report)
     if device is not None:
         model = model.to(device)
@@ -70,8 +76,7 @@ def _model_class(source: Source, trust_remote_code: bool) -> Any:
     try:
         config = transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=trust_remote_code)
     except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnknownBackboneError(f"{source.name}: its config.json cannot be used: {reason}") from error
+        raise UnknownBackboneError(f"{source.name}: its config.json cannot be used: {one_line(error)}") from error
     names = config.architectures or []
     if not names:
         return transformers.AutoModel

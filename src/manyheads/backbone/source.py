@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.backbone.digest import combined, file_digest
-from manyheads.errors import BackboneError, UnknownBackboneError
+from manyheads.errors import BackboneError, UnknownBackboneError, one_line
 
 # Weight files in the order in which transformers prefers them.
 _WEIGHTS = (
@@ -87,6 +87,9 @@ def resolve_source(name: str | Path, revision: str | None = None) -> Source:
     weights = _weight_files(folder)
     if not weights:
         raise UnknownBackboneError(f"{name}: holds no weights ({', '.join(_WEIGHTS)}); check that it was saved whole")
+    lost = [path.name for path in weights if not path.is_file()]
+    if lost:
+        raise UnknownBackboneError(f"{name}: its index names the weight file {lost[0]!r}, which is missing; restore it")
     companions = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
     kept = {path for path in companions if path.name not in _STRANGERS and not _is_index(path)} | set(weights)
     return Source(str(name), revision, folder, {path.name: _stamp(path) for path in kept})
@@ -144,5 +147,4 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except HFValidationError:
         raise UnknownBackboneError(f"{name}: no such folder, and not a hub id (owner/name); check the path") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnknownBackboneError(f"{name}: no such folder, and the hub does not give it ({reason})") from None
+        raise UnknownBackboneError(f"{name}: no such folder, and the hub does not give it: {one_line(error)}") from None

@@ -6,6 +6,7 @@ Reading parses and audits before anything is built. No entry names an importable
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -117,7 +118,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise NotACheckpointError(f"{folder}: holds no {HEADS_JSON}, so manyheads did not save it; check the path")
     try:
         record = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path}: is not JSON ({error}); restore it from where it was saved") from None
     try:
         return _parsed(record)
@@ -132,7 +133,7 @@ def asdict_shallow(record: Any) -> dict[str, Any]:
 
 def _parsed(record: object) -> Checkpoint:
     if not isinstance(record, Mapping) or "protocol" not in record:
-        raise CorruptCheckpointError("says no protocol number")
+        raise CorruptCheckpointError("says no protocol number, so manyheads did not write it; restore it")
     if record["protocol"] != PROTOCOL:
         raise CorruptCheckpointError(
             f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
@@ -169,10 +170,16 @@ def _head(name: str, record: object) -> HeadRecord:
     for tensor, shape in _typed(raw.tensors, dict, where).items():
         if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
             raise CorruptCheckpointError(f"{where}: tensor {tensor!r} has no shape but {shape!r}")
-    weights = raw.class_weights
-    if weights is not None and not (isinstance(weights, list) and all(isinstance(item, float) for item in weights)):
-        raise CorruptCheckpointError(f"{where}: class_weights must be numbers, got {weights!r}")
-    return HeadRecord(spec, taps, raw.trained, weights, raw.summary, raw.tensors)
+    _check_class_weights(raw.class_weights, spec.outputs, where)
+    return HeadRecord(spec, taps, raw.trained, raw.class_weights, raw.summary, raw.tensors)
+
+
+def _check_class_weights(weights: object, outputs: int, where: str) -> None:
+    if weights is None:
+        return
+    numbers = isinstance(weights, list) and all(isinstance(item, float) and 0 < item < math.inf for item in weights)
+    if not (numbers and isinstance(weights, list) and len(weights) == outputs):
+        raise CorruptCheckpointError(f"{where}: class_weights must be {outputs} positive numbers, got {weights!r}")
 
 
 def _built(kind: type[Record], record: object, where: str) -> Record:

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.digest import file_digest
-from manyheads.backbone.source import files_fingerprint
-from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, Checkpoint, HeadRecord, read_checkpoint
 from manyheads.core import HeadedCore
-from manyheads.errors import CorruptCheckpointError, HeadError, WrongBackboneError, listed
+from manyheads.errors import CorruptCheckpointError, HeadError, WrongBackboneError, listed, one_line
 from manyheads.heads import Head
 
 
@@ -37,8 +35,15 @@ class Opened:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Tell whether manyheads saved this folder, after finishing a save that was killed."""
-    recover(folder)
+    """Tell whether manyheads saved this folder.
+
+    Raises:
+        CorruptCheckpointError: it holds heads' weights, but not what they are.
+    """
+    if (folder / HEADS_WEIGHTS).is_file() and not (folder / HEADS_JSON).is_file():
+        raise CorruptCheckpointError(
+            f"{folder}: holds {HEADS_WEIGHTS} without {HEADS_JSON}; restore it, or remove both"
+        )
     return (folder / HEADS_JSON).is_file()
 
 
@@ -49,7 +54,6 @@ def open_checkpoint(folder: Path) -> Opened:
         NotACheckpointError: the folder holds no saved heads.
         CorruptCheckpointError: files that contradict themselves, each other or their checksum.
     """
-    recover(folder)
     checkpoint = read_checkpoint(folder)
     path = folder / HEADS_WEIGHTS
     if not path.is_file():
@@ -63,14 +67,15 @@ def open_checkpoint(folder: Path) -> Opened:
     return Opened(folder, checkpoint, _audited(path, stored, checkpoint.heads))
 
 
-def check_own_backbone(opened: Opened) -> None:
-    """Refuse a full checkpoint whose backbone files are no longer those that were saved.
+def check_backbone(opened: Opened, backbone: Backbone) -> None:
+    """Refuse the backbone of a saved model if it is not the one that its heads were saved with.
 
     Raises:
         WrongBackboneError: another fingerprint.
     """
-    recorded = opened.checkpoint.backbone.fingerprint
-    if files_fingerprint(opened.folder) != recorded:
+    if opened.checkpoint.backbone.kind != "full":
+        check_same_backbone(opened, backbone)
+    elif backbone.source is None or backbone.source.fingerprint != opened.checkpoint.backbone.fingerprint:
         raise WrongBackboneError(
             f"{opened.folder}: its backbone's files are not those that the heads were saved with; restore them, or "
             "load the backbone elsewhere and train the heads on it anew"
@@ -122,8 +127,7 @@ def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
         head = Head(record.spec, record.taps, core.backbone.facts)
         head.load_state_dict(dict(opened.tensors[name]), strict=True)
     except (HeadError, RuntimeError, IndexError) as error:
-        reason = " ".join(str(error).split())
-        raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {reason}") from None
+        raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {one_line(error)}") from None
     head.trained, head.summary = record.trained, dict(record.summary)
     head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)

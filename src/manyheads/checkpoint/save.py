@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
 from manyheads.backbone.digest import file_digest
-from manyheads.backbone.source import files_fingerprint
+from manyheads.backbone.source import files_fingerprint, resolve_source
 from manyheads.checkpoint.atomic import copy_file, replacing
 from manyheads.checkpoint.format import (
     HEADS_WEIGHTS,
@@ -62,6 +62,8 @@ def save_checkpoint(
     with replacing(folder, overwrite) as fresh:
         record = _write_backbone(fresh, backbone, tokenizer) if kind == "full" else _reference(backbone, kind)
         write_heads(fresh, record, heads)
+    if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder.resolve():
+        backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision))
 
 
 def write_heads(folder: Path, record: BackboneRecord, heads: Mapping[str, Head]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from manyheads.backbone.source import locate
+from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.format import HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
 from manyheads.errors import NotACheckpointError
@@ -19,6 +20,7 @@ from manyheads.taps import write_tap
 
 def run_inspect(name: str, as_json: bool) -> None:
     """Show what a folder holds; no weights are loaded."""
+    recover(Path(name))
     folder = locate(name)
     facts = _facts(folder)
     if as_json:

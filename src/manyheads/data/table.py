@@ -70,7 +70,7 @@ class Table:
 
     def _column(self, name: str) -> Column:
         if name not in self._cells:
-            guess = did_you_mean(name, self.columns) or "."
+            guess = did_you_mean(name, self.columns)
             raise MissingColumnError(
                 f"{self.name} has no column {name!r}{guess} Its columns: {listed(self.columns, most=20)}"
             )

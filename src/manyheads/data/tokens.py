@@ -56,6 +56,7 @@ def tokenize(
     limit: int | None,
     accepted: frozenset[str],
     long_text: str = "truncate",
+    places: Sequence[str] | None = None,
 ) -> Tokenized:
     """Tokenize texts, or pairs of them.
 
@@ -65,6 +66,7 @@ def tokenize(
         limit: Most tokens of a row, special tokens included; ``None`` for no limit.
         accepted: Input names that the backbone takes; segments it cannot read are not made.
         long_text: ``"truncate"`` or ``"error"``, for a text beyond the limit.
+        places: Where each text stands, for messages; its place in ``texts`` by default.
 
     Raises:
         InputError: no tokenizer, or a text beyond the limit under ``long_text="error"``.
@@ -76,8 +78,14 @@ def tokenize(
     inputs = _encode(tokenizer, texts, accepted, None)
     lengths = np.array([len(row) for row in inputs["input_ids"]], dtype=np.int64)
     truncated = np.zeros(len(texts), dtype=bool) if limit is None else lengths > limit
+    if truncated.any() and long_text == "error":
+        row = int(truncated.argmax())
+        raise InputError(
+            f"{places[row] if places else f'Text {row + 1}'}: has {lengths[row]} tokens, the limit is {limit} "
+            f"({truncated.sum()} such texts); shorten it, or allow long_text='truncate'"
+        )
     if truncated.any():
-        _refuse_or_cut(tokenizer, texts, inputs, truncated, lengths, accepted, limit, long_text)
+        _cut(tokenizer, texts, inputs, np.flatnonzero(truncated).tolist(), accepted, limit)
     _fill_empty(tokenizer, inputs)
     return Tokenized(inputs, truncated, tokenizer.pad_token_id or 0)
 
@@ -91,24 +99,16 @@ def _encode(
     return {name: [list(row) for row in encoded[name]] for name in _EMITTED if name in encoded and name in accepted}
 
 
-def _refuse_or_cut(
+def _cut(
     tokenizer: Any,
     texts: Sequence[Text],
     inputs: dict[str, list[list[int]]],
-    truncated: np.ndarray,
-    lengths: np.ndarray,
+    rows: Sequence[int],
     accepted: frozenset[str],
     limit: int | None,
-    long_text: str,
 ) -> None:
-    rows = np.flatnonzero(truncated).tolist()
-    if long_text == "error":
-        raise InputError(
-            f"Text of row {rows[0] + 1} has {lengths[rows[0]]} tokens, the limit is {limit} ({len(rows)} such rows); "
-            "shorten them, or allow long_text='truncate'"
-        )
-    cut = _encode(tokenizer, [texts[row] for row in rows], accepted, limit)
-    for name, values in cut.items():
+    """Tokenize some rows again, cut: the tokenizer knows which special tokens must stay."""
+    for name, values in _encode(tokenizer, [texts[row] for row in rows], accepted, limit).items():
         for row, value in zip(rows, values, strict=True):
             inputs[name][row] = value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,8 @@ class LMSettings:
     attention_heads: int = 4
     context: int = 64
     vocabulary: int = 4000
-    steps: int = 240
-    blocks: int = 32
+    steps: int = 260
+    blocks: int = 16
     learning_rate: float = 2e-3
     seed: int = 0
 
@@ -92,17 +92,17 @@ def train_language_model(model: Any, tokenizer: Any, texts: Sequence[str], setti
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
     )
-    stories = [[tokenizer.eos_token_id, *ids] for ids in tokenizer(list(texts))["input_ids"]]
+    sequences = [[tokenizer.eos_token_id, *ids] for ids in tokenizer(list(texts))["input_ids"]]
     model.train()
     with torch.random.fork_rng(devices=[]), progress_bar("training a GPT-2", settings.steps, "steps") as advance:
         torch.manual_seed(settings.seed)
-        blocks = _endless_blocks(stories, settings)
+        blocks = _endless_blocks(sequences, settings)
         for _ in range(settings.steps):
             ids = next(blocks)
-            logits = model(input_ids=ids, use_cache=False).logits
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
             loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -110,15 +110,14 @@ def train_language_model(model: Any, tokenizer: Any, texts: Sequence[str], setti
     model.eval()
 
 
-def _endless_blocks(stories: Sequence[Sequence[int]], settings: LMSettings) -> Any:
-    """Yield (blocks, context) token ids; every epoch shuffles the texts."""
+def _endless_blocks(sequences: Sequence[Sequence[int]], settings: LMSettings) -> Iterator[Tensor]:
+    """Yield (up to ``blocks``, context) token ids; every epoch shuffles the texts."""
     while True:
-        order = torch.randperm(len(stories)).tolist()
-        stream = torch.tensor([token for place in order for token in stories[place]])
+        order = torch.randperm(len(sequences)).tolist()
+        stream = torch.tensor([token for place in order for token in sequences[place]])
         count = len(stream) // settings.context
         blocks = stream[: count * settings.context].view(count, settings.context)
-        for start in range(0, count - settings.blocks + 1, settings.blocks):
-            yield blocks[start : start + settings.blocks]
+        yield from torch.split(blocks, settings.blocks)
 
 
 @torch.no_grad()
@@ -128,7 +127,7 @@ def perplexity(model: Any, tokenizer: Any, texts: Sequence[str]) -> float:
     for text in texts:
         ids = torch.tensor([tokenizer(text)["input_ids"][: model.config.n_positions]])
         if ids.shape[1] > 1:
-            logits: Tensor = model(input_ids=ids).logits
+            logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
             total += float(F.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="sum"))
             count += ids.shape[1] - 1
     return math.exp(total / count)

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
 from importlib import resources
 
-from manyheads.data.table import Table, read_table
+Rows = list[dict[str, object]]
 
 HELD_OUT = 0.2
 
 
-def occupation_tasks() -> Table:
+def occupation_tasks() -> Rows:
     """Return 3,000 O*NET task statements: ``text``, ``occupation_group`` (22), ``activity`` (37)."""
     return _read("occupation_tasks.csv")
 
 
-def diagnoses() -> Table:
-    """Return 8,000 ICD-10-CM diagnoses: ``text``, ``chapter`` (22), ``billable`` (``"0"`` or ``"1"``)."""
-    return _read("diagnoses.csv")
+def diagnoses() -> Rows:
+    """Return 8,000 ICD-10-CM diagnoses: ``text``, ``chapter`` (22), ``billable`` (0 or 1)."""
+    return [{**row, "billable": int(str(row["billable"]))} for row in _read("diagnoses.csv")]
 
 
-def split(table: Table, rows: int | None = None) -> tuple[Table, Table]:
-    """Return the rows to train on and the last fifth, held out; the samples are shuffled and repeat no text.
+def split(rows: Rows, count: int | None = None) -> tuple[Rows, Rows]:
+    """Return rows to train on and the last fifth, held out; the samples are shuffled and repeat no text.
 
     Args:
-        table: A sample.
-        rows: How many of its rows to take; all by default.
+        rows: A sample.
+        count: How many of its rows to take; all by default.
     """
-    count = table.rows if rows is None else min(rows, table.rows)
-    cut = count - round(HELD_OUT * count)
-    return table.select(range(cut)), table.select(range(cut, count))
+    taken = rows[:count]
+    cut = len(taken) - round(HELD_OUT * len(taken))
+    return taken[:cut], taken[cut:]
 
 
-def texts_of(table: Table) -> list[str]:
-    """Return the ``text`` column."""
-    return [str(text) for text in table.values("text")]
+def texts_of(rows: Rows) -> list[str]:
+    """Return the texts."""
+    return [str(row["text"]) for row in rows]
 
 
-def rows_of(table: Table, columns: Sequence[str]) -> list[dict[str, object]]:
-    """Return some columns as a list of dicts."""
-    cells = [table.values(column) for column in columns]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+def labels_of(rows: Rows, column: str) -> list[object]:
+    """Return one column's labels."""
+    return [row[column] for row in rows]
 
 
-def _read(name: str) -> Table:
-    with resources.as_file(resources.files("manyheads.demo") / "samples" / name) as path:
-        return read_table(path)
+def _read(name: str) -> Rows:
+    path = resources.files("manyheads.demo") / "samples" / name
+    return [dict(row) for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -77,13 +77,35 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         wanted = {name: self[name] for name in names}
         return {name: wanted[name] for name in self if name in wanted}
 
-    def forward(self, read: Mapping[Tap, Features], names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return fp32 logits (rows, outputs) by head name."""
+    def forward(
+        self,
+        read: Mapping[Tap, Features],
+        names: Iterable[str] | None = None,
+        labelled: Container[str] = (),
+    ) -> dict[str, Tensor]:
+        """Return logits by head name; linear heads that read the same taps are one matrix product.
+
+        Where gradients are recorded, only labelled heads share a product: the gradient of a shared one is zeros, not
+        none, for a head without labels, and zeros make AdamW move it.
+
+        Args:
+            read: Features by tap.
+            names: Heads to run; all by default.
+            labelled: Names of those with a label in this batch.
+
+        Returns:
+            fp32 (rows, outputs) by head name.
+        """
         heads = self.chosen(names)
+        shared = {
+            name: head
+            for name, head in heads.items()
+            if head.stackable and (name in labelled or not torch.is_grad_enabled())
+        }
         logits: dict[str, Tensor] = {}
-        for group in _stacks(heads).values():
+        for group in _stacks(shared).values():
             logits |= _joint_logits(group, read)
-        logits |= {name: head(head.features(read)) for name, head in heads.items() if not head.stackable}
+        logits |= {name: head(head.features(read)) for name, head in heads.items() if name not in shared}
         return {name: logits[name] for name in heads}
 
 
@@ -107,8 +129,7 @@ def _stacks(heads: Mapping[str, Head]) -> dict[tuple[tuple[Tap, ...], bool], dic
     """Group linear heads that read the same taps in the same way."""
     groups: dict[tuple[tuple[Tap, ...], bool], dict[str, Head]] = {}
     for name, head in heads.items():
-        if head.stackable:
-            groups.setdefault((head.taps, head.spec.detach), {})[name] = head
+        groups.setdefault((head.taps, head.spec.detach), {})[name] = head
     return groups
 
 

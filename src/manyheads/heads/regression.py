@@ -17,6 +17,8 @@ from manyheads.heads.base import Column, HeadSpec, LossTerms
 from manyheads.heads.cells import is_missing, plain
 from manyheads.types import Prediction
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Regression(HeadSpec):
@@ -47,9 +49,10 @@ class Regression(HeadSpec):
             )
         if targets.is_complex() or targets.dtype == torch.bool:
             raise InputError(f"Head {head!r}: targets must be numbers, got {targets.dtype}")
+        targets = targets.reshape(rows).float()
         if bool(torch.isinf(targets).any()):
-            raise InputError(f"Head {head!r}: targets must be finite, got an infinite one; NaN means missing")
-        return targets.reshape(rows).float()
+            raise InputError(f"Head {head!r}: targets must be finite in fp32, got an infinite one; NaN means missing")
+        return targets
 
     def labelled(self, targets: Tensor) -> Tensor:
         """Tell which rows carry a value."""
@@ -82,14 +85,16 @@ class Regression(HeadSpec):
 def _number(cell: object, row: int, head: str, source: str) -> float:
     try:
         value = float(plain(cell))  # type: ignore[arg-type]
+    except OverflowError:
+        value = math.inf
     except (TypeError, ValueError):
         raise LabelError(
             f"{source}: head {head!r}: {cell!r} (row {row + 1}) is not a number. "
             "Correct the cell, or leave it empty if it is missing."
         ) from None
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:
         raise LabelError(
-            f"{source}: head {head!r}: {cell!r} (row {row + 1}) is not a finite number. "
+            f"{source}: head {head!r}: {cell!r} (row {row + 1}) is not a finite number in fp32. "
             "Correct the cell, or leave it empty if it is missing."
         )
     return value

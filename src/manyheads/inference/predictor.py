@@ -66,7 +66,12 @@ def predict(
 
 
 def tokenize_for(
-    core: HeadedCore, tokenizer: Any, texts: Sequence[Any], max_length: int | None = None, long_text: str = "truncate"
+    core: HeadedCore,
+    tokenizer: Any,
+    texts: Sequence[Any],
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    places: Sequence[str] | None = None,
 ) -> Tokenized:
     """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less.
 
@@ -78,7 +83,7 @@ def tokenize_for(
         if max_length < 1 or (limit is not None and max_length > limit):
             raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
         limit = max_length
-    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text)
+    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places)
 
 
 def apply_heads(

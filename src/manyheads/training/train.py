@@ -132,7 +132,8 @@ def _prepare(
         train, evaluate = picked
     check_learnable(parts[0].source, heads, {name: parts[0].targets[name][train] for name in heads})
     texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
-    tokenized = tokenize_for(core, tokenizer, texts, max_length, long_text)
+    places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
+    tokenized = tokenize_for(core, tokenizer, texts, max_length, long_text, places)
     targets = {
         name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
         for name in heads
