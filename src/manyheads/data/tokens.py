@@ -80,8 +80,9 @@ def tokenize(
     truncated = np.zeros(len(texts), dtype=bool) if limit is None else lengths > limit
     if truncated.any() and long_text == "error":
         row = int(truncated.argmax())
+        place = places[row] if places else f"The list of texts, row {row + 1}"
         raise InputError(
-            f"{places[row] if places else f'Text {row + 1}'}: has {lengths[row]} tokens, the limit is {limit} "
+            f"{place}: has {lengths[row]} tokens, the limit is {limit} "
             f"({truncated.sum()} such texts); shorten it, or allow long_text='truncate'"
         )
     if truncated.any():
