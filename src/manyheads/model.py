@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from manyheads.data.texts import read_texts_from_list
 from manyheads.errors import (
     CheckpointError,
     HeadError,
+    InputWarning,
     NoLanguageModelError,
     UnknownBackboneError,
     UnknownHeadError,
@@ -186,9 +188,21 @@ class HeadedModel(nn.Module):
             InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
             NoLanguageModelError: ``lm=True`` without a language model.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = self._full_mask(input_ids) if attention_mask is None else attention_mask
         batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids)
         return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
+
+    def _full_mask(self, input_ids: Tensor) -> Tensor:
+        """Count every token as real; where some look like padding, say so."""
+        pad = getattr(self.tokenizer, "pad_token_id", None)
+        if pad is not None and pad != self.tokenizer.eos_token_id and bool((input_ids[:, [0, -1]] == pad).any()):
+            warnings.warn(
+                "input_ids begin or end with the padding id but have no attention_mask, so padding counts as text; "
+                "pass the tokenizer's attention_mask",
+                InputWarning,
+                stacklevel=4,
+            )
+        return torch.ones_like(input_ids)
 
     def predict(
         self,

@@ -124,7 +124,7 @@ def test_a_kept_demo_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_both_stories_run(saved: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = DemoSettings(
-        JobAdsSettings(rows=250, backbone=saved("bert")), TriageSettings(rows=150, checked=5, language_model=TINY_LM)
+        JobAdsSettings(rows=120, backbone=saved("bert")), TriageSettings(rows=100, checked=5, language_model=TINY_LM)
     )
     page = io.StringIO()
     with warnings.catch_warnings(record=True) as caught:
