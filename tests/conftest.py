@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+
 from tests.families import BY_NAME, save_family
 
 transformers.logging.set_verbosity_error()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.families import HIDDEN, TEXTS, Family, tokenizer_for
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import manyheads as mh
+from tests.families import HIDDEN, TEXTS, Family, tokenizer_for
 
 SIDES = ("right", "left", "inside")
 

@@ -11,6 +11,10 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+import manyheads as mh
 from tests.families import (
     BY_NAME,
     ENCODER_DECODERS,
@@ -36,10 +40,6 @@ from tests.laws.oracle import (
     rows_of,
     snapshot,
 )
-from torch import Tensor
-from transformers import PreTrainedModel
-
-import manyheads as mh
 
 Saved = Callable[[str], Path]
 Models = Callable[[Family], mh.HeadedModel]

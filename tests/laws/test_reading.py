@@ -16,6 +16,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+import manyheads as mh
 from tests.families import (
     BY_NAME,
     ENCODER_DECODERS,
@@ -43,11 +48,6 @@ from tests.laws.oracle import (
     rows_of,
     stack,
 )
-from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
-
-import manyheads as mh
 
 Saved = Callable[[str], Path]
 Readings = Callable[[Family], "Reading"]

@@ -16,7 +16,7 @@ from manyheads.cli.tables import read_input
 from manyheads.data.infer import explain, infer_heads
 from manyheads.data.table import Table
 from manyheads.errors import HeadError
-from manyheads.heads import HeadSpec, Regression
+from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
 from manyheads.taps import Hidden
 from manyheads.training import TrainResult
@@ -34,7 +34,7 @@ class HeadSettings:
 
     def apply(self, spec: HeadSpec, column: str | None) -> HeadSpec:
         """Return the inferred spec with these settings."""
-        weights = "balanced" if self.balanced and not isinstance(spec, Regression) else None
+        weights = "balanced" if self.balanced and isinstance(spec, LabelledSpec) else None
         return dataclasses.replace(
             spec, column=column, reads=self._tap(), hidden=self.hidden, dropout=self.dropout, class_weights=weights
         )

@@ -2,6 +2,7 @@
 
 from manyheads.heads.base import HeadSpec, LossTerms, read_spec, write_spec
 from manyheads.heads.collection import HeadCollection
+from manyheads.heads.labelled import LabelledSpec
 from manyheads.heads.module import Head
 from manyheads.heads.multiclass import Multiclass
 from manyheads.heads.multilabel import MultiLabel
@@ -11,6 +12,7 @@ __all__ = [
     "Head",
     "HeadCollection",
     "HeadSpec",
+    "LabelledSpec",
     "LossTerms",
     "MultiLabel",
     "Multiclass",

@@ -72,7 +72,8 @@ class HeadSpec(ABC):
     detach: bool = field(default=False, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        HeadSpec._kinds[cls.kind] = cls
+        if "kind" in vars(cls):
+            HeadSpec._kinds[cls.kind] = cls
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads", _checked_reads(self._owner, self.reads))

@@ -12,16 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import Column, HeadSpec, LossTerms, count_of, weighted
+from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing
-from manyheads.heads.labels import LabelIndex, checked_labels, label_array
+from manyheads.heads.labelled import LabelledSpec
+from manyheads.heads.labels import LabelIndex, label_array
 from manyheads.types import Prediction
 
 MISSING = -100
 
 
 @dataclass(frozen=True)
-class Multiclass(HeadSpec):
+class Multiclass(LabelledSpec):
     """One of several labels; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
 
     Args:
@@ -29,17 +30,7 @@ class Multiclass(HeadSpec):
     """
 
     kind: ClassVar[str] = "multiclass"
-
-    labels: Sequence[object]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", checked_labels(self._owner, self.labels, least=2))
-        super().__post_init__()
-
-    @property
-    def outputs(self) -> int:
-        """Number of labels."""
-        return len(self.labels)
+    least_labels: ClassVar[int] = 2
 
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
         """Return int64 label positions (rows,), -100 where missing."""
@@ -96,8 +87,7 @@ class Multiclass(HeadSpec):
     def prediction(self, scores: np.ndarray) -> Prediction:
         """Return the most probable label."""
         best = int(scores.argmax())
-        named = dict(zip(self.labels, scores.tolist(), strict=True))
-        return Prediction(label=self.labels[best], score=float(scores[best]), scores=named)
+        return Prediction(label=self.labels[best], score=float(scores[best]), scores=self.named(scores))
 
     def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_label``, ``{head}_score`` and, if asked, one column per label."""
@@ -106,6 +96,4 @@ class Multiclass(HeadSpec):
             f"{head}_label": names[scores.argmax(axis=1)].tolist(),
             f"{head}_score": scores.max(axis=1),
         }
-        if all_scores:
-            columns |= {f"{head}_score_{label}": scores[:, k] for k, label in enumerate(self.labels)}
-        return columns
+        return columns | self.score_columns(head, scores) if all_scores else columns

@@ -12,16 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import Column, HeadSpec, LossTerms, count_of, weighted
+from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing, split_labels
-from manyheads.heads.labels import LabelIndex, checked_labels
+from manyheads.heads.labelled import LabelledSpec
+from manyheads.heads.labels import LabelIndex
 from manyheads.types import Prediction
 
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class MultiLabel(HeadSpec):
+class MultiLabel(LabelledSpec):
     """Any of several labels; one sigmoid and binary cross-entropy per label.
 
     Class weights weigh the positive cells of each label, as ``pos_weight`` does in
@@ -32,17 +33,7 @@ class MultiLabel(HeadSpec):
     """
 
     kind: ClassVar[str] = "multilabel"
-
-    labels: Sequence[object]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", checked_labels(self._owner, self.labels, least=1))
-        super().__post_init__()
-
-    @property
-    def outputs(self) -> int:
-        """Number of labels."""
-        return len(self.labels)
+    least_labels: ClassVar[int] = 1
 
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
         """Return float32 zeros and ones (rows, labels), a row of NaN where the cell is missing."""
@@ -100,7 +91,7 @@ class MultiLabel(HeadSpec):
     def prediction(self, scores: np.ndarray) -> Prediction:
         """Return the labels whose probability is at least one half."""
         chosen = tuple(self.labels[k] for k in np.flatnonzero(scores >= THRESHOLD).tolist())
-        return Prediction(labels=chosen, scores=dict(zip(self.labels, scores.tolist(), strict=True)))
+        return Prediction(labels=chosen, scores=self.named(scores))
 
     def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_labels`` (lists), ``{head}_score`` (the largest) and, if asked, one column per label."""
@@ -108,6 +99,4 @@ class MultiLabel(HeadSpec):
             f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row >= THRESHOLD).tolist()] for row in scores],
             f"{head}_score": scores.max(axis=1),
         }
-        if all_scores:
-            columns |= {f"{head}_score_{label}": scores[:, k] for k, label in enumerate(self.labels)}
-        return columns
+        return columns | self.score_columns(head, scores) if all_scores else columns

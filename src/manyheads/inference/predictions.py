@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, Regression
+from manyheads.heads import HeadSpec, LabelledSpec, Regression
 from manyheads.heads.base import Column
 from manyheads.types import Prediction
 
@@ -67,7 +67,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     @property
     def scores(self) -> Mapping[str, np.ndarray]:
         """Head name -> probabilities (rows, labels), for every head with labels."""
-        return ByHead([name for name, spec in self._specs.items() if not isinstance(spec, Regression)], self._scored)
+        return ByHead([name for name, spec in self._specs.items() if isinstance(spec, LabelledSpec)], self._scored)
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:

@@ -13,7 +13,7 @@ from manyheads.data.table import Table
 from manyheads.data.texts import Texts, read_texts
 from manyheads.data.tokens import Tokenized
 from manyheads.errors import DataError, LabelError, MissingColumnError
-from manyheads.heads import Head, Regression
+from manyheads.heads import Head, LabelledSpec
 from manyheads.heads.cells import is_missing
 from manyheads.training.labelled import labelled_rows
 
@@ -106,7 +106,7 @@ def check_learnable(source: str, heads: Mapping[str, Head], targets: Mapping[str
         present = targets[name][labelled_rows(head.spec, targets[name])]
         if not len(present):
             raise LabelError(f"{source}: head {name!r}: no training row has a text and a label; add some")
-        if not isinstance(head.spec, Regression) and len(np.unique(present, axis=0)) == 1:
+        if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
             raise LabelError(
                 f"{source}: head {name!r}: all {len(present)} training rows are labelled alike; a head needs at least "
                 "two classes to learn; add rows, or leave the head out with heads=[...]"
