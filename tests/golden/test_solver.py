@@ -9,11 +9,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
-from tests.families import BY_NAME, WORDS, tokenizer_for
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
 from manyheads.training.solver import Linear, Problem, Scaling, solve
+from tests.families import BY_NAME, WORDS, tokenizer_for
 
 ROWS, WIDTH = 150, 12
 LABELS = ["routine", "urgent", "emergency"]

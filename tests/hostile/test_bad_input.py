@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.families import BY_NAME, POSITIONS, tokenizer_for
 
 import manyheads as mh
+from tests.families import BY_NAME, POSITIONS, tokenizer_for
 
 HEADS = {
     "urgency": lambda: mh.Multiclass(labels=["routine", "urgent"]),
@@ -194,6 +194,19 @@ ONE_CLASS = {"urgency": ("urgent",), "topics": (["pain"],)}
 def test_one_class_only(tmp_path: Path, head: str) -> None:
     model = headed(heads=(head,))
     refused_training(tmp_path, model, rows(head, ONE_CLASS[head]), mh.errors.LabelError, f"'{head}'")
+
+
+def test_a_head_with_labels_on_one_text_only_is_named(tmp_path: Path) -> None:
+    table = [{**row, "hours": 2.5 if place == 3 else None} for place, row in enumerate(rows())]
+    refused_training(tmp_path, headed(heads=("urgency", "hours")), table, mh.errors.DataError, "'hours'")
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)], ids=["linear", "stacked"])
+def test_targets_whose_squares_no_float_holds_still_train(hidden: tuple[int, ...]) -> None:
+    model = headed(heads=())
+    model.add_head("hours", mh.Regression(hidden=hidden))
+    mh.train(model, rows("hours", (1e30, 3e30, 2e30)), text="note")
+    assert all(tensor.isfinite().all() for tensor in model.heads["hours"].state_dict().values())
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "Infinity", "1e999", "1e300", "n/a", "three", "0x1f"])

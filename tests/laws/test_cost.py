@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from tests.families import BY_NAME, FAMILIES, TEXTS, WORDS, tokenizer_for
 from torch import Tensor, nn
 
 import manyheads as mh
+from tests.families import BY_NAME, FAMILIES, TEXTS, WORDS, tokenizer_for
 
 LABELS = ["routine", "urgent", "emergency"]
 FIVE_HEADS = {
@@ -48,9 +48,7 @@ def batch_of(family: str) -> dict[str, Tensor]:
 def counted(backbone: nn.Module) -> Iterator[Counter[str]]:
     """Count, by name, the calls of every innermost module that has weights."""
     calls: Counter[str] = Counter()
-    innermost = [
-        (n, m) for n, m in backbone.named_modules() if not list(m.children()) and list(m.parameters())
-    ]
+    innermost = [(n, m) for n, m in backbone.named_modules() if not list(m.children()) and list(m.parameters())]
     handles = [m.register_forward_hook(lambda *_, name=name: calls.update([name])) for name, m in innermost]
     try:
         yield calls
@@ -64,9 +62,7 @@ def rows_read(backbone: nn.Module) -> Iterator[list[int]]:
     """Record how many rows each pass reads: those that the token embeddings are asked for."""
     stack = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
     rows: list[int] = []
-    hook = stack.get_input_embeddings().register_forward_hook(
-        lambda _, inputs, __: rows.append(len(inputs[0]))
-    )
+    hook = stack.get_input_embeddings().register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
     try:
         yield rows
     finally:

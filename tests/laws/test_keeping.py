@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.families import BY_NAME, FAMILIES, tokenizer_for
 from torch import Tensor
 
 import manyheads as mh
 from manyheads.backbone.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
+from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
 Saved = Callable[[str], Path]
 TYPED_LABELS = [0, "0", 1.5, True]
@@ -681,6 +681,16 @@ def test_l22_an_empty_folder_is_free(saved: Saved, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     headed(saved("bert")).save_pretrained(tmp_path / "out")
     assert list(mh.HeadedModel.from_pretrained(tmp_path / "out").heads) == list(HEADS)
+
+
+def test_l22_the_working_folder_is_a_folder_like_any_other(
+    saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    headed(saved("bert")).save_pretrained(".")
+    assert list(mh.HeadedModel.from_pretrained(tmp_path / "out").heads) == list(HEADS)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_l22_overwrite_replaces_the_whole_folder(saved: Saved, tmp_path: Path) -> None:

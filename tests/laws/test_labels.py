@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.families import BY_NAME, WORDS, tokenizer_for
 
 import manyheads as mh
+from tests.families import BY_NAME, WORDS, tokenizer_for
 
 # Two texts that any backbone tells apart: a linear head on frozen features cannot miss.
 CALM, PAIN = "child eats and drinks well", "severe chest pain since two hours"
@@ -203,7 +203,9 @@ def test_l16_infer_heads_names_a_column_that_is_not_there() -> None:
         mh.infer_heads(table("urgency", "a", "b"), ["urgncy"])
 
 
-@pytest.mark.parametrize("labels", [["a", "a"], [0, False], [1, 1.0], ["a", ""], ["a", None], ["a"], "ab"])
-def test_l16_labels_that_cannot_be_told_apart_are_refused(labels: object) -> None:
+@pytest.mark.parametrize(
+    "labels", [["a", "a"], [0, False], [1, 1.0], ["a", ""], ["a", None], ["a"], "ab", [1.0, float("inf")]]
+)
+def test_l16_labels_that_cannot_be_told_apart_or_kept_are_refused(labels: object) -> None:
     with pytest.raises(mh.errors.HeadError):
         mh.Multiclass(labels=labels)

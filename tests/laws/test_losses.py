@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tests.families import BY_NAME, FAMILIES, TEXTS, tokenizer_for
 from torch import Tensor
 from torch.nn import functional as F
 
 import manyheads as mh
+from tests.families import BY_NAME, FAMILIES, TEXTS, tokenizer_for
 
 ROWS = 8
 LABELS = ["routine", "urgent", "emergency"]
@@ -197,9 +197,7 @@ def test_l12_logits_are_fp32_whatever_the_backbone_holds() -> None:
 @three_families
 @every_kind
 @every_depth
-def test_l12_detach_gives_no_gradient_to_the_backbone(
-    family: str, kind: str, hidden: tuple[int, ...]
-) -> None:
+def test_l12_detach_gives_no_gradient_to_the_backbone(family: str, kind: str, hidden: tuple[int, ...]) -> None:
     model = headed(family, **{kind: KINDS[kind].spec(hidden=hidden, detach=True)})
     found = gradients(model, model(**batch_of(family), labels={kind: KINDS[kind].targets}).loss)
     assert found
@@ -284,9 +282,7 @@ def test_l14_multilabel_cells_may_be_missing_one_by_one(hidden: tuple[int, ...])
 @every_depth
 @pytest.mark.parametrize("unlabelled", KINDS)
 @pytest.mark.parametrize("absent", [True, False], ids=["key absent", "all missing"])
-def test_l14_a_head_without_labels_gets_no_gradient(
-    unlabelled: str, absent: bool, hidden: tuple[int, ...]
-) -> None:
+def test_l14_a_head_without_labels_gets_no_gradient(unlabelled: str, absent: bool, hidden: tuple[int, ...]) -> None:
     model, batch = headed(**all_kinds(hidden=hidden)), batch_of()
     labels = {name: targets for name, targets in all_targets().items() if name != unlabelled}
     by_hand = joint_by_hand(model, batch, labels)
@@ -299,9 +295,7 @@ def test_l14_a_head_without_labels_gets_no_gradient(
     found = gradients(model, out.loss)
 
     assert not any(name.startswith(f"{unlabelled}: ") for name in found)
-    assert_same_gradients(
-        found, {name: g for name, g in expected.items() if not name.startswith(f"{unlabelled}: ")}
-    )
+    assert_same_gradients(found, {name: g for name, g in expected.items() if not name.startswith(f"{unlabelled}: ")})
     assert out.counts.get(unlabelled, 0) == 0
 
 
@@ -312,9 +306,7 @@ def test_l14_adamw_does_not_move_a_head_without_labels(unlabelled: str, hidden: 
     optimizer = torch.optim.AdamW([p for _, p in parameters(model)], lr=1e-2, weight_decay=0.1)
     model(**batch, labels=all_targets()).loss.backward()
     optimizer.step()  # one step with labels: from here on there is momentum that could move it
-    before = {
-        name: parameter.detach().clone() for name, parameter in model.heads[unlabelled].named_parameters()
-    }
+    before = {name: parameter.detach().clone() for name, parameter in model.heads[unlabelled].named_parameters()}
 
     labels = {**all_targets(), unlabelled: without(KINDS[unlabelled].targets, list(range(ROWS)))}
     for _ in range(20):

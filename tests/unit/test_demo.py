@@ -31,7 +31,7 @@ from manyheads.demo.samples import Rows, diagnoses, labels_of, occupation_tasks,
 from manyheads.demo.triage import TriageSettings, confirm_language_model
 from manyheads.errors import MissingExtraError, OutputExistsError
 
-TINY_LM = LMSettings(layers=2, width=16, attention_heads=2, vocabulary=300, steps=2, blocks=2)
+TINY_LM = LMSettings(layers=3, width=16, attention_heads=2, vocabulary=300, steps=2, blocks=2)
 
 
 @pytest.mark.parametrize(

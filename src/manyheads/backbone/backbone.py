@@ -86,6 +86,16 @@ class Backbone(nn.Module):
         """Whether every tensor is, bit for bit, what the source's files hold."""
         return self._loaded_digest is not None and self._loaded_digest == self.digest()
 
+    def file_tensors(self) -> dict[str, Tensor]:
+        """Return what files should hold: its tensors, a pooler that lies beside it, and no random one."""
+        state = dict(self.model.state_dict())
+        if self.pooler is not None:
+            return state | self.pooler.named_weights()
+        if poolers.in_class(self.stack) and self._pooler_refusal():
+            prefix = f"{self._stack_path}.pooler." if self._stack_path else "pooler."
+            return {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+        return state
+
     def adopt(self, source: Source) -> None:
         """Take files as those that hold these very weights: they were just written from them."""
         self.source = source
@@ -174,7 +184,7 @@ class Backbone(nn.Module):
             return _NO_POOLER
         if self._random_pooler:
             return "its files hold none, and the one in memory is random"
-        if self.source is None and poolers.looks_untrained(self.stack):
+        if poolers.looks_untrained(self.stack):
             return "the one in memory is as initialised, never trained"
         return ""
 

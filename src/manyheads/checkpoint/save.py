@@ -132,10 +132,7 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any) -> Backbon
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:
     """Write changed weights; take every file about which nothing changed from the source."""
     model = cast(Any, backbone.model)
-    state = dict(model.state_dict())
-    if backbone.pooler is not None:
-        state |= backbone.pooler.named_weights()
-    model.save_pretrained(folder, state_dict=state)
+    model.save_pretrained(folder, state_dict=backbone.file_tensors())
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     if backbone.source is not None:

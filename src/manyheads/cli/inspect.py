@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -13,6 +14,7 @@ from manyheads.backbone.source import locate
 from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.format import HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
+from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError
 from manyheads.heads import write_spec
 from manyheads.taps import write_tap
@@ -68,26 +70,23 @@ def _show(name: str, facts: dict[str, Any]) -> None:
     if not facts["heads"]:
         console.print("No heads yet: manyheads train adds some.")
         return
-    table = RichTable()
-    for title in ("head", "kind", "labels", "reads", "trained on", "metrics"):
-        table.add_column(title)
+    table = RichTable(box=box.SIMPLE)
+    for title in ("head", "kind", "reads", "trained on", "metrics"):
+        table.add_column(title, no_wrap=title == "metrics", overflow="fold")
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
     console.print(table)
 
 
 def _cells(name: str, record: dict[str, Any]) -> list[str]:
-    labels = [str(label) for label in record["spec"].get("labels", [])]
-    shown = f"{len(labels)}: " + ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "") if labels else ""
+    labels = record["spec"].get("labels")
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
-    metrics = [
-        f"{key} {value:.3f}" for key, value in summary.get("metrics", {}).items() if key != "rows" and value is not None
-    ]
     trained = f"{rows:,} rows" if rows is not None else ("yes" if record["trained"] else "never")
-    return [name, record["spec"]["kind"], shown, " + ".join(map(_reads, record["reads"])), trained, "\n".join(metrics)]
+    reads = " + ".join(map(_reads, record["reads"]))
+    kind = f"{record['spec']['kind']} ({len(labels)})" if labels else record["spec"]["kind"]
+    return [name, kind, reads, trained, metric_lines(summary.get("metrics", {}))]
 
 
 def _reads(tap: dict[str, Any]) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in tap.items() if key != "tap")
-    return f"{tap['tap']}({settings})"
+    return " ".join(str(value) for value in tap.values())

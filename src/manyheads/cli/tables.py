@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,13 @@ import pyarrow.parquet as pq
 
 from manyheads.data.table import Table, read_stream, read_table
 from manyheads.errors import DataError, OutputExistsError, listed
+
+
+def metric_lines(metrics: Mapping[str, float | None]) -> str:
+    """Return a head's metrics for a terminal, one a line."""
+    shown = {name: value for name, value in metrics.items() if name != "rows" and value is not None}
+    width = max(map(len, shown), default=0)
+    return "\n".join(f"{name.replace('_', ' '):{width}} {value:.3f}" for name, value in shown.items())
 
 
 def read_input(data: str, file_format: str) -> Table:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from manyheads.checkpoint.atomic import check_free
-from manyheads.cli.tables import read_input
+from manyheads.cli.tables import metric_lines, read_input
 from manyheads.data.infer import explain, infer_heads
 from manyheads.data.table import Table
 from manyheads.errors import HeadError
@@ -133,13 +134,12 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
 
 
 def _show(result: TrainResult, console: Console) -> None:
-    table = RichTable(title="On held-out rows", title_justify="left")
+    table = RichTable(box=box.SIMPLE)
     for title in ("head", "trained on", "evaluated on", "metrics"):
         table.add_column(title, justify="right" if title.endswith(" on") else "left")
     for name, metrics in result.metrics.items():
-        shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items() if key != "rows")
         rows = result.rows[name]
-        table.add_row(name, f"{rows['train']:,}", f"{rows['evaluate']:,}", shown)
+        table.add_row(name, f"{rows['train']:,}", f"{rows['evaluate']:,}", metric_lines(metrics))
     console.print(table)
     for note in result.notes:
         console.print(note, markup=False, highlight=False)
