@@ -61,7 +61,8 @@ def _one_trainer(head: str, train: pa.Table, test: pa.Table) -> float:
         known = [row for row in rows.to_pylist() if row[head] in labels]
         tokens = tokenizer([row["text"] for row in known], truncation=True)
         return [
-            {**{key: tokens[key][n] for key in tokens}, "labels": labels.index(row[head])} for n, row in enumerate(known)
+            {**{key: tokens[key][n] for key in tokens}, "labels": labels.index(row[head])}
+            for n, row in enumerate(known)
         ]
 
     arguments = transformers.TrainingArguments(
@@ -83,7 +84,7 @@ def embedded(train: pa.Table, test: pa.Table) -> dict[str, float]:
     """Encode with sentence-transformers, one LogisticRegression per head."""
     from sentence_transformers import SentenceTransformer
 
-    encoder = SentenceTransformer(get_model_path(), device="cpu")
+    encoder = SentenceTransformer(str(get_model_path()), device="cpu")
     x, y = (encoder.encode(rows.column("text").to_pylist(), show_progress_bar=False) for rows in (train, test))
     return {
         head: float(

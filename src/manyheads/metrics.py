@@ -38,7 +38,6 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         "accuracy": float(sk.accuracy_score(targets, guesses)),
         "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
         "log_loss": float(sk.log_loss(targets, scores, labels=range(spec.outputs))),
-        "majority_accuracy": float(np.bincount(targets).max() / len(targets)),
     }
 
 

@@ -72,7 +72,7 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         return
     table = RichTable(box=box.SIMPLE)
     for title in ("head", "kind", "reads", "trained on", "metrics"):
-        table.add_column(title, no_wrap=title == "metrics", overflow="fold")
+        table.add_column(title, no_wrap=title in {"reads", "metrics"}, overflow="fold")
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
     console.print(table)
@@ -83,10 +83,19 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
     trained = f"{rows:,} rows" if rows is not None else ("yes" if record["trained"] else "never")
-    reads = " + ".join(map(_reads, record["reads"]))
+    reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']} ({len(labels)})" if labels else record["spec"]["kind"]
     return [name, kind, reads, trained, metric_lines(summary.get("metrics", {}))]
 
 
-def _reads(tap: dict[str, Any]) -> str:
-    return " ".join(str(value) for value in tap.values())
+def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]:
+    """Return each tap as it was decided, with the layer as the user counted it."""
+    asked = record["spec"]["reads"]
+    asked = [asked] if isinstance(asked, dict) else asked
+    if isinstance(asked, str) or len(asked) != len(record["reads"]):
+        return [(tap, tap.get("layer")) for tap in record["reads"]]
+    return [(tap, own.get("layer")) for tap, own in zip(record["reads"], asked, strict=True)]
+
+
+def _reads(tap: dict[str, Any], layer: Any) -> str:
+    return " ".join(str(value) for value in {**tap, "layer": layer}.values())

@@ -160,8 +160,8 @@ def _say_who_wins(comparisons: Sequence[Comparison], console: Console) -> None:
     if any(item.tfidf > item.manyheads for item in comparisons):
         say(
             console,
-            "Single words give these labels away, which suits TF-IDF; the heads read what so small a model learnt in "
-            "a minute. What they cost is one matrix product, and what they leave alone is the language model:",
+            "TF-IDF is ahead where single words give a label away, as they do chapters: the heads read only what so "
+            "small a model learnt in a minute or two. In return, the language model beside them is untouched:",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,33 +38,65 @@ class LinearFitter:
             rows: Its labelled training rows.
         """
         features = torch.cat([item.values for item in rows.features(rows.all)], dim=-1)
-        if features.numel() <= _FP64_VALUES:
-            features = features.double()
         scaling = Scaling.of(features)
         problem = Problem(head.spec, scaling.apply(features), torch.from_numpy(rows.targets), rows.class_weights)
-        trials = [] if self.l2 is not None else _walk(problem, rows)
-        l2 = self.l2 if self.l2 is not None else min(trials, key=lambda trial: trial.loss).settings["l2"]
-        start = Linear.zeros(head.spec.outputs, problem.features)
-        layer = solve(problem, l2, start, FINE).unscaled(scaling)
+        walk = _walked(problem, rows) if self.l2 is None else _Walk(Linear.zeros(head.spec.outputs, problem.features))
+        l2 = walk.best_l2 if self.l2 is None else self.l2
+        layer = _polished(problem, l2, walk.start).unscaled(scaling)
         state = {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
-        return Fit(state, {"l2": l2}, trials, [])
+        return Fit(state, {"l2": l2}, walk.trials, [])
 
 
-def _walk(problem: Problem, rows: HeadRows) -> list[Trial]:
-    """Return each strength's mean held-out loss, over folds, from strong to weak until it only gets worse."""
+class _Walk:
+    """A walk along the penalties.
+
+    Attributes:
+        start: A layer near the solution, for the solve on all rows.
+        best_l2: The strength with the least held-out loss.
+        trials: What was tried.
+    """
+
+    def __init__(self, start: Linear) -> None:
+        self.start = start
+        self.best_l2 = math.nan
+        self.trials: list[Trial] = []
+
+    def see(self, l2: float, loss: float, layers: list[Linear]) -> None:
+        if all(loss < trial.loss for trial in self.trials):
+            self.best_l2 = l2
+            weights, biases = ([getattr(layer, part) for layer in layers] for part in ("weight", "bias"))
+            self.start = Linear(torch.stack(weights).mean(dim=0), torch.stack(biases).mean(dim=0))
+        self.trials.append(Trial({"l2": l2}, loss))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the weaker penalties have only become worse for a while."""
+        best = min(trial.loss for trial in self.trials)
+        return all(trial.loss > best for trial in self.trials[-_PATIENCE:])
+
+
+def _walked(problem: Problem, rows: HeadRows) -> _Walk:
+    """Walk from strong to weak, the mean held-out loss over folds as the guide."""
     numbers = np.unique(rows.folds[rows.folds >= 0])
-    folds = [(_index(rows.folds != number), _index(rows.folds == number)) for number in numbers]
-    layers = [Linear.zeros(problem.spec.outputs, problem.features) for _ in folds]
-    trials: list[Trial] = []
+    kept = [problem.rows(_index(rows.folds != number)) for number in numbers]
+    held_out = [problem.rows(_index(rows.folds == number)) for number in numbers]
+    layers = [Linear.zeros(problem.spec.outputs, problem.features) for _ in numbers]
+    walk = _Walk(layers[0])
     for l2 in L2_PATH:
-        losses = []
-        for place, (kept, held_out) in enumerate(folds):
-            layers[place] = solve(problem.rows(kept), l2, layers[place], ROUGH)
-            losses.append(float(problem.rows(held_out).loss(layers[place])))
-        trials.append(Trial({"l2": l2}, float(np.mean(losses))))
-        if len(trials) > _PATIENCE and all(trial.loss > min(t.loss for t in trials) for trial in trials[-_PATIENCE:]):
+        layers = [solve(part, l2, layer, ROUGH) for part, layer in zip(kept, layers, strict=True)]
+        losses = [float(part.loss(layer)) for part, layer in zip(held_out, layers, strict=True)]
+        walk.see(l2, float(np.mean(losses)), layers)
+        if walk.hopeless:
             break
-    return trials
+    return walk
+
+
+def _polished(problem: Problem, l2: float, start: Linear) -> Linear:
+    """Solve in fp32, then, where memory allows, in fp64 from there: most steps are taken at half the price."""
+    rough = solve(problem, l2, start, ROUGH)
+    if problem.features.numel() <= _FP64_VALUES:
+        problem, rough = problem.to(torch.float64), rough.to(torch.float64)
+    return solve(problem, l2, rough, FINE)
 
 
 def _index(chosen: np.ndarray) -> Tensor:

@@ -18,14 +18,15 @@ from torch import Tensor
 from manyheads.heads import HeadSpec, Regression
 
 # Strong to weak, each solution the start of the next.
-L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003, 0.00001)
 # A step's gain, relative to the objective, at which the path's solutions are good enough to be compared.
 ROUGH = 1e-4
-FINE = 1e-7
+FINE = 1e-8
 _MEMORY = 10
 _MOST_STEPS = 1000
+_LEAST_OBJECTIVE = 1e-6
 # Multiplications per evaluation below which threads cost more, in waiting for each other, than they save.
-_WORTH_THREADS = 500_000_000
+_WORTH_THREADS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,15 @@ class Linear:
         """Return (rows, outputs)."""
         return torch.nn.functional.linear(features, self.weight, self.bias)
 
+    def to(self, dtype: torch.dtype) -> Linear:
+        """Return the layer in another precision."""
+        return Linear(self.weight.to(dtype), self.bias.to(dtype))
+
     def unscaled(self, scaling: Scaling) -> Linear:
         """Return the layer that gives the same outputs on features that are not standardised."""
-        weight = self.weight / scaling.deviation
-        return Linear(weight, self.bias - weight @ scaling.mean)
+        deviation, mean = scaling.deviation.to(self.weight.dtype), scaling.mean.to(self.weight.dtype)
+        weight = self.weight / deviation
+        return Linear(weight, self.bias - weight @ mean)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,10 @@ class Problem:
     def loss(self, layer: Linear) -> Tensor:
         """Return the mean loss, ()."""
         return self.spec.loss(layer(self.features), self.targets, self.class_weights).mean
+
+    def to(self, dtype: torch.dtype) -> Problem:
+        """Return the problem with features of another precision."""
+        return Problem(self.spec, self.features.to(dtype), self.targets, self.class_weights)
 
     def rows(self, index: Tensor) -> Problem:
         """Return the problem of some rows."""
@@ -131,6 +141,8 @@ def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Line
 
     vector = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double().reshape(-1).numpy()
     worth = problem.features.numel() * outputs > _WORTH_THREADS
+    # SciPy's ftol is relative only above 1, so a small objective needs a smaller one.
+    tolerance *= min(1.0, max(objective(vector)[0], _LEAST_OBJECTIVE))
     options = {"maxiter": _MOST_STEPS, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 1e-2 * tolerance**0.5}
     with threadpool_limits(None if worth else 1):
         found = minimize(objective, vector, jac=True, method="L-BFGS-B", options=options)

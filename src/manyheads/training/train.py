@@ -40,6 +40,8 @@ class TrainResult:
     Attributes:
         metrics: Head name -> metric name -> value, on the evaluation rows.
         rows: Head name -> number of labelled rows it trained on and was evaluated on.
+        evaluated: Numbers (from 0) of the evaluation rows, in ``eval_data`` or, held out, in ``data``.
+        chosen: Head name -> the settings it was fitted with.
         search: Head name -> what was tried, with its loss on held-out training rows.
         history: Head name -> one record per epoch, for heads that are stepped.
         lm_check: Whether the backbone, and so its language model, is what it was, bit for bit.
@@ -50,6 +52,8 @@ class TrainResult:
 
     metrics: dict[str, Metrics]
     rows: dict[str, dict[str, int]]
+    evaluated: list[int]
+    chosen: dict[str, dict[str, float]]
     search: dict[str, list[Trial]]
     history: dict[str, list[dict[str, float]]]
     lm_check: LMCheck
@@ -82,16 +86,13 @@ def train(
     chosen = core.heads.chosen(heads)
     if not chosen:
         raise HeadError("This model has no heads to train; add one with add_head, or infer them with infer_heads")
-    prepared, notes = _prepare(
+    prepared, evaluated, notes = _prepare(
         core, tokenizer, data, text, chosen, eval_data, eval_fraction, max_length, long_text, seed
     )
     before = core.backbone.digest()
     outcome = method.fit(core, chosen, prepared)
     check = compare_weights(before, core.backbone.digest())
-    metrics = {
-        name: measure(head.spec, prepared.targets[name][prepared.evaluate], outcome.logits[name])
-        for name, head in chosen.items()
-    }
+    metrics = {name: _metrics(head, prepared, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
     for name, head in chosen.items():
         head.summary = _summary(method, text, outcome, name, metrics[name], rows[name])
@@ -100,6 +101,8 @@ def train(
     return TrainResult(
         metrics=metrics,
         rows=rows,
+        evaluated=evaluated.tolist(),
+        chosen={name: fit.settings for name, fit in outcome.fits.items()},
         search={name: fit.trials for name, fit in outcome.fits.items()},
         history={name: fit.history for name, fit in outcome.fits.items()},
         lm_check=check,
@@ -120,7 +123,7 @@ def _prepare(
     max_length: int | None,
     long_text: str,
     seed: int,
-) -> tuple[TrainingData, list[str]]:
+) -> tuple[TrainingData, np.ndarray, list[str]]:
     table = read_table(data)
     parts = [read_labelled(table, text, heads)]
     if eval_data is None:
@@ -140,7 +143,7 @@ def _prepare(
     }
     numbers = np.arange(len(texts))
     prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], seed)
-    return prepared, _notes(parts, picked, prepared, heads)
+    return prepared, evaluate, _notes(parts, picked, prepared, heads)
 
 
 def _notes(
@@ -164,6 +167,18 @@ def _notes(
             if unseen:
                 notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
     return notes
+
+
+def _metrics(head: Head, data: TrainingData, name: str, logits: np.ndarray) -> Metrics:
+    """Return the metrics on the evaluation rows; for one label per row, also what the training rows' most frequent
+    label would reach there."""
+    targets = data.targets[name]
+    metrics = measure(head.spec, targets[data.evaluate], logits)
+    if isinstance(head.spec, Multiclass) and metrics["rows"]:
+        labelled = labelled_rows(head.spec, targets)
+        frequent = np.bincount(targets[data.train][labelled[data.train]]).argmax()
+        metrics["majority_accuracy"] = float((targets[data.evaluate][labelled[data.evaluate]] == frequent).mean())
+    return metrics
 
 
 def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
