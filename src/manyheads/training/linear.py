@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyheads.heads import Head
 from manyheads.training.rows import HeadRows
-from manyheads.training.solver import FINE, L2_PATH, ROUGH, Linear, Problem, Scaling, solve
+from manyheads.training.solver import FINE, L2_PATH, ROUGH, Basis, Linear, Problem, solve
 from manyheads.training.trial import Fit, Trial
 
 # Above this, fp64 copies of the features would cost more memory than their last digits are worth.
@@ -38,11 +38,12 @@ class LinearFitter:
             rows: Its labelled training rows.
         """
         features = torch.cat([item.values for item in rows.features(rows.all)], dim=-1)
-        scaling = Scaling.of(features)
-        problem = Problem(head.spec, scaling.apply(features), torch.from_numpy(rows.targets), rows.class_weights)
+        basis = Basis.of(features)
+        targets = torch.from_numpy(rows.targets)
+        problem = Problem(head.spec, basis.apply(features), targets, rows.class_weights, basis.variances)
         walk = _walked(problem, rows) if self.l2 is None else _Walk(Linear.zeros(head.spec.outputs, problem.features))
         l2 = walk.best_l2 if self.l2 is None else self.l2
-        layer = _polished(problem, l2, walk.start).unscaled(scaling)
+        layer = basis.unturned(_polished(problem, l2, walk.start))
         state = {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
         return Fit(state, {"l2": l2}, walk.trials, [])
 

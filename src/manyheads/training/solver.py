@@ -7,7 +7,7 @@ means the same on every column, and the result is folded back into weights for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ FINE = 1e-8
 _MEMORY = 10
 _MOST_STEPS = 1000
 _LEAST_OBJECTIVE = 1e-6
+_LEAST_CURVATURE = 1e-6
+# Variance along an axis, relative to the largest, below which it is rounding.
+_NO_VARIANCE = 1e-10
 # Multiplications per evaluation below which threads cost more, in waiting for each other, than they save.
 _WORTH_THREADS = 50_000_000
 
@@ -45,6 +48,45 @@ class Scaling:
     def apply(self, features: Tensor) -> Tensor:
         """Return standardised features."""
         return (features - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Standardised features along their principal axes: the same problem, turned, so that each axis has a curvature
+    of its own and L-BFGS needs a tenth of the steps. Turning leaves the penalty as it is.
+
+    Attributes:
+        scaling: From features as they are to standardised ones.
+        axes: (width, kept) orthonormal columns; axes along which nothing varies are left out, where weights stay zero.
+        variances: (kept,) mean squares along them.
+    """
+
+    scaling: Scaling
+    axes: Tensor
+    variances: Tensor
+
+    @staticmethod
+    def of(features: Tensor) -> Basis:
+        """Find the axes of (rows, width) features, from whichever of the two Gram matrices is smaller."""
+        scaling = Scaling.of(features)
+        standard = scaling.apply(features)
+        rows, width = standard.shape
+        if width <= rows:
+            variances, axes = torch.linalg.eigh((standard.T @ standard).double() / rows)
+            kept = variances > _NO_VARIANCE * variances[-1]
+            return Basis(scaling, axes[:, kept].to(features.dtype), variances[kept].to(features.dtype))
+        variances, weights = torch.linalg.eigh((standard @ standard.T).double() / rows)
+        kept = variances > _NO_VARIANCE * variances[-1]
+        axes = standard.T.double() @ weights[:, kept] / (variances[kept] * rows).sqrt()
+        return Basis(scaling, axes.to(features.dtype), variances[kept].to(features.dtype))
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Return (rows, kept) features along the axes."""
+        return self.scaling.apply(features) @ self.axes
+
+    def unturned(self, layer: Linear) -> Linear:
+        """Return the layer that gives the same outputs on features as they are."""
+        return Linear(layer.weight @ self.axes.T.to(layer.weight.dtype), layer.bias).unscaled(self.scaling)
 
 
 @dataclass(frozen=True)
@@ -83,12 +125,14 @@ class Problem:
         features: Standardised (rows, width), every row labelled.
         targets: As the spec encodes them.
         class_weights: As the loss takes them.
+        variances: Mean square of each feature (width,), where the features lie along their principal axes.
     """
 
     spec: HeadSpec
     features: Tensor
     targets: Tensor
     class_weights: Tensor | None
+    variances: Tensor | None = None
 
     def loss(self, layer: Linear) -> Tensor:
         """Return the mean loss, ()."""
@@ -96,11 +140,20 @@ class Problem:
 
     def to(self, dtype: torch.dtype) -> Problem:
         """Return the problem with features of another precision."""
-        return Problem(self.spec, self.features.to(dtype), self.targets, self.class_weights)
+        return replace(self, features=self.features.to(dtype))
 
     def rows(self, index: Tensor) -> Problem:
         """Return the problem of some rows."""
-        return Problem(self.spec, self.features[index], self.targets[index], self.class_weights)
+        return replace(self, features=self.features[index], targets=self.targets[index])
+
+    def steps(self, l2: float, start: Linear) -> Tensor:
+        """Return a step size per feature and, last, for the bias (width + 1,): one over the root of the curvature
+        along it, as far as variances and the start's probabilities tell."""
+        probabilities = self.spec.scores(start(self.features).double().numpy())
+        curvature = max(float((probabilities * (1 - probabilities)).mean()), _LEAST_CURVATURE)
+        width = self.features.shape[1]
+        variances = torch.ones(width) if self.variances is None else self.variances
+        return torch.cat([curvature * variances.double() + l2, torch.tensor([curvature])]).rsqrt()
 
 
 def solve(problem: Problem, l2: float, start: Linear, tolerance: float = FINE) -> Linear:
@@ -120,9 +173,10 @@ def solve(problem: Problem, l2: float, start: Linear, tolerance: float = FINE) -
 def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Linear:
     """Minimise by L-BFGS (Liu and Nocedal 1989), SciPy's, with the loss's own gradient."""
     outputs, width = start.weight.shape
+    steps = problem.steps(l2, start)
 
     def unpacked(vector: np.ndarray) -> Linear:
-        table = torch.from_numpy(vector).to(problem.features.dtype).view(outputs, width + 1)
+        table = (torch.from_numpy(vector).view(outputs, width + 1) * steps).to(problem.features.dtype)
         return Linear(table[:, :width], table[:, width])
 
     def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
@@ -137,9 +191,10 @@ def _lbfgs(problem: Problem, l2: float, start: Linear, tolerance: float) -> Line
         gradient[:, :width] += l2 * layer.weight
         gradient[:, width] = slope.sum(dim=0)
         value = float(loss.detach()) + 0.5 * l2 * float(layer.weight.square().sum())
-        return value, gradient.double().reshape(-1).numpy()
+        return value, (gradient.double() * steps).reshape(-1).numpy()
 
-    vector = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double().reshape(-1).numpy()
+    table = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).double() / steps
+    vector = table.reshape(-1).numpy()
     worth = problem.features.numel() * outputs > _WORTH_THREADS
     # SciPy's ftol is relative only above 1, so a small objective needs a smaller one.
     tolerance *= min(1.0, max(objective(vector)[0], _LEAST_OBJECTIVE))
