@@ -89,6 +89,8 @@ class HeadedCore(nn.Module):
             UnknownHeadError: labels of a head that does not exist.
             InputError: labels of a wrong shape, dtype or range.
         """
+        if not isinstance(labels, Mapping):
+            raise InputError(f"labels must be a mapping of head names to tensors, got {type(labels).__name__}")
         checked: dict[str, Tensor] = {}
         for name, target in labels.items():
             if name not in self.heads:

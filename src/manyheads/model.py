@@ -195,7 +195,8 @@ class HeadedModel(nn.Module):
     def _full_mask(self, input_ids: Tensor) -> Tensor:
         """Count every token as real; where some look like padding, say so."""
         pad = getattr(self.tokenizer, "pad_token_id", None)
-        if pad is not None and pad != self.tokenizer.eos_token_id and bool((input_ids[:, [0, -1]] == pad).any()):
+        known = pad is not None and pad != self.tokenizer.eos_token_id
+        if known and input_ids.numel() and bool((input_ids[..., [0, -1]] == torch.tensor(pad)).any()):
             warnings.warn(
                 "input_ids begin or end with the padding id but have no attention_mask, so padding counts as text; "
                 "pass the tokenizer's attention_mask",

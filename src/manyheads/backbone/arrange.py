@@ -77,6 +77,8 @@ def _check(batch: Batch) -> None:
     shape = batch.input_ids.shape
     if batch.input_ids.dim() != 2 or 0 in shape:
         raise InputError(f"input_ids must have shape (rows, tokens) with at least one of each, got {tuple(shape)}")
+    if batch.input_ids.is_floating_point() or batch.input_ids.dtype == torch.bool:
+        raise InputError(f"input_ids must be integers, got {batch.input_ids.dtype}")
     for name, tensor in batch.inputs().items():
         if name != "decoder_input_ids" and tensor.shape != shape:
             raise InputError(f"{name} must have input_ids' shape {tuple(shape)}, got {tuple(tensor.shape)}")

@@ -21,7 +21,10 @@ def check_free(folder: Path, overwrite: bool) -> None:
     Raises:
         OutputExistsError: it is a file, or a folder that is not empty and may not be overwritten.
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    parent = next(path for path in Path(os.path.abspath(folder)).parents if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputExistsError(f"{folder}: {parent} is not a folder that can be written to; choose another place")
+    if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder}: exists and is not a folder; choose another place")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise OutputExistsError(f"{folder}: exists and is not empty; choose another place, or pass overwrite=True")
@@ -34,6 +37,7 @@ def replacing(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         OutputExistsError: see :func:`check_free`.
     """
+    folder = Path(os.path.abspath(folder))  # "." has no name to put another beside
     recover(folder)
     check_free(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +56,7 @@ def replacing(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
 def recover(folder: Path) -> None:
     """Finish what a killed :func:`replacing` left: put the old folder back if the new one never arrived."""
+    folder = Path(os.path.abspath(folder))
     old = _beside(folder, "old")
     if not old.is_dir():
         return

@@ -40,6 +40,7 @@ class BackboneRecord:
             the heads are to be attached to a backbone that is already loaded.
         architecture: Its class.
         fingerprint: See :meth:`Backbone.fingerprint`.
+        tensors: The digest of its tensors in memory, for heads that meet the same weights without their files.
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.
     """
@@ -47,6 +48,7 @@ class BackboneRecord:
     kind: str
     architecture: str
     fingerprint: str
+    tensors: str
     name: str | None
     revision: str | None
 

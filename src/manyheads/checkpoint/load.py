@@ -89,8 +89,7 @@ def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
         WrongBackboneError: another fingerprint.
     """
     recorded = opened.checkpoint.backbone
-    mine = "tensors:" + backbone.digest() if recorded.fingerprint.startswith("tensors:") else backbone.fingerprint()
-    if mine != recorded.fingerprint:
+    if backbone.fingerprint() != recorded.fingerprint and backbone.digest() != recorded.tensors:
         raise WrongBackboneError(
             f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for another backbone "
             f"({recorded.architecture}, {recorded.name or 'not from files'}); load that one, or train new heads"
@@ -122,15 +121,28 @@ def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> 
 
 
 def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
-    record = opened.checkpoint.heads[name]
+    record, facts = opened.checkpoint.heads[name], core.backbone.facts
     try:
-        head = Head(record.spec, record.taps, core.backbone.facts)
+        # Without memory first: a forged size must not cost gigabytes before the tensors contradict it.
+        with torch.device("meta"):
+            head = Head(record.spec, record.taps, facts)
+        _check_shapes(head, record)
+        # Copied, not assigned: tensors inside a mapped file are aligned otherwise, and round otherwise.
+        head = head.to_empty(device="cpu")
         head.load_state_dict(dict(opened.tensors[name]), strict=True)
     except (HeadError, RuntimeError, IndexError) as error:
         raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {one_line(error)}") from None
     head.trained, head.summary = record.trained, dict(record.summary)
     head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)
+
+
+def _check_shapes(head: Head, record: HeadRecord) -> None:
+    expected = {key: list(tensor.shape) for key, tensor in head.state_dict().items()}
+    for key in sorted(set(expected) | set(record.tensors)):
+        wanted, stored = expected.get(key), record.tensors.get(key)
+        if wanted != stored:
+            raise HeadError(f"{key}: the spec makes shape {wanted}, the file holds {stored}")
 
 
 def _audited(path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]) -> dict[str, dict[str, Tensor]]:

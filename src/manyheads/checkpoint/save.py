@@ -59,10 +59,11 @@ def save_checkpoint(
         raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
     if kind == "reference":
         _check_referable(backbone)
+    folder = folder.resolve()
     with replacing(folder, overwrite) as fresh:
         record = _write_backbone(fresh, backbone, tokenizer) if kind == "full" else _reference(backbone, kind)
         write_heads(fresh, record, heads)
-    if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder.resolve():
+    if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision))
 
 
@@ -105,7 +106,7 @@ def _check_referable(backbone: Backbone) -> None:
 
 def _reference(backbone: Backbone, kind: str) -> BackboneRecord:
     name, revision = _origin(backbone)
-    return BackboneRecord(kind, backbone.name, backbone.fingerprint(), name, revision)
+    return BackboneRecord(kind, backbone.name, backbone.fingerprint(), backbone.digest(), name, revision)
 
 
 def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
@@ -126,7 +127,7 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any) -> Backbon
     else:
         _write_anew(folder, backbone, tokenizer)
     name, revision = _origin(backbone)
-    return BackboneRecord("full", backbone.name, files_fingerprint(folder), name, revision)
+    return BackboneRecord("full", backbone.name, files_fingerprint(folder), backbone.digest(), name, revision)
 
 
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:

@@ -53,7 +53,8 @@ class HeadSpec(ABC):
         hidden: Sizes of stacked fully connected layers (GELU between) before the output; none by default.
         dropout: Probability of dropping a feature while training, before each fully connected layer.
         loss_weight: Factor of this head's loss in the joint loss.
-        class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label.
+        class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label, in their
+            order or by label.
         detach: Whether gradients stop before the backbone.
 
     Raises:
@@ -68,7 +69,7 @@ class HeadSpec(ABC):
     hidden: Sequence[int] = field(default=(), kw_only=True)
     dropout: float = field(default=0.0, kw_only=True)
     loss_weight: float = field(default=1.0, kw_only=True)
-    class_weights: str | Sequence[float] | None = field(default=None, kw_only=True)
+    class_weights: str | Sequence[float] | Mapping[Any, float] | None = field(default=None, kw_only=True)
     detach: bool = field(default=False, kw_only=True)
 
     def __init_subclass__(cls) -> None:
@@ -79,9 +80,13 @@ class HeadSpec(ABC):
         object.__setattr__(self, "reads", _checked_reads(self._owner, self.reads))
         object.__setattr__(self, "hidden", _checked_sizes(self._owner, self.hidden))
         object.__setattr__(self, "class_weights", self._checked_class_weights())
-        if not 0.0 <= self.dropout < 1.0:
-            raise HeadError(f"{self._owner}: dropout must lie in [0, 1), got {self.dropout!r}")
-        if not (math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
+        if not (_is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
+            raise HeadError(f"{self._owner}: dropout must be a number in [0, 1), got {self.dropout!r}")
+        if not isinstance(self.detach, bool):
+            raise HeadError(f"{self._owner}: detach must be True or False, got {self.detach!r}")
+        if not (self.column is None or isinstance(self.column, str)):
+            raise HeadError(f"{self._owner}: column must be a column's name, got {self.column!r}")
+        if not (_is_number(self.loss_weight) and math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
             raise HeadError(
                 f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
             )
@@ -151,7 +156,7 @@ class HeadSpec(ABC):
         weights = self.class_weights
         if weights is None or weights == "balanced":
             return weights if weights is None else "balanced"
-        if isinstance(weights, str) or len(weights) != self.outputs:
+        if isinstance(weights, str | Mapping) or len(weights) != self.outputs or not all(map(_is_number, weights)):
             raise HeadError(
                 f"{self._owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
             )
@@ -159,6 +164,10 @@ class HeadSpec(ABC):
         if not all(math.isfinite(weight) and weight > 0 for weight in numbers):
             raise HeadError(f"{self._owner}: class_weights must be finite and positive, got {weights!r}")
         return numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _checked_reads(owner: str, reads: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from manyheads.errors import HeadError, listed
 from manyheads.heads.base import Column, HeadSpec
 from manyheads.heads.labels import checked_labels
 
@@ -26,12 +27,22 @@ class LabelledSpec(HeadSpec):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", checked_labels(self._owner, self.labels, self.least_labels))
+        object.__setattr__(self, "class_weights", self._in_order(self.class_weights))
         super().__post_init__()
 
     @property
     def outputs(self) -> int:
         """Number of labels."""
         return len(self.labels)
+
+    def _in_order(self, weights: object) -> Any:
+        """Return class weights given by label in the order of the labels."""
+        if not isinstance(weights, Mapping):
+            return weights
+        if set(weights) != set(self.labels):
+            wrong = sorted(map(str, set(weights) ^ set(self.labels)))
+            raise HeadError(f"{self._owner}: class_weights must name every label; wrong or absent: {listed(wrong)}")
+        return [weights[label] for label in self.labels]
 
     def named(self, scores: np.ndarray) -> dict[object, float]:
         """Return one row's scores (labels,) by label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,8 +21,9 @@ def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]
         raise HeadError(f"{owner}: labels must be a list of names, got {labels!r}")
     names = tuple(plain(label) for label in labels)
     for name in names:
-        if is_missing(name) or not isinstance(name, str | int | float):
-            raise HeadError(f"{owner}: a label must be a non-empty string or a number, got {name!r}")
+        number = isinstance(name, int | float) and math.isfinite(name)
+        if not number and (is_missing(name) or not isinstance(name, str)):
+            raise HeadError(f"{owner}: a label must be a non-empty string or a finite number, got {name!r}")
     if len(set(names)) != len(names):
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         raise HeadError(f"{owner}: labels must differ, these stand twice: {listed(twice)}")

@@ -48,7 +48,8 @@ def predict(
     """
     chosen = core.heads.chosen(heads)
     if not chosen:
-        raise HeadError("This model has no heads to predict with; add one with add_head, and train it")
+        reason = "heads=[] names none" if core.heads else "this model has none"
+        raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
     _warn_untrained(chosen)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text)
     logits = {name: np.empty((len(tokenized), head.spec.outputs), dtype=np.float32) for name, head in chosen.items()}

@@ -96,16 +96,21 @@ def split_rows(labelled: LabelledTexts, rows: np.ndarray, fraction: float, seed:
     return rows[train], rows[evaluate]
 
 
-def check_learnable(source: str, heads: Mapping[str, Head], targets: Mapping[str, np.ndarray]) -> None:
+def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[str, Head]) -> None:
     """Refuse training rows from which a head could learn nothing.
 
     Raises:
-        LabelError: no label, or one class only.
+        LabelError: no label, labels of one text only, or one class only.
     """
+    source = labelled.source
     for name, head in heads.items():
-        present = targets[name][labelled_rows(head.spec, targets[name])]
-        if not len(present):
-            raise LabelError(f"{source}: head {name!r}: no training row has a text and a label; add some")
+        mine = rows[labelled_rows(head.spec, labelled.targets[name][rows])]
+        present = labelled.targets[name][mine]
+        if len({labelled.texts.texts[row] for row in mine}) < 2:
+            raise LabelError(
+                f"{source}: head {name!r}: {len(mine)} training rows have a text and a label, and fewer than two "
+                "different texts; add some, or leave the head out with heads=[...]"
+            )
         if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
             raise LabelError(
                 f"{source}: head {name!r}: all {len(present)} training rows are labelled alike; a head needs at least "

@@ -155,8 +155,9 @@ class _Scaled(nn.Module):
 def _target_scale(head: Head, rows: HeadRows) -> tuple[float, float]:
     if not isinstance(head.spec, Regression):
         return 0.0, 1.0
-    deviation = float(rows.targets.std())
-    return float(rows.targets.mean()), deviation if deviation > 0 else 1.0
+    targets = rows.targets.astype(np.float64)
+    deviation = float(targets.std())
+    return float(targets.mean()), deviation if deviation > 0 else 1.0
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
-from manyheads.data.table import read_table
+from manyheads.data.table import Table, read_table
 from manyheads.errors import HeadError
 from manyheads.heads import Head, Multiclass
 from manyheads.inference.predictor import tokenize_for
@@ -85,7 +86,8 @@ def train(
         check_free(place, overwrite)
     chosen = core.heads.chosen(heads)
     if not chosen:
-        raise HeadError("This model has no heads to train; add one with add_head, or infer them with infer_heads")
+        reason = "heads=[] names none" if core.heads else "this model has none"
+        raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
     prepared, evaluated, notes = _prepare(
         core, tokenizer, data, text, chosen, eval_data, eval_fraction, max_length, long_text, seed
     )
@@ -130,10 +132,10 @@ def _prepare(
         train, evaluate = split_rows(parts[0], usable_rows(parts[0], heads), eval_fraction, seed)
         picked = [np.concatenate([train, evaluate])]
     else:
-        parts.append(read_labelled(read_table(eval_data), text, heads))
+        parts.append(read_labelled(_told_apart(read_table(eval_data), table), text, heads))
         picked = [usable_rows(part, heads) for part in parts]
         train, evaluate = picked
-    check_learnable(parts[0].source, heads, {name: parts[0].targets[name][train] for name in heads})
+    check_learnable(parts[0], train, heads)
     texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
     places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
     tokenized = tokenize_for(core, tokenizer, texts, max_length, long_text, places)
@@ -144,6 +146,12 @@ def _prepare(
     numbers = np.arange(len(texts))
     prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], seed)
     return prepared, evaluate, _notes(parts, picked, prepared, heads)
+
+
+def _told_apart(evaluation: Table, training: Table) -> Table:
+    """Return the evaluation table under a name of its own, for messages: two lists are both "the list of rows"."""
+    same = evaluation.name == training.name
+    return dataclasses.replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
 
 
 def _notes(
