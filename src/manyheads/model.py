@@ -36,6 +36,7 @@ from manyheads.inference import predict as predict_texts
 from manyheads.lm_check import LMCheck, compare_logits
 from manyheads.training import Frozen, Method, TrainResult
 from manyheads.training import train as train_core
+from manyheads.training.data import Evaluation, Reading
 from manyheads.types import Batch, HeadedOutput
 
 
@@ -333,16 +334,12 @@ def train(
         model.core,
         model.tokenizer,
         data,
-        text=text,
-        method=method if method is not None else Frozen(),
-        heads=heads,
-        eval_data=eval_data,
-        eval_fraction=eval_fraction,
-        max_length=max_length,
-        long_text=long_text,
-        seed=seed,
-        out=out,
-        overwrite=overwrite,
+        method if method is not None else Frozen(),
+        heads,
+        Reading(text, max_length, long_text),
+        Evaluation(eval_data, eval_fraction, seed),
+        None if out is None else Path(out),
+        overwrite,
     )
 
 

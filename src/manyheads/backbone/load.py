@@ -3,8 +3,7 @@ transformers' model classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.pooler import load_beside
+from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.source import Source, resolve_source
 from manyheads.backbone.stack import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
@@ -48,7 +48,7 @@ def load_backbone(
     settings = {"dtype": dtype, "quantization_config": quantization_config}
     given = {key: value for key, value in settings.items() if value is not None}
     try:
-        with _quiet():
+        with transformers_quiet():
             model, report = model_class.from_pretrained(
                 source.folder, output_loading_info=True, trust_remote_code=trust_remote_code, **given
             )
@@ -68,7 +68,7 @@ def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
     if not any((source.folder / name).is_file() for name in names):
         return None
-    with _quiet():
+    with transformers_quiet():
         return transformers.AutoTokenizer.from_pretrained(source.folder, trust_remote_code=trust_remote_code)
 
 
@@ -104,22 +104,6 @@ def _refuse_random(source: Source, report: dict[str, Any]) -> bool:
             f"random: {listed(wrong, most=4)}; correct 'architectures' in its config.json, or save the model again"
         )
     return bool(poolers)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' load report to ourselves: what it lists is read and acted on above."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def wrap_model(model: nn.Module) -> Backbone:

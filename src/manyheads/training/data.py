@@ -19,6 +19,36 @@ from manyheads.training.labelled import labelled_rows
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How texts are read from a table.
+
+    Attributes:
+        text: The text column, or two for text pairs.
+        max_length: Most tokens of a text; ``None`` for the backbone's limit.
+        long_text: ``"truncate"`` or ``"error"``.
+    """
+
+    text: str | Sequence[str]
+    max_length: int | None = None
+    long_text: str = "truncate"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Which rows are evaluated on.
+
+    Attributes:
+        data: A table of their own, or ``None``.
+        fraction: Share of the training table's rows held out where they have none.
+        seed: Of the draw, and of every other random choice of the training.
+    """
+
+    data: object = None
+    fraction: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class LabelledTexts:
     """Texts with targets, before any split.
 

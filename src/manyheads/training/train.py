@@ -22,7 +22,9 @@ from manyheads.inference.predictor import tokenize_for
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
 from manyheads.training.data import (
+    Evaluation,
     LabelledTexts,
+    Reading,
     TrainingData,
     check_learnable,
     read_labelled,
@@ -67,39 +69,31 @@ def train(
     core: HeadedCore,
     tokenizer: Any,
     data: object,
-    *,
-    text: str | Sequence[str],
     method: Method,
-    heads: Iterable[str] | None = None,
-    eval_data: object = None,
-    eval_fraction: float = 0.1,
-    max_length: int | None = None,
-    long_text: str = "truncate",
-    seed: int = 0,
-    out: str | Path | None = None,
+    heads: Iterable[str] | None,
+    reading: Reading,
+    evaluation: Evaluation,
+    out: Path | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
     """Train heads on a table; :func:`manyheads.train` says what each argument means."""
     started = time.perf_counter()
-    place = None if out is None else Path(out)
-    if place is not None:
-        check_free(place, overwrite)
+    if out is not None:
+        check_free(out, overwrite)
     chosen = core.heads.chosen(heads)
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
-    prepared, evaluated, notes = _prepare(
-        core, tokenizer, data, text, chosen, eval_data, eval_fraction, max_length, long_text, seed
-    )
+    prepared, evaluated, notes = _prepare(core, tokenizer, data, chosen, reading, evaluation)
     before = core.backbone.digest()
     outcome = method.fit(core, chosen, prepared)
     check = compare_weights(before, core.backbone.digest())
     metrics = {name: _metrics(head, prepared, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
     for name, head in chosen.items():
-        head.summary = _summary(method, text, outcome, name, metrics[name], rows[name])
-    if place is not None:
-        save_checkpoint(place, core.backbone, tokenizer, core.heads, overwrite=overwrite)
+        head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
+    if out is not None:
+        save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite)
     return TrainResult(
         metrics=metrics,
         rows=rows,
@@ -110,7 +104,7 @@ def train(
         lm_check=check,
         notes=notes,
         seconds=time.perf_counter() - started,
-        out=place,
+        out=out,
     )
 
 
@@ -118,33 +112,31 @@ def _prepare(
     core: HeadedCore,
     tokenizer: Any,
     data: object,
-    text: str | Sequence[str],
     heads: Mapping[str, Head],
-    eval_data: object,
-    eval_fraction: float,
-    max_length: int | None,
-    long_text: str,
-    seed: int,
+    reading: Reading,
+    evaluation: Evaluation,
 ) -> tuple[TrainingData, np.ndarray, list[str]]:
+    """Read everything that the method needs, the numbers of the evaluation rows in their table, and what to note."""
     table = read_table(data)
-    parts = [read_labelled(table, text, heads)]
-    if eval_data is None:
-        train, evaluate = split_rows(parts[0], usable_rows(parts[0], heads), eval_fraction, seed)
+    parts = [read_labelled(table, reading.text, heads)]
+    if evaluation.data is None:
+        usable = usable_rows(parts[0], heads)
+        train, evaluate = split_rows(parts[0], usable, evaluation.fraction, evaluation.seed)
         picked = [np.concatenate([train, evaluate])]
     else:
-        parts.append(read_labelled(_told_apart(read_table(eval_data), table), text, heads))
+        parts.append(read_labelled(_told_apart(read_table(evaluation.data), table), reading.text, heads))
         picked = [usable_rows(part, heads) for part in parts]
         train, evaluate = picked
     check_learnable(parts[0], train, heads)
     texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
     places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
-    tokenized = tokenize_for(core, tokenizer, texts, max_length, long_text, places)
+    tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places)
     targets = {
         name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
         for name in heads
     }
     numbers = np.arange(len(texts))
-    prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], seed)
+    prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], evaluation.seed)
     return prepared, evaluate, _notes(parts, picked, prepared, heads)
 
 
