@@ -67,9 +67,7 @@ def test_csv_byte_order_mark_and_line_ends(tmp_path: Path, mark: bytes, end: byt
 )
 def test_csv_delimiter_comes_from_the_header(tmp_path: Path, header: str, columns: tuple[str, ...]) -> None:
     delimiter = header.replace('"', "")[-2] if len(columns) > 1 else ","
-    table = read_table(
-        write(tmp_path, "a.csv", f"{header}\n" + delimiter.join(["1,5"[0]] * len(columns)) + "\n")
-    )
+    table = read_table(write(tmp_path, "a.csv", f"{header}\n" + delimiter.join(["1,5"[0]] * len(columns)) + "\n"))
     assert table.columns == columns
 
 
@@ -95,9 +93,7 @@ def test_a_cell_larger_than_arrows_block(tmp_path: Path) -> None:
 
 
 def test_json_lines_keep_types_and_unite_keys(tmp_path: Path) -> None:
-    content = (
-        '{"t": "2024-01-01", "n": 1}\n\n{"t": "b\u2028c", "x": [1, "a"], "n": NaN}\n{"n": 2.5, "x": true}\n'
-    )
+    content = '{"t": "2024-01-01", "n": 1}\n\n{"t": "b\u2028c", "x": [1, "a"], "n": NaN}\n{"n": 2.5, "x": true}\n'
     for name in ("a.jsonl", "a.NDJSON"):
         table = read_table(write(tmp_path, name, "\ufeff" + content))
         assert table.columns == ("t", "n", "x")
@@ -297,9 +293,7 @@ def test_what_is_no_table_is_told_the_next_step(data: object, step: str) -> None
         read_table(data)
 
 
-@pytest.mark.parametrize(
-    "data", [[], pd.DataFrame(), pl.DataFrame(), pa.table({"a": pa.array([], pa.string())}), [{}]]
-)
+@pytest.mark.parametrize("data", [[], pd.DataFrame(), pl.DataFrame(), pa.table({"a": pa.array([], pa.string())}), [{}]])
 def test_no_rows_or_columns(data: object) -> None:
     with pytest.raises(EmptyTableError):
         read_table(data)
