@@ -144,10 +144,7 @@ def test_random_bytes_are_read_or_refused(tmp_path: Path, ending: str) -> None:
     for _ in range(300):
         path = tmp_path / f"a.{ending}"
         path.write_bytes(
-            bytes(
-                draw.choice(alphabet[: draw.choice([9, 16, len(alphabet)])])
-                for _ in range(draw.randrange(40))
-            )
+            bytes(draw.choice(alphabet[: draw.choice([9, 16, len(alphabet)])]) for _ in range(draw.randrange(40)))
         )
         with contextlib.suppress(DataError):
             table = read_table(path)
