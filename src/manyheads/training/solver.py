@@ -53,7 +53,7 @@ class Scaling:
 @dataclass(frozen=True)
 class Basis:
     """Standardised features along their principal axes: the same problem, turned, so that each axis has a curvature
-    of its own and L-BFGS needs a fifth of the steps. Turning leaves the penalty as it is.
+    of its own and L-BFGS needs a half to a third of the steps. Turning leaves the penalty as it is.
 
     Attributes:
         scaling: From features as they are to standardised ones.
