@@ -71,8 +71,8 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         console.print("No heads yet: manyheads train adds some.")
         return
     table = RichTable(box=box.SIMPLE)
-    for title in ("head", "kind", "reads", "trained on", "metrics"):
-        table.add_column(title, no_wrap=title in {"reads", "metrics"}, overflow="fold")
+    for title in ("head", "reads", "metrics"):
+        table.add_column(title, no_wrap=True)
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
     console.print(table)
@@ -82,10 +82,10 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     labels = record["spec"].get("labels")
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
-    trained = f"{rows:,} rows" if rows is not None else ("yes" if record["trained"] else "never")
+    trained = f"{rows:,} training rows" if rows is not None else ("trained" if record["trained"] else "never trained")
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
-    kind = f"{record['spec']['kind']} ({len(labels)})" if labels else record["spec"]["kind"]
-    return [name, kind, reads, trained, metric_lines(summary.get("metrics", {}))]
+    kind = f"{record['spec']['kind']}, {len(labels)} labels" if labels else record["spec"]["kind"]
+    return [f"{name}\n  {kind}\n  {trained}", reads, metric_lines(summary.get("metrics", {}))]
 
 
 def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]:
