@@ -11,6 +11,7 @@ import transformers
 
 import manyheads as mh
 from manyheads import errors
+from manyheads.backbone.limits import token_limit
 from tests.families import BY_NAME, tokenizer_for
 
 Saved = Callable[[str], Path]
@@ -48,6 +49,17 @@ def test_padding_without_a_mask_is_warned_of(saved: Saved) -> None:
     pad = model.tokenizer.pad_token_id
     with pytest.warns(errors.InputWarning, match="attention_mask"):
         model(torch.tensor([[5, 6, pad]]))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "roberta", "opt", "bart"])
+def test_a_row_beyond_the_position_table_is_refused_and_one_that_fills_it_is_not(saved: Saved, name: str) -> None:
+    model = mh.HeadedModel.from_pretrained(saved(name))
+    model.add_head("x", mh.Regression())
+    limit = token_limit(model.backbone, None)
+    assert limit is not None
+    model(torch.full((1, limit), 7))
+    with pytest.raises(errors.InputError, match=f"the limit is {limit}"):
+        model(torch.full((1, limit + 1), 7))
 
 
 def test_class_weights_may_be_named() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from manyheads.backbone import pooler as poolers
 from manyheads.backbone.arrange import Arranged, arrange
 from manyheads.backbone.digest import tensors_digest
+from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_stack, observe, switches
@@ -57,6 +58,10 @@ class Backbone(nn.Module):
         stack = find_stack(self.model)
         paths: dict[nn.Module, str] = {module: name for name, module in self.model.named_modules()}
         return paths[stack]
+
+    @cached_property
+    def _table_limit(self) -> int | None:
+        return table_limit(self.model)
 
     @property
     def stack(self) -> nn.Module:
@@ -159,6 +164,8 @@ class Backbone(nn.Module):
             raise InputError(f"{self.name}: lm=True needs decoder_input_ids, which its decoder reads; give them")
 
     def _check_ids(self, ids: Tensor) -> None:
+        if self._table_limit is not None and ids.shape[1] > self._table_limit:
+            raise InputError(f"{self.name}: a row has {ids.shape[1]} tokens, the limit is {self._table_limit}; cut it")
         vocabulary = int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(

@@ -8,6 +8,8 @@ from torch import nn
 
 # transformers writes 10^30 for "no limit known".
 _NO_LIMIT = 1_000_000
+# What families call their table of learned positions.
+_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
 def token_limit(model: nn.Module, tokenizer: Any) -> int | None:
@@ -20,12 +22,21 @@ def token_limit(model: nn.Module, tokenizer: Any) -> int | None:
     return min(known) if known else None
 
 
+def table_limit(model: nn.Module) -> int | None:
+    """Return the tokens that the model's table of learned positions holds; ``None`` where positions are computed."""
+    return _positions(model) if _position_table(model) is not None else None
+
+
 def _positions(model: nn.Module) -> int | None:
     size = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(size, int):
         return None
+    table = _position_table(model)
+    return size if table is None or table.padding_idx is None else size - int(table.padding_idx) - 1
+
+
+def _position_table(model: nn.Module) -> nn.Embedding | None:
     for name, module in model.named_modules():
-        table = name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
-        if table and module.padding_idx is not None:
-            return size - int(module.padding_idx) - 1
-    return size
+        if isinstance(module, nn.Embedding) and name.endswith(_TABLES):
+            return module
+    return None
