@@ -133,16 +133,6 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of the input text with a label; ``start`` and ``end`` count characters."""
-
-    start: int
-    end: int
-    label: object
-    score: float
-
-
-@dataclass(frozen=True)
 class Prediction:
     """What one head says of one text. Fields that the head's kind does not have are ``None`` or empty.
 

@@ -86,10 +86,9 @@ class Backbone(nn.Module):
         """Where the weights lie."""
         return next(self.model.parameters()).device
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether every tensor is, bit for bit, what the source's files hold."""
-        return self._loaded_digest is not None and self._loaded_digest == self.digest()
+    def in_files(self, digest: str) -> bool:
+        """Tell whether the tensors of this :meth:`digest` are, bit for bit, what the source's files hold."""
+        return self.source is not None and self._loaded_digest == digest
 
     def file_tensors(self) -> dict[str, Tensor]:
         """Return what files should hold: its tensors, a pooler that lies beside it, and no random one."""
@@ -101,20 +100,20 @@ class Backbone(nn.Module):
             return {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
         return state
 
-    def adopt(self, source: Source) -> None:
-        """Take files as those that hold these very weights: they were just written from them."""
+    def adopt(self, source: Source, digest: str) -> None:
+        """Take files as those that hold the weights of this :meth:`digest`: they were just written from them."""
         self.source = source
-        self._loaded_digest = self.digest()
+        self._loaded_digest = digest
 
     def digest(self) -> str:
-        """Return the fingerprint of every tensor of the model, in memory."""
+        """Return the fingerprint of every tensor of the model, in memory: it reads them all, so ask once."""
         return tensors_digest(self.model)
 
-    def fingerprint(self) -> str:
-        """Return what heads are bound to: the hash of the source's files, or of the tensors where there are none."""
-        if self.source is not None and self.unchanged:
+    def fingerprint(self, digest: str) -> str:
+        """Return what heads are bound to: the hash of the source's files, or the digest where no files hold it."""
+        if self.source is not None and self.in_files(digest):
             return self.source.fingerprint
-        return "tensors:" + self.digest()
+        return "tensors:" + digest
 
     def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
         """Run the backbone once.

@@ -89,7 +89,8 @@ def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
         WrongBackboneError: another fingerprint.
     """
     recorded = opened.checkpoint.backbone
-    if backbone.fingerprint() != recorded.fingerprint and backbone.digest() != recorded.tensors:
+    digest = backbone.digest()
+    if backbone.fingerprint(digest) != recorded.fingerprint and digest != recorded.tensors:
         raise WrongBackboneError(
             f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for another backbone "
             f"({recorded.architecture}, {recorded.name or 'not from files'}); load that one, or train new heads"

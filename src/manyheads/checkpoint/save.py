@@ -57,14 +57,18 @@ def save_checkpoint(
     """
     if kind not in KINDS:
         raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
+    digest = backbone.digest()
     if kind == "reference":
-        _check_referable(backbone)
+        _check_referable(backbone, digest)
     folder = folder.resolve()
     with replacing(folder, overwrite) as fresh:
-        record = _write_backbone(fresh, backbone, tokenizer) if kind == "full" else _reference(backbone, kind)
-        write_heads(fresh, record, heads)
+        if kind == "full":
+            _write_backbone(fresh, backbone, tokenizer, digest)
+        fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.fingerprint(digest)
+        name, revision = _origin(backbone)
+        write_heads(fresh, BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision), heads)
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
-        backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision))
+        backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
 
 def write_heads(folder: Path, record: BackboneRecord, heads: Mapping[str, Head]) -> None:
@@ -92,21 +96,16 @@ def _weights(head: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
 
 
-def _check_referable(backbone: Backbone) -> None:
+def _check_referable(backbone: Backbone, digest: str) -> None:
     if backbone.source is None:
         raise CheckpointError(
             f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full"
         )
-    if not backbone.unchanged:
+    if not backbone.in_files(digest):
         raise CheckpointError(
             f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would "
             "lead to others; save it full"
         )
-
-
-def _reference(backbone: Backbone, kind: str) -> BackboneRecord:
-    name, revision = _origin(backbone)
-    return BackboneRecord(kind, backbone.name, backbone.fingerprint(), backbone.digest(), name, revision)
 
 
 def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
@@ -118,16 +117,14 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
     return name, source.revision
 
 
-def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any) -> BackboneRecord:
+def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any, digest: str) -> None:
     source = backbone.source
-    if source is not None and backbone.unchanged:
+    if source is not None and backbone.in_files(digest):
         source.check_unmoved()
         for path in source.files:
             copy_file(path, folder / path.name)
     else:
         _write_anew(folder, backbone, tokenizer)
-    name, revision = _origin(backbone)
-    return BackboneRecord("full", backbone.name, files_fingerprint(folder), backbone.digest(), name, revision)
 
 
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:
