@@ -16,6 +16,15 @@ transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other (20 times slower)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a feature cache of its own, so that no test reads what another computed."""
+    folder = tmp_path_factory.mktemp("cache") / "features"
+    monkeypatch.setenv("MANYHEADS_CACHE", str(folder))
+    monkeypatch.delenv("MANYHEADS_CACHE_GB", raising=False)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def families_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that holds one saved checkpoint per family that was asked for."""

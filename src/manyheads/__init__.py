@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, train
-    from manyheads.taps import Hidden
+    from manyheads.taps import Hidden, Lexical
     from manyheads.training import Frozen, TrainResult
     from manyheads.types import Prediction
 
@@ -28,6 +28,7 @@ _HOMES = {
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.lm_check",
+    "Lexical": "manyheads.taps",
     "MultiLabel": "manyheads.heads",
     "Multiclass": "manyheads.heads",
     "Prediction": "manyheads.types",
@@ -44,6 +45,7 @@ __all__ = [
     "HeadedModel",
     "Hidden",
     "LMCheck",
+    "Lexical",
     "ManyheadsError",
     "ManyheadsWarning",
     "MultiLabel",

@@ -29,14 +29,19 @@ class HeadedCore(nn.Module):
         self.backbone = backbone
         self.heads = HeadCollection()
 
-    def build_head(self, spec: HeadSpec) -> Head:
+    def build_head(self, spec: HeadSpec, taps: Iterable[Tap] | None = None) -> Head:
         """Return an untrained head for this backbone, in fp32, on its device, in this module's mode.
+
+        Args:
+            spec: The head's.
+            taps: What it reads, where that is not simply what the spec names.
 
         Raises:
             HeadError: the head reads what the backbone does not have.
         """
-        taps = list(dict.fromkeys(tap.resolve(self.backbone.facts) for tap in spec.taps))
-        return Head(spec, taps, self.backbone.facts).to(self.backbone.device).train(self.training)
+        facts = self.backbone.facts
+        resolved = dict.fromkeys(tap.resolve(facts) for tap in (spec.taps if taps is None else taps))
+        return Head(spec, list(resolved), facts).to(self.backbone.device).train(self.training)
 
     def request(self, taps: Iterable[Tap]) -> Request:
         """Return what these resolved taps need, together, from one pass."""

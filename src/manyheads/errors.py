@@ -24,11 +24,13 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     │   ├── CorruptCheckpointError             files that contradict themselves or their checksum
     │   ├── WrongBackboneError                 heads that were made for another backbone
     │   └── OutputExistsError (FileExistsError)
+    ├── CacheError (OSError)                   the feature cache cannot be where or as large as it was told
     └── MissingExtraError (ImportError)        an optional dependency is not installed
 
     ManyheadsWarning (UserWarning)
     ├── UntrainedHeadWarning                   a head predicts that never saw a label
-    └── InputWarning                           an input that is probably not what was meant
+    ├── InputWarning                           an input that is probably not what was meant
+    └── CacheWarning                           cached features were damaged, or could not be kept
 """
 
 from __future__ import annotations
@@ -125,6 +127,10 @@ class OutputExistsError(CheckpointError, FileExistsError):
     """The place to write to already holds something."""
 
 
+class CacheError(ManyheadsError, OSError):
+    """The feature cache cannot be where, or as large, as it was told."""
+
+
 class MissingExtraError(ManyheadsError, ImportError):
     """An optional dependency is not installed."""
 
@@ -139,6 +145,10 @@ class UntrainedHeadWarning(ManyheadsWarning):
 
 class InputWarning(ManyheadsWarning):
     """An input that is probably not what was meant."""
+
+
+class CacheWarning(ManyheadsWarning):
+    """Cached features were damaged, or could not be kept; the results are right all the same."""
 
 
 def did_you_mean(value: object, known: Iterable[object]) -> str:

@@ -43,8 +43,9 @@ class Features:
     """What a tap yields for the rows of a batch.
 
     Attributes:
-        values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, layers, width) for a mix.
-        mask: (rows, tokens) booleans for a token tap, else ``None``.
+        values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, layers, width) for a mix, or the
+            integer token ids (rows, tokens) themselves.
+        mask: (rows, tokens) booleans where there is a dimension of tokens, else ``None``.
     """
 
     values: Tensor
@@ -58,9 +59,13 @@ class Features:
         """Return the features on ``device``."""
         return Features(self.values.to(device), None if self.mask is None else self.mask.to(device))
 
+    def cpu(self) -> Features:
+        """Return the features in main memory."""
+        return self.to(torch.device("cpu"))
+
     def float(self) -> Features:
-        """Return the features in fp32, the precision of every head."""
-        return Features(self.values.float(), self.mask)
+        """Return the features in fp32, the precision of every head; token ids stay integers."""
+        return Features(self.values.float(), self.mask) if self.values.is_floating_point() else self
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class Request:
     layers: frozenset[int] = frozenset()
     pooled: bool = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether no pass is needed at all."""
+        return not self.layers and not self.pooled
+
     def __or__(self, other: Request) -> Request:
         return Request(self.layers | other.layers, self.pooled or other.pooled)
 
@@ -86,11 +96,13 @@ class States:
     Attributes:
         hidden: Layer index -> hidden states (rows, tokens, width).
         mask: (rows, tokens) booleans, true for a real token.
+        input_ids: (rows, tokens) the token ids that the pass read; 0 where ``mask`` is false.
         pooled: The pooler's output (rows, width), if it was asked for.
     """
 
     hidden: Mapping[int, Tensor]
     mask: Tensor
+    input_ids: Tensor
     pooled: Tensor | None = None
 
 
@@ -102,6 +114,7 @@ class BackboneFacts:
         name: The model's class, for messages.
         widths: Size of each of the ``hidden_states``, the embeddings' output first: one more than blocks.
         causal: Whether a token sees only those before it.
+        vocabulary: Number of token ids.
         pooler_width: Size of the trained pooler's output, or ``None`` where there is no trained pooler.
         pooler_refusal: Why there is none, for the message.
     """
@@ -109,6 +122,7 @@ class BackboneFacts:
     name: str
     widths: tuple[int, ...]
     causal: bool
+    vocabulary: int
     pooler_width: int | None = None
     pooler_refusal: str = ""
 

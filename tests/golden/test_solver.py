@@ -12,7 +12,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
-from manyheads.training.solver import Linear, Problem, Scaling, solve
+from manyheads.training.designs import DenseDesign, Scaling
+from manyheads.training.solver import Linear, Problem, solve
 from tests.families import BY_NAME, WORDS, tokenizer_for
 
 ROWS, WIDTH = 150, 12
@@ -58,7 +59,7 @@ def problem(spec: HeadSpec, features: np.ndarray, targets: np.ndarray) -> Proble
     encoded = torch.from_numpy(targets)
     given = spec.class_weights
     weights = spec.balanced_weights(encoded) if given == "balanced" else None if given is None else torch.tensor(given)
-    return Problem(spec, torch.from_numpy(features), encoded, weights)
+    return Problem(spec, DenseDesign(torch.from_numpy(features)), encoded, weights)
 
 
 def objective(posed: Problem, layer: Linear, l2: float) -> float:
@@ -70,7 +71,7 @@ def from_numpy(weight: np.ndarray, bias: np.ndarray) -> Linear:
 
 
 def solved(posed: Problem, l2: float) -> Linear:
-    return solve(posed, l2, Linear.zeros(posed.spec.outputs, posed.features))
+    return solve(posed, l2, Linear.zeros(posed.spec.outputs, posed.design.width, torch.float64))
 
 
 def logistic(c: float, class_weight: object = None) -> LogisticRegression:
@@ -81,7 +82,7 @@ def assert_optimal(posed: Problem, l2: float, mine: Linear, theirs: Linear) -> N
     """Compare the objective, and what the solutions say of the rows."""
     best = objective(posed, theirs, l2)
     assert objective(posed, mine, l2) == pytest.approx(best, rel=1e-4)
-    torch.testing.assert_close(mine(posed.features), theirs(posed.features), atol=3e-2, rtol=0)
+    torch.testing.assert_close(mine(posed.design.values), theirs(posed.design.values), atol=3e-2, rtol=0)
 
 
 # --- the solver, against scikit-learn -------------------------------------------------------------
@@ -252,9 +253,9 @@ def test_frozen_training_is_what_scikit_learn_does_with_the_same_features(
     rows = [row for row in table if row[head] is not None]
     l2, n = 0.01, len(rows)
     spec = {
-        "urgency": mh.Multiclass(labels=LABELS, class_weights=weights or None),
-        "topics": mh.MultiLabel(labels=LABELS),
-        "hours": mh.Regression(),
+        "urgency": mh.Multiclass(labels=LABELS, class_weights=weights or None, reads=mh.Hidden()),
+        "topics": mh.MultiLabel(labels=LABELS, reads=mh.Hidden()),
+        "hours": mh.Regression(reads=mh.Hidden()),
     }[head]
     model = trained(spec, head, table, l2)
     raw = vectors(model, [str(row["note"]) for row in rows])
@@ -277,12 +278,12 @@ def test_frozen_training_is_what_scikit_learn_does_with_the_same_features(
 
 def test_without_a_strength_the_best_of_the_path_is_taken(table: list[dict[str, object]]) -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
-    model.add_head("urgency", mh.Multiclass(labels=LABELS))
+    model.add_head("urgency", mh.Multiclass(labels=LABELS, reads=mh.Hidden()))
     result = mh.train(model, table, text="note", eval_fraction=0)
     losses = {trial.settings["l2"]: trial.loss for trial in result.search["urgency"]}
     chosen = model.heads["urgency"].summary["settings"]["l2"]
     assert losses[chosen] == min(losses.values())
-    again = trained(mh.Multiclass(labels=LABELS), "urgency", table, chosen)
+    again = trained(mh.Multiclass(labels=LABELS, reads=mh.Hidden()), "urgency", table, chosen)
     texts = [str(row["note"]) for row in table]
     found, expected = (trained_one.predict(texts).logits["urgency"] for trained_one in (model, again))
     np.testing.assert_allclose(found, expected, atol=3e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,6 +32,10 @@ class Backbone(nn.Module):
         source: Where it was loaded from; ``None`` for an object made in memory.
         beside: A trained pooler that the file holds and the class leaves out.
         random_pooler: Whether the class's own pooler was drawn at random at loading.
+
+    Attributes:
+        token_budget: Tokens per batch at which it runs fastest here, once a long pass has measured it.
+        dtype_was_asked_for: Whether its weights are in a precision that somebody chose, not the checkpoint's own.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class Backbone(nn.Module):
         self.model = model
         self.pooler = beside
         self.source = source
+        self.token_budget: int | None = None
+        self.dtype_was_asked_for = False
         self._random_pooler = random_pooler
         # What the weights were when they equalled the files: a tuned backbone must not be saved by copying those.
         self._loaded_digest = tensors_digest(model) if source is not None else None
@@ -71,10 +78,14 @@ class Backbone(nn.Module):
     @cached_property
     def facts(self) -> BackboneFacts:
         """What taps may know; found out by one forward over eight tokens, on first use."""
-        observed = observe(self.stack, int(self.model.get_input_embeddings().num_embeddings))  # type: ignore[operator]
+        observed = observe(self.stack, self._vocabulary)
         refusal = self._pooler_refusal()
         width = None if refusal else self._pooler_width(observed.widths[-1])
-        return BackboneFacts(self.name, observed.widths, observed.causal, width, refusal)
+        return BackboneFacts(self.name, observed.widths, observed.causal, self._vocabulary, width, refusal)
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
 
     @property
     def lm(self) -> nn.Module | None:
@@ -115,8 +126,25 @@ class Backbone(nn.Module):
             return self.source.fingerprint
         return "tensors:" + digest
 
+    def in_precision(self, dtype: torch.dtype) -> Backbone:
+        """Return a backbone whose stack has its parameters in another precision: itself if they are already.
+
+        What does not change is shared with this one, so that the copy costs the converted weights alone.
+        """
+        held = {parameter.dtype for parameter in self.stack.parameters() if parameter.is_floating_point()}
+        if held == {dtype}:
+            return self
+        kept = {id(tensor): tensor for tensor in [*self.model.parameters(), *self.model.buffers()]}
+        converted = {id(tensor): _as_dtype(tensor, dtype) for tensor in self.stack.parameters()}
+        pooler = None if self.pooler is None else copy.deepcopy(self.pooler).to(dtype)
+        copied = Backbone(copy.deepcopy(self.model, kept | converted), None, pooler, self._random_pooler)
+        copied.source, copied._loaded_digest = self.source, self._loaded_digest
+        copied.token_budget = self.token_budget
+        copied.__dict__["facts"] = self.facts
+        return copied
+
     def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
-        """Run the backbone once.
+        """Run the backbone once; not at all if nothing is asked of it.
 
         Args:
             batch: Any padding; see :func:`manyheads.backbone.arrange.arrange`.
@@ -134,6 +162,8 @@ class Backbone(nn.Module):
         self._check_inputs(batch, runner)
         arranged = arrange(batch)
         self._check_ids(arranged.batch.input_ids)
+        if request.empty and not lm:
+            return States({}, arranged.mask, arranged.batch.input_ids), None
         inputs = arranged.batch.inputs()
         settings = switches(runner, hidden_states=bool(request.layers - {-1}))
         if runner is self.stack:
@@ -165,7 +195,7 @@ class Backbone(nn.Module):
     def _check_ids(self, ids: Tensor) -> None:
         if self._table_limit is not None and ids.shape[1] > self._table_limit:
             raise InputError(f"{self.name}: a row has {ids.shape[1]} tokens, the limit is {self._table_limit}; cut it")
-        vocabulary = int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+        vocabulary = self._vocabulary
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(
                 f"{self.name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "
@@ -174,7 +204,8 @@ class Backbone(nn.Module):
 
     def _states(self, output: Any, arranged: Arranged, request: Request) -> States:
         hidden = {layer: _layer(output, layer, len(self.facts.widths)) for layer in request.layers}
-        return States(hidden, arranged.mask, self._pooled(output) if request.pooled else None)
+        pooled = self._pooled(output) if request.pooled else None
+        return States(hidden, arranged.mask, arranged.batch.input_ids, pooled)
 
     def _pooled(self, output: Any) -> Tensor:
         if self.pooler is not None:
@@ -198,6 +229,12 @@ class Backbone(nn.Module):
         module = self.pooler if self.pooler is not None else self.stack.pooler
         sizes = [part.out_features for part in module.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
         return sizes[-1] if sizes else hidden
+
+
+def _as_dtype(parameter: nn.Parameter, dtype: torch.dtype) -> nn.Parameter:
+    if not parameter.is_floating_point():
+        return parameter
+    return nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
 
 
 @contextmanager

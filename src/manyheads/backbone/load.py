@@ -60,7 +60,9 @@ def load_backbone(
     if device is not None:
         model = model.to(device)
     beside = load_beside(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
-    return Backbone(model.eval(), source, beside, random_pooler)
+    backbone = Backbone(model.eval(), source, beside, random_pooler)
+    backbone.dtype_was_asked_for = dtype not in (None, "auto") or quantization_config is not None
+    return backbone
 
 
 def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, Checkpoint, H
 from manyheads.core import HeadedCore
 from manyheads.errors import CorruptCheckpointError, HeadError, WrongBackboneError, listed, one_line
 from manyheads.heads import Head
+from manyheads.taps.base import Reader
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,12 @@ def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
         with torch.device("meta"):
             head = Head(record.spec, record.taps, facts)
         _check_shapes(head, record)
+        _check_dtypes(opened.folder / HEADS_WEIGHTS, name, head, opened.tensors[name])
         # Copied, not assigned: tensors inside a mapped file are aligned otherwise, and round otherwise.
         head = head.to_empty(device="cpu")
         head.load_state_dict(dict(opened.tensors[name]), strict=True)
+        for reader in head.readers:
+            cast(Reader, reader).check()
     except (HeadError, RuntimeError, IndexError) as error:
         raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {one_line(error)}") from None
     head.trained, head.summary = record.trained, dict(record.summary)
@@ -144,6 +149,14 @@ def _check_shapes(head: Head, record: HeadRecord) -> None:
         wanted, stored = expected.get(key), record.tensors.get(key)
         if wanted != stored:
             raise HeadError(f"{key}: the spec makes shape {wanted}, the file holds {stored}")
+
+
+def _check_dtypes(path: Path, name: str, head: Head, stored: Mapping[str, Tensor]) -> None:
+    for key, tensor in head.state_dict().items():
+        if stored[key].dtype != tensor.dtype:
+            raise CorruptCheckpointError(
+                f"{path}: head {name!r}: {key} is {stored[key].dtype}, this kind of head has {tensor.dtype}"
+            )
 
 
 def _audited(path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]) -> dict[str, dict[str, Tensor]]:
@@ -169,7 +182,5 @@ def _audit_head(path: Path, name: str, tensors: Mapping[str, Tensor], record: He
             raise CorruptCheckpointError(
                 f"{path}: head {name!r}: {key} has shape {list(tensor.shape)}, {HEADS_JSON} says {record.tensors[key]}"
             )
-        if tensor.dtype != torch.float32:
-            raise CorruptCheckpointError(f"{path}: head {name!r}: {key} is {tensor.dtype}, heads are float32")
         if not bool(torch.isfinite(tensor).all()):
             raise CorruptCheckpointError(f"{path}: head {name!r}: {key} holds NaN or infinity")

@@ -73,6 +73,12 @@ def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
     return fold_of[group_of]
 
 
+def first_of_each(texts: AnyTexts) -> NDArray[np.int64]:
+    """Return the rows whose text stands in no row before, int64; case and outer blanks tell no texts apart."""
+    group_of, _ = _groups(texts)
+    return np.sort(np.unique(group_of, return_index=True)[1]).astype(np.int64)
+
+
 def _groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the group of every row, and the number of rows of every group."""
     numbers: dict[object, int] = {}

@@ -40,6 +40,10 @@ class Tokenized:
         """Tokens per row (rows,), int64."""
         return np.array([len(row) for row in self.inputs["input_ids"]], dtype=np.int64)
 
+    def ids(self, row: int) -> list[int]:
+        """Return the token ids of a row."""
+        return self.inputs["input_ids"][row]
+
     def batch(self, rows: np.ndarray) -> Batch:
         """Return some rows as right-padded tensors."""
         ids = _padded([self.inputs["input_ids"][row] for row in rows], self.pad)

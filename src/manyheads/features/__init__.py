@@ -1,6 +1,7 @@
-"""Features of many texts: computed in one pass of the backbone, for all taps at once."""
+"""Features of many texts: computed in one pass of the backbone, for all taps at once, and kept."""
 
-from manyheads.features.extract import extract_features
+from manyheads.features.cache import FeatureCache, open_cache
+from manyheads.features.source import FeatureSource, identity_of
 from manyheads.features.table import FeatureTable
 
-__all__ = ["FeatureTable", "extract_features"]
+__all__ = ["FeatureCache", "FeatureSource", "FeatureTable", "identity_of", "open_cache"]

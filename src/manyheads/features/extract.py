@@ -1,38 +1,43 @@
-"""The feature pass: every text through the backbone once, in eval mode, for all taps together."""
+"""The feature pass: texts through the backbone once, in eval mode, for all taps together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from manyheads.backbone.stack import evaluating
 from manyheads.core import HeadedCore
-from manyheads.data.batching import plan_batches
+from manyheads.data.batching import Batches
 from manyheads.data.tokens import Tokenized
-from manyheads.features.table import FeatureTable, table_for
 from manyheads.progress import progress_bar
 from manyheads.taps import Tap
+from manyheads.types import Features
+
+Receive = Callable[[np.ndarray, Mapping[Tap, Features]], None]
 
 
-def extract_features(core: HeadedCore, tokenized: Tokenized, taps: Iterable[Tap]) -> dict[Tap, FeatureTable]:
-    """Compute features, one backbone forward per batch of rows of like length.
+def run_pass(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Sequence[Tap], receive: Receive) -> None:
+    """Run the backbone over rows, one forward per batch of rows of like length.
+
+    How many tokens a batch holds is measured in a long pass and then kept with the backbone, so that the same rows
+    meet the same batches ever after.
 
     Args:
         core: Whose backbone runs; its mode is eval meanwhile, and what it was afterwards.
-        tokenized: The rows.
+        tokenized: All rows.
+        rows: Those to run, all different.
         taps: Resolved taps.
-
-    Returns:
-        One table per tap, rows in the order given.
+        receive: Called with each batch's rows and its features by tap, on the CPU.
     """
-    taps = list(dict.fromkeys(taps))
-    lengths = tokenized.lengths
-    tables: dict[Tap, FeatureTable] = {}
+    lengths = tokenized.lengths[rows]
+    batches = Batches(lengths, core.backbone.token_budget)
     with evaluating(core), progress_bar("Reading texts", int(lengths.sum()), "tokens") as advance:
-        for rows in plan_batches(lengths):
-            read, _ = core.read(tokenized.batch(rows).to(core.backbone.device), taps)
-            for tap, features in read.items():
-                if tap not in tables:
-                    tables[tap] = table_for(features, lengths)
-                tables[tap].put(rows, features)
-            advance(int(lengths[rows].sum()))
-    return tables
+        for places in batches:
+            started = time.perf_counter()
+            read, _ = core.read(tokenized.batch(rows[places]).to(core.backbone.device), taps)
+            receive(rows[places], {tap: features.cpu() for tap, features in read.items()})
+            batches.took(time.perf_counter() - started)
+            advance(int(lengths[places].sum()))
+    core.backbone.token_budget = batches.measured

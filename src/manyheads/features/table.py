@@ -1,9 +1,11 @@
-"""Features of all rows, in memory: one array, or the tokens of all rows end to end."""
+"""Features of all rows: pieces in memory or mapped from disk, each different text stored once."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,66 +15,136 @@ from manyheads.types import Features
 
 
 class FeatureTable(ABC):
-    """The features that one tap yields for many rows, fp32 on the CPU."""
+    """The features that one tap yields for many rows, on the CPU."""
 
-    by_token: ClassVar[bool]
+    @property
+    @abstractmethod
+    def by_token(self) -> bool:
+        """Whether a row has one vector, or one id, per token."""
 
     @abstractmethod
-    def put(self, rows: np.ndarray, features: Features) -> None:
-        """Store the features of one batch."""
-
-    @abstractmethod
     def take(self, rows: np.ndarray) -> Features:
-        """Return the features of some rows, in their order."""
+        """Return the features of some rows, in their order, as copies: fp32, or the ids that they are."""
 
 
-class DenseTable(FeatureTable):
-    """One vector (or one per layer) per row."""
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Features of some texts as one block.
 
-    by_token = False
+    Attributes:
+        values: (texts, ...), or (tokens, width) of texts that lie end to end.
+        offsets: (texts + 1,) where each text's tokens begin, int64; ``None`` for one item per text.
+    """
 
-    def __init__(self, rows: int, shape: tuple[int, ...]) -> None:
-        self.values = torch.empty((rows, *shape))
+    values: Tensor
+    offsets: Tensor | None = None
 
-    def put(self, rows: np.ndarray, features: Features) -> None:
-        """Store (batch, ...) values."""
-        self.values[torch.from_numpy(rows)] = features.values.float().cpu()
+    @staticmethod
+    def joined(parts: Sequence[Features]) -> Piece:
+        """Return one block of several batches, padding left out, in memory of its own."""
+        values = torch.cat([_unpadded(part) for part in parts])
+        if parts[0].mask is None:
+            return Piece(values)
+        lengths = torch.cat([part.mask.sum(dim=1) for part in parts if part.mask is not None])
+        return Piece(values, torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(dim=0)]))
 
-    def take(self, rows: np.ndarray) -> Features:
-        """Return (rows, ...) values."""
-        return Features(self.values[torch.from_numpy(rows)])
-
-
-class TokenTable(FeatureTable):
-    """One vector per real token; rows lie end to end, without padding."""
-
-    by_token = True
-
-    def __init__(self, lengths: np.ndarray, width: int) -> None:
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self.values = torch.empty((int(self.offsets[-1]), width))
-
-    def put(self, rows: np.ndarray, features: Features) -> None:
-        """Store (batch, tokens, width) values by their mask."""
-        assert features.mask is not None
-        for row, values, mask in zip(rows, features.values.float().cpu(), features.mask.cpu(), strict=True):
-            self.values[self.offsets[row] : self.offsets[row + 1]] = values[mask]
-
-    def take(self, rows: np.ndarray) -> Features:
-        """Return right-padded (rows, tokens, width) values and their mask."""
-        parts = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        values: Tensor = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
-        lengths = torch.tensor([len(part) for part in parts])
-        return Features(values, torch.arange(values.shape[1]) < lengths.unsqueeze(1))
+    @property
+    def octets(self) -> int:
+        """Size of the values in bytes."""
+        return self.values.numel() * self.values.element_size()
 
 
-def table_for(features: Features, lengths: np.ndarray) -> FeatureTable:
-    """Return an empty table for all rows, shaped like one batch's features.
+class PieceTable(FeatureTable):
+    """A table that grows by pieces.
 
     Args:
-        features: Of any batch.
-        lengths: Tokens per row, of all rows.
+        slots: (rows,) where each row's text stands among the different texts.
     """
-    if features.mask is not None:
-        return TokenTable(lengths, features.values.shape[-1])
-    return DenseTable(len(lengths), tuple(features.values.shape[1:]))
+
+    def __init__(self, slots: np.ndarray) -> None:
+        count = int(slots.max()) + 1 if len(slots) else 0
+        self._slots = slots
+        self._pieces: list[Piece] = []
+        self._piece_of = np.full(count, -1, dtype=np.int64)
+        self._place_of = np.zeros(count, dtype=np.int64)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether its pieces hold tokens."""
+        return bool(self._pieces) and self._pieces[0].offsets is not None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row's features, or of one token's."""
+        return tuple(self._pieces[0].values.shape[1:])
+
+    def missing(self, slots: np.ndarray) -> np.ndarray:
+        """Return those of these texts whose features are not here."""
+        missing: np.ndarray = slots[self._piece_of[slots] < 0]
+        return missing
+
+    def add(self, slots: np.ndarray, places: np.ndarray, piece: Piece) -> None:
+        """Take in a piece: the features of text ``slots[i]`` stand at its place ``places[i]``."""
+        self._piece_of[slots] = len(self._pieces)
+        self._place_of[slots] = places
+        self._pieces.append(piece)
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return fp32 (rows, ...) values, or right-padded (rows, tokens, width) values and their mask."""
+        slots = self._slots[rows]
+        assert not len(self.missing(slots)), "rows were taken before their features were read"
+        return self._tokens(slots) if self.by_token else Features(self._vectors(slots))
+
+    def _vectors(self, slots: np.ndarray) -> Tensor:
+        values = torch.empty((len(slots), *self.row_shape))
+        for number in np.unique(self._piece_of[slots]):
+            mine = np.flatnonzero(self._piece_of[slots] == number)
+            places = torch.from_numpy(self._place_of[slots[mine]])
+            values[torch.from_numpy(mine)] = self._pieces[number].values[places].float()
+        return values
+
+    def _tokens(self, slots: np.ndarray) -> Features:
+        parts = []
+        for slot in slots:
+            piece, place = self._pieces[self._piece_of[slot]], self._place_of[slot]
+            assert piece.offsets is not None
+            parts.append(piece.values[piece.offsets[place] : piece.offsets[place + 1]].float())
+        return padded(parts)
+
+
+class HoldsIds(Protocol):
+    """Something that knows the token ids of rows."""
+
+    def ids(self, row: int) -> list[int]:
+        """Return the token ids of a row."""
+
+
+@dataclass(frozen=True)
+class IdTable(FeatureTable):
+    """The token ids themselves: what a tap reads that needs no pass.
+
+    Attributes:
+        source: Whose ids they are.
+    """
+
+    source: HoldsIds
+
+    @property
+    def by_token(self) -> bool:
+        """True: every row has its own number of ids."""
+        return True
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return right-padded (rows, tokens) ids and their mask."""
+        return padded([torch.tensor(self.source.ids(row)) for row in rows])
+
+
+def padded(parts: Sequence[Tensor]) -> Features:
+    """Return rows of unequal length as one right-padded tensor and its mask."""
+    values: Tensor = torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+    lengths = torch.tensor([len(part) for part in parts])
+    return Features(values, torch.arange(values.shape[1]) < lengths.unsqueeze(1))
+
+
+def _unpadded(features: Features) -> Tensor:
+    return features.values if features.mask is None else features.values[features.mask]

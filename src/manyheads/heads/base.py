@@ -141,6 +141,10 @@ class HeadSpec(ABC):
         """Return the weights that ``class_weights="balanced"`` stands for on these targets."""
 
     @abstractmethod
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return encoded targets as what :meth:`scores` should be, fp32 (rows, outputs), NaN where missing."""
+
+    @abstractmethod
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return what a prediction is read from, as large as the logits: probabilities, or values."""
 

@@ -44,6 +44,12 @@ class Head(nn.Module):
         # Not among the weights: class weights belong to the loss and are kept with the summary.
         self.register_buffer("class_weights", _given_weights(spec), persistent=False)
 
+    def take_over(self, other: Head) -> None:
+        """Become what another head of the same spec is: its taps, its parts, its weights."""
+        self.taps = other.taps
+        for part in ("readers", "trunk", "output"):
+            setattr(self, part, getattr(other, part))
+
     @property
     def linear(self) -> bool:
         """Whether the head is one linear layer on features that need no learned reading."""
@@ -52,7 +58,8 @@ class Head(nn.Module):
     @property
     def stackable(self) -> bool:
         """Whether its output may be computed as one product with other heads' (no dropout of its own at work)."""
-        return self.linear and not (self.training and self.spec.dropout > 0.0)
+        passes = all(cast(Reader, reader).passes for reader in self.readers)
+        return self.linear and passes and not (self.training and self.spec.dropout > 0.0)
 
     def features(self, read: Mapping[Tap, Features]) -> list[Features]:
         """Return what this head reads, in the order of its taps, cut off from the graph if it detaches."""

@@ -78,6 +78,12 @@ class Multiclass(LabelledSpec):
         seen = count_of(counts > 0)
         return torch.where(counts > 0, present.shape[0] / (max(seen, 1) * counts.clamp(min=1)), 1.0)
 
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return one for the label and zero for the others."""
+        numbers: np.ndarray = (targets[:, None] == np.arange(self.outputs)).astype(np.float32)
+        numbers[targets == MISSING] = np.nan
+        return numbers
+
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (rows, labels)."""
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -82,6 +82,10 @@ class MultiLabel(LabelledSpec):
         both = (positives > 0) & (negatives > 0)
         return torch.where(both, negatives / positives.clamp(min=1), 1.0)
 
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return the targets: they are such numbers."""
+        return targets
+
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the sigmoid (rows, labels)."""
         # tanh does not overflow where exp(-logit) would.

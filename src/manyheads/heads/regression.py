@@ -69,6 +69,10 @@ class Regression(HeadSpec):
     def balanced_weights(self, targets: Tensor) -> None:
         """There are no classes to balance."""
 
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return the values as a column."""
+        return targets[:, None]
+
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the values (rows, 1) as they are."""
         return logits

@@ -15,7 +15,7 @@ from manyheads.data.batching import plan_batches
 from manyheads.data.texts import Texts
 from manyheads.data.tokens import Tokenized, tokenize
 from manyheads.errors import HeadError, InputError, UntrainedHeadWarning, listed
-from manyheads.features import FeatureTable, extract_features
+from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import Head
 from manyheads.inference.predictions import Predictions
 from manyheads.taps import Tap
@@ -56,8 +56,9 @@ def predict(
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
         part = _part(tokenized, rows)
-        tables = extract_features(core, part, [tap for head in chosen.values() for tap in head.taps])
-        for name, values in apply_heads(core, tables, chosen, np.arange(len(rows)), part.lengths).items():
+        own = np.arange(len(rows))
+        tables = FeatureSource(core, part).read([tap for head in chosen.values() for tap in head.taps], own)
+        for name, values in apply_heads(core, tables, chosen, own, part.lengths).items():
             if len(rows) == len(tokenized):
                 logits[name] = values
             else:

@@ -2,5 +2,6 @@
 
 from manyheads.taps.base import Tap, read_tap, write_tap
 from manyheads.taps.hidden import Hidden
+from manyheads.taps.lexical import Lexical
 
-__all__ = ["Hidden", "Tap", "read_tap", "write_tap"]
+__all__ = ["Hidden", "Lexical", "Tap", "read_tap", "write_tap"]

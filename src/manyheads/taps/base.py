@@ -42,6 +42,10 @@ class Tap(ABC):
     def read(self, states: States) -> Features:
         """Return a resolved tap's features of one pass."""
 
+    def needs_pass(self, facts: BackboneFacts) -> bool:
+        """Tell whether the backbone has to run for this resolved tap."""
+        return not self.request(facts).empty
+
     @abstractmethod
     def width(self, facts: BackboneFacts) -> int:
         """Return the size of the vector that a head receives from the reader, per row."""
@@ -52,13 +56,26 @@ class Tap(ABC):
 
 
 class Reader(nn.Module):
-    """From features to one vector per row; this one has nothing to learn and passes them on."""
+    """From features to one vector per row; this one passes them on.
+
+    Attributes:
+        learns: Whether steps of an optimiser change it.
+        passes: Whether it hands features on as they are, so that heads may share what they do with them.
+    """
 
     learns: ClassVar[bool] = False
+    passes: ClassVar[bool] = True
 
     def forward(self, features: Features) -> Tensor:
         """Return (rows, width)."""
         return features.values
+
+    def check(self) -> None:
+        """Refuse loaded tensors that this reader could not have written.
+
+        Raises:
+            HeadError: tensors that contradict each other.
+        """
 
 
 def write_tap(tap: Tap) -> dict[str, object]:

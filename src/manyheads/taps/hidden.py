@@ -122,6 +122,7 @@ class AttentionReader(Reader):
     """Attention pooling, owned by one head."""
 
     learns = True
+    passes = False
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -138,6 +139,7 @@ class MixReader(Reader):
     """A scalar mix of layers, owned by one head."""
 
     learns = True
+    passes = False
 
     def __init__(self, layers: int) -> None:
         super().__init__()

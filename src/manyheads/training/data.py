@@ -74,6 +74,7 @@ class TrainingData:
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
         seed: For every random choice.
+        digest: Of the backbone's tensors, by which cached features are found.
     """
 
     tokenized: Tokenized
@@ -82,6 +83,7 @@ class TrainingData:
     train: np.ndarray
     evaluate: np.ndarray
     seed: int
+    digest: str
 
 
 def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:

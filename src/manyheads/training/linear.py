@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from manyheads.heads import Head
+from manyheads.taps import Tap
+from manyheads.training.blocks import Posed, pose
 from manyheads.training.rows import HeadRows
-from manyheads.training.solver import FINE, L2_PATH, ROUGH, Basis, Linear, Problem, solve
+from manyheads.training.solver import FINE, L2_PATH, ROUGH, Linear, Problem, solve, solve_parts
 from manyheads.training.trial import Fit, Trial
 
-# Above this, fp64 copies of the features would cost more memory than their last digits are worth.
-_FP64_VALUES = 50_000_000
-# Once this many weaker penalties in a row are worse on held-out rows, the rest of the path is not walked.
+# The rest of the path is not walked once this many weaker penalties in a row are worse on held-out rows, or one is
+# clearly.
 _PATIENCE = 2
+_CLEARLY = 1.005
+# Gain at which fp32 alone cannot tell better from worse any more.
+_FINE_IN_FP32 = 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,75 +34,109 @@ class LinearFitter:
 
     l2: float | None = None
 
-    def fit(self, head: Head, rows: HeadRows) -> Fit:
-        """Return the head's new weights.
+    def walk(self, head: Head, rows: HeadRows) -> Walk:
+        """Try penalties from strong to weak, the mean held-out loss over folds as the guide.
 
         Args:
             head: A head of one linear layer; not changed.
             rows: Its labelled training rows.
         """
-        features = torch.cat([item.values for item in rows.features(rows.all)], dim=-1)
-        basis = Basis.of(features)
-        targets = torch.from_numpy(rows.targets)
-        problem = Problem(head.spec, basis.apply(features), targets, rows.class_weights, basis.variances)
-        walk = _walked(problem, rows) if self.l2 is None else _Walk(Linear.zeros(head.spec.outputs, problem.features))
-        l2 = walk.best_l2 if self.l2 is None else self.l2
-        layer = basis.unturned(_polished(problem, l2, walk.start))
-        state = {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
-        return Fit(state, {"l2": l2}, walk.trials, [])
+        posed = pose(head, rows)
+        problem = Problem(head.spec, posed.design, torch.from_numpy(rows.targets), rows.class_weights)
+        parts, held_out = _parts(rows)
+        walk = Walk(head.taps, posed, problem, held_out)
+        layers = Linear.zeros(head.spec.outputs, problem.design.width).repeated(len(parts))
+        for l2 in L2_PATH if self.l2 is None else (self.l2,):
+            layers = solve_parts(problem, parts, l2, layers, ROUGH)
+            walk.see(Step(l2, layers, _held_out_logits(problem, held_out, layers)))
+            if walk.hopeless:
+                break
+        return walk
+
+    def finish(self, head: Head, walk: Walk) -> Fit:
+        """Return a head's new weights: its best penalty, solved on all rows."""
+        layer = _polished(walk.problem, walk.best.l2, walk.best.layers.mean())
+        folded = walk.posed.folded(layer)
+        state = head.state_dict() | {"output.weight": folded.weight.float(), "output.bias": folded.bias.float()}
+        return Fit(state, {"l2": walk.best.l2}, walk.trials, [], walk.out_of_fold)
 
 
-class _Walk:
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One penalty of a walk.
+
+    Attributes:
+        l2: Its strength.
+        layers: One per fold.
+        logits: Of each fold's held-out rows, by the layer that did not see them.
+    """
+
+    l2: float
+    layers: Linear
+    logits: list[Tensor]
+
+
+class Walk:
     """A walk along the penalties.
 
     Attributes:
-        start: A layer near the solution, for the solve on all rows.
-        best_l2: The strength with the least held-out loss.
+        taps: What the head reads in it.
+        posed: The head's features as the solver takes them.
+        problem: What was solved.
         trials: What was tried.
+        best: The step with the least held-out loss.
     """
 
-    def __init__(self, start: Linear) -> None:
-        self.start = start
-        self.best_l2 = math.nan
+    def __init__(self, taps: tuple[Tap, ...], posed: Posed, problem: Problem, held_out: list[Tensor]) -> None:
+        self.taps, self.posed, self.problem = taps, posed, problem
+        self._held_out = held_out
         self.trials: list[Trial] = []
+        self.best = Step(math.nan, Linear.zeros(0, 0), [])
 
-    def see(self, l2: float, loss: float, layers: list[Linear]) -> None:
+    def see(self, step: Step) -> None:
+        """Take in a step."""
+        spec, targets = self.problem.spec, self.problem.targets
+        losses = [
+            float(spec.loss(logits, targets[part], self.problem.class_weights).mean)
+            for logits, part in zip(step.logits, self._held_out, strict=True)
+        ]
+        loss = float(np.mean(losses))
         if all(loss < trial.loss for trial in self.trials):
-            self.best_l2 = l2
-            weights, biases = ([getattr(layer, part) for layer in layers] for part in ("weight", "bias"))
-            self.start = Linear(torch.stack(weights).mean(dim=0), torch.stack(biases).mean(dim=0))
-        self.trials.append(Trial({"l2": l2}, loss))
+            self.best = step
+        self.trials.append(Trial(self.taps, {"l2": step.l2}, loss))
+
+    @property
+    def out_of_fold(self) -> np.ndarray:
+        """The best step's logits (rows, outputs) fp32 of rows that its layers did not see; NaN for the others."""
+        logits = np.full((self.problem.design.rows, self.problem.spec.outputs), np.nan, dtype=np.float32)
+        for part, values in zip(self._held_out, self.best.logits, strict=True):
+            logits[part.numpy()] = values.numpy()
+        return logits
 
     @property
     def hopeless(self) -> bool:
         """Whether the weaker penalties have only become worse for a while."""
         best = min(trial.loss for trial in self.trials)
-        return all(trial.loss > best for trial in self.trials[-_PATIENCE:])
+        clearly = self.trials[-1].loss > _CLEARLY * best
+        return clearly or all(trial.loss > best for trial in self.trials[-_PATIENCE:])
 
 
-def _walked(problem: Problem, rows: HeadRows) -> _Walk:
-    """Walk from strong to weak, the mean held-out loss over folds as the guide."""
+def _parts(rows: HeadRows) -> tuple[list[Tensor], list[Tensor]]:
+    """Return each fold's training rows and held-out rows."""
     numbers = np.unique(rows.folds[rows.folds >= 0])
-    kept = [problem.rows(_index(rows.folds != number)) for number in numbers]
-    held_out = [problem.rows(_index(rows.folds == number)) for number in numbers]
-    layers = [Linear.zeros(problem.spec.outputs, problem.features) for _ in numbers]
-    walk = _Walk(layers[0])
-    for l2 in L2_PATH:
-        layers = [solve(part, l2, layer, ROUGH) for part, layer in zip(kept, layers, strict=True)]
-        losses = [float(part.loss(layer)) for part, layer in zip(held_out, layers, strict=True)]
-        walk.see(l2, float(np.mean(losses)), layers)
-        if walk.hopeless:
-            break
-    return walk
+    kept = [torch.from_numpy(np.flatnonzero(rows.folds != number)) for number in numbers]
+    held_out = [torch.from_numpy(np.flatnonzero(rows.folds == number)) for number in numbers]
+    return kept, held_out
+
+
+def _held_out_logits(problem: Problem, held_out: list[Tensor], layers: Linear) -> list[Tensor]:
+    return [problem.rows(part).outputs(layers[place]) for place, part in enumerate(held_out)]
 
 
 def _polished(problem: Problem, l2: float, start: Linear) -> Linear:
     """Solve in fp32, then, where memory allows, in fp64 from there: most steps are taken at half the price."""
     rough = solve(problem, l2, start, ROUGH)
-    if problem.features.numel() <= _FP64_VALUES:
-        problem, rough = problem.to(torch.float64), rough.to(torch.float64)
-    return solve(problem, l2, rough, FINE)
-
-
-def _index(chosen: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(chosen))
+    precise = problem.precise()
+    if precise.design is problem.design:
+        return solve(problem, l2, rough, _FINE_IN_FP32)
+    return solve(precise, l2, rough.to(torch.float64), FINE)

@@ -58,7 +58,11 @@ class HeadRows:
 
     def features(self, rows: np.ndarray) -> list[Features]:
         """Return the features of some of the labelled rows, one item per tap."""
-        return [self.tables[tap].take(self.places[rows]) for tap in self.taps]
+        return [self.feature(place, rows) for place in range(len(self.taps))]
+
+    def feature(self, place: int, rows: np.ndarray) -> Features:
+        """Return the features of some of the labelled rows that the tap at this place reads."""
+        return self.tables[self.taps[place]].take(self.places[rows])
 
 
 def class_weights_of(head: Head, targets: np.ndarray) -> Tensor | None:

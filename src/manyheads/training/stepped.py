@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from manyheads.heads import Head, LossTerms, Regression
 from manyheads.progress import progress_bar
+from manyheads.training.designs import Scaling
 from manyheads.training.rows import HeadRows
-from manyheads.training.solver import Scaling
 from manyheads.training.trial import Fit, Trial
 
 # Rows whose vectors are measured at once.
@@ -60,7 +60,7 @@ class SteppedFitter:
                     break
         scaled.load_state_dict(best.state)
         settings = {"epochs": float(best.epoch), "learning_rate": self.learning_rate}
-        return Fit(scaled.folded(), settings, [Trial(settings, best.loss)], history)
+        return Fit(scaled.folded(), settings, [Trial(head.taps, settings, best.loss)], history)
 
     def _epoch(self, scaled: _Scaled, order: np.ndarray, optimiser: torch.optim.Optimizer) -> float:
         scaled.train()

@@ -85,9 +85,8 @@ def train(
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
     prepared, evaluated, notes = _prepare(core, tokenizer, data, chosen, reading, evaluation)
-    before = core.backbone.digest()
     outcome = method.fit(core, chosen, prepared)
-    check = compare_weights(before, core.backbone.digest())
+    check = compare_weights(prepared.digest, core.backbone.digest())
     metrics = {name: _metrics(head, prepared, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
     for name, head in chosen.items():
@@ -136,7 +135,9 @@ def _prepare(
         for name in heads
     }
     numbers = np.arange(len(texts))
-    prepared = TrainingData(tokenized, texts, targets, numbers[: len(train)], numbers[len(train) :], evaluation.seed)
+    train, held_out = numbers[: len(train)], numbers[len(train) :]
+    digest = core.backbone.digest()
+    prepared = TrainingData(tokenized, texts, targets, train, held_out, evaluation.seed, digest)
     return prepared, evaluate, _notes(parts, picked, prepared, heads)
 
 
@@ -197,5 +198,5 @@ def _summary(
         "settings": fit.settings,
         "rows": rows,
         "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
-        "tried": [{**trial.settings, "held_out_loss": trial.loss} for trial in fit.trials],
+        "tried": [trial.record() for trial in fit.trials],
     }

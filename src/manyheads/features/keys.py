@@ -1,0 +1,22 @@
+"""By what a text's features are found again: the very integers that the backbone reads."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+
+from manyheads.data.tokens import Tokenized
+
+
+def row_keys(tokenized: Tokenized) -> np.ndarray:
+    """Return 16 bytes per row (rows,), equal for equal inputs: tokenizer, truncation and text are all in the ids.
+
+    They are BLAKE2b of the ids (int32) and of every other input that the tokenizer emits.
+    """
+    columns = [tokenized.inputs[name] for name in sorted(tokenized.inputs)]
+    keys = [
+        blake2b(b"|".join(np.array(cells, dtype=np.int32).tobytes() for cells in row), digest_size=16).digest()
+        for row in zip(*columns, strict=True)
+    ]
+    return np.array(keys, dtype="S16")

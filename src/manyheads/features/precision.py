@@ -1,0 +1,72 @@
+"""In which precision a feature pass runs: bf16 where the hardware has it and the features agree, else fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from manyheads.backbone.stack import evaluating
+from manyheads.core import HeadedCore
+from manyheads.data.tokens import Tokenized
+from manyheads.taps import Tap
+
+# Rows that are read twice to see whether the precisions agree.
+_COMPARED_ROWS = 8
+# Least cosine between a row's features in the two precisions; bf16 alone stays above .999 in most layers.
+_AGREES = 0.99
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether bf16 matrix products are computed by the hardware, not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    if device.type == "mps":
+        return True
+    capability = torch.backends.cpu.get_cpu_capability()
+    # Without AVX512 the products are emulated, slower than fp32.
+    return "AVX512" in capability and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def feature_core(core: HeadedCore, dtype: torch.dtype | str, tokenized: Tokenized, taps: Sequence[Tap]) -> HeadedCore:
+    """Return the core that a feature pass runs on: this one, or a temporary one whose stack is in another precision.
+
+    Args:
+        core: As it was loaded.
+        dtype: A precision, or ``"auto"``: bf16 where the hardware has it and a few rows' features agree, else fp32; a
+            backbone that was loaded in a precision asked for stays in it, which keeps memory lean.
+        tokenized: Rows to compare on.
+        taps: Resolved taps to compare.
+    """
+    backbone = core.backbone
+    if isinstance(dtype, torch.dtype):
+        return _in_precision(core, dtype)
+    if backbone.dtype_was_asked_for:
+        return core
+    if has_fast_bfloat16(backbone.device):
+        fast = _in_precision(core, torch.bfloat16)
+        if agree(_in_precision(core, torch.float32), fast, tokenized, taps):
+            return fast
+    return _in_precision(core, torch.float32)
+
+
+def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[Tap]) -> bool:
+    """Tell whether two cores read nearly the same from a few rows: every tap's features point the same way."""
+    rows = np.unique(np.linspace(0, len(tokenized) - 1, _COMPARED_ROWS).astype(np.int64))
+    batch = tokenized.batch(rows).to(exact.backbone.device)
+    with evaluating(exact), evaluating(fast):
+        one, other = exact.read(batch, taps)[0], fast.read(batch, taps)[0]
+    for tap, features in one.items():
+        if not features.values.is_floating_point():
+            continue
+        near = torch.nn.functional.cosine_similarity(features.values.float(), other[tap].values.float(), dim=-1)
+        near = near if features.mask is None else near[features.mask]
+        if not bool((near > _AGREES).all()):
+            return False
+    return True
+
+
+def _in_precision(core: HeadedCore, dtype: torch.dtype) -> HeadedCore:
+    converted = core.backbone.in_precision(dtype)
+    return core if converted is core.backbone else HeadedCore(converted)

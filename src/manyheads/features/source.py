@@ -1,0 +1,141 @@
+"""Where features come from: what was read already, the cache, and only then a pass of the backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+
+import numpy as np
+
+from manyheads.backbone import Backbone
+from manyheads.core import HeadedCore
+from manyheads.data.tokens import Tokenized
+from manyheads.features.cache import FeatureCache, Store
+from manyheads.features.extract import run_pass
+from manyheads.features.keys import row_keys
+from manyheads.features.table import FeatureTable, IdTable, Piece, PieceTable
+from manyheads.taps import Tap, write_tap
+from manyheads.types import Features
+
+# Counts how features are computed: poolings, arrangement, precision. Another number, another cache entry.
+_PROTOCOL = 1
+# What a pass gathers before it becomes a piece; what a killed pass loses of its work.
+_PIECE_BYTES = 1 << 25
+
+
+class FeatureSource:
+    """The features of one set of texts, each text and tap computed at most once.
+
+    Args:
+        core: Whose backbone runs.
+        tokenized: The texts.
+        cache: Where features are kept between runs, or ``None``.
+        identity: Everything but tap and text on which features depend; see :func:`identity_of`.
+    """
+
+    def __init__(
+        self,
+        core: HeadedCore,
+        tokenized: Tokenized,
+        cache: FeatureCache | None = None,
+        identity: Mapping[str, object] | None = None,
+    ) -> None:
+        self._core = core
+        self._tokenized = tokenized
+        self._cache = cache if identity is not None else None
+        self._identity = identity
+        self._keys, self._first, self._slots = np.unique(row_keys(tokenized), return_index=True, return_inverse=True)
+        self._tables: dict[Tap, PieceTable] = {}
+
+    def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
+        """Return one table per resolved tap, numbered like all texts, that holds at least these rows."""
+        facts = self._core.backbone.facts
+        taps = list(dict.fromkeys(taps))
+        passing = [tap for tap in taps if tap.needs_pass(facts)]
+        slots = np.unique(self._slots[rows])
+        missing = {tap: self._recalled(tap, slots) for tap in passing}
+        wanted = [tap for tap in passing if len(missing[tap])]
+        if wanted:
+            everything = np.unique(np.concatenate([missing[tap] for tap in wanted]))
+            self._pass(wanted, everything)
+        return {tap: self._tables[tap] if tap in self._tables else IdTable(self._tokenized) for tap in taps}
+
+    def _recalled(self, tap: Tap, slots: np.ndarray) -> np.ndarray:
+        """Fill a tap's table from the cache, and return the texts that are still missing."""
+        table = self._tables.setdefault(tap, PieceTable(self._slots))
+        missing = table.missing(slots)
+        store = self._store(tap) if len(missing) else None
+        if store is not None:
+            for found in store.find(self._keys[missing]):
+                table.add(missing[found.asked], found.places, found.piece)
+        return table.missing(slots)
+
+    def _store(self, tap: Tap) -> Store | None:
+        if self._cache is None or self._identity is None:
+            return None
+        return self._cache.store({**self._identity, "tap": write_tap(tap)})
+
+    def _pass(self, taps: list[Tap], slots: np.ndarray) -> None:
+        gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys) for tap in taps}
+
+        def receive(rows: np.ndarray, read: Mapping[Tap, Features]) -> None:
+            for tap, features in read.items():
+                gathered[tap].add(self._slots[rows], features)
+
+        run_pass(self._core, self._tokenized, self._first[slots], taps, receive)
+        for part in gathered.values():
+            part.seal()
+
+
+class _Gathered:
+    """Batches of one tap on their way to becoming a piece."""
+
+    def __init__(self, table: PieceTable, store: Store | None, keys: np.ndarray) -> None:
+        self._table, self._store, self._keys = table, store, keys
+        self._slots: list[np.ndarray] = []
+        self._parts: list[Features] = []
+        self._octets = 0
+
+    def add(self, slots: np.ndarray, features: Features) -> None:
+        self._slots.append(slots)
+        self._parts.append(features)
+        self._octets += features.values.numel() * features.values.element_size()
+        if self._octets >= _PIECE_BYTES:
+            self.seal()
+
+    def seal(self) -> None:
+        if not self._parts:
+            return
+        slots, piece = np.concatenate(self._slots), Piece.joined(self._parts)
+        if self._store is not None:
+            piece = self._store.keep(self._keys[slots], piece)
+        self._table.add(slots, np.arange(len(slots)), piece)
+        self._slots, self._parts, self._octets = [], [], 0
+
+
+def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
+    """Return everything but tap and text on which a backbone's features depend: its weights by the files' hash (not
+    their path, nor the dtype they were loaded in), its settings, the precision in which it runs, and what runs it.
+
+    Args:
+        backbone: As it runs.
+        digest: Of the loaded weights, from :meth:`Backbone.digest`.
+    """
+    config = backbone.stack.config
+    said = {key: value for key, value in config.to_dict().items() if key not in _UNIMPORTANT}  # type: ignore[union-attr, operator]
+    return {
+        "protocol": _PROTOCOL,
+        "backbone": backbone.name,
+        "fingerprint": backbone.fingerprint(digest),
+        "config": hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest(),
+        "precision": str(next(backbone.stack.parameters()).dtype).removeprefix("torch."),
+        "attention": str(getattr(config, "_attn_implementation", None)),
+        "device": backbone.device.type,
+        "transformers": version("transformers"),
+    }
+
+
+# Bookkeeping in a config: no feature depends on it.
+_UNIMPORTANT = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})

@@ -1,0 +1,153 @@
+"""The lexical tap: which tokens a text holds, weighed by how rare they are. It costs no pass of the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.errors import HeadError
+from manyheads.taps.base import Reader, Tap
+from manyheads.types import BackboneFacts, Features, Request, States
+
+
+@dataclass(frozen=True)
+class Lexical(Tap):
+    """Read the tf-idf bag of the text's own token ids.
+
+    What a sentence's vector blurs, such as a rare word that decides a label, the bag keeps. Weights are scikit-learn's
+    ``TfidfTransformer(sublinear_tf=True)``: ``1 + ln(count)`` times ``ln((1 + texts) / (1 + texts that hold it)) + 1``,
+    each text at unit length. ``Frozen`` counts the training texts; before that, every token weighs 1.
+
+    Args:
+        tokens: How many token ids it weighs; training decides, and leaves out what no training text holds or all do.
+
+    Raises:
+        HeadError: not a positive number.
+    """
+
+    kind: ClassVar[str] = "lexical"
+
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.tokens, int) and not isinstance(self.tokens, bool) and self.tokens > 0
+        if not (self.tokens is None or number):
+            raise HeadError(f"Lexical: tokens must be a positive whole number or None, got {self.tokens!r}")
+
+    def resolve(self, facts: BackboneFacts) -> Lexical:
+        """Weigh the whole vocabulary until training decides."""
+        return replace(self, tokens=min(self.tokens or facts.vocabulary, facts.vocabulary))
+
+    def request(self, facts: BackboneFacts) -> Request:
+        """Ask nothing of the backbone."""
+        return Request()
+
+    def read(self, states: States) -> Features:
+        """Return the token ids themselves."""
+        return Features(states.input_ids, states.mask)
+
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the number of token ids that it weighs."""
+        assert self.tokens is not None
+        return self.tokens
+
+    def reader(self, facts: BackboneFacts) -> LexicalReader:
+        """Return the counting of these tokens."""
+        return LexicalReader(self.width(facts))
+
+
+class LexicalReader(Reader):
+    """Counts and weighs the tokens of a text.
+
+    Attributes:
+        ids: The token ids that count (tokens,), int64, ascending.
+        weights: Their inverse document frequencies (tokens,), fp32.
+    """
+
+    passes = False
+    ids: Tensor
+    weights: Tensor
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.register_buffer("ids", torch.arange(tokens))
+        self.register_buffer("weights", torch.ones(tokens))
+
+    def learn(self, ids: np.ndarray, weights: np.ndarray) -> None:
+        """Weigh these token ids by these weights from now on."""
+        self.ids.copy_(torch.from_numpy(ids))
+        self.weights.copy_(torch.from_numpy(weights))
+
+    def forward(self, features: Features) -> Tensor:
+        """Return (rows, tokens weighed) bags of (rows, tokens) ids, each at unit length; zeros where none counts."""
+        assert features.mask is not None
+        ids, kept = features.values, len(self.ids)
+        columns = torch.searchsorted(self.ids, ids).clamp(max=kept - 1)
+        known = (self.ids[columns] == ids) & features.mask
+        counts = torch.zeros((len(ids), kept), device=ids.device).scatter_add_(1, columns, known.float())
+        frequencies = torch.where(counts > 0, 1.0 + counts.clamp(min=1.0).log(), 0.0)
+        return F.normalize(frequencies * self.weights, dim=1)
+
+    def check(self) -> None:
+        """Refuse token ids that do not ascend: looking one up would find another's weight."""
+        if int(self.ids[0]) < 0 or bool((self.ids.diff() <= 0).any()):
+            raise HeadError("Lexical: its token ids do not ascend")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenIds:
+    """The token ids of many texts, end to end.
+
+    Attributes:
+        ids: (tokens,) int64.
+        offsets: (texts + 1,) where each text begins, int64.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def counts(self) -> csr_array:
+        """Return how often each text holds each token id, (texts, largest id + 1)."""
+        width = int(self.ids.max()) + 1 if len(self.ids) else 1
+        ones = np.ones(len(self.ids), dtype=np.float32)
+        counted = csr_array((ones, self.ids, self.offsets), (len(self), width), copy=True)
+        counted.sum_duplicates()
+        return counted
+
+
+def lexicon(texts: TokenIds, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids worth weighing (those that some texts hold and others do not), ascending, and their weights.
+
+    Args:
+        texts: To count.
+        most: How many ids to keep at most, those that the most texts hold.
+    """
+    held = np.bincount(texts.counts().indices)
+    ids = np.flatnonzero((held > 0) & (held < len(texts)))
+    if not len(ids):
+        ids = np.flatnonzero(held > 0)
+    if most is not None and len(ids) > most:
+        ids = np.sort(ids[np.argsort(-held[ids], kind="stable")[:most]])
+    return ids, (np.log((1 + len(texts)) / (1 + held[ids])) + 1).astype(np.float32)
+
+
+def bags(texts: TokenIds, ids: np.ndarray, weights: np.ndarray) -> csr_array:
+    """Return what :class:`LexicalReader` returns for these texts, as a sparse (texts, tokens weighed) fp32 matrix."""
+    counted = texts.counts()
+    columns = np.full(max(counted.shape[1], int(ids[-1]) + 1), -1)
+    columns[ids] = np.arange(len(ids))
+    chosen = columns[counted.indices]
+    rows = np.repeat(np.arange(len(texts)), np.diff(counted.indptr))[chosen >= 0]
+    values = (1 + np.log(counted.data[chosen >= 0])) * weights[chosen[chosen >= 0]]
+    lengths = np.sqrt(np.bincount(rows, values.astype(np.float64) ** 2, minlength=len(texts)))
+    table = (values / lengths[rows]).astype(np.float32), (rows, chosen[chosen >= 0])
+    return csr_array(table, shape=(len(texts), len(ids)))

@@ -1,0 +1,287 @@
+"""What a linear head is solved on: a matrix with a row per text that can be multiplied, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+# Variance along an axis, relative to the largest, below which it is rounding.
+_NO_VARIANCE = 1e-10
+# Rows per block where features are taken piece by piece.
+_STREAMED_ROWS = 16_384
+
+
+class Design(ABC):
+    """A matrix (rows, width).
+
+    Attributes:
+        variances: Mean square of each column (width,), fp64.
+    """
+
+    variances: Tensor
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return len(self.variances)
+
+    @abstractmethod
+    def logits(self, weight: Tensor) -> Tensor:
+        """Return (rows, outputs) products with a weight (outputs, width), in the weight's dtype."""
+
+    @abstractmethod
+    def gradient(self, slope: Tensor) -> Tensor:
+        """Return (outputs, width): the transposed (rows, outputs) slope times this matrix."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Design:
+        """Return the matrix of some rows."""
+
+    @abstractmethod
+    def precise(self) -> Design:
+        """Return the matrix in fp64 if its memory allows, else itself."""
+
+
+class DenseDesign(Design):
+    """A tensor in memory.
+
+    Args:
+        values: (rows, width) fp32 or fp64.
+        variances: Mean squares of its columns; measured if not given.
+    """
+
+    # Above this, fp64 copies would cost more memory than their last digits are worth.
+    _MOST_FP64_VALUES = 50_000_000
+
+    def __init__(self, values: Tensor, variances: Tensor | None = None) -> None:
+        self.values = values
+        self.variances = values.double().square().mean(dim=0) if variances is None else variances
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.values)
+
+    def logits(self, weight: Tensor) -> Tensor:
+        """Return one matrix product."""
+        return torch.nn.functional.linear(self.values, weight.to(self.values.dtype)).to(weight.dtype)
+
+    def gradient(self, slope: Tensor) -> Tensor:
+        """Return one matrix product."""
+        return (slope.to(self.values.dtype).T @ self.values).to(slope.dtype)
+
+    def take(self, index: Tensor) -> DenseDesign:
+        """Return a copy of some rows."""
+        return DenseDesign(self.values[index], self.variances)
+
+    def precise(self) -> DenseDesign:
+        """Return an fp64 copy of a matrix that is not large."""
+        small = self.values.numel() <= self._MOST_FP64_VALUES
+        return DenseDesign(self.values.double(), self.variances) if small else self
+
+
+class SparseDesign(Design):
+    """A sparse matrix.
+
+    Args:
+        values: (rows, width).
+        variances: Mean squares of its columns; measured if not given.
+    """
+
+    def __init__(self, values: csr_array, variances: Tensor | None = None) -> None:
+        self.values = values
+        self._turned = values.T.tocsr()
+        measured = np.asarray(values.multiply(values).sum(axis=0)) / max(values.shape[0], 1)
+        self.variances = torch.from_numpy(measured.astype(np.float64)) if variances is None else variances
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.values.shape[0])
+
+    def logits(self, weight: Tensor) -> Tensor:
+        """Return one sparse product."""
+        return torch.from_numpy(self.values @ weight.T.contiguous().numpy()).to(weight.dtype)
+
+    def gradient(self, slope: Tensor) -> Tensor:
+        """Return one sparse product."""
+        return torch.from_numpy((self._turned @ slope.contiguous().numpy()).T).to(slope.dtype)
+
+    def take(self, index: Tensor) -> SparseDesign:
+        """Return a copy of some rows."""
+        return SparseDesign(self.values[index.numpy()], self.variances)
+
+    def precise(self) -> SparseDesign:
+        """Return an fp64 copy."""
+        return SparseDesign(self.values.astype(np.float64), self.variances)
+
+
+class JoinedDesign(Design):
+    """Matrices side by side.
+
+    Args:
+        parts: With the same rows.
+    """
+
+    def __init__(self, parts: Sequence[Design]) -> None:
+        self.parts = parts
+        self.variances = torch.cat([part.variances for part in parts])
+        self._widths = [part.width for part in parts]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.parts[0].rows
+
+    def logits(self, weight: Tensor) -> Tensor:
+        """Return the sum of the parts' products."""
+        shares = torch.split(weight, self._widths, dim=1)
+        return torch.stack([part.logits(share) for part, share in zip(self.parts, shares, strict=True)]).sum(dim=0)
+
+    def gradient(self, slope: Tensor) -> Tensor:
+        """Return the parts' products side by side."""
+        return torch.cat([part.gradient(slope) for part in self.parts], dim=1)
+
+    def take(self, index: Tensor) -> JoinedDesign:
+        """Return some rows of every part."""
+        return JoinedDesign([part.take(index) for part in self.parts])
+
+    def precise(self) -> JoinedDesign:
+        """Return every part as precise as it can be."""
+        return JoinedDesign([part.precise() for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of each feature, (width,); a constant feature keeps 1."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @staticmethod
+    def of(features: Tensor) -> Scaling:
+        """Measure (rows, width) features."""
+        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        return Scaling.from_moments(mean, deviation)
+
+    @staticmethod
+    def from_moments(mean: Tensor, deviation: Tensor) -> Scaling:
+        """Leave features alone that hardly vary."""
+        return Scaling(mean, torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, 1.0))
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Return standardised features."""
+        return (features - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Standardised features along their principal axes: the same problem, turned, so that each axis has a curvature
+    of its own and L-BFGS needs a half to a third of the steps. Turning leaves the penalty as it is.
+
+    Attributes:
+        scaling: From features as they are to standardised ones.
+        axes: (width, kept) orthonormal columns; axes along which nothing varies are left out, where weights stay zero.
+        variances: (kept,) mean squares along them, fp64.
+    """
+
+    scaling: Scaling
+    axes: Tensor
+    variances: Tensor
+
+    @staticmethod
+    def of(features: Tensor) -> Basis:
+        """Find the axes of (rows, width) features, from whichever of the two Gram matrices is smaller."""
+        scaling = Scaling.of(features)
+        standard = scaling.apply(features)
+        rows, width = standard.shape
+        if width <= rows:
+            return Basis.from_gram(scaling, standard.T @ standard / rows)
+        variances, weights = torch.linalg.eigh((standard @ standard.T).double() / rows)
+        kept = variances > _NO_VARIANCE * variances[-1]
+        axes = standard.T.double() @ weights[:, kept] / (variances[kept] * rows).sqrt()
+        return Basis(scaling, axes.to(features.dtype), variances[kept])
+
+    @staticmethod
+    def from_gram(scaling: Scaling, gram: Tensor) -> Basis:
+        """Find the axes from the (width, width) mean product of standardised features."""
+        variances, axes = torch.linalg.eigh(gram.double())
+        kept = variances > _NO_VARIANCE * variances[-1]
+        return Basis(scaling, axes[:, kept].to(gram.dtype), variances[kept])
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Return (rows, kept) features along the axes."""
+        return self.scaling.apply(features) @ self.axes
+
+
+class StreamedDesign(Design):
+    """Features along their principal axes that are taken block by block, so that they need not fit into memory.
+
+    Args:
+        take_rows: Returns the features (n, width) of some row numbers.
+        index: The rows that count, (rows,).
+        basis: Their axes; measured in two walks over the rows if not given.
+    """
+
+    def __init__(
+        self, take_rows: Callable[[np.ndarray], Tensor], index: np.ndarray, basis: Basis | None = None
+    ) -> None:
+        self._take_rows = take_rows
+        self._index = index
+        self.basis = self._measured() if basis is None else basis
+        self.variances = self.basis.variances
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self._index)
+
+    def logits(self, weight: Tensor) -> Tensor:
+        """Return the products, block by block; the weight is turned, not the features."""
+        turned = (self.basis.axes @ weight.T.to(self.basis.axes.dtype)).contiguous()
+        return torch.cat([self.basis.scaling.apply(block) @ turned for _, block in self._blocks()]).to(weight.dtype)
+
+    def gradient(self, slope: Tensor) -> Tensor:
+        """Return the product, summed over the blocks."""
+        total = torch.zeros((slope.shape[1], len(self.basis.axes)), dtype=self.basis.axes.dtype)
+        for start, block in self._blocks():
+            part = slope[start : start + len(block)].to(total.dtype)
+            total += part.T @ self.basis.scaling.apply(block)
+        return (total @ self.basis.axes).to(slope.dtype)
+
+    def take(self, index: Tensor) -> StreamedDesign:
+        """Return the design of some rows; nothing is copied."""
+        return StreamedDesign(self._take_rows, self._index[index.numpy()], self.basis)
+
+    def precise(self) -> StreamedDesign:
+        """Return itself."""
+        return self
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, len(self._index), _STREAMED_ROWS):
+            yield start, self._take_rows(self._index[start : start + _STREAMED_ROWS])
+
+    def _measured(self) -> Basis:
+        total = squares = torch.zeros(())
+        for _, block in self._blocks():
+            total = total + block.double().sum(dim=0)
+        mean = total / self.rows
+        for _, block in self._blocks():
+            squares = squares + (block.double() - mean).square().sum(dim=0)
+        scaling = Scaling.from_moments(mean.float(), (squares / self.rows).sqrt().float())
+        gram = torch.zeros((len(mean), len(mean)))
+        for _, block in self._blocks():
+            standard = scaling.apply(block)
+            gram += standard.T @ standard / self.rows
+        return Basis.from_gram(scaling, gram)
