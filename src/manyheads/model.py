@@ -100,6 +100,7 @@ class HeadedModel(nn.Module):
         model = cls(HeadedCore(loaded), load_tokenizer(loaded.source, trust_remote_code)).eval()
         if opened is not None:
             check_backbone(opened, loaded)
+            loaded.token_budget = opened.checkpoint.backbone.token_budget
             attach_heads(model.core, opened, {saved: saved for saved in opened.checkpoint.heads})
         elif has_stock_head(loaded):
             model.core.heads.add(STOCK_NAME, stock_head(loaded))

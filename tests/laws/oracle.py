@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import manyheads as mh
-from tests.families import HIDDEN, TEXTS, Family, tokenizer_for
+from tests.families import HIDDEN, TEXTS, WORDS, Family, tokenizer_for
 
 SIDES = ("right", "left", "inside")
 
@@ -162,3 +164,24 @@ def changed(module: nn.Module, before: dict[str, Tensor]) -> list[str]:
     now = module.state_dict()
     apart = set(now) ^ set(before)
     return sorted(apart | {name for name in set(now) & set(before) if not torch.equal(now[name], before[name])})
+
+
+@contextmanager
+def rows_read(backbone: nn.Module) -> Iterator[list[int]]:
+    """Record how many rows each pass reads: those that the token embeddings are asked for."""
+    stack = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
+    rows: list[int] = []
+    hook = stack.get_input_embeddings().register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    try:
+        yield rows
+    finally:
+        hook.remove()
+
+
+def different_texts(count: int) -> list[str]:
+    """Return texts of 1 to 12 words, no two alike."""
+    draw = random.Random(0)
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        texts[" ".join(draw.choices(WORDS, k=draw.randint(1, 12)))] = None
+    return list(texts)

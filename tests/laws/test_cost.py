@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from tests.families import BY_NAME, FAMILIES, TEXTS, WORDS, tokenizer_for
+from tests.laws.oracle import different_texts, rows_read
 
 LABELS = ["routine", "urgent", "emergency"]
 FIVE_HEADS = {
@@ -55,27 +56,6 @@ def counted(backbone: nn.Module) -> Iterator[Counter[str]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def rows_read(backbone: nn.Module) -> Iterator[list[int]]:
-    """Record how many rows each pass reads: those that the token embeddings are asked for."""
-    stack = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
-    rows: list[int] = []
-    hook = stack.get_input_embeddings().register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
-    try:
-        yield rows
-    finally:
-        hook.remove()
-
-
-def different_texts(count: int) -> list[str]:
-    """Return texts of 1 to 12 words, no two alike."""
-    draw = random.Random(0)
-    texts: dict[str, None] = {}
-    while len(texts) < count:
-        texts[" ".join(draw.choices(WORDS, k=draw.randint(1, 12)))] = None
-    return list(texts)
 
 
 # --- L23: one forward -----------------------------------------------------------------------------

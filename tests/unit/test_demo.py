@@ -133,7 +133,7 @@ def test_both_stories_run(saved: Callable[[str], Path], tmp_path: Path, capfd: p
     assert capfd.readouterr() == ("", "")
     printed = page.getvalue()
     assert "bit_identical=True" in printed
-    assert printed.count("checked ") == 3
+    assert printed.count("checked ") == 4
     assert f"manyheads inspect {tmp_path / 'kept' / 'triage'}" in printed
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {
         "job_ads", "job_ads_held_out.csv", "language_model", "triage",

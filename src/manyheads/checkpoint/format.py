@@ -23,7 +23,7 @@ from manyheads.heads import HeadSpec, read_spec, write_spec
 from manyheads.heads.collection import check_name
 from manyheads.taps import Tap, read_tap, write_tap
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEADS_JSON = "heads.json"
 HEADS_WEIGHTS = "heads.safetensors"
 KINDS = ("full", "reference", "heads")
@@ -43,6 +43,7 @@ class BackboneRecord:
         tensors: The digest of its tensors in memory, for heads that meet the same weights without their files.
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.
+        token_budget: Tokens per batch that a long pass found fastest; kept, since batches decide the last bits.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class BackboneRecord:
     tensors: str
     name: str | None
     revision: str | None
+    token_budget: int | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def asdict_shallow(record: Any) -> dict[str, Any]:
 def _parsed(record: object) -> Checkpoint:
     if not isinstance(record, Mapping) or "protocol" not in record:
         raise CorruptCheckpointError("says no protocol number, so manyheads did not write it; restore it")
+    if record["protocol"] == 1:
+        record = _from_first_protocol(record)
     if record["protocol"] != PROTOCOL:
         raise CorruptCheckpointError(
             f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
@@ -147,10 +151,19 @@ def _parsed(record: object) -> Checkpoint:
     backbone = _built(BackboneRecord, record["backbone"], "backbone")
     if backbone.kind not in KINDS:
         raise CorruptCheckpointError(f"backbone: kind {backbone.kind!r} is not among {listed(KINDS)}")
+    if not (backbone.token_budget is None or (type(backbone.token_budget) is int and backbone.token_budget > 0)):
+        raise CorruptCheckpointError(f"backbone: token_budget must be a positive number, got {backbone.token_budget!r}")
     _typed(record["weights"], str, "weights")
     return Checkpoint(
         backbone, record["weights"], {name: _head(name, head) for name, head in heads.items()}, str(record["version"])
     )
+
+
+def _from_first_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the first protocol did not know: the token budget."""
+    backbone = record.get("backbone")
+    known = {**backbone, "token_budget": None} if isinstance(backbone, Mapping) else backbone
+    return {**record, "protocol": 2, "backbone": known}
 
 
 def _head(name: str, record: object) -> HeadRecord:

@@ -66,7 +66,8 @@ def save_checkpoint(
             _write_backbone(fresh, backbone, tokenizer, digest)
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.fingerprint(digest)
         name, revision = _origin(backbone)
-        write_heads(fresh, BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision), heads)
+        budget = backbone.token_budget
+        write_heads(fresh, BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget), heads)
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
 

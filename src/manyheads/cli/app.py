@@ -59,10 +59,14 @@ def train(
     text: Annotated[list[str], typer.Option("--text", "-t", help="Text column; twice for text pairs.")],
     head: Annotated[list[str], typer.Option("--head", "-H", help="A label column, or name=column; once per head.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to save the model in.")],
-    layer: Annotated[str, typer.Option("--layer", help="Hidden layer that new heads read: an index, or 'mix'.")] = "-1",
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Hidden layer that new heads read: an index, or 'mix'; searched by default."),
+    ] = None,
     pool: Annotated[
-        str, typer.Option("--pool", help="Its pooling: auto, cls, pooler, mean, max, last or attention.")
-    ] = "auto",
+        str | None,
+        typer.Option("--pool", help="Its pooling: auto, cls, pooler, mean, max, last, attention; searched by default."),
+    ] = None,
     hidden: Annotated[
         list[int] | None, typer.Option("--hidden", help="Size of a fully connected layer; once per layer.")
     ] = None,
@@ -75,6 +79,12 @@ def train(
     max_length: MaxLength = None,
     long_text: LongText = "truncate",
     seed: Annotated[int, typer.Option("--seed", help="For every random choice.")] = 0,
+    cache: Annotated[
+        str, typer.Option("--cache", help="Where features are kept: auto (the user's cache), a folder, or none.")
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Precision of the feature pass: auto, float32, bfloat16 or float16.")
+    ] = "auto",
     file_format: FileFormat = "csv",
     overwrite: Overwrite = False,
     trust_remote_code: RemoteCode = False,
@@ -86,7 +96,7 @@ def train(
     settings = HeadSettings(layer, pool, tuple(hidden or ()), dropout, balanced)
     request = TrainRequest(
         data, backbone, tuple(text), tuple(head), out, settings, evaluate, eval_fraction, max_length, long_text, seed,
-        file_format, overwrite, trust_remote_code,
+        cache, dtype, file_format, overwrite, trust_remote_code,
     )  # fmt: skip
     run_train(request, as_json)
 
@@ -131,6 +141,27 @@ def inspect(
     from manyheads.cli.inspect import run_inspect
 
     run_inspect(model, as_json)
+
+
+cache_app = typer.Typer(help="List or clear the features that are kept between runs.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+CacheFolder = Annotated[str, typer.Option("--cache", help="The cache's folder; the user's own by default.")]
+
+
+@cache_app.command("list", epilog="Example: manyheads cache list")
+def cache_list(folder: CacheFolder = "auto", as_json: Json = False) -> None:
+    """Show what is kept: per backbone, tap and precision, how many texts and megabytes."""
+    from manyheads.cli.cache import run_list
+
+    run_list(folder, as_json)
+
+
+@cache_app.command("clear", epilog="Example: manyheads cache clear")
+def cache_clear(folder: CacheFolder = "auto") -> None:
+    """Delete all of it; what is needed again is computed again."""
+    from manyheads.cli.cache import run_clear
+
+    run_clear(folder)
 
 
 @app.command(epilog="Example: manyheads demo --out demo-output/")

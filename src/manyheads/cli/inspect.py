@@ -14,6 +14,7 @@ from manyheads.backbone.source import locate
 from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.format import HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
+from manyheads.cli.chart import search_chart
 from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError
 from manyheads.heads import write_spec
@@ -76,6 +77,12 @@ def _show(name: str, facts: dict[str, Any]) -> None:
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
     console.print(table)
+    for head, record in facts["heads"].items():
+        lines = search_chart(record["summary"].get("tried", []), record["reads"])
+        if lines:
+            console.print(f"{head}: share of its labels' variance that left-out rows show to be known", markup=False)
+            for line in lines:
+                console.print(f"  {line}", markup=False)
 
 
 def _cells(name: str, record: dict[str, Any]) -> list[str]:
@@ -98,4 +105,6 @@ def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]
 
 
 def _reads(tap: dict[str, Any], layer: Any) -> str:
-    return " ".join(str(value) for value in {**tap, "layer": layer}.values())
+    if "layer" in tap:
+        tap = {**tap, "layer": layer}
+    return " ".join(str(value) for value in tap.values())

@@ -17,18 +17,19 @@ from manyheads.cli.tables import metric_lines, read_input
 from manyheads.data.infer import explain, infer_heads
 from manyheads.data.table import Table
 from manyheads.errors import HeadError
+from manyheads.features import open_cache
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
-from manyheads.taps import Hidden
-from manyheads.training import TrainResult
+from manyheads.taps import Hidden, Tap
+from manyheads.training import Frozen, TrainResult
 
 
 @dataclass(frozen=True)
 class HeadSettings:
     """What the options say of every new head."""
 
-    layer: str
-    pool: str
+    layer: str | None
+    pool: str | None
     hidden: tuple[int, ...]
     dropout: float
     balanced: bool
@@ -37,14 +38,18 @@ class HeadSettings:
         """Return the inferred spec with these settings."""
         weights = "balanced" if self.balanced and isinstance(spec, LabelledSpec) else None
         return dataclasses.replace(
-            spec, column=column, reads=self._tap(), hidden=self.hidden, dropout=self.dropout, class_weights=weights
+            spec, column=column, reads=self._reads(), hidden=self.hidden, dropout=self.dropout, class_weights=weights
         )
 
-    def _tap(self) -> Hidden:
-        if self.layer == "mix":
-            return Hidden(layer="mix", pool=self.pool)
+    def _reads(self) -> Tap | str:
+        """Return the tap that was named, or ``"auto"``: then it is searched."""
+        if self.layer is None and self.pool is None:
+            return "auto"
+        pool = self.pool or "auto"
+        if self.layer in {None, "mix"}:
+            return Hidden(layer=self.layer or -1, pool=pool)
         try:
-            return Hidden(layer=int(self.layer), pool=self.pool)
+            return Hidden(layer=int(str(self.layer)), pool=pool)
         except ValueError as error:
             if isinstance(error, HeadError):
                 raise
@@ -66,6 +71,8 @@ class TrainRequest:
     max_length: int | None
     long_text: str
     seed: int
+    cache: str
+    dtype: str
     file_format: str
     overwrite: bool
     trust_remote_code: bool
@@ -75,6 +82,8 @@ def run_train(request: TrainRequest, as_json: bool) -> None:
     """Read, infer, train, save, and report."""
     console = Console(stderr=True)
     # Whatever can be refused is refused before a backbone is loaded.
+    method = Frozen(cache=None if request.cache == "none" else request.cache, dtype=request.dtype)
+    open_cache(method.cache)
     check_free(request.out, request.overwrite)
     table = read_input(request.data, request.file_format)
     columns = dict(_named(head) for head in request.heads)
@@ -87,6 +96,7 @@ def run_train(request: TrainRequest, as_json: bool) -> None:
         model,
         table,
         text=text,
+        method=method,
         heads=list(columns),
         eval_data=request.evaluate,
         eval_fraction=request.eval_fraction,
@@ -125,7 +135,7 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
         "rows": result.rows,
-        "search": {name: [dataclasses.asdict(trial) for trial in trials] for name, trials in result.search.items()},
+        "search": {name: [trial.record() for trial in trials] for name, trials in result.search.items()},
         "lm_check": dataclasses.asdict(result.lm_check),
         "notes": result.notes,
         "seconds": result.seconds,
@@ -141,6 +151,8 @@ def _show(result: TrainResult, console: Console) -> None:
         rows = result.rows[name]
         table.add_row(name, f"{rows['train']:,}", f"{rows['evaluate']:,}", metric_lines(metrics))
     console.print(table)
+    for name, reads in result.reads.items():
+        console.print(f"{name} reads {reads}", markup=False, highlight=False)
     for note in result.notes:
         console.print(note, markup=False, highlight=False)
     untouched = "bit-identical to before" if result.lm_check.bit_identical else "CHANGED"

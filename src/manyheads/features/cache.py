@@ -158,7 +158,10 @@ class Store:
         except OSError as error:
             warnings.warn(f"Feature cache {self.folder}: {one_line(error)}; going on without", CacheWarning, 2)
             return piece
-        return _read(path) if path.is_file() else piece
+        try:
+            return _read(path)
+        except (SafetensorError, OSError):  # the limit, or another process, took it away again
+            return piece
 
     def _describe(self) -> None:
         if not (self.folder / _DESCRIPTION).is_file():
@@ -239,7 +242,8 @@ def _mapped(path: Path) -> Piece | None:
         if file_digest(path) != path.stem:
             _discard(path, "its bytes changed")
             return None
-        os.utime(path)
+        with suppress(OSError):  # a cache that may only be read is a cache all the same
+            os.utime(path)
         return _read(path)
     except FileNotFoundError:
         return None

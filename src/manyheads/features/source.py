@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.digest import tensors_digest
 from manyheads.core import HeadedCore
 from manyheads.data.tokens import Tokenized
 from manyheads.features.cache import FeatureCache, Store
@@ -116,8 +117,10 @@ class _Gathered:
 
 
 def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
-    """Return everything but tap and text on which a backbone's features depend: its weights by the files' hash (not
-    their path, nor the dtype they were loaded in), its settings, the precision in which it runs, and what runs it.
+    """Return everything but tap and text on which a backbone's features depend: its weights as they were loaded (not
+    their path), its settings, the precision in which it runs, and what runs it.
+
+    Files are no key: loaded in bf16 and run in fp32, the same files give other features than loaded in fp32.
 
     Args:
         backbone: As it runs.
@@ -128,7 +131,8 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
     return {
         "protocol": _PROTOCOL,
         "backbone": backbone.name,
-        "fingerprint": backbone.fingerprint(digest),
+        "fingerprint": "tensors:" + digest,
+        "pooler": None if backbone.pooler is None else tensors_digest(backbone.pooler),
         "config": hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest(),
         "precision": str(next(backbone.stack.parameters()).dtype).removeprefix("torch."),
         "attention": str(getattr(config, "_attn_implementation", None)),
@@ -138,4 +142,4 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
 
 
 # Bookkeeping in a config: no feature depends on it.
-_UNIMPORTANT = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
+_UNIMPORTANT = frozenset({"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype"})

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads import Head
+from manyheads.heads import Head, Regression
 from manyheads.taps import Tap
 from manyheads.training.blocks import Posed, pose
 from manyheads.training.rows import HeadRows
@@ -45,7 +45,7 @@ class LinearFitter:
         problem = Problem(head.spec, posed.design, torch.from_numpy(rows.targets), rows.class_weights)
         parts, held_out = _parts(rows)
         walk = Walk(head.taps, posed, problem, held_out)
-        layers = Linear.zeros(head.spec.outputs, problem.design.width).repeated(len(parts))
+        layers = Linear.zeros(head.spec.outputs, problem.design.width, _dtype(head)).repeated(len(parts))
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, parts, l2, layers, ROUGH)
             walk.see(Step(l2, layers, _held_out_logits(problem, held_out, layers)))
@@ -55,7 +55,7 @@ class LinearFitter:
 
     def finish(self, head: Head, walk: Walk) -> Fit:
         """Return a head's new weights: its best penalty, solved on all rows."""
-        layer = _polished(walk.problem, walk.best.l2, walk.best.layers.mean())
+        layer = polished(walk.problem, walk.best.l2, walk.best.layers.mean())
         folded = walk.posed.folded(layer)
         state = head.state_dict() | {"output.weight": folded.weight.float(), "output.bias": folded.bias.float()}
         return Fit(state, {"l2": walk.best.l2}, walk.trials, [], walk.out_of_fold)
@@ -97,7 +97,7 @@ class Walk:
         """Take in a step."""
         spec, targets = self.problem.spec, self.problem.targets
         losses = [
-            float(spec.loss(logits, targets[part], self.problem.class_weights).mean)
+            float(spec.loss(logits.double(), targets[part], self.problem.class_weights).mean)
             for logits, part in zip(step.logits, self._held_out, strict=True)
         ]
         loss = float(np.mean(losses))
@@ -121,6 +121,11 @@ class Walk:
         return clearly or all(trial.loss > best for trial in self.trials[-_PATIENCE:])
 
 
+def _dtype(head: Head) -> torch.dtype:
+    """Return what its loss is computed in: the square of a number in fp32 may not be one any more."""
+    return torch.float64 if isinstance(head.spec, Regression) else torch.float32
+
+
 def _parts(rows: HeadRows) -> tuple[list[Tensor], list[Tensor]]:
     """Return each fold's training rows and held-out rows."""
     numbers = np.unique(rows.folds[rows.folds >= 0])
@@ -133,7 +138,7 @@ def _held_out_logits(problem: Problem, held_out: list[Tensor], layers: Linear) -
     return [problem.rows(part).outputs(layers[place]) for place, part in enumerate(held_out)]
 
 
-def _polished(problem: Problem, l2: float, start: Linear) -> Linear:
+def polished(problem: Problem, l2: float, start: Linear) -> Linear:
     """Solve in fp32, then, where memory allows, in fp64 from there: most steps are taken at half the price."""
     rough = solve(problem, l2, start, ROUGH)
     precise = problem.precise()

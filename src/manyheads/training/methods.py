@@ -155,7 +155,9 @@ def ready_head(
     counted = [lexicon(texts, tap.tokens) if isinstance(tap, Lexical) else None for tap in taps]
     sized = [tap if count is None else Lexical(len(count[0])) for tap, count in zip(taps, counted, strict=True)]
     head = core.build_head(spec, sized).cpu()
-    for reader, count in zip(head.readers, counted, strict=True):
+    counts = dict(zip(sized, counted, strict=True))  # two of one size weigh the same tokens, and are one
+    for tap, reader in zip(head.taps, head.readers, strict=True):
+        count = counts[tap]
         if isinstance(reader, LexicalReader) and count is not None:
             reader.learn(*count)
     return head

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,28 @@ import numpy as np
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
-from manyheads.data.table import Table, read_table
 from manyheads.errors import HeadError
 from manyheads.heads import Head, Multiclass
-from manyheads.inference.predictor import tokenize_for
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
-from manyheads.training.data import (
-    Evaluation,
-    LabelledTexts,
-    Reading,
-    TrainingData,
-    check_learnable,
-    read_labelled,
-    split_rows,
-    usable_rows,
-)
+from manyheads.training.data import Evaluation, Reading, TrainingData
 from manyheads.training.labelled import labelled_rows
 from manyheads.training.methods import Method, Outcome
-from manyheads.training.trial import Trial
+from manyheads.training.prepare import Prepared, prepare
+from manyheads.training.trial import Fit, Trial
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """What a head says of training rows that it had not seen when it said so.
+
+    Attributes:
+        rows: Their numbers (from 0) in ``data``.
+        logits: fp32 (rows, outputs).
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,11 @@ class TrainResult:
         metrics: Head name -> metric name -> value, on the evaluation rows.
         rows: Head name -> number of labelled rows it trained on and was evaluated on.
         evaluated: Numbers (from 0) of the evaluation rows, in ``eval_data`` or, held out, in ``data``.
+        reads: Head name -> what it reads, as chosen or as asked for.
         chosen: Head name -> the settings it was fitted with.
-        search: Head name -> what was tried, with its loss on held-out training rows.
+        search: Head name -> what was tried, and how well each did on training rows that it had not seen.
         history: Head name -> one record per epoch, for heads that are stepped.
+        out_of_fold: Head name -> scores of training rows by weights that did not see them.
         lm_check: Whether the backbone, and so its language model, is what it was, bit for bit.
         notes: What a person should know, one sentence each.
         seconds: Wall time.
@@ -56,9 +60,11 @@ class TrainResult:
     metrics: dict[str, Metrics]
     rows: dict[str, dict[str, int]]
     evaluated: list[int]
+    reads: dict[str, str]
     chosen: dict[str, dict[str, float]]
     search: dict[str, list[Trial]]
     history: dict[str, list[dict[str, float]]]
+    out_of_fold: dict[str, OutOfFold]
     lm_check: LMCheck
     notes: list[str]
     seconds: float
@@ -84,11 +90,11 @@ def train(
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
-    prepared, evaluated, notes = _prepare(core, tokenizer, data, chosen, reading, evaluation)
-    outcome = method.fit(core, chosen, prepared)
-    check = compare_weights(prepared.digest, core.backbone.digest())
-    metrics = {name: _metrics(head, prepared, name, outcome.logits[name]) for name, head in chosen.items()}
-    rows = {name: _counts(head, name, prepared) for name, head in chosen.items()}
+    prepared = prepare(core, tokenizer, data, chosen, reading, evaluation)
+    outcome = method.fit(core, chosen, prepared.data)
+    check = compare_weights(prepared.data.digest, core.backbone.digest())
+    metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
+    rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
     for name, head in chosen.items():
         head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
     if out is not None:
@@ -96,78 +102,26 @@ def train(
     return TrainResult(
         metrics=metrics,
         rows=rows,
-        evaluated=evaluated.tolist(),
+        evaluated=prepared.evaluated.tolist(),
+        reads={name: " + ".join(str(tap) for tap in head.taps) for name, head in chosen.items()},
         chosen={name: fit.settings for name, fit in outcome.fits.items()},
         search={name: fit.trials for name, fit in outcome.fits.items()},
         history={name: fit.history for name, fit in outcome.fits.items()},
+        out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
-        notes=notes,
+        notes=prepared.notes,
         seconds=time.perf_counter() - started,
         out=out,
     )
 
 
-def _prepare(
-    core: HeadedCore,
-    tokenizer: Any,
-    data: object,
-    heads: Mapping[str, Head],
-    reading: Reading,
-    evaluation: Evaluation,
-) -> tuple[TrainingData, np.ndarray, list[str]]:
-    """Read everything that the method needs, the numbers of the evaluation rows in their table, and what to note."""
-    table = read_table(data)
-    parts = [read_labelled(table, reading.text, heads)]
-    if evaluation.data is None:
-        usable = usable_rows(parts[0], heads)
-        train, evaluate = split_rows(parts[0], usable, evaluation.fraction, evaluation.seed)
-        picked = [np.concatenate([train, evaluate])]
-    else:
-        parts.append(read_labelled(_told_apart(read_table(evaluation.data), table), reading.text, heads))
-        picked = [usable_rows(part, heads) for part in parts]
-        train, evaluate = picked
-    check_learnable(parts[0], train, heads)
-    texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
-    places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
-    tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places)
-    targets = {
-        name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
-        for name in heads
-    }
-    numbers = np.arange(len(texts))
-    train, held_out = numbers[: len(train)], numbers[len(train) :]
-    digest = core.backbone.digest()
-    prepared = TrainingData(tokenized, texts, targets, train, held_out, evaluation.seed, digest)
-    return prepared, evaluate, _notes(parts, picked, prepared, heads)
-
-
-def _told_apart(evaluation: Table, training: Table) -> Table:
-    """Return the evaluation table under a name of its own, for messages: two lists are both "the list of rows"."""
-    same = evaluation.name == training.name
-    return dataclasses.replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
-
-
-def _notes(
-    parts: Sequence[LabelledTexts], picked: Sequence[np.ndarray], data: TrainingData, heads: Mapping[str, Head]
-) -> list[str]:
-    notes = []
-    for part, rows in zip(parts, picked, strict=True):
-        empty = int(part.texts.empty.sum())
-        if empty:
-            notes.append(f"{part.source}: {empty} rows hold no text and were left out.")
-        unlabelled = len(part.texts) - empty - len(rows)
-        if unlabelled:
-            notes.append(f"{part.source}: {unlabelled} rows hold no label of any head and were left out.")
-    cut = int(data.tokenized.truncated.sum())
-    if cut:
-        notes.append(f"{cut} texts were longer than the limit and were cut.")
-    for name, head in heads.items():
-        if isinstance(head.spec, Multiclass):
-            seen = set(data.targets[name][data.train].tolist())
-            unseen = [label for k, label in enumerate(head.spec.labels) if k not in seen]
-            if unseen:
-                notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
-    return notes
+def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:
+    data = prepared.data
+    places = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
+    if not len(fit.out_of_fold):
+        return OutOfFold(prepared.trained[:0], np.empty((0, head.spec.outputs), dtype=np.float32))
+    seen = ~np.isnan(fit.out_of_fold).any(axis=1)
+    return OutOfFold(prepared.trained[places[seen]], fit.out_of_fold[seen])
 
 
 def _metrics(head: Head, data: TrainingData, name: str, logits: np.ndarray) -> Metrics:

