@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import manyheads as mh
 from tests.families import BY_NAME, TEXTS, Family, tokenizer_for
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ SECTIONS = re.split(r"^## ", README, flags=re.MULTILINE)
 STORIES = {
     "Two heads next to each other": "two heads",
     "Classifiers beside a fine-tuned language model": "beside an LM",
+    "One pass, ever": "one pass",
 }
 
 
@@ -70,7 +72,7 @@ def place(tmp_path: Path, saved: Callable[[str], Path], monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("title", STORIES, ids=STORIES.values())
 def test_the_readmes_snippets_run(title: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"mh": mh}
     for block in blocks(title):
         exec(compile(block, f"README.md: {title}", "exec"), names)
     assert capsys.readouterr().out
@@ -82,7 +84,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     from manyheads.cli.app import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    shown = set(re.findall(r"manyheads (train|predict|evaluate|serve|inspect|export|demo)\b", README))
+    shown = set(re.findall(r"manyheads (train|predict|evaluate|serve|inspect|export|cache|demo)\b", README))
     assert shown <= known
 
 

@@ -63,6 +63,11 @@ class FeatureSource:
             self._pass(wanted, everything)
         return {tap: self._tables[tap] if tap in self._tables else IdTable(self._tokenized) for tap in taps}
 
+    def by_content(self, rows: np.ndarray) -> np.ndarray:
+        """Return the places of ``rows`` in an order that looks random and that the contents alone decide."""
+        order: np.ndarray = np.argsort(self._slots[rows], kind="stable")
+        return order
+
     def _recalled(self, tap: Tap, slots: np.ndarray) -> np.ndarray:
         """Fill a tap's table from the cache, and return the texts that are still missing."""
         table = self._tables.setdefault(tap, PieceTable(self._slots))

@@ -184,7 +184,7 @@ def _shortlists(
         asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
     also = [tap for name, head in heads.items() if name not in asking for tap in head.spec.taps]
     facts = core.backbone.facts
-    return screen(facts, source, asked, [tap.resolve(facts) for tap in also], data.seed)
+    return screen(facts, source, asked, [tap.resolve(facts) for tap in also])
 
 
 def _sets(core: HeadedCore, head: Head, shortlist: Shortlist | None) -> list[tuple[Tap, ...]]:

@@ -86,7 +86,7 @@ def candidates(facts: BackboneFacts) -> list[Hidden]:
 
 
 def screen(
-    facts: BackboneFacts, source: FeatureSource, heads: Mapping[str, Asked], also: Sequence[Tap], seed: int
+    facts: BackboneFacts, source: FeatureSource, heads: Mapping[str, Asked], also: Sequence[Tap]
 ) -> dict[str, Shortlist]:
     """Screen taps for all heads; every row is read once, for all that may be wanted of it.
 
@@ -95,17 +95,14 @@ def screen(
         source: Where features come from; every candidate is read on a sample, few of them on a larger one.
         heads: The heads to choose for.
         also: Taps that will be read of all rows in any case.
-        seed: Of the samples.
     """
     default = Hidden().resolve(facts)
     groups = _alike({name: head for name, head in heads.items() if len(head.places) >= _LEAST_ROWS})
     singles: list[Tap] = [*candidates(facts), Lexical()]
-    few = _screenings(source, groups, heads, singles, also, _SINGLE_ROWS, seed)
+    few = _screenings(source, groups, heads, singles, also, _SINGLE_ROWS)
     ranked = {name: few[place].ranked(row) for place, names in enumerate(groups) for row, name in enumerate(names)}
     leaders = dict.fromkeys(tap for one in ranked.values() for best in one[:_PARTNERS] for tap in best.taps)
-    many = _screenings(
-        source, groups, heads, list(leaders | {default: None, Lexical(): None}), also, _JOINED_ROWS, seed
-    )
+    many = _screenings(source, groups, heads, list(leaders | {default: None, Lexical(): None}), also, _JOINED_ROWS)
     found = {name: Shortlist([(default,)], (default,), []) for name in heads}
     for place, names in enumerate(groups):
         for row, name in enumerate(names):
@@ -128,11 +125,14 @@ def _screenings(
     taps: Sequence[Tap],
     also: Sequence[Tap],
     most: int,
-    seed: int,
 ) -> list[Screening]:
-    """Return one screening per group, on a sample of its rows; samples of one seed contain each other."""
+    """Return one screening per group, on a sample of its rows.
+
+    Samples are the first in an order of contents: small ones lie in larger ones, and those of other heads, other runs
+    and a grown table mostly meet the same texts, whose features are known.
+    """
     members = [[heads[name] for name in names] for names in groups]
-    chosen = [np.sort(_order(len(group[0].places), seed)[:most]) for group in members]
+    chosen = [np.sort(source.by_content(group[0].places)[:most]) for group in members]
     places = [group[0].places[rows] for group, rows in zip(members, chosen, strict=True)]
     if not places:
         return []
@@ -141,10 +141,6 @@ def _screenings(
         Screening(taps, _kernels(tables, place), [head.numbers[rows] for head in group])
         for group, rows, place in zip(members, chosen, places, strict=True)
     ]
-
-
-def _order(rows: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(rows)
 
 
 def _kernels(tables: Mapping[Tap, FeatureTable], places: np.ndarray) -> Callable[[Tap], Tensor]:
