@@ -30,7 +30,7 @@ COLD, WARM = "manyheads, reads='auto', cold cache", "manyheads, reads='auto', wa
 def ours(path: str, train: pa.Table, test: pa.Table, cache: Path, balanced: bool = False) -> dict[str, float]:
     """Load, infer, search, train both heads in one pass, evaluate."""
     model = mh.HeadedModel.from_pretrained(path)
-    for name, spec in mh.infer_heads(train, list(HEADS)).items():
+    for name, spec in mh.infer_heads(pa.concat_tables([train, test]), list(HEADS)).items():
         weights = "balanced" if balanced else None
         model.add_head(name, mh.Multiclass(labels=spec.labels, class_weights=weights))  # type: ignore[attr-defined]
     result = mh.train(model, train, text="text", eval_data=test, method=mh.Frozen(cache=cache))
@@ -72,8 +72,8 @@ def main() -> None:
         compared(minilm(), *draw(200, 50), folder / "few", 1, with_encoder=True)
         cases = {
             "MiniLM, short texts, 2,000 / 1,000 rows": (minilm(), draw(), 3, True),
-            "MiniLM, long texts (ten joined), 300 / 150 rows": (minilm(), draw(300, 150, joined=10), 3, True),
-            "BERT-base-shaped, random, short texts, 300 / 150 rows": (bert_base(folder), draw(300, 150), 3, False),
+            "MiniLM, long texts (ten joined), 150 / 75 rows": (minilm(), draw(150, 75, joined=10), 3, True),
+            "BERT-base-shaped, random, short texts, 150 / 75 rows": (bert_base(folder), draw(150, 75), 3, False),
         }
         for place_in_row, (name, (path, rows, repeats, with_encoder)) in enumerate(cases.items()):
             print(

@@ -85,7 +85,10 @@ class HeadedCore(nn.Module):
         terms = self.loss_terms(logits, targets)
         loss, losses = self.joint_loss(terms)
         counts = {name: term.count for name, term in terms.items()}
-        return HeadedOutput(loss=loss, losses=losses, counts=counts, logits=logits, lm_logits=lm_logits)
+        weights = {name: term.weight.detach() for name, term in terms.items()}
+        return HeadedOutput(
+            loss=loss, losses=losses, counts=counts, weights=weights, logits=logits, lm_logits=lm_logits
+        )
 
     def targets(self, labels: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
         """Return labels checked, on this module's device, in the form that the losses take.

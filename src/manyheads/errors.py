@@ -24,6 +24,7 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     │   ├── CorruptCheckpointError             files that contradict themselves or their checksum
     │   ├── WrongBackboneError                 heads that were made for another backbone
     │   └── OutputExistsError (FileExistsError)
+    ├── TrainingError (ArithmeticError)         training cannot go on, or would go on wrongly
     ├── CacheError (OSError)                   the feature cache cannot be where or as large as it was told
     └── MissingExtraError (ImportError)        an optional dependency is not installed
 
@@ -125,6 +126,10 @@ class WrongBackboneError(CheckpointError):
 
 class OutputExistsError(CheckpointError, FileExistsError):
     """The place to write to already holds something."""
+
+
+class TrainingError(ManyheadsError, ArithmeticError):
+    """Training cannot go on, or would go on wrongly without a word."""
 
 
 class CacheError(ManyheadsError, OSError):

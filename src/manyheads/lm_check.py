@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.stack import accepted, evaluating
-from manyheads.data.tokens import tokenize
+from manyheads.core import HeadedCore
+from manyheads.data.batching import plan_batches
+from manyheads.data.tokens import Tokenized, tokenize
 from manyheads.errors import BackboneError, NoLanguageModelError
 
 
@@ -36,10 +39,19 @@ class LMCheck:
     compared: str = "logits"
 
 
-def compare_weights(before: str, after: str) -> LMCheck:
-    """Compare two digests of a backbone's tensors: equal weights make equal logits, without a forward."""
+def compare_weights(
+    before: str, after: str, perplexity: float | None = None, reference_perplexity: float | None = None
+) -> LMCheck:
+    """Compare two digests of a backbone's tensors: equal weights make equal logits, without a forward.
+
+    Args:
+        before: Digest of the reference.
+        after: Digest of the model in question.
+        perplexity: Of the model in question, if it was measured.
+        reference_perplexity: Of the reference, if it was measured.
+    """
     same = before == after
-    return LMCheck(bit_identical=same, max_abs_diff=0.0 if same else None, compared="weights")
+    return LMCheck(same, 0.0 if same else None, perplexity, reference_perplexity, compared="weights")
 
 
 def compare_logits(
@@ -78,6 +90,43 @@ def compare_logits(
         perplexity=_perplexity([(ids, mine) for ids, mine, _ in pairs]) if causal else None,
         reference_perplexity=_perplexity([(ids, theirs) for ids, _, theirs in pairs]) if causal else None,
     )
+
+
+def lm_loss(logits: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy of every real token after a real one, fp32, and how many there are.
+
+    The same as a causal model's own loss in transformers times that number, with padding as label -100.
+
+    Args:
+        logits: (rows, tokens, vocabulary).
+        input_ids: (rows, tokens).
+        attention_mask: (rows, tokens).
+    """
+    mask = attention_mask.bool()
+    predicted = mask[:, 1:] & mask[:, :-1]
+    total = F.cross_entropy(logits[:, :-1][predicted].float(), input_ids[:, 1:][predicted], reduction="sum")
+    return total, predicted.sum()
+
+
+def perplexity(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray) -> float | None:
+    """Return the causal language model's perplexity on some rows; ``None`` without one, or without a token to predict.
+
+    Args:
+        core: Whose language model; its mode is eval meanwhile.
+        tokenized: The texts.
+        rows: Which of them.
+    """
+    if core.backbone.lm is None or not core.backbone.facts.causal:
+        return None
+    total = count = 0.0
+    with evaluating(core):
+        for places in plan_batches(tokenized.lengths[rows]):
+            batch = tokenized.batch(rows[places]).to(core.backbone.device)
+            _, logits = core.read(batch, [], lm=True)
+            assert logits is not None
+            loss, tokens = lm_loss(logits, batch.input_ids, batch.attention_mask)
+            total, count = total + float(loss), count + float(tokens)
+    return math.exp(total / count) if count else None
 
 
 def _rows(inputs: dict[str, list[list[int]]], device: torch.device) -> list[tuple[Tensor, Tensor | None]]:

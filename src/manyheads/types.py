@@ -135,6 +135,7 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
         loss: Sum over heads of ``loss_weight`` times loss, (); ``None`` where no labels were given.
         losses: Head name -> mean over its labelled cells, ().
         counts: Head name -> number of labelled cells.
+        weights: Head name -> sum of the labelled cells' weights, (); ``losses`` are totals divided by them.
         logits: Head name -> (rows, outputs) fp32.
         lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, on request.
     """
@@ -142,6 +143,7 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
     loss: Tensor | None = None
     losses: dict[str, Tensor] | None = None
     counts: dict[str, int] | None = None
+    weights: dict[str, Tensor] | None = None
     logits: dict[str, Tensor] | None = None
     lm_logits: Tensor | None = None
 

@@ -6,8 +6,6 @@ import errno
 import os
 import random
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 import manyheads as mh
-from manyheads.backbone.digest import file_digest
 from manyheads.errors import CacheError, CacheWarning
 from manyheads.features import cache as caching
 from manyheads.features.cache import FeatureCache, Store, open_cache
@@ -26,7 +24,6 @@ from manyheads.features.table import Piece
 from tests.families import WORDS
 from tests.laws.oracle import different_texts, rows_read
 
-ROOT = Path(__file__).parents[2]
 TEXTS = different_texts(12)
 TABLE = [{"text": text, "label": f"secretlabel{row % 2}", "hours": row / 2} for row, text in enumerate(TEXTS)]
 HEADS = {
@@ -44,7 +41,7 @@ def train(saved: Callable[[str], Path]) -> Callable[..., Trained]:
         model = mh.HeadedModel.from_pretrained(saved("bert"))
         for name, spec in HEADS.items():
             model.add_head(name, spec)
-        method = mh.Frozen(cache=cache, dtype="float32", l2=0.01)
+        method = mh.Frozen(cache=cache, dtype="float32", l2=0.3)
         with rows_read(model.backbone) as rows:
             mh.train(model, TABLE[:texts], text="text", method=method, eval_fraction=0)
         return dict(model.heads.state_dict()), sum(rows)
@@ -70,81 +67,6 @@ def spans(texts: int) -> Tensor:
     return torch.arange(0, 2 * texts + 1, 2)
 
 
-# --- killed, and crowded --------------------------------------------------------------------------
-
-WRITERS = """
-import os, random, sys
-from pathlib import Path
-import numpy as np, torch
-from manyheads.features.cache import FeatureCache
-from manyheads.features.table import Piece
-
-def write(folder, name, count, told):
-    store = FeatureCache(folder, 10**9).store({"of": "a test"})
-    for number in range(count):
-        keys = np.array([b"%08d%08d" % (name, number)], dtype="S16")
-        store.keep(keys, Piece(torch.full((1, 50_000), float(number))))
-        os.write(told, b".")
-    os._exit(0)
-
-def begun(folder, name, count):
-    told, tell = os.pipe()
-    process = os.fork()
-    if not process:
-        write(folder, name, count, tell)
-    return process, told
-
-killed, crowded = Path(sys.argv[1]) / "killed", Path(sys.argv[1]) / "crowded"
-draw = random.Random(0)
-for name in range(8):
-    process, told = begun(killed, name, 10**6)
-    for _ in range(3):
-        os.read(told, 1)
-    for _ in range(draw.randrange(50_000)):  # some moment within one of the next writes
-        pass
-    os.kill(process, 9)
-    os.waitpid(process, 0)
-# Two of them write the very same.
-writers = [begun(crowded, name, 30)[0] for name in (1, 1, 2)]
-sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in writers))
-"""
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What writers leave behind that were killed, and that wrote at once."""
-    folder = tmp_path_factory.mktemp("written")
-    subprocess.run([sys.executable, "-W", "error", "-c", WRITERS, str(folder)], check=True, cwd=ROOT, timeout=120)
-    return folder
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-def test_a_writer_killed_at_any_moment_leaves_whole_segments(written: Path) -> None:
-    store = FeatureCache(written / "killed", 10**9).store({"of": "a test"})
-    (store.folder / ".left.part").write_bytes(b"half")
-    assert all(file_digest(path) == path.stem for path in segments(written / "killed"))
-    keys = np.array([b"%08d%08d" % (name, number) for name in range(8) for number in range(3)], dtype="S16")
-    found = {int(part.asked[0]): part.piece.values[part.places[0]] for part in store.find(keys)}
-    assert sorted(found) == list(range(24))
-    assert all(torch.equal(values, torch.full((50_000,), float(place % 3))) for place, values in found.items())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_processes_that_fill_one_cache_at_once_all_succeed(written: Path) -> None:
-    cache = FeatureCache(written / "crowded", 10**9)
-    assert len(segments(cache.folder)) == 60
-    assert all(file_digest(path) == path.stem for path in segments(cache.folder))
-    assert [entry.rows for entry in cache.entries()] == [60]
-    assert not list(cache.folder.glob("*/*.part"))
-
-
-def test_a_segment_that_is_gone_again_when_it_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, keys, piece = small_store(tmp_path)
-    monkeypatch.setattr(FeatureCache, "shrink", lambda cache: cache.clear())
-    assert store.keep(keys, piece) is piece
-    assert not list(store.find(keys))
-
-
 # --- damaged --------------------------------------------------------------------------------------
 
 
@@ -164,6 +86,21 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path) -> None:
     (found,) = store.find(keys)
     assert torch.equal(found.piece.values, piece.values)
     assert torch.equal(found.piece.offsets, piece.offsets)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float64, torch.bool])
+def test_a_file_of_somebody_elses_is_no_segment(tmp_path: Path, dtype: torch.dtype) -> None:
+    store, keys, _ = small_store(tmp_path)
+    store.keep(keys[:1], Piece(torch.zeros(1, 4)))
+    for name, tensors in {
+        "a": {},
+        "b": {"keys": torch.zeros(()).to(dtype)},
+        "c": {"keys": torch.zeros(3).to(dtype)},
+    }.items():
+        (store.folder / f"{name}.safetensors").write_bytes(save(tensors))
+    with pytest.warns(CacheWarning, match="damaged"):
+        (found,) = store.find(keys)
+    assert found.asked.tolist() == [0]
 
 
 def flip_last(path: Path) -> None:
@@ -211,6 +148,13 @@ def test_a_store_whose_description_is_damaged_still_serves(train: Callable[..., 
     assert rows == 0
     assert_same(found, expected)
     assert [entry.description for entry in FeatureCache(own_cache, 10**9).entries()] == [{}] * 2
+
+
+def test_a_segment_that_is_gone_again_when_it_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, keys, piece = small_store(tmp_path)
+    monkeypatch.setattr(FeatureCache, "shrink", lambda cache: cache.clear())
+    assert store.keep(keys, piece) is piece
+    assert not list(store.find(keys))
 
 
 # --- a disk that takes no more --------------------------------------------------------------------

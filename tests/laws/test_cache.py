@@ -33,11 +33,12 @@ EXPLICIT: Specs = {
     "topics": mh.MultiLabel(labels=LABELS, reads=mh.Hidden(layer="mix", pool="mean")),
     "ward": mh.Multiclass(labels=[0, 1], reads=mh.Hidden(pool="attention"), hidden=[4]),
 }
+SOLVED = {name: EXPLICIT[name] for name in ("urgency", "hours")}
 SEARCHED: Specs = {
     "urgency": mh.Multiclass(labels=LABELS),
     "topics": mh.MultiLabel(labels=LABELS),
 }
-PLAIN = {"urgency": EXPLICIT["urgency"]}
+PLAIN: Specs = {"hours": mh.Regression(reads=mh.Hidden())}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def loaded(folder: Path, heads: Specs = PLAIN, dtype: torch.dtype | None = None)
     return model
 
 
-def passed(model: mh.HeadedModel, rows: Table, method: mh.Frozen = mh.Frozen(l2=0.01), **settings: object) -> int:  # noqa: B008
+def passed(model: mh.HeadedModel, rows: Table, method: mh.Frozen = mh.Frozen(l2=0.1), **settings: object) -> int:  # noqa: B008
     """Train, and return how many rows went through the backbone."""
     with rows_read(model.backbone) as read:
         mh.train(model, rows, text="text", method=method, **settings)
@@ -93,15 +94,15 @@ def features_of(model: mh.HeadedModel, text: str, tap: mh.Hidden) -> torch.Tenso
 
 @pytest.mark.parametrize(
     ("family", "heads"),
-    [("bert", EXPLICIT), ("gpt2", EXPLICIT), ("t5", EXPLICIT), ("bert", SEARCHED)],
+    [("bert", EXPLICIT), ("gpt2", SOLVED), ("t5", SOLVED), ("bert", SEARCHED)],
     ids=["bert", "gpt2", "t5", "searched"],
 )
 def test_a_second_training_reads_nothing_and_ends_alike(saved: Saved, family: str, heads: Specs) -> None:
     first, second, live = (loaded(saved(family), heads) for _ in range(3))
     # Searched heads that read the bag of tokens alone need no vectors of the five evaluation rows.
-    assert passed(first, table()) in ({50} if heads is EXPLICIT else {45, 50})
+    assert passed(first, table()) in ({45, 50} if heads is SEARCHED else {50})
     assert passed(second, table()) == 0
-    passed(live, table(), mh.Frozen(cache=None, l2=0.01))
+    passed(live, table(), mh.Frozen(cache=None, l2=0.1))
     assert_same_heads(first, second)
     assert_same_heads(first, live)
 
@@ -112,12 +113,12 @@ def test_a_table_that_grew_costs_its_new_texts(saved: Saved) -> None:
     model, live = loaded(saved("t5")), loaded(saved("t5"))
     assert passed(model, grown) == 16
     assert passed(model, grown) == 0
-    assert passed(live, grown, mh.Frozen(cache=None, l2=0.01)) == 46
+    assert passed(live, grown, mh.Frozen(cache=None, l2=0.1)) == 46
     assert_same_heads(model, live, 1e-3)
 
 
 def test_a_text_that_stands_often_passes_once(saved: Saved) -> None:
-    assert passed(loaded(saved("bert"), EXPLICIT), table(TEXTS * 3), mh.Frozen(cache=None, l2=0.01)) == len(TEXTS)
+    assert passed(loaded(saved("bert")), table(TEXTS * 3), mh.Frozen(cache=None, l2=0.1)) == len(TEXTS)
 
 
 def test_a_head_added_later_costs_no_pass(saved: Saved, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_head_added_later_costs_no_pass(saved: Saved, tmp_path: Path) -> None:
     passed(model, table())
     model.save_pretrained(tmp_path / "out")
     for later in (model, mh.HeadedModel.from_pretrained(tmp_path / "out")):
-        later.add_head("ward", mh.Multiclass(labels=[0, 1], hidden=[4], reads=mh.Hidden()))
+        later.add_head("ward", mh.Multiclass(labels=[0, 1], reads=mh.Hidden()))
         assert passed(later, table(), heads=["ward"]) == 0
 
 
@@ -153,14 +154,17 @@ def test_a_moved_copy_of_the_folder_finds_its_features(saved: Saved, tmp_path: P
 
 def test_an_object_in_memory_finds_its_features_after_it_was_saved(saved: Saved, tmp_path: Path) -> None:
     wrapped = mh.HeadedModel.wrap(BY_NAME["bert"].build(), mh.HeadedModel.from_pretrained(saved("bert")).tokenizer)
-    wrapped.add_head("urgency", PLAIN["urgency"])
+    wrapped.add_head("hours", PLAIN["hours"])
     assert passed(wrapped, table()) == len(TEXTS)
     wrapped.save_pretrained(tmp_path / "out")
     assert passed(mh.HeadedModel.from_pretrained(tmp_path / "out"), table()) == 0
 
 
 def test_ten_trainings_with_a_search_cost_one_pass_between_them(saved: Saved) -> None:
-    model = loaded(saved("bert"), SEARCHED | {"ward": EXPLICIT["ward"], "hours": EXPLICIT["hours"]})
+    model = loaded(
+        saved("bert"),
+        SEARCHED | {"hours": EXPLICIT["hours"], "ward": mh.Multiclass(labels=[0, 1], reads=mh.Hidden(-2, "max"))},
+    )
     rows = [{**row, "urgency": row["urgency"] if k % 4 else None} for k, row in enumerate(table())]
     chosen = [None, *([name] for name in model.heads), None, *([name] for name in model.heads)][:10]
     counted = [passed(model, rows, mh.Frozen(l2=0.1 / (k + 1)), heads=names) for k, names in enumerate(chosen)]
@@ -216,9 +220,9 @@ CHANGES: dict[str, Callable[[Path, Path], tuple[mh.HeadedModel, Table]]] = {
     "config in memory": other_config,
     "attention": other_attention,
     "dtype": lambda folder, place: (loaded(folder, dtype=torch.bfloat16), table()),
-    "layer": lambda folder, place: (loaded(folder, {"urgency": mh.Multiclass(LABELS, reads=mh.Hidden(-2))}), table()),
+    "layer": lambda folder, place: (loaded(folder, {"hours": mh.Regression(reads=mh.Hidden(-2))}), table()),
     "pool": lambda folder, place: (
-        loaded(folder, {"urgency": mh.Multiclass(LABELS, reads=mh.Hidden(pool="max"))}),
+        loaded(folder, {"hours": mh.Regression(reads=mh.Hidden(pool="max"))}),
         table(),
     ),
 }
@@ -230,7 +234,7 @@ def test_nothing_stale_is_met(saved: Saved, tmp_path: Path, change: str) -> None
     model, rows = CHANGES[change](saved("bert"), tmp_path)
     live, _ = CHANGES[change](saved("bert"), tmp_path / "live")
     assert passed(model, rows) == len(TEXTS)
-    passed(live, rows, mh.Frozen(cache=None, l2=0.01))
+    passed(live, rows, mh.Frozen(cache=None, l2=0.1))
     assert_same_heads(model, live)
 
 
@@ -238,19 +242,19 @@ def test_another_length_is_another_text(saved: Saved) -> None:
     passed(loaded(saved("bert")), table())
     model, live = loaded(saved("bert")), loaded(saved("bert"))
     assert passed(model, table(), max_length=5) == len(TEXTS)
-    passed(live, table(), mh.Frozen(cache=None, l2=0.01), max_length=5)
+    passed(live, table(), mh.Frozen(cache=None, l2=0.1), max_length=5)
     assert_same_heads(model, live)
 
 
 @pytest.mark.parametrize("first", [torch.float32, torch.bfloat16])
 def test_weights_that_were_rounded_at_loading_are_other_weights(saved: Saved, first: torch.dtype) -> None:
     """Both run in fp32, from the same files, but a weight in bf16 has lost its last digits for good."""
-    exact = mh.Frozen(dtype="float32", l2=0.01)
+    exact = mh.Frozen(dtype="float32", l2=0.1)
     second = torch.bfloat16 if first is torch.float32 else torch.float32
     passed(loaded(saved("bert"), dtype=first), table(), exact)
     model, live = loaded(saved("bert"), dtype=second), loaded(saved("bert"), dtype=second)
     assert passed(model, table(), exact) == len(TEXTS)
-    passed(live, table(), mh.Frozen(cache=None, dtype="float32", l2=0.01))
+    passed(live, table(), mh.Frozen(cache=None, dtype="float32", l2=0.1))
     assert_same_heads(model, live)
 
 
@@ -264,7 +268,7 @@ def test_evaluation_labels_move_neither_weights_nor_search(saved: Saved) -> None
     results = []
     models = [loaded(saved("bert"), SEARCHED) for _ in range(2)]
     for model, held_out in zip(models, (evaluate, altered), strict=True):
-        results.append(mh.train(model, train, text="text", method=mh.Frozen(l2=0.01), eval_data=held_out))
+        results.append(mh.train(model, train, text="text", method=mh.Frozen(l2=0.1), eval_data=held_out))
     assert_same_heads(*models)
     assert results[0].search == results[1].search
     for name in SEARCHED:
@@ -273,8 +277,8 @@ def test_evaluation_labels_move_neither_weights_nor_search(saved: Saved) -> None
 
 
 def test_the_backbone_is_untouched_by_what_the_cache_gives(saved: Saved) -> None:
-    model = loaded(saved("bert"), EXPLICIT)
+    model = loaded(saved("bert"), PLAIN)
     before = tensors_digest(model.backbone)
     passed(model, table())
-    assert mh.train(model, table(), text="text", method=mh.Frozen(l2=0.01)).lm_check.bit_identical
+    assert mh.train(model, table(), text="text", method=mh.Frozen(l2=0.1)).lm_check.bit_identical
     assert tensors_digest(model.backbone) == before

@@ -17,7 +17,7 @@ from manyheads.backbone.digest import tensors_digest
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.source import Source
-from manyheads.backbone.stack import accepted, find_stack, observe, switches
+from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States
 
@@ -86,6 +86,14 @@ class Backbone(nn.Module):
     @property
     def _vocabulary(self) -> int:
         return int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+
+    def blocks(self) -> nn.ModuleList:
+        """Return the blocks of the stack, the lowest first.
+
+        Raises:
+            BackboneError: its layers are no list of blocks.
+        """
+        return find_blocks(self.stack, len(self.facts.widths) - 1)
 
     @property
     def lm(self) -> nn.Module | None:

@@ -52,6 +52,21 @@ def find_stack(model: nn.Module) -> nn.Module:
     return stack
 
 
+def find_blocks(stack: nn.Module, count: int) -> nn.ModuleList:
+    """Return the stack's blocks: the list of that many modules of one class.
+
+    Raises:
+        BackboneError: there is none, as where all layers share one block (ALBERT).
+    """
+    for module in stack.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count and len({type(block) for block in module}) == 1:
+            return module
+    raise BackboneError(
+        f"{type(stack).__name__}: its {count} layers are no list of blocks of one class (they may share one), so "
+        "single layers cannot be tuned; leave top out"
+    )
+
+
 def accepted(module: object) -> frozenset[str]:
     """Return the names that a module's ``forward`` declares."""
     forward = getattr(module, "forward", None)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ _DEFAULT_GIGABYTES = 10.0
 _DESCRIPTION = "store.json"
 _SUFFIX = ".safetensors"
 _KEY_BYTES = 16
+# Seconds after which nobody is still writing a part.
+_ABANDONED = 86_400
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ class FeatureCache:
         return freed
 
     def shrink(self) -> None:
-        """Delete the segments that were not used for the longest time until the limit is kept."""
+        """Delete the segments that were not used for the longest time until the limit is kept, and what killed writers
+        left."""
+        for status, path in _sized(self.folder.glob("*/.*.part")):
+            if time.time() - status.st_mtime > _ABANDONED:
+                with suppress(OSError):
+                    path.unlink()
         segments = [(status, path) for status, path in _sized(self.folder.glob(f"*/*{_SUFFIX}"))]
         excess = sum(status.st_size for status, _ in segments) - self.limit
         for status, path in sorted(segments, key=lambda item: item[0].st_mtime):
@@ -221,7 +229,7 @@ def _keys_of(path: Path) -> np.ndarray:
             return np.ascontiguousarray(file.get_tensor("keys")).view(f"S{_KEY_BYTES}").reshape(-1)
     except FileNotFoundError:
         pass
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy dtype
         _discard(path, one_line(error))
     return np.empty(0, dtype=f"S{_KEY_BYTES}")
 

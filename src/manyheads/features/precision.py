@@ -24,9 +24,9 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type == "mps":
         return True
-    capability = torch.backends.cpu.get_cpu_capability()
-    # Without AVX512 the products are emulated, slower than fp32.
-    return "AVX512" in capability and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # Elsewhere bf16 products are emulated, slower than fp32. torch has no public question for this.
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(supported()) for supported in asked if supported is not None)
 
 
 def feature_core(core: HeadedCore, dtype: torch.dtype | str, tokenized: Tokenized, taps: Sequence[Tap]) -> HeadedCore:

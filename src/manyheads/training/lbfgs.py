@@ -19,7 +19,8 @@ _MOST_STEPS = 1000
 _MOST_TRIALS = 25
 # Share of the gain that the slope promises with which a step is content (Armijo's condition).
 _ENOUGH = 1e-4
-_LEAST_OBJECTIVE = 1e-6
+# Of the objective at the start: a fit that leaves less than this is as good as perfect.
+_PERFECT = 1e-6
 
 
 def minimise(objective: Objective, start: Tensor, tolerance: float) -> Tensor:
@@ -32,6 +33,7 @@ def minimise(objective: Objective, start: Tensor, tolerance: float) -> Tensor:
     """
     point = start
     value, gradient = objective(point)
+    least = _PERFECT * value.abs()
     history = _History()
     active = torch.ones(len(start), dtype=torch.bool)
     for _ in range(_MOST_STEPS):
@@ -41,7 +43,7 @@ def minimise(objective: Objective, start: Tensor, tolerance: float) -> Tensor:
         history.add(moved - point, new_gradient - gradient)
         gain = value - new_value
         point, value, gradient = moved, new_value, new_gradient
-        active = active & (gain > tolerance * value.clamp(min=_LEAST_OBJECTIVE))
+        active = active & (gain > tolerance * torch.maximum(value, least))
         if not bool(active.any()):
             break
     return point

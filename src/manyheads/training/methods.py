@@ -42,10 +42,12 @@ class Outcome:
     Attributes:
         fits: Head name -> how it was fitted.
         logits: Head name -> fp32 logits of the evaluation rows.
+        perplexity: Of the language model on the evaluation texts, before and after, where the method may change it.
     """
 
     fits: Mapping[str, Fit]
     logits: Mapping[str, np.ndarray]
+    perplexity: tuple[float | None, float | None] = (None, None)
 
 
 class Method(ABC):
@@ -91,7 +93,7 @@ class Frozen(Method):
     def __post_init__(self) -> None:
         if self.l2 is not None and not 0 <= self.l2 < float("inf"):
             raise HeadError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
-        if self.dtype != "auto" and self.dtype not in {*_DTYPES, *_DTYPES.values()}:
+        if self.dtype != "auto" and self.dtype not in [*_DTYPES, *_DTYPES.values()]:
             raise HeadError(f"Frozen: dtype must be 'auto' or one of {listed(_DTYPES)}, got {self.dtype!r}")
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
@@ -100,7 +102,7 @@ class Frozen(Method):
         identity = identity_of(running.backbone, data.digest)
         source = FeatureSource(running, data.tokenized, open_cache(self.cache), identity)
         places = {name: _labelled_places(name, head, data) for name, head in heads.items()}
-        shortlists = _shortlists(core, source, heads, data, places)
+        shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
         everything = np.concatenate([data.train, data.evaluate])
         source.read([tap for alternatives in sets.values() for taps in alternatives for tap in taps], everything)
@@ -120,6 +122,28 @@ class Frozen(Method):
         """Return the method's name and settings; where features are kept is nobody else's business."""
         return {"method": "Frozen", "dtype": str(self.dtype).removeprefix("torch."), "l2": self.l2}
 
+    def _shortlists(
+        self,
+        core: HeadedCore,
+        source: FeatureSource,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        places: Mapping[str, np.ndarray],
+    ) -> dict[str, Shortlist]:
+        """Return what is worth solving, for heads that want to be told what to read."""
+        asking = {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
+        if not asking:
+            return {}
+        asked: dict[str, Asked] = {}
+        for name, spec in asking.items():
+            once = places[name][first_of_each([data.texts[row] for row in places[name]])]
+            asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
+        also = [tap for name, head in heads.items() if name not in asking for tap in head.spec.taps]
+        facts = core.backbone.facts
+        return screen(
+            facts, source, asked, [tap.resolve(facts) for tap in also], np.concatenate([data.train, data.evaluate])
+        )
+
     def _running(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> HeadedCore:
         dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
         return feature_core(core, dtype, data.tokenized, list({tap for head in heads.values() for tap in head.taps}))
@@ -134,6 +158,23 @@ class Frozen(Method):
         head.load_state_dict(dict(fit.state), strict=True)
         screened = [] if shortlist is None else shortlist.trials
         return replace(fit, trials=[*screened, *fit.trials]), head
+
+
+@dataclass(frozen=True)
+class FrozenStart(Frozen):
+    """Solve heads on frozen features for a method that goes on from there: what ``"auto"`` reads is not searched, since
+    the layers will change, and is the default tap."""
+
+    def _shortlists(
+        self,
+        core: HeadedCore,
+        source: FeatureSource,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        places: Mapping[str, np.ndarray],
+    ) -> dict[str, Shortlist]:
+        """Return nothing: every head reads what its spec names."""
+        return {}
 
 
 def install(head: Head, fitted: Head, class_weights: Tensor | None) -> None:
@@ -166,25 +207,6 @@ def ready_head(
 def _labelled_places(name: str, head: Head, data: TrainingData) -> np.ndarray:
     places: np.ndarray = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
     return places
-
-
-def _shortlists(
-    core: HeadedCore,
-    source: FeatureSource,
-    heads: Mapping[str, Head],
-    data: TrainingData,
-    places: Mapping[str, np.ndarray],
-) -> dict[str, Shortlist]:
-    asking = {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
-    if not asking:
-        return {}
-    asked: dict[str, Asked] = {}
-    for name, spec in asking.items():
-        once = places[name][first_of_each([data.texts[row] for row in places[name]])]
-        asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
-    also = [tap for name, head in heads.items() if name not in asking for tap in head.spec.taps]
-    facts = core.backbone.facts
-    return screen(facts, source, asked, [tap.resolve(facts) for tap in also])
 
 
 def _sets(core: HeadedCore, head: Head, shortlist: Shortlist | None) -> list[tuple[Tap, ...]]:

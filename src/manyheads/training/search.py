@@ -42,6 +42,8 @@ _MOST_LAYERS = 9
 # Single taps that may be joined to the best one, besides the bag of tokens, and the most taps of a set.
 _PARTNERS = 3
 _MOST_TAPS = 3
+# Bytes of features that are read of all rows at once, whether or not they will be chosen.
+_READ_AT_ONCE = 256_000_000
 # Standard errors above the best at which a set is not worth solving exactly.
 _CLEARLY = 3.0
 
@@ -86,7 +88,7 @@ def candidates(facts: BackboneFacts) -> list[Hidden]:
 
 
 def screen(
-    facts: BackboneFacts, source: FeatureSource, heads: Mapping[str, Asked], also: Sequence[Tap]
+    facts: BackboneFacts, source: FeatureSource, heads: Mapping[str, Asked], also: Sequence[Tap], rows: np.ndarray
 ) -> dict[str, Shortlist]:
     """Screen taps for all heads; every row is read once, for all that may be wanted of it.
 
@@ -95,10 +97,14 @@ def screen(
         source: Where features come from; every candidate is read on a sample, few of them on a larger one.
         heads: The heads to choose for.
         also: Taps that will be read of all rows in any case.
+        rows: All rows that will be read of; where they are few, every candidate is read of them at once, so that heads
+            that are added later find what they choose.
     """
     default = Hidden().resolve(facts)
     groups = _alike({name: head for name, head in heads.items() if len(head.places) >= _LEAST_ROWS})
     singles: list[Tap] = [*candidates(facts), Lexical()]
+    if groups and 4 * len(rows) * sum(tap.width(facts) for tap in singles[:-1]) <= _READ_AT_ONCE:
+        source.read([*singles, *also], rows)
     few = _screenings(source, groups, heads, singles, also, _SINGLE_ROWS)
     ranked = {name: few[place].ranked(row) for place, names in enumerate(groups) for row, name in enumerate(names)}
     leaders = dict.fromkeys(tap for one in ranked.values() for best in one[:_PARTNERS] for tap in best.taps)

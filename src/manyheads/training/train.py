@@ -92,7 +92,7 @@ def train(
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation)
     outcome = method.fit(core, chosen, prepared.data)
-    check = compare_weights(prepared.data.digest, core.backbone.digest())
+    check = compare_weights(prepared.data.digest, core.backbone.digest(), *reversed(outcome.perplexity))
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
     for name, head in chosen.items():

@@ -1,0 +1,121 @@
+"""Screening in closed form gives the errors of as many refits as there are rows, each with one row left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+import manyheads as mh
+from manyheads.training.screening import (
+    NEGLIGIBLE,
+    PENALTY,
+    Screening,
+    dense_kernel,
+    margin,
+    scaled,
+    simplest_near_best,
+)
+
+ROWS, WIDTH = 40, 6
+TAPS = [mh.Hidden(-1, "mean"), mh.Hidden(-2, "max")]
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[mh.Hidden, np.ndarray]:
+    draw = np.random.default_rng(0)
+    return {tap: draw.normal(5.0, 3.0, size=(ROWS, WIDTH)).astype(np.float32) for tap in TAPS}
+
+
+@pytest.fixture(scope="module")
+def numbers(features: dict[mh.Hidden, np.ndarray]) -> list[np.ndarray]:
+    """Two heads: one number with gaps, and three classes."""
+    draw = np.random.default_rng(1)
+    value = (features[TAPS[0]] @ draw.normal(size=WIDTH) + draw.normal(size=ROWS) + 100.0)[:, None]
+    value[::7] = np.nan
+    return [value.astype(np.float32), np.eye(3, dtype=np.float32)[draw.integers(3, size=ROWS)]]
+
+
+def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> Screening:
+    return Screening(TAPS, lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
+
+
+def centred(numbers: np.ndarray) -> np.ndarray:
+    """Return what is learned: distances from the mean row, of mean square one, 0 where missing."""
+    apart = numbers.astype(np.float64) - np.nanmean(numbers, axis=0, dtype=np.float64)
+    return np.nan_to_num(apart / np.sqrt(np.nansum(apart**2) / len(apart)))
+
+
+@pytest.mark.parametrize("taps", [TAPS[:1], TAPS[1:], TAPS], ids=["first", "second", "both"])
+def test_errors_are_those_of_refits_without_each_row(
+    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray], taps: list[mh.Hidden]
+) -> None:
+    found = screening(features, numbers).judge(taps)
+    assert found.errors.shape == (2, ROWS)
+    standard = np.hstack([StandardScaler().fit_transform(features[tap]) for tap in taps]) / np.sqrt(WIDTH * len(taps))
+    for head, targets in enumerate(numbers):
+        wanted = centred(targets)
+        for row in range(ROWS):
+            others = np.arange(ROWS) != row
+            ridge = Ridge(alpha=PENALTY * ROWS, fit_intercept=False).fit(standard[others], wanted[others])
+            kernel = KernelRidge(alpha=PENALTY * ROWS).fit(standard[others], wanted[others])
+            errors = (wanted[row] - ridge.predict(standard[[row]])[0]) ** 2
+            np.testing.assert_allclose(errors, (wanted[row] - kernel.predict(standard[[row]])[0]) ** 2, atol=1e-6)
+            expected = np.where(np.isnan(targets[row]), 0.0, errors).sum()
+            assert found.errors[head, row] == pytest.approx(expected, rel=1e-2, abs=1e-3)
+        assert found.loss(head) == pytest.approx(found.errors[head].mean())
+
+
+def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
+    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]
+) -> None:
+    asked: list[mh.Hidden] = []
+
+    def kernel_of(tap: mh.Hidden) -> torch.Tensor:
+        asked.append(tap)
+        return dense_kernel(torch.from_numpy(features[tap]))
+
+    judge = Screening(TAPS, kernel_of, numbers)
+    assert np.array_equal(judge.judge(TAPS).errors, judge.judge(TAPS[::-1]).errors)
+    assert [one.taps for one in judge.ranked(0)] == [(TAPS[0],), (TAPS[1],)]
+    assert judge.ranked(0)[0].loss(0) < judge.ranked(0)[1].loss(0)
+    assert sorted(asked, key=str) == sorted(TAPS, key=str)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e30])
+def test_errors_are_shares_of_the_variance_whatever_the_unit(
+    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray], factor: float
+) -> None:
+    plain = screening(features, numbers[:1]).judge(TAPS).errors
+    other = screening(features, [(numbers[0].astype(np.float64) * factor).astype(np.float32)]).judge(TAPS).errors
+    np.testing.assert_allclose(other, plain, rtol=1e-3, atol=1e-5)
+
+
+def test_alike_targets_leave_nothing_to_explain(features: dict[mh.Hidden, np.ndarray]) -> None:
+    assert screening(features, [np.full((ROWS, 2), 3.0, dtype=np.float32)]).judge(TAPS).loss(0) == 0.0
+
+
+def test_scaled_numbers_have_a_mean_square_of_one() -> None:
+    found = scaled(np.array([[1.0, 10.0], [3.0, 30.0], [2.0, np.nan]], dtype=np.float32))
+    assert np.nansum((found - np.nanmean(found, axis=0)) ** 2) / 3 == pytest.approx(1.0)
+
+
+def test_a_margin_is_the_mean_difference_and_its_standard_error() -> None:
+    assert margin(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 1.0, 1.0])) == pytest.approx((1.5, 1.25**0.5 / 2))
+
+
+@pytest.mark.parametrize(
+    ("errors", "place"),
+    [
+        ([[1.0, 1.0], [0.5, 0.5]], 1),  # surely better
+        ([[1.0, 1.0], [0.2, 1.6]], 0),  # better by less than it wavers
+        ([[1.0, 1.0], [1.0 - NEGLIGIBLE / 2, 1.0 - NEGLIGIBLE / 2]], 0),  # surely, but by nothing
+        ([[1.0, 1.0], [0.5, 0.5], [0.4995, 0.4995]], 1),
+        ([[1.0, 1.0], [1.0, 1.0]], 0),
+    ],
+)
+def test_the_simplest_that_is_near_the_best_is_taken(errors: list[list[float]], place: int) -> None:
+    assert simplest_near_best([np.array(one) for one in errors]) == place
