@@ -23,6 +23,9 @@ check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 
 bench: $(VENV)/.bench  ## ratios against what a user would do instead
 	$(BIN)/python -m benchmarks.frozen
+	$(BIN)/python -m benchmarks.feature_pass
+	$(BIN)/python -m benchmarks.solver
+	$(BIN)/python -m benchmarks.memory
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

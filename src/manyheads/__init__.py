@@ -12,6 +12,7 @@ from manyheads._version import VERSION
 from manyheads.errors import ManyheadsError, ManyheadsWarning
 
 if TYPE_CHECKING:
+    from manyheads.data.collate import collate
     from manyheads.data.infer import infer_heads
     from manyheads.heads import Multiclass, MultiLabel, Regression
     from manyheads.inference import Predictions
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from manyheads.model import HeadedModel, check_lm, train
     from manyheads.taps import Hidden, Lexical
     from manyheads.training import Frozen, TrainResult
+    from manyheads.training.full import Full
+    from manyheads.training.trainer import Trainer
     from manyheads.types import Prediction
 
 __version__ = VERSION
 
 _HOMES = {
     "Frozen": "manyheads.training",
+    "Full": "manyheads.training.full",
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.lm_check",
@@ -35,13 +39,16 @@ _HOMES = {
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads",
     "TrainResult": "manyheads.training",
+    "Trainer": "manyheads.training.trainer",
     "check_lm": "manyheads.model",
+    "collate": "manyheads.data.collate",
     "infer_heads": "manyheads.data.infer",
     "train": "manyheads.model",
 }
 
 __all__ = [
     "Frozen",
+    "Full",
     "HeadedModel",
     "Hidden",
     "LMCheck",
@@ -54,8 +61,10 @@ __all__ = [
     "Predictions",
     "Regression",
     "TrainResult",
+    "Trainer",
     "__version__",
     "check_lm",
+    "collate",
     "errors",
     "infer_heads",
     "train",

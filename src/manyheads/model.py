@@ -20,6 +20,7 @@ from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_che
 from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
+from manyheads.data.collate import check_collated
 from manyheads.data.texts import read_texts_from_list
 from manyheads.errors import (
     CheckpointError,
@@ -189,10 +190,17 @@ class HeadedModel(nn.Module):
             UnknownHeadError: a name that no head has.
             InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
             NoLanguageModelError: ``lm=True`` without a language model.
+            TrainingError: labels of :func:`manyheads.collate` under a trainer that would weigh heads wrongly.
         """
+        check_collated(labels, self._accumulating())
         mask = self._full_mask(input_ids) if attention_mask is None else attention_mask
         batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids)
         return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
+
+    def _accumulating(self) -> bool:
+        """Tell whether gradients of an earlier batch wait for this one's."""
+        waiting = any(parameter.grad is not None for head in self.heads.values() for parameter in head.parameters())
+        return self.training and torch.is_grad_enabled() and waiting
 
     def _full_mask(self, input_ids: Tensor) -> Tensor:
         """Count every token as real; where some look like padding, say so."""
@@ -314,7 +322,7 @@ def train(
         data: A path (CSV, TSV, JSONL, Parquet), a pandas, polars or pyarrow table, a ``datasets.Dataset``, or a list
             of dicts. A missing label leaves its row to the other heads.
         text: The text column, or two of them for text pairs.
-        method: ``Frozen()`` by default.
+        method: ``Frozen()`` by default; ``Full()`` tunes the backbone too.
         heads: Names of the heads to train; all by default.
         eval_data: A table to evaluate on; without it, rows are held out.
         eval_fraction: Share of the rows held out, grouped by text; 0 evaluates nothing.

@@ -19,6 +19,7 @@ STORIES = {
     "Two heads next to each other": "two heads",
     "Classifiers beside a fine-tuned language model": "beside an LM",
     "One pass, ever": "one pass",
+    "Tuning the backbone too": "tuning",
 }
 
 

@@ -85,18 +85,30 @@ def train(
     dtype: Annotated[
         str, typer.Option("--dtype", help="Precision of the feature pass: auto, float32, bfloat16 or float16.")
     ] = "auto",
+    method: Annotated[
+        str, typer.Option("--method", help="frozen: solve heads on stored features; full: tune the backbone too.")
+    ] = "frozen",
+    top: Annotated[int | None, typer.Option("--top", help="With full: tune the top k blocks alone.")] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="With full: passes over the training rows.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="With full: peak learning rate of the backbone.")] = None,
+    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With full: that of the heads.")] = None,
+    lm_weight: Annotated[
+        float | None, typer.Option("--lm-weight", help="With full: factor of the language model's own loss.")
+    ] = None,
     file_format: FileFormat = "csv",
     overwrite: Overwrite = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Train heads side by side on a table; kinds and labels are inferred from the columns."""
-    from manyheads.cli.train import HeadSettings, TrainRequest, run_train
+    from manyheads.cli.train import HeadSettings, MethodSettings, TrainRequest, run_train
 
     settings = HeadSettings(layer, pool, tuple(hidden or ()), dropout, balanced)
+    tuning = {"top": top, "epochs": epochs, "lr": lr, "head_lr": head_lr, "lm_weight": lm_weight}
+    chosen = MethodSettings(method, cache, dtype, {name: value for name, value in tuning.items() if value is not None})
     request = TrainRequest(
         data, backbone, tuple(text), tuple(head), out, settings, evaluate, eval_fraction, max_length, long_text, seed,
-        cache, dtype, file_format, overwrite, trust_remote_code,
+        chosen, file_format, overwrite, trust_remote_code,
     )  # fmt: skip
     run_train(request, as_json)
 

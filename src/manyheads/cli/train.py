@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from manyheads.features import open_cache
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
 from manyheads.taps import Hidden, Tap
-from manyheads.training import Frozen, TrainResult
+from manyheads.training import Frozen, Method, TrainResult
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,43 @@ class HeadSettings:
 
 
 @dataclass(frozen=True)
+class MethodSettings:
+    """What the options say of how to train.
+
+    Attributes:
+        name: ``"frozen"`` or ``"full"``.
+        cache: Where features are kept; ``"none"`` for nowhere.
+        dtype: Precision of a feature pass.
+        tuning: Settings of a method that tunes the backbone, as far as they were given.
+    """
+
+    name: str
+    cache: str
+    dtype: str
+    tuning: Mapping[str, Any]
+
+    def build(self) -> Method:
+        """Return the method.
+
+        Raises:
+            HeadError: no method of that name, or a setting that it does not have.
+            CacheError: the cache is no folder.
+        """
+        if self.name == "full":
+            from manyheads.training.full import Full
+
+            return Full(**self.tuning)
+        if self.name != "frozen":
+            raise HeadError(f"--method must be 'frozen' or 'full', got {self.name!r}")
+        if self.tuning:
+            option = "--" + next(iter(self.tuning)).replace("_", "-")
+            raise HeadError(f"{option} belongs to --method full; leave it out, or tune the backbone with --method full")
+        cache = None if self.cache == "none" else self.cache
+        open_cache(cache)
+        return Frozen(cache=cache, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
 class TrainRequest:
     """What the options say."""
 
@@ -71,8 +109,7 @@ class TrainRequest:
     max_length: int | None
     long_text: str
     seed: int
-    cache: str
-    dtype: str
+    method: MethodSettings
     file_format: str
     overwrite: bool
     trust_remote_code: bool
@@ -82,8 +119,7 @@ def run_train(request: TrainRequest, as_json: bool) -> None:
     """Read, infer, train, save, and report."""
     console = Console(stderr=True)
     # Whatever can be refused is refused before a backbone is loaded.
-    method = Frozen(cache=None if request.cache == "none" else request.cache, dtype=request.dtype)
-    open_cache(method.cache)
+    method = request.method.build()
     check_free(request.out, request.overwrite)
     table = read_input(request.data, request.file_format)
     columns = dict(_named(head) for head in request.heads)
@@ -155,5 +191,10 @@ def _show(result: TrainResult, console: Console) -> None:
         console.print(f"{name} reads {reads}", markup=False, highlight=False)
     for note in result.notes:
         console.print(note, markup=False, highlight=False)
-    untouched = "bit-identical to before" if result.lm_check.bit_identical else "CHANGED"
+    untouched = "bit-identical to before" if result.lm_check.bit_identical else "tuned"
+    check = result.lm_check
+    if check.perplexity is not None and check.reference_perplexity is not None:
+        untouched += (
+            f", its language model's perplexity {check.reference_perplexity:.2f} before, {check.perplexity:.2f} now"
+        )
     console.print(f"Backbone: {untouched}. Saved in {result.out} after {result.seconds:.1f} s.", highlight=False)

@@ -50,7 +50,7 @@ class Design(ABC):
 
     @abstractmethod
     def precise(self) -> Design:
-        """Return the matrix in fp64 if its memory allows, else itself."""
+        """Return the matrix in fp64 if it is small, else itself."""
 
 
 class DenseDesign(Design):

@@ -22,6 +22,8 @@ _PATIENCE = 2
 _CLEARLY = 1.005
 # Gain at which fp32 alone cannot tell better from worse any more.
 _FINE_IN_FP32 = 1e-6
+# Multiplications per evaluation above which last digits cost more than they are worth: fp32 comes within 1e-5.
+_LARGE = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,10 @@ def _held_out_logits(problem: Problem, held_out: list[Tensor], layers: Linear) -
 
 
 def polished(problem: Problem, l2: float, start: Linear) -> Linear:
-    """Solve in fp32, then, where memory allows, in fp64 from there: most steps are taken at half the price."""
+    """Solve in fp32, then, where that is cheap, in fp64 from there: most steps are taken at half the price."""
     rough = solve(problem, l2, start, ROUGH)
-    precise = problem.precise()
+    large = problem.design.rows * problem.design.width * problem.spec.outputs > _LARGE
+    precise = problem if large and not isinstance(problem.spec, Regression) else problem.precise()
     if precise.design is problem.design:
         return solve(problem, l2, rough, _FINE_IN_FP32)
     return solve(precise, l2, rough.to(torch.float64), FINE)

@@ -1,0 +1,87 @@
+"""From rows of token ids and labels to the tensors of one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from manyheads.errors import InputError, TrainingError
+
+_INPUTS = ("input_ids", "token_type_ids")
+MISSING_CLASS = -100
+
+
+class CollatedLabels(dict[str, Tensor]):
+    """Labels by head as :func:`collate` makes them.
+
+    The name is what lets a forward notice that a trainer which cannot count labels per head accumulates gradients.
+    """
+
+
+def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a right-padded batch, as a data loader's ``collate_fn`` or a trainer's ``data_collator``.
+
+    Args:
+        examples: Each with ``input_ids`` (a list of integers), perhaps ``token_type_ids``, and ``labels``: head name ->
+            a class position, a number, or a list of zeros and ones; absent or ``None`` where unlabelled.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and what else was given, int64 (rows, tokens), and ``labels``: head name ->
+        int64 (rows,) with -100 missing, or fp32 with NaN missing; a head that no row labels is absent. Padding has id
+        0: masks, never ids, say what padding is.
+
+    Raises:
+        InputError: no example, one without ``input_ids``, or labels of one head that are not of one kind.
+    """
+    if not examples or any("input_ids" not in example for example in examples):
+        raise InputError("collate: every example needs input_ids; tokenise the texts first")
+    batch: dict[str, Any] = {name: _padded(examples, name) for name in _INPUTS if name in examples[0]}
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
+    labels = [example.get("labels") or {} for example in examples]
+    names = dict.fromkeys(name for row in labels for name in row)
+    columns = {name: [row.get(name) for row in labels] for name in names}
+    batch["labels"] = CollatedLabels(
+        {name: _column(name, cells) for name, cells in columns.items() if any(cell is not None for cell in cells)}
+    )
+    return batch
+
+
+def check_collated(labels: object, accumulating: bool) -> None:
+    """Refuse to go on silently where a plain Trainer accumulates gradients or runs on several processes.
+
+    Raises:
+        TrainingError: labels of :func:`collate` met such a trainer.
+    """
+    if not isinstance(labels, CollatedLabels):
+        return
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    if accumulating or several:
+        raise TrainingError(
+            "This trainer would average means of batches that hold unequal numbers of labels per head; use mh.Trainer, "
+            "or, in a loop of your own that weighs them, pass labels=dict(batch['labels'])"
+        )
+
+
+def _padded(examples: Sequence[Mapping[str, Any]], name: str) -> Tensor:
+    rows = [torch.as_tensor(example[name], dtype=torch.int64) for example in examples]
+    padded: Tensor = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return padded
+
+
+def _column(name: str, cells: Sequence[Any]) -> Tensor:
+    """Return one head's targets; what a missing cell looks like depends on those that are there."""
+    present = [np.asarray(cell) for cell in cells if cell is not None]
+    if len({(cell.shape, cell.dtype.kind in "iub" and not cell.shape) for cell in present}) != 1:
+        raise InputError(f"collate: head {name!r}: labels of one batch are of different kinds or lengths")
+    if present[0].dtype.kind in "iub" and not present[0].shape:
+        return torch.tensor([MISSING_CLASS if cell is None else int(cell) for cell in cells])
+    missing = np.full(present[0].shape, np.nan, dtype=np.float32)
+    return torch.from_numpy(
+        np.stack([missing if cell is None else np.asarray(cell, dtype=np.float32) for cell in cells])
+    )

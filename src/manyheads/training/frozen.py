@@ -1,0 +1,203 @@
+"""Train heads on a backbone that stays as it is: choose what each reads, read it once, solve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyheads.core import HeadedCore
+from manyheads.data.split import first_of_each
+from manyheads.errors import HeadError, listed
+from manyheads.features import FeatureSource, identity_of, open_cache
+from manyheads.features.precision import feature_core
+from manyheads.heads import Head, HeadSpec
+from manyheads.inference.predictor import apply_heads
+from manyheads.taps import Lexical, Tap
+from manyheads.taps.lexical import LexicalReader, lexicon
+from manyheads.training.blocks import token_ids
+from manyheads.training.choice import fit_simplest
+from manyheads.training.data import TrainingData
+from manyheads.training.labelled import labelled_rows
+from manyheads.training.linear import LinearFitter
+from manyheads.training.methods import Method, Outcome
+from manyheads.training.rows import HeadRows, class_weights_of
+from manyheads.training.search import Asked, Shortlist, screen
+from manyheads.training.stepped import SteppedFitter
+from manyheads.training.trial import Fit
+
+# Precisions a feature pass may be asked for by name.
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Frozen(Method):
+    """Leave the backbone as it is: run it once over every text, ever, then solve each head on its features.
+
+    A head whose ``reads`` is ``"auto"`` is told what to read: layers, poolings, pairs of them and the bag of tokens are
+    screened on training rows, the best are solved exactly, and the simplest within one standard error is taken.
+
+    A linear head is solved to its optimum by L-BFGS (squared error in closed form), so its dropout, a help against
+    overfitting by steps, is not used: L2 takes that part. Heads with hidden layers, attention pooling or a mix of
+    layers are stepped by AdamW on the stored features, and stop early.
+
+    Args:
+        cache: Where features are kept between runs: ``"auto"`` for the user's cache folder (``MANYHEADS_CACHE``, see
+            ``manyheads cache``), a folder, or ``None``. Vectors are kept there, never texts.
+        dtype: Precision of the feature pass: ``"auto"`` (bf16 where the hardware has it and a few rows agree with
+            fp32, else fp32; a dtype chosen at loading stays), or ``"float32"``, ``"bfloat16"``, ``"float16"``.
+        l2: Strength of the penalty on standardised features (``C = 1 / (l2 * rows)`` in scikit-learn's words);
+            ``None`` chooses it per head on held-out training rows.
+
+    Raises:
+        HeadError: a negative or non-finite strength, or a precision that is none of these.
+        CacheError: a cache that is no folder.
+    """
+
+    cache: str | Path | None = "auto"
+    dtype: str | torch.dtype = "auto"
+    l2: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.l2 is not None and not 0 <= self.l2 < float("inf"):
+            raise HeadError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
+        if self.dtype != "auto" and self.dtype not in [*_DTYPES, *_DTYPES.values()]:
+            raise HeadError(f"Frozen: dtype must be 'auto' or one of {listed(_DTYPES)}, got {self.dtype!r}")
+
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Choose taps, extract features once, then fit every head on its labelled rows."""
+        running = self._running(core, heads, data)
+        identity = identity_of(running.backbone, data.digest)
+        source = FeatureSource(running, data.tokenized, open_cache(self.cache), identity)
+        places = {name: _labelled_places(name, head, data) for name, head in heads.items()}
+        shortlists = self._shortlists(core, source, heads, data, places)
+        sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
+        everything = np.concatenate([data.train, data.evaluate])
+        source.read([tap for alternatives in sets.values() for taps in alternatives for tap in taps], everything)
+        fits: dict[str, Fit] = {}
+        fitted: dict[str, Head] = {}
+        for name, head in heads.items():
+            ready = [ready_head(core, head.spec, taps, source, places[name]) for taps in sets[name]]
+            rows = [_head_rows(one, data, name, places[name], source) for one in ready]
+            fits[name], fitted[name] = self._fitted(list(zip(ready, rows, strict=True)), shortlists.get(name))
+        for name, head in heads.items():
+            install(head, fitted[name], class_weights_of(head, data.targets[name][places[name]]))
+        core.backbone.token_budget = running.backbone.token_budget
+        tables = source.read([tap for head in heads.values() for tap in head.taps], data.evaluate)
+        return Outcome(fits, apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the method's name and settings; where features are kept is nobody else's business."""
+        return {"method": "Frozen", "dtype": str(self.dtype).removeprefix("torch."), "l2": self.l2}
+
+    def _shortlists(
+        self,
+        core: HeadedCore,
+        source: FeatureSource,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        places: Mapping[str, np.ndarray],
+    ) -> dict[str, Shortlist]:
+        """Return what is worth solving, for heads that want to be told what to read."""
+        asking = {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
+        if not asking:
+            return {}
+        asked: dict[str, Asked] = {}
+        for name, spec in asking.items():
+            once = places[name][first_of_each([data.texts[row] for row in places[name]])]
+            asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
+        also = [tap for name, head in heads.items() if name not in asking for tap in head.spec.taps]
+        facts = core.backbone.facts
+        return screen(
+            facts, source, asked, [tap.resolve(facts) for tap in also], np.concatenate([data.train, data.evaluate])
+        )
+
+    def _running(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> HeadedCore:
+        dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
+        return feature_core(core, dtype, data.tokenized, list({tap for head in heads.values() for tap in head.taps}))
+
+    def _fitted(self, ready: list[tuple[Head, HeadRows]], shortlist: Shortlist | None) -> tuple[Fit, Head]:
+        """Fit one head on the best of its alternatives; return what it reads, with its new weights."""
+        if ready[0][0].linear:
+            fit, head = fit_simplest(LinearFitter(self.l2), ready)
+        else:
+            head, rows = ready[0]
+            fit = SteppedFitter().fit(head, rows)
+        head.load_state_dict(dict(fit.state), strict=True)
+        screened = [] if shortlist is None else shortlist.trials
+        return replace(fit, trials=[*screened, *fit.trials]), head
+
+
+@dataclass(frozen=True)
+class FrozenStart(Frozen):
+    """Solve heads on frozen features for a method that goes on from there: what ``"auto"`` reads is not searched, since
+    the layers will change, and is the default tap."""
+
+    def _shortlists(
+        self,
+        core: HeadedCore,
+        source: FeatureSource,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        places: Mapping[str, np.ndarray],
+    ) -> dict[str, Shortlist]:
+        """Return nothing: every head reads what its spec names."""
+        return {}
+
+
+def install(head: Head, fitted: Head, class_weights: Tensor | None) -> None:
+    """Let a head become a fitted one, on its own device and in its own mode."""
+    device = head.output.weight.device
+    head.take_over(fitted.to(device).train(head.training))
+    head.set_class_weights(None if class_weights is None else class_weights.to(device=device, dtype=torch.float32))
+    head.trained = True
+
+
+def ready_head(
+    core: HeadedCore, spec: HeadSpec, taps: Sequence[Tap], source: FeatureSource, places: np.ndarray
+) -> Head:
+    """Return a fresh head on some taps, in main memory; a lexical one has counted the tokens of these rows."""
+    lexical = [tap for tap in taps if isinstance(tap, Lexical)]
+    if not lexical:
+        return core.build_head(spec, taps).cpu()
+    texts = token_ids(source.read(lexical[:1], places)[lexical[0]].take(places))
+    counted = [lexicon(texts, tap.tokens) if isinstance(tap, Lexical) else None for tap in taps]
+    sized = [tap if count is None else Lexical(len(count[0])) for tap, count in zip(taps, counted, strict=True)]
+    head = core.build_head(spec, sized).cpu()
+    counts = dict(zip(sized, counted, strict=True))  # two of one size weigh the same tokens, and are one
+    for tap, reader in zip(head.taps, head.readers, strict=True):
+        count = counts[tap]
+        if isinstance(reader, LexicalReader) and count is not None:
+            reader.learn(*count)
+    return head
+
+
+def _labelled_places(name: str, head: Head, data: TrainingData) -> np.ndarray:
+    places: np.ndarray = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
+    return places
+
+
+def _sets(core: HeadedCore, head: Head, shortlist: Shortlist | None) -> list[tuple[Tap, ...]]:
+    """Return the sets of taps to fit a head on: those that were short-listed, or what its spec names."""
+    if shortlist is None:
+        return [tuple(dict.fromkeys(tap.resolve(core.backbone.facts) for tap in head.spec.taps))]
+    # Stepping is too slow to compare by; what screening prefers is taken.
+    return [shortlist.preferred] if head.spec.hidden else shortlist.sets
+
+
+def _head_rows(head: Head, data: TrainingData, name: str, places: np.ndarray, source: FeatureSource) -> HeadRows:
+    targets = data.targets[name][places]
+    return HeadRows(
+        tables=source.read(head.taps, places),
+        taps=head.taps,
+        places=places,
+        targets=targets,
+        texts=[data.texts[row] for row in places],
+        class_weights=class_weights_of(head, targets),
+        seed=data.seed,
+    )

@@ -1,0 +1,189 @@
+"""A transformers Trainer whose joint loss is right: normalised per head over everything that makes up one step.
+
+transformers' own divides a batch's mean loss by the number of micro-batches, which is right only if each of them has as
+many labels of every head as the others. Here each head's loss is summed, and divided by what is labelled in all
+micro-batches of a step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from manyheads.core import HeadedCore
+from manyheads.data.collate import collate
+from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
+from manyheads.lm_check import lm_loss
+from manyheads.types import HeadedOutput
+
+# The language model's place among the weights that losses are divided by; no head may have this name.
+LM = "lm"
+
+
+class Trainer(transformers.Trainer):  # type: ignore[misc]
+    """Trains a :class:`manyheads.HeadedModel` on examples as :func:`manyheads.collate` takes them.
+
+    It runs in one process. Accumulation, precision, resuming, loggers and callbacks are transformers' own.
+    Arguments that are not here are transformers' defaults.
+
+    Args:
+        model: A headed model, or any module with such a ``forward`` and a ``core``.
+        args: Batch sizes count rows.
+        data_collator: :func:`manyheads.collate` by default.
+        train_dataset: Examples.
+        eval_dataset: Examples.
+        compute_metrics: From ``EvalPrediction`` with logits and labels by head name.
+        callbacks: Further ones.
+        optimizers: An optimiser and a schedule of one's own.
+        lm_weight: Factor of the causal language model's loss on the same texts.
+
+    Raises:
+        InputError: a model without a core.
+        MissingExtraError: accelerate is not installed.
+        TrainingError: several processes.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: transformers.TrainingArguments | None = None,
+        data_collator: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = collate,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        compute_metrics: Callable[[transformers.EvalPrediction], dict[str, float]] | None = None,
+        callbacks: list[transformers.TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        lm_weight: float = 0.0,
+    ) -> None:
+        if not isinstance(getattr(model, "core", None), HeadedCore):
+            raise InputError(f"mh.Trainer trains a HeadedModel, got {type(model).__name__}; use transformers.Trainer")
+        if find_spec("accelerate") is None:
+            raise MissingExtraError("Tuning needs accelerate: pip install 'manyheads[finetune]'")
+        super().__init__(
+            model=model, args=args, data_collator=data_collator, train_dataset=train_dataset, eval_dataset=eval_dataset,
+            compute_metrics=compute_metrics, callbacks=callbacks, optimizers=optimizers,
+        )  # fmt: skip
+        if self.accelerator.num_processes > 1:
+            raise TrainingError("mh.Trainer runs in one process; start one, without torchrun or accelerate launch")
+        self.model_accepts_loss_kwargs = True
+        self.label_names = ["labels"]
+        self.lm_weight = lm_weight
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
+        """Return the micro-batches of one step, and what each head's loss is to be divided by."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        return batches, self._weights(batches, device) if batches else None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: dict[str, Tensor] | None = None,
+    ) -> Any:
+        """Return a micro-batch's share of the step's loss.
+
+        Raises:
+            TrainingError: a loss that is not finite; names the head, the step and the rows.
+        """
+        inputs = dict(inputs)
+        rows = inputs.pop("rows", None)
+        labels = dict(inputs.pop("labels"))
+        outputs: HeadedOutput = model(**inputs, labels=labels, lm=self.lm_weight > 0)
+        terms = self._terms(outputs, inputs)
+        self._check_finite(terms, rows)
+        if num_items_in_batch is None:
+            shares = [value / weight for value, weight in terms.values() if weight > 0]
+        else:
+            shares = [value / num_items_in_batch[name] for name, (value, weight) in terms.items() if weight > 0]
+        loss = torch.stack(shares).sum() if shares else _reached(outputs)
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, Any, Any]:
+        """Return the loss, the heads' logits and their labels; never losses or the language model's logits."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        heads = self._core().heads
+        rows = len(inputs["input_ids"])
+        labels = {name: inputs["labels"].get(name, _unlabelled(heads[name].spec, rows)) for name in outputs.logits}
+        return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
+
+    def _core(self) -> HeadedCore:
+        core: HeadedCore = self.accelerator.unwrap_model(self.model).core
+        return core
+
+    def _terms(self, outputs: HeadedOutput, inputs: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return weighted sums of losses and the sums of their weights, per head and for the language model."""
+        assert outputs.losses is not None
+        assert outputs.weights is not None
+        heads = self._core().heads
+        terms = {
+            name: (heads[name].spec.loss_weight * loss * outputs.weights[name], outputs.weights[name])
+            for name, loss in outputs.losses.items()
+        }
+        if self.lm_weight > 0:
+            assert outputs.lm_logits is not None
+            total, count = lm_loss(outputs.lm_logits, inputs["input_ids"], inputs["attention_mask"])
+            terms[LM] = (self.lm_weight * total, count)
+        return terms
+
+    def _weights(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Tensor]:
+        """Return, per head, the weight of everything labelled in these batches."""
+        heads = self._core().heads
+        weights = {name: torch.zeros((), device=device) for name in [*heads, LM]}
+        for batch in batches:
+            for name, target in batch["labels"].items():
+                head = heads[name]
+                checked = head.spec.check_targets(target, len(batch["input_ids"]), name)
+                logits = torch.zeros((len(checked), head.spec.outputs))
+                class_weights = head.loss_weights(name)
+                cpu = None if class_weights is None else class_weights.cpu()
+                weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
+            mask = batch["attention_mask"].bool()
+            weights[LM] += (mask[:, 1:] & mask[:, :-1]).sum().to(device)
+        return weights
+
+    def _check_finite(self, terms: Mapping[str, tuple[Tensor, Tensor]], rows: Tensor | None) -> None:
+        wrong = [name for name, (value, _) in terms.items() if not bool(torch.isfinite(value))]
+        if wrong:
+            where = "" if rows is None else f", training rows {listed((rows + 1).tolist())}"
+            raise TrainingError(
+                f"Head {wrong[0]!r}: its loss is not finite at step {self.state.global_step + 1}{where}; lower the "
+                "learning rate, or look for extreme values in those rows"
+            )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save every tensor once: tied weights are one tensor under two names, which a state file must not hold."""
+        state = self.model.state_dict() if state_dict is None else state_dict
+        seen: dict[int, str] = {}
+        once = {name: tensor for name, tensor in state.items() if seen.setdefault(tensor.data_ptr(), name) == name}
+        super()._save(output_dir, once)
+
+
+def _reached(outputs: HeadedOutput) -> Tensor:
+    """Return a zero that depends on the outputs, so that a backward of nothing labelled is no error."""
+    assert outputs.logits is not None
+    return torch.stack([value.sum() * 0.0 for value in outputs.logits.values()]).sum()
+
+
+def _unlabelled(spec: Any, rows: int) -> Tensor:
+    return torch.from_numpy(spec.encode([None] * rows, "", ""))

@@ -1,0 +1,277 @@
+"""L4, L12, L13, L14 where the backbone is tuned: a step's joint loss is that of all its rows, however they come."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+import manyheads as mh
+from manyheads.lm_check import lm_loss
+from manyheads.training.trainer import LM
+from tests.families import BY_NAME, TEXTS, tokenizer_for
+from tests.laws.oracle import RECORDS, changed, snapshot
+
+LABELS = ["routine", "urgent", "emergency"]
+ROWS = 16
+DATA = [{**record, "text": f"{record['text']} {row}"} for row, record in enumerate(RECORDS * 4)]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+
+
+def fresh(family: str = "gpt2", **settings: Any) -> mh.HeadedModel:
+    """Return a model without any dropout of the backbone's, so that two runs can be compared."""
+    torch.manual_seed(0)
+    model = mh.HeadedModel.wrap(BY_NAME[family].build(), tokenizer_for(BY_NAME[family]))
+    model.add_head("urgency", mh.Multiclass(LABELS, class_weights=[1.0, 2.0, 3.0], **settings))
+    model.add_head("symptoms", mh.MultiLabel(["pain", "fever", "cough"], loss_weight=0.5))
+    model.add_head("age", mh.Regression(reads=mh.Hidden(layer=-2, pool="mean")))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0
+    return model
+
+
+def examples(model: mh.HeadedModel) -> list[dict[str, Any]]:
+    """Return rows whose labels are spread unevenly: the first four rows hold most of ``age``, the last none."""
+    draw = np.random.default_rng(3)
+    rows = []
+    for row in range(ROWS):
+        labels: dict[str, Any] = {}
+        if draw.random() < 0.6:
+            labels["urgency"] = int(draw.integers(3))
+        if row % 3:
+            labels["symptoms"] = draw.integers(2, size=3).astype(float).tolist()
+        if row < 4 or row == 9:
+            labels["age"] = float(draw.normal())
+        rows.append({"input_ids": model.tokenizer(TEXTS[row % len(TEXTS)])["input_ids"], "labels": labels})
+    return rows
+
+
+def arguments(folder: Path, batch: int, accumulation: int, **settings: Any) -> transformers.TrainingArguments:
+    return transformers.TrainingArguments(
+        output_dir=str(folder), per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+        max_steps=1, max_grad_norm=0.0, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+        use_cpu=True, train_sampling_strategy="sequential", dataloader_pin_memory=False, **settings,
+    )  # fmt: skip
+
+
+def one_step(model: mh.HeadedModel, folder: Path, batch: int, accumulation: int, lm_weight: float) -> dict[str, Tensor]:
+    """Take one step of plain gradient descent at rate one, and return the gradient: what each tensor lost."""
+    before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+    descent = torch.optim.SGD(model.parameters(), lr=1.0)
+    constant = torch.optim.lr_scheduler.ConstantLR(descent, factor=1.0)
+    run = mh.Trainer(
+        model, arguments(folder, batch, accumulation), train_dataset=examples(model), lm_weight=lm_weight,
+        optimizers=(descent, constant),
+    )  # fmt: skip
+    run.train()
+    return {name: before[name] - tensor.detach() for name, tensor in model.named_parameters()}
+
+
+def by_hand(model: mh.HeadedModel, lm_weight: float) -> dict[str, Tensor]:
+    """Return the gradient of all rows as one batch, without any trainer."""
+    batch = mh.collate(examples(model))
+    labels = dict(batch.pop("labels"))
+    model.train()
+    out = model(**batch, labels=labels, lm=lm_weight > 0)
+    loss = out.loss
+    if lm_weight > 0:
+        targets = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        loss = loss + lm_weight * model.backbone(**batch, labels=targets).loss
+    loss.backward()
+    zero = torch.zeros(())
+    return {name: zero if tensor.grad is None else tensor.grad for name, tensor in model.named_parameters()}
+
+
+def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient.expand_as(found[name]), atol=1e-5, rtol=1e-4)
+
+
+# --- L13: accumulation ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "t5", "llama"])
+@pytest.mark.parametrize(("batch", "accumulation"), [(16, 1), (4, 4), (2, 8)])
+def test_l13_a_step_is_the_gradient_of_all_its_rows(family: str, batch: int, accumulation: int, tmp_path: Path) -> None:
+    assert_close(one_step(fresh(family), tmp_path, batch, accumulation, 0.0), by_hand(fresh(family), 0.0))
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(16, 1), (4, 4)])
+def test_l13_holds_for_the_lm_loss_beside_the_heads(batch: int, accumulation: int, tmp_path: Path) -> None:
+    assert_close(one_step(fresh("gpt2"), tmp_path, batch, accumulation, 0.7), by_hand(fresh("gpt2"), 0.7))
+
+
+def test_l13_the_lm_loss_is_transformers_own() -> None:
+    model = fresh("gpt2").eval()
+    batch = mh.collate(examples(model))
+    batch.pop("labels")
+    targets = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    with torch.no_grad():
+        own = model.backbone(**batch, labels=targets)
+    total, count = lm_loss(own.logits, batch["input_ids"], batch["attention_mask"])
+    assert float(total / count) == pytest.approx(float(own.loss), rel=1e-5)
+
+
+def test_l13_every_row_is_trained_on_once_per_epoch() -> None:
+    model = fresh("bert")
+    seen: list[int] = []
+    stack = model.core.backbone.stack
+    handle = stack.register_forward_hook(
+        lambda module, _, kwargs, __: seen.append(len(kwargs["input_ids"])) if module.training else None,
+        with_kwargs=True,
+    )
+    mh.train(model, DATA[:50], "text", mh.Full(epochs=2, batch_rows=8, start="random"), heads=["age"], eval_fraction=0)
+    handle.remove()
+    assert sum(seen) == 2 * 50
+
+
+# --- plain Trainer --------------------------------------------------------------------------------
+
+
+def plain(model: mh.HeadedModel, folder: Path, accumulation: int) -> transformers.Trainer:
+    descent = torch.optim.SGD(model.parameters(), lr=1.0)
+    return transformers.Trainer(
+        model=model, args=arguments(folder, ROWS // accumulation, accumulation), data_collator=mh.collate,
+        train_dataset=examples(model), optimizers=(descent, torch.optim.lr_scheduler.ConstantLR(descent, factor=1.0)),
+    )  # fmt: skip
+
+
+def test_a_plain_trainer_trains_right_without_accumulation(tmp_path: Path) -> None:
+    model = fresh("bert")
+    before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+    result = plain(model, tmp_path, 1).train()
+    assert result.training_loss > 0
+    found = {name: before[name] - tensor.detach() for name, tensor in model.named_parameters()}
+    assert_close(found, by_hand(fresh("bert"), 0.0))
+
+
+def test_a_plain_trainer_that_accumulates_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(mh.errors.TrainingError, match=r"use mh\.Trainer"):
+        plain(fresh("bert"), tmp_path, 4).train()
+
+
+def test_evaluation_never_gathers_losses_or_lm_logits(tmp_path: Path) -> None:
+    model = fresh("gpt2")
+    run = mh.Trainer(model, arguments(tmp_path, 8, 1), eval_dataset=examples(model))
+    found = run.predict(examples(model))
+    assert set(found.predictions) == set(found.label_ids) == set(model.heads)
+    assert {name: len(values) for name, values in found.predictions.items()} == dict.fromkeys(model.heads, ROWS)
+    assert found.predictions["urgency"].shape == (ROWS, 3)
+
+
+# --- L4, L14: what changes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "llama", "t5", "modernbert"])
+def test_l4_the_top_two_blocks_change_and_nothing_else(family: str) -> None:
+    model = fresh(family)
+    blocks = model.core.backbone.blocks()
+    top = {id(parameter) for block in blocks[-2:] for parameter in block.parameters()}
+    names = {name for name, parameter in model.backbone.named_parameters() if id(parameter) in top}
+    before = snapshot(model.backbone)
+    result = mh.train(model, DATA, "text", mh.Full(top=2, epochs=1, lr=1e-3, weight_decay=0.1), eval_fraction=0.2)
+    assert set(changed(model.backbone, before)) <= names
+    assert len(set(changed(model.backbone, before))) > len(names) / 2
+    assert not result.lm_check.bit_identical
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert not model.backbone.training
+
+
+def test_l4_shared_layers_are_refused_by_name() -> None:
+    model = fresh("albert")
+    with pytest.raises(mh.errors.BackboneError, match="leave top out"):
+        mh.train(model, DATA, "text", mh.Full(top=1))
+
+
+def test_l14_a_head_that_is_not_trained_does_not_drift() -> None:
+    model = fresh("bert")
+    before = snapshot(model.heads["symptoms"])
+    mh.train(model, DATA, "text", mh.Full(epochs=1, weight_decay=0.1), heads=["urgency"], eval_fraction=0)
+    assert changed(model.heads["symptoms"], before) == []
+
+
+def test_l14_a_head_without_labels_in_a_step_does_not_move(tmp_path: Path) -> None:
+    model = fresh("bert")
+    rows = [{**row, "labels": {"urgency": 1}} for row in examples(model)]
+    before = snapshot(model.heads["age"])
+    mh.Trainer(model, arguments(tmp_path, 8, 2, learning_rate=1e-2, weight_decay=0.1), train_dataset=rows).train()
+    assert changed(model.heads["age"], before) == []
+
+
+# --- when it goes wrong ---------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_head_step_and_rows_and_changes_nothing() -> None:
+    model = fresh("bert")
+    rows = [{"text": row["text"], "age": 3e38 if number == 7 else 1.0} for number, row in enumerate(DATA)]
+    backbone, head = snapshot(model.backbone), snapshot(model.heads["age"])
+    with pytest.raises(mh.errors.TrainingError, match=r"Head 'age': its loss is not finite at step \d+, training rows"):
+        mh.train(model, rows, "text", mh.Full(start="random"), heads=["age"], eval_fraction=0)
+    assert changed(model.backbone, backbone) == []
+    assert changed(model.heads["age"], head) == []
+    assert not model.heads["age"].trained
+
+
+def test_an_interrupted_run_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh("bert")
+    backbone = snapshot(model.backbone)
+    steps: list[int] = []
+
+    def interrupt(*_: object) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mh.Trainer, "_check_finite", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mh.train(model, DATA, "text", mh.Full(lr=1e-2), heads=["urgency"], eval_fraction=0)
+    assert changed(model.backbone, backbone) == []
+    assert not model.heads["urgency"].trained
+
+
+def test_a_tuned_model_is_saved_and_loaded_whole(tmp_path: Path) -> None:
+    model = fresh("gpt2")
+    result = mh.train(model, DATA, "text", mh.Full(epochs=1, lr=1e-3, lm_weight=0.5), out=tmp_path / "tuned")
+    loaded = mh.HeadedModel.from_pretrained(tmp_path / "tuned")
+    assert changed(loaded.backbone, snapshot(model.backbone)) == []
+    texts = [str(row["text"]) for row in DATA[:5]]
+    for name, logits in model.predict(texts).logits.items():
+        assert np.array_equal(logits, loaded.predict(texts).logits[name])
+    check = result.lm_check
+    assert check.perplexity is not None
+    assert check.reference_perplexity is not None
+    assert math.isfinite(check.perplexity)
+    assert [record["epoch"] for record in result.history["urgency"]] == [1.0]
+    assert LM not in result.metrics
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"top": 0}, "top must be a positive"),
+        ({"epochs": 0}, "epochs must be"),
+        ({"lr": float("nan")}, "lr must be"),
+        ({"start": "warm"}, "start must be one of"),
+        ({"lm_weight": -1}, "lm_weight must be"),
+        ({"batch_rows": 2.5}, "batch_rows must be"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(mh.errors.HeadError, match=said):
+        mh.Full(**settings)
+
+
+@pytest.mark.parametrize(("family", "settings"), [("bert", {"lm_weight": 0.5}), ("gpt2", {"top": 99})])
+def test_what_the_backbone_cannot_do_is_refused_before_anything_runs(family: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(mh.errors.BackboneError):
+        mh.train(fresh(family), DATA, "text", mh.Full(**settings))
