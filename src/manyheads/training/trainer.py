@@ -29,7 +29,7 @@ LM = "lm"
 class Trainer(transformers.Trainer):  # type: ignore[misc]
     """Trains a :class:`manyheads.HeadedModel` on examples as :func:`manyheads.collate` takes them.
 
-    It runs in one process. Accumulation, precision, resuming, loggers and callbacks are transformers' own.
+    It runs in one process. Accumulation, precision, loggers and callbacks are transformers' own.
     Arguments that are not here are transformers' defaults.
 
     Args:
