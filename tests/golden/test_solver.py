@@ -293,3 +293,12 @@ def test_dropout_of_a_solved_head_changes_nothing(table: list[dict[str, object]]
     plain = trained(mh.Regression(), "hours", table, 0.1)
     dropped = trained(mh.Regression(dropout=0.5), "hours", table, 0.1)
     assert torch.equal(plain.heads["hours"].output.weight, dropped.heads["hours"].output.weight)
+
+
+def test_a_dead_dimension_gets_no_weight_to_speak_of() -> None:
+    draw = np.random.default_rng(8)
+    raw = draw.normal(size=(100, 6)).astype(np.float32)
+    raw[:, 2] = -1e-7 + 2e-9 * draw.normal(size=100)  # rounding, as in three of MiniLM's 384 dimensions
+    scaling = Scaling.of(torch.from_numpy(raw))
+    assert float(scaling.deviation[2]) == 1.0
+    assert float(scaling.apply(torch.from_numpy(raw))[:, 2].abs().max()) < 1e-6

@@ -177,8 +177,10 @@ class Scaling:
 
     @staticmethod
     def from_moments(mean: Tensor, deviation: Tensor) -> Scaling:
-        """Leave features alone that hardly vary."""
-        return Scaling(mean, torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, 1.0))
+        """Leave features alone that vary by rounding only, beside their mean or beside the feature that varies most: a
+        dead dimension (MiniLM has three) brought to a deviation of one would be noise made large."""
+        rounding = 1e-6 * (mean.abs() + deviation.max())
+        return Scaling(mean, torch.where(deviation > rounding, deviation, 1.0))
 
     def apply(self, features: Tensor) -> Tensor:
         """Return standardised features."""
