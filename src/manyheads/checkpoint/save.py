@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
 from manyheads.backbone.digest import file_digest
+from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.source import files_fingerprint, resolve_source
 from manyheads.checkpoint.atomic import copy_file, replacing
 from manyheads.checkpoint.format import (
@@ -131,7 +132,8 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any, digest: st
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:
     """Write changed weights; take every file about which nothing changed from the source."""
     model = cast(Any, backbone.model)
-    model.save_pretrained(folder, state_dict=backbone.file_tensors())
+    with transformers_quiet():
+        model.save_pretrained(folder, state_dict=backbone.file_tensors())
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     if backbone.source is not None:

@@ -95,6 +95,7 @@ class Full(Method):
             with _requiring_gradients(core, tuned, heads), tempfile.TemporaryDirectory() as scratch:
                 run = self._trainer(core, heads, data, scratch)
                 run.add_callback(_Watch(core, heads, data, history))
+                run.remove_callback(transformers.trainer_callback.PrinterCallback)
                 run.train()
         for head in heads.values():
             head.trained = True
