@@ -102,10 +102,16 @@ def lm_loss(logits: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[
         input_ids: (rows, tokens).
         attention_mask: (rows, tokens).
     """
-    mask = attention_mask.bool()
-    predicted = mask[:, 1:] & mask[:, :-1]
+    predicted = predicted_tokens(attention_mask)
     total = F.cross_entropy(logits[:, :-1][predicted].float(), input_ids[:, 1:][predicted], reduction="sum")
     return total, predicted.sum()
+
+
+def predicted_tokens(attention_mask: Tensor) -> Tensor:
+    """Return which tokens (rows, tokens - 1), from the second on, are real and follow a real one."""
+    mask = attention_mask.bool()
+    predicted: Tensor = mask[:, 1:] & mask[:, :-1]
+    return predicted
 
 
 def perplexity(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray) -> float | None:

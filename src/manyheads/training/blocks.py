@@ -90,7 +90,7 @@ def _width(head: Head, rows: HeadRows, place: int) -> int:
     reader = head.readers[place]
     if isinstance(reader, LexicalReader):
         return len(reader.ids)
-    return int(rows.features(rows.all[:1])[place].values.shape[-1])
+    return int(rows.feature(place, rows.all[:1]).values.shape[-1])
 
 
 def _dense(rows: HeadRows, places: list[int]) -> tuple[Basis | None, Design | None]:

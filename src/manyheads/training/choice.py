@@ -10,7 +10,7 @@ import numpy as np
 from manyheads.heads import Head
 from manyheads.training.linear import LinearFitter, Walk
 from manyheads.training.rows import HeadRows
-from manyheads.training.screening import margin, simplest_near_best
+from manyheads.training.screening import margin, simplest_near_best, spread
 from manyheads.training.trial import Fit
 
 
@@ -40,6 +40,5 @@ def _held_out_errors(walk: Walk) -> np.ndarray:
     spec, logits = walk.problem.spec, walk.out_of_fold
     seen = ~np.isnan(logits[:, 0])
     targets = spec.numbers(walk.problem.targets.numpy()[seen]).astype(np.float64)
-    spread = float(np.nansum((targets - np.nanmean(targets, axis=0)) ** 2)) / len(targets)
-    errors: np.ndarray = np.nansum((spec.scores(logits[seen]) - targets) ** 2, axis=1) / (spread or 1.0)
+    errors: np.ndarray = np.nansum((spec.scores(logits[seen]) - targets) ** 2, axis=1) / spread(targets)
     return errors

@@ -104,7 +104,7 @@ class Frozen(Method):
         places: Mapping[str, np.ndarray],
     ) -> dict[str, Shortlist]:
         """Return what is worth solving, for heads that want to be told what to read."""
-        asking = {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
+        asking = self._asking(heads)
         if not asking:
             return {}
         asked: dict[str, Asked] = {}
@@ -116,6 +116,10 @@ class Frozen(Method):
         return screen(
             facts, source, asked, [tap.resolve(facts) for tap in also], np.concatenate([data.train, data.evaluate])
         )
+
+    def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
+        """Return the heads that want to be told what to read."""
+        return {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
 
     def _running(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> HeadedCore:
         dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
@@ -138,15 +142,8 @@ class FrozenStart(Frozen):
     """Solve heads on frozen features for a method that goes on from there: what ``"auto"`` reads is not searched, since
     the layers will change, and is the default tap."""
 
-    def _shortlists(
-        self,
-        core: HeadedCore,
-        source: FeatureSource,
-        heads: Mapping[str, Head],
-        data: TrainingData,
-        places: Mapping[str, np.ndarray],
-    ) -> dict[str, Shortlist]:
-        """Return nothing: every head reads what its spec names."""
+    def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
+        """Return none: every head reads what its spec names."""
         return {}
 
 

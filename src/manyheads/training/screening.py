@@ -95,8 +95,13 @@ class Screening:
 def scaled(numbers: np.ndarray) -> np.ndarray:
     """Return fp32 numbers (rows, outputs) at a scale at which their mean squared distance from the mean row is one."""
     exact = numbers.astype(np.float64)
-    spread = float(np.nansum((exact - np.nanmean(exact, axis=0)) ** 2) / len(exact)) ** 0.5
-    return (exact / (spread or 1.0)).astype(np.float32)
+    brought: np.ndarray = (exact / spread(exact) ** 0.5).astype(np.float32)
+    return brought
+
+
+def spread(numbers: np.ndarray) -> float:
+    """Return the mean squared distance of fp64 numbers (rows, outputs) from their mean row; 1 where there is none."""
+    return float(np.nansum((numbers - np.nanmean(numbers, axis=0)) ** 2)) / len(numbers) or 1.0
 
 
 def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
 from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
-from manyheads.lm_check import lm_loss
+from manyheads.lm_check import lm_loss, predicted_tokens
 from manyheads.types import HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
@@ -158,8 +158,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
                 class_weights = head.loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
                 weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
-            mask = batch["attention_mask"].bool()
-            weights[LM] += (mask[:, 1:] & mask[:, :-1]).sum().to(device)
+            weights[LM] += predicted_tokens(batch["attention_mask"]).sum().to(device)
         return weights
 
     def _check_finite(self, terms: Mapping[str, tuple[Tensor, Tensor]], rows: Tensor | None) -> None:
