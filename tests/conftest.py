@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from manyheads.features import precision
 from tests.families import BY_NAME, save_family
 
 transformers.logging.set_verbosity_error()
@@ -23,6 +24,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("MANYHEADS_CACHE", str(folder))
     monkeypatch.delenv("MANYHEADS_CACHE_GB", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every pass in the loaded precision, whatever this machine is fast in: laws are checked in fp32."""
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: False)
 
 
 @pytest.fixture(scope="session")

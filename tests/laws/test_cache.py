@@ -15,7 +15,6 @@ from tokenizers.models import WordLevel
 
 import manyheads as mh
 from manyheads.backbone.digest import tensors_digest
-from manyheads.features import precision
 from manyheads.heads import HeadSpec
 from manyheads.types import Batch
 from tests.families import BY_NAME, WORDS
@@ -39,12 +38,6 @@ SEARCHED: Specs = {
     "topics": mh.MultiLabel(labels=LABELS),
 }
 PLAIN: Specs = {"hours": mh.Regression(reads=mh.Hidden())}
-
-
-@pytest.fixture(autouse=True)
-def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every pass in the loaded precision: where bf16 is fast, eight rows more are read to compare."""
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: False)
 
 
 def table(texts: list[str] = TEXTS) -> Table:

@@ -209,3 +209,12 @@ def test_the_comparison_reads_eight_rows_twice_and_heads_without_a_pass_none(
     with rows_read(alone.backbone) as rows:
         mh.train(alone, TABLE, text="text", method=mh.Frozen(l2=0.1))
     assert rows == []
+
+
+def test_what_is_kept_in_bf16_is_not_compared_again(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: True)
+    mh.train(headed(saved("bert")), TABLE, text="text", method=mh.Frozen(l2=0.1))
+    again = headed(saved("bert"))
+    with rows_read(again.backbone) as rows:
+        mh.train(again, TABLE, text="text", method=mh.Frozen(l2=0.1))
+    assert rows == []

@@ -135,6 +135,11 @@ class Store:
     folder: Path
     description: Mapping[str, object]
 
+    @property
+    def used(self) -> bool:
+        """Whether it holds any features."""
+        return any(self.folder.glob(f"*{_SUFFIX}"))
+
     def find(self, keys: np.ndarray) -> Iterator[Found]:
         """Yield the features of those texts that are here, each text once.
 

@@ -10,6 +10,8 @@ import torch
 from manyheads.backbone.stack import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.tokens import Tokenized
+from manyheads.features.cache import FeatureCache
+from manyheads.features.source import identity_of, store_of
 from manyheads.taps import Tap
 
 # Rows that are read twice to see whether the precisions agree.
@@ -29,7 +31,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return any(bool(supported()) for supported in asked if supported is not None)
 
 
-def feature_core(core: HeadedCore, dtype: torch.dtype | str, tokenized: Tokenized, taps: Sequence[Tap]) -> HeadedCore:
+def feature_core(
+    core: HeadedCore,
+    dtype: torch.dtype | str,
+    tokenized: Tokenized,
+    taps: Sequence[Tap],
+    cache: FeatureCache | None,
+    digest: str,
+) -> HeadedCore:
     """Return the core that a feature pass runs on: this one, or a temporary one whose stack is in another precision.
 
     Args:
@@ -37,7 +46,9 @@ def feature_core(core: HeadedCore, dtype: torch.dtype | str, tokenized: Tokenize
         dtype: A precision, or ``"auto"``: bf16 where the hardware has it and a few rows' features agree, else fp32; a
             backbone that was loaded in a precision asked for stays in it, which keeps memory lean.
         tokenized: Rows to compare on.
-        taps: Resolved taps to compare.
+        taps: Taps to compare.
+        cache: Where features are kept: what it holds in bf16 agreed when it was read, and is not compared again.
+        digest: Of the loaded weights.
     """
     backbone = core.backbone
     if isinstance(dtype, torch.dtype):
@@ -46,9 +57,20 @@ def feature_core(core: HeadedCore, dtype: torch.dtype | str, tokenized: Tokenize
         return core
     if has_fast_bfloat16(backbone.device):
         fast = _in_precision(core, torch.bfloat16)
-        if agree(_in_precision(core, torch.float32), fast, tokenized, taps):
+        reading = [tap for tap in _resolved(core, taps) if tap.needs_pass(backbone.facts)]
+        known = cache is not None and _kept(fast, cache, digest, reading)
+        if known or agree(_in_precision(core, torch.float32), fast, tokenized, reading):
             return fast
     return _in_precision(core, torch.float32)
+
+
+def _resolved(core: HeadedCore, taps: Sequence[Tap]) -> list[Tap]:
+    return list(dict.fromkeys(tap.resolve(core.backbone.facts) for tap in taps))
+
+
+def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[Tap]) -> bool:
+    identity = identity_of(core.backbone, digest)
+    return all(store_of(cache, identity, tap).used for tap in taps)
 
 
 def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[Tap]) -> bool:

@@ -81,7 +81,7 @@ class FeatureSource:
     def _store(self, tap: Tap) -> Store | None:
         if self._cache is None or self._identity is None:
             return None
-        return self._cache.store({**self._identity, "tap": write_tap(tap)})
+        return store_of(self._cache, self._identity, tap)
 
     def _pass(self, taps: list[Tap], slots: np.ndarray) -> None:
         gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys) for tap in taps}
@@ -119,6 +119,11 @@ class _Gathered:
             piece = self._store.keep(self._keys[slots], piece)
         self._table.add(slots, np.arange(len(slots)), piece)
         self._slots, self._parts, self._octets = [], [], 0
+
+
+def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: Tap) -> Store:
+    """Return where a cache keeps what a tap reads; see :func:`identity_of`."""
+    return cache.store({**identity, "tap": write_tap(tap)})
 
 
 def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:

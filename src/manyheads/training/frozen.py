@@ -14,7 +14,7 @@ from torch import Tensor
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
 from manyheads.errors import HeadError, listed
-from manyheads.features import FeatureSource, identity_of, open_cache
+from manyheads.features import FeatureCache, FeatureSource, identity_of, open_cache
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head, HeadSpec
 from manyheads.inference.predictor import apply_heads
@@ -71,9 +71,10 @@ class Frozen(Method):
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Choose taps, extract features once, then fit every head on its labelled rows."""
-        running = self._running(core, heads, data)
+        cache = open_cache(self.cache)
+        running = self._running(core, heads, data, cache)
         identity = identity_of(running.backbone, data.digest)
-        source = FeatureSource(running, data.tokenized, open_cache(self.cache), identity)
+        source = FeatureSource(running, data.tokenized, cache, identity)
         places = {name: _labelled_places(name, head, data) for name, head in heads.items()}
         shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
@@ -121,9 +122,12 @@ class Frozen(Method):
         """Return the heads that want to be told what to read."""
         return {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
 
-    def _running(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> HeadedCore:
+    def _running(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
+    ) -> HeadedCore:
         dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
-        return feature_core(core, dtype, data.tokenized, list({tap for head in heads.values() for tap in head.taps}))
+        taps = [tap for head in heads.values() for tap in head.spec.taps]
+        return feature_core(core, dtype, data.tokenized, taps, cache, data.digest)
 
     def _fitted(self, ready: list[tuple[Head, HeadRows]], shortlist: Shortlist | None) -> tuple[Fit, Head]:
         """Fit one head on the best of its alternatives; return what it reads, with its new weights."""
