@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from manyheads.model import HeadedModel, check_lm, train
     from manyheads.taps import Hidden, Lexical
     from manyheads.training import Frozen, TrainResult
+    from manyheads.training.fork import Fork
     from manyheads.training.full import Full
     from manyheads.training.trainer import Trainer
     from manyheads.types import Prediction
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "Fork": "manyheads.training.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.full",
     "HeadedModel": "manyheads.model",
@@ -47,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Fork",
     "Frozen",
     "Full",
     "HeadedModel",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.taps import Tap
+from manyheads.taps import Branched, Tap
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
 
@@ -77,18 +77,55 @@ class HeadedCore(nn.Module):
         """
         chosen = self.heads.chosen(heads)
         read, lm_logits = self.read(batch, [tap for head in chosen.values() for tap in head.taps], lm)
-        if labels is None:
-            return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
-        targets = self.targets(labels, batch.input_ids.shape[0])
-        labelled = {name for name, target in targets.items() if bool(self.heads[name].spec.labelled(target).any())}
-        logits = self.heads(read, chosen, labelled)
-        terms = self.loss_terms(logits, targets)
-        loss, losses = self.joint_loss(terms)
+        return self._output(read, chosen, labels, batch.input_ids.shape[0], lm_logits)
+
+    def go_on(
+        self, batch: Batch, fork: str, entry: Tensor, labels: Mapping[str, Tensor] | None, heads: Iterable[str] | None
+    ) -> HeadedOutput:
+        """Run a fork alone, from hidden states below it, for heads that read nothing else of the backbone.
+
+        Args:
+            batch: Token tensors, right-padded.
+            fork: The fork's name.
+            entry: (rows, tokens, width) hidden states that enter it.
+            labels: As in :meth:`forward`.
+            heads: Names of the heads to run.
+        """
+        chosen = self.heads.chosen(heads)
+        taps = list(dict.fromkeys(tap for head in chosen.values() for tap in head.taps))
+        wanted = self.request(taps).branches.get(fork, Request())
+        states = self.backbone.go_on(batch, fork, wanted, entry)
+        read = {tap: tap.read(states) for tap in taps}
+        return self._output(read, chosen, labels, batch.input_ids.shape[0], None)
+
+    def _output(
+        self,
+        read: Mapping[Tap, Features],
+        chosen: Mapping[str, Head],
+        labels: Mapping[str, Tensor] | None,
+        rows: int,
+        lm_logits: Tensor | None,
+    ) -> HeadedOutput:
+        # Heads are fp32 whatever precision the backbone runs in.
+        with torch.autocast(self.backbone.device.type, enabled=False):
+            if labels is None:
+                return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
+            targets = self.targets(labels, rows)
+            labelled = {name for name, target in targets.items() if bool(self.heads[name].spec.labelled(target).any())}
+            logits = self.heads(read, chosen, labelled)
+            terms = self.loss_terms(logits, targets)
+            loss, losses = self.joint_loss(terms)
         counts = {name: term.count for name, term in terms.items()}
         weights = {name: term.weight.detach() for name, term in terms.items()}
         return HeadedOutput(
             loss=loss, losses=losses, counts=counts, weights=weights, logits=logits, lm_logits=lm_logits
         )
+
+    def prune(self) -> None:
+        """Let go of branches that no head reads."""
+        read = {tap.branch for head in self.heads.values() for tap in head.taps if isinstance(tap, Branched)}
+        for name in set(self.backbone.branches) - read:
+            del self.backbone.branches[name]
 
     def targets(self, labels: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
         """Return labels checked, on this module's device, in the form that the losses take.

@@ -13,6 +13,9 @@ from manyheads.heads.multilabel import THRESHOLD
 
 Metrics = dict[str, float]
 
+# The metric by which one epoch is better than another, by head kind; more is better.
+_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Regression: "r2"}
+
 
 @singledispatch
 def measure(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> Metrics:
@@ -24,6 +27,11 @@ def measure(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         logits: fp32 (rows, outputs).
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
+
+
+def main_metric(spec: HeadSpec) -> str:
+    """Return the name of the metric by which a head is judged where one number must do; more is better."""
+    return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
 
 
 @measure.register

@@ -157,6 +157,7 @@ class HeadedModel(nn.Module):
             UnknownHeadError: there is none of that name.
         """
         self.core.heads.remove(name)
+        self.core.prune()
 
     def forward(
         self,

@@ -75,18 +75,28 @@ class Request:
     Attributes:
         layers: Indices into ``hidden_states``, negative, -1 being the stack's own last hidden state.
         pooled: Whether the trained pooler's output is needed.
+        branches: Branch name -> what is needed of that branch's own pass.
     """
 
     layers: frozenset[int] = frozenset()
     pooled: bool = False
+    branches: Mapping[str, Request] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether no pass is needed at all."""
-        return not self.layers and not self.pooled
+        return not self.layers and not self.pooled and not self.branches
+
+    @property
+    def trunk(self) -> Request:
+        """What is needed of the backbone itself."""
+        return Request(self.layers, self.pooled)
 
     def __or__(self, other: Request) -> Request:
-        return Request(self.layers | other.layers, self.pooled or other.pooled)
+        names = dict.fromkeys([*self.branches, *other.branches])
+        none = Request()
+        branches = {name: self.branches.get(name, none) | other.branches.get(name, none) for name in names}
+        return Request(self.layers | other.layers, self.pooled or other.pooled, branches)
 
 
 @dataclass(frozen=True)
@@ -98,12 +108,14 @@ class States:
         mask: (rows, tokens) booleans, true for a real token.
         input_ids: (rows, tokens) the token ids that the pass read; 0 where ``mask`` is false.
         pooled: The pooler's output (rows, width), if it was asked for.
+        branches: Branch name -> what its own pass yields.
     """
 
     hidden: Mapping[int, Tensor]
     mask: Tensor
     input_ids: Tensor
     pooled: Tensor | None = None
+    branches: Mapping[str, States] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import pooler as poolers
 from manyheads.backbone.arrange import Arranged, arrange
+from manyheads.backbone.branch import Branch, states_of
 from manyheads.backbone.digest import tensors_digest
+from manyheads.backbone.fork import Fork
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.source import Source
@@ -36,6 +39,7 @@ class Backbone(nn.Module):
     Attributes:
         token_budget: Tokens per batch at which it runs fastest here, once a long pass has measured it.
         dtype_was_asked_for: Whether its weights are in a precision that somebody chose, not the checkpoint's own.
+        branches: Branch name -> a second way through the stack that only heads read.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.pooler = beside
+        self.branches = nn.ModuleDict()
         self.source = source
         self.token_budget: int | None = None
         self.dtype_was_asked_for = False
@@ -170,13 +175,74 @@ class Backbone(nn.Module):
         self._check_inputs(batch, runner)
         arranged = arrange(batch)
         self._check_ids(arranged.batch.input_ids)
+        together, alone = self._divided(request, lm)
+        states, logits = self._trunk(arranged, self._trunk_request(request, together), lm)
+        branches = {name: self.branch(name)(arranged, request.branches[name]) for name in alone}
+        for name in together:
+            branch = self.branch(name)
+            assert isinstance(branch, Fork)
+            branches[name] = branch.go_on(arranged, request.branches[name], states.hidden)
+        return replace(states, branches=branches), logits
+
+    def branch(self, name: str) -> Branch:
+        """Return a branch by its name.
+
+        Raises:
+            BackboneError: there is none of that name.
+        """
+        if name not in self.branches:
+            raise BackboneError(f"{self.name}: has no branch {name!r}, but {listed(list(self.branches))}")
+        return cast(Branch, self.branches[name])
+
+    def free_name(self, base: str) -> str:
+        """Return a name that no branch has: ``base``, or that with a number."""
+        names = [base, *(f"{base}{number}" for number in range(2, len(self.branches) + 3))]
+        return next(name for name in names if name not in self.branches)
+
+    def fork(self, top: int) -> Fork:
+        """Return a new fork of the top blocks, not yet among the branches.
+
+        Raises:
+            BackboneError: the stack has fewer blocks, or none that can be told apart.
+        """
+        return Fork(self.stack, self.pooler, len(self.facts.widths), top)
+
+    def go_on(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
+        """Run a fork alone, from hidden states below it.
+
+        Args:
+            batch: Right-padded.
+            name: The fork's.
+            request: What the taps need of it, at no layer below.
+            entry: (rows, tokens, width) hidden states that enter it.
+        """
+        fork = self.branch(name)
+        assert isinstance(fork, Fork)
+        arranged = arrange(batch)
+        entry = entry.to(next(fork.stack.parameters()).dtype)
+        states = fork.go_on(arranged, request, {fork.entry: entry})
+        return States({}, arranged.mask, arranged.batch.input_ids, branches={name: states})
+
+    def _divided(self, request: Request, lm: bool) -> tuple[list[str], list[str]]:
+        """Return the branches that go on from the backbone's own pass, and those that run whole: one alone is as
+        cheap run whole, and then the backbone itself need not run."""
+        able = [name for name, wanted in request.branches.items() if self.branch(name).starts_from(wanted)]
+        runs = lm or not request.trunk.empty or len(able) > 1
+        together = able if runs else []
+        return together, [name for name in request.branches if name not in together]
+
+    def _trunk_request(self, request: Request, together: Sequence[str]) -> Request:
+        layers = [self.branch(name).starts_from(request.branches[name]) for name in together]
+        return Request(request.layers.union(*layers), request.pooled)
+
+    def _trunk(self, arranged: Arranged, request: Request, lm: bool) -> tuple[States, Tensor | None]:
         if request.empty and not lm:
             return States({}, arranged.mask, arranged.batch.input_ids), None
+        runner = self._runner(lm)
         inputs = arranged.batch.inputs()
         settings = switches(runner, hidden_states=bool(request.layers - {-1}))
         if runner is self.stack:
-            output = runner(**inputs, **settings)
-            return self._states(output, arranged, request), None
+            return self._states(runner(**inputs, **settings), arranged, request), None
         with _recorded(self.stack) as record:
             output = runner(**inputs, **settings)
         logits: Tensor = output.logits
@@ -211,16 +277,7 @@ class Backbone(nn.Module):
             )
 
     def _states(self, output: Any, arranged: Arranged, request: Request) -> States:
-        hidden = {layer: _layer(output, layer, len(self.facts.widths)) for layer in request.layers}
-        pooled = self._pooled(output) if request.pooled else None
-        return States(hidden, arranged.mask, arranged.batch.input_ids, pooled)
-
-    def _pooled(self, output: Any) -> Tensor:
-        if self.pooler is not None:
-            pooled: Tensor = self.pooler(output.last_hidden_state)
-            return pooled
-        inside: Tensor = output.pooler_output
-        return inside
+        return states_of(output, arranged, request, self.pooler, len(self.facts.widths))
 
     def _pooler_refusal(self) -> str:
         if self.pooler is not None:
@@ -254,14 +311,3 @@ def _recorded(stack: nn.Module) -> Iterator[dict[str, Any]]:
         yield record
     finally:
         handle.remove()
-
-
-def _layer(output: Any, layer: int, count: int) -> Tensor:
-    if layer == -1:
-        last: Tensor = output.last_hidden_state
-        return last
-    states = output.hidden_states
-    if states is None or len(states) != count:
-        raise BackboneError(f"hidden_states: expected {count} layers, got {len(states) if states else 0}")
-    chosen: Tensor = states[layer]
-    return chosen

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -80,7 +80,9 @@ class Reader(nn.Module):
 
 def write_tap(tap: Tap) -> dict[str, object]:
     """Return a tap as a plain JSON object."""
-    return {"tap": tap.kind, **asdict(tap)}
+    values = {item.name: getattr(tap, item.name) for item in fields(tap)}
+    inner = {name: write_tap(value) if isinstance(value, Tap) else value for name, value in values.items()}
+    return {"tap": tap.kind, **inner}
 
 
 def read_tap(record: Mapping[str, object]) -> Tap:
@@ -93,13 +95,14 @@ def read_tap(record: Mapping[str, object]) -> Tap:
     found = Tap._kinds.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise CorruptCheckpointError(f"tap {kind!r} is not among the known ones: {listed(Tap._kinds)}")
-    given = {name: value for name, value in record.items() if name != "tap"}
+    given: dict[str, Any] = {name: value for name, value in record.items() if name != "tap"}
     known = {item.name for item in fields(found)}
     if set(given) != known:
         raise CorruptCheckpointError(
             f"tap {kind!r} takes the fields {listed(sorted(known))}, got {listed(sorted(given))}"
         )
+    inner = {name: read_tap(value) if isinstance(value, Mapping) else value for name, value in given.items()}
     try:
-        return found(**given)
+        return found(**inner)
     except (HeadError, TypeError) as error:
         raise CorruptCheckpointError(f"tap {kind!r}: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,15 +23,23 @@ class Outcome:
         fits: Head name -> how it was fitted.
         logits: Head name -> fp32 logits of the evaluation rows.
         perplexity: Of the language model on the evaluation texts, before and after, where the method may change it.
+        notes: What a person should know, one sentence each.
     """
 
     fits: Mapping[str, Fit]
     logits: Mapping[str, np.ndarray]
     perplexity: tuple[float | None, float | None] = (None, None)
+    notes: tuple[str, ...] = ()
 
 
 class Method(ABC):
-    """How heads are trained."""
+    """How heads are trained.
+
+    Attributes:
+        several_processes: Whether it shares its work between processes.
+    """
+
+    several_processes: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:

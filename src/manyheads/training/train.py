@@ -14,7 +14,7 @@ import numpy as np
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
-from manyheads.errors import HeadError
+from manyheads.errors import HeadError, TrainingError
 from manyheads.heads import Head, Multiclass
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
@@ -22,6 +22,7 @@ from manyheads.training.data import Evaluation, Reading, TrainingData
 from manyheads.training.labelled import labelled_rows
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
+from manyheads.training.processes import is_first, process_count, wait_for_all
 from manyheads.training.trial import Fit, Trial
 
 
@@ -84,6 +85,8 @@ def train(
 ) -> TrainResult:
     """Train heads on a table; :func:`manyheads.train` says what each argument means."""
     started = time.perf_counter()
+    if process_count() > 1 and not method.several_processes:
+        raise TrainingError(f"{type(method).__name__} runs in one process; start it without torchrun")
     if out is not None:
         check_free(out, overwrite)
     chosen = core.heads.chosen(heads)
@@ -92,12 +95,14 @@ def train(
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation)
     outcome = method.fit(core, chosen, prepared.data)
+    core.prune()
     check = compare_weights(prepared.data.digest, core.backbone.digest(), *reversed(outcome.perplexity))
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
     for name, head in chosen.items():
         head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
-    if out is not None:
+    wait_for_all()
+    if out is not None and is_first():
         save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite)
     return TrainResult(
         metrics=metrics,
@@ -109,7 +114,7 @@ def train(
         history={name: fit.history for name, fit in outcome.fits.items()},
         out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
-        notes=prepared.notes,
+        notes=[*prepared.notes, *outcome.notes],
         seconds=time.perf_counter() - started,
         out=out,
     )

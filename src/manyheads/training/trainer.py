@@ -2,7 +2,10 @@
 
 transformers' own divides a batch's mean loss by the number of micro-batches, which is right only if each of them has as
 many labels of every head as the others. Here each head's loss is summed, and divided by what is labelled in all
-micro-batches of a step.
+micro-batches of a step, on all processes.
+
+Every process runs the very heads that some process has labels of in this step, and its loss reaches all of them: then
+processes agree on which gradients there are to exchange, and a head without any label gets none.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ LM = "lm"
 class Trainer(transformers.Trainer):  # type: ignore[misc]
     """Trains a :class:`manyheads.HeadedModel` on examples as :func:`manyheads.collate` takes them.
 
-    It runs in one process. Accumulation, precision, loggers and callbacks are transformers' own.
+    Accumulation, processes, precision, loggers and callbacks are transformers' own.
     Arguments that are not here are transformers' defaults.
 
     Args:
@@ -46,7 +49,6 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
     Raises:
         InputError: a model without a core.
         MissingExtraError: accelerate is not installed.
-        TrainingError: several processes.
     """
 
     loss_is_scaled_for_ga = True
@@ -71,8 +73,6 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             model=model, args=args, data_collator=data_collator, train_dataset=train_dataset, eval_dataset=eval_dataset,
             compute_metrics=compute_metrics, callbacks=callbacks, optimizers=optimizers,
         )  # fmt: skip
-        if self.accelerator.num_processes > 1:
-            raise TrainingError("mh.Trainer runs in one process; start one, without torchrun or accelerate launch")
         self.model_accepts_loss_kwargs = True
         self.label_names = ["labels"]
         self.lm_weight = lm_weight
@@ -80,9 +80,13 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
-        """Return the micro-batches of one step, and what each head's loss is to be divided by."""
+        """Return the micro-batches of one step, and what each head's loss is to be divided by, on all processes."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
-        return batches, self._weights(batches, device) if batches else None
+        if not batches:
+            return batches, None
+        weights = self._weights(batches, device)
+        summed = self.accelerator.reduce(torch.stack(list(weights.values())), reduction="sum")
+        return batches, dict(zip(weights, summed, strict=True))
 
     def compute_loss(
         self,
@@ -99,14 +103,21 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         inputs = dict(inputs)
         rows = inputs.pop("rows", None)
         labels = dict(inputs.pop("labels"))
-        outputs: HeadedOutput = model(**inputs, labels=labels, lm=self.lm_weight > 0)
+        active = None
+        if num_items_in_batch is not None:
+            active = [name for name in self._core().heads if num_items_in_batch[name] > 0]
+        outputs: HeadedOutput = model(**inputs, labels=labels, heads=active, lm=self.lm_weight > 0)
         terms = self._terms(outputs, inputs)
         self._check_finite(terms, rows)
         if num_items_in_batch is None:
             shares = [value / weight for value, weight in terms.values() if weight > 0]
         else:
-            shares = [value / num_items_in_batch[name] for name, (value, weight) in terms.items() if weight > 0]
-        loss = torch.stack(shares).sum() if shares else _reached(outputs)
+            # Processes average their gradients, and a step's gradient is the sum of all shares.
+            processes = self.accelerator.num_processes
+            shares = [
+                processes * value / num_items_in_batch[name].clamp(min=1e-38) for name, (value, _) in terms.items()
+            ]
+        loss = torch.stack(shares).sum() if shares else torch.zeros((), device=self.args.device, requires_grad=True)
         return (loss, outputs) if return_outputs else loss
 
     def prediction_step(
@@ -133,13 +144,17 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
 
     def _terms(self, outputs: HeadedOutput, inputs: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """Return weighted sums of losses and the sums of their weights, per head and for the language model."""
+        assert outputs.logits is not None
         assert outputs.losses is not None
         assert outputs.weights is not None
-        heads = self._core().heads
-        terms = {
-            name: (heads[name].spec.loss_weight * loss * outputs.weights[name], outputs.weights[name])
-            for name, loss in outputs.losses.items()
-        }
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, logits in outputs.logits.items():
+            weight = outputs.weights.get(name)
+            if weight is None or weight == 0:
+                # No share of this micro-batch, but its gradient comes from the step's others: zero, and not none.
+                terms[name] = logits.sum() * 0.0, logits.new_zeros(())
+            else:
+                terms[name] = self._core().heads[name].spec.loss_weight * outputs.losses[name] * weight, weight
         if self.lm_weight > 0:
             assert outputs.lm_logits is not None
             total, count = lm_loss(outputs.lm_logits, inputs["input_ids"], inputs["attention_mask"])
@@ -176,12 +191,6 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         seen: dict[int, str] = {}
         once = {name: tensor for name, tensor in state.items() if seen.setdefault(tensor.data_ptr(), name) == name}
         super()._save(output_dir, once)
-
-
-def _reached(outputs: HeadedOutput) -> Tensor:
-    """Return a zero that depends on the outputs, so that a backward of nothing labelled is no error."""
-    assert outputs.logits is not None
-    return torch.stack([value.sum() * 0.0 for value in outputs.logits.values()]).sum()
 
 
 def _unlabelled(spec: Any, rows: int) -> Tensor:

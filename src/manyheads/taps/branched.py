@@ -1,0 +1,64 @@
+"""The branched tap: what another tap would read, but from a branch that training put beside the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from manyheads.errors import HeadError
+from manyheads.taps.base import Reader, Tap
+from manyheads.types import BackboneFacts, Features, Request, States
+
+
+@dataclass(frozen=True)
+class Branched(Tap):
+    """Read from a fork or an adapter what another tap reads from the backbone.
+
+    Training makes these; nobody has to write one.
+
+    Args:
+        branch: The branch's name.
+        reads: What to read there.
+
+    Raises:
+        HeadError: a branch of a branch, or no tap.
+    """
+
+    kind: ClassVar[str] = "branched"
+
+    branch: str
+    reads: Tap
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.branch, str) or not self.branch.isidentifier():
+            raise HeadError(f"Branched: branch must be an identifier, got {self.branch!r}")
+        if not isinstance(self.reads, Tap) or isinstance(self.reads, Branched):
+            raise HeadError(f"Branched: reads must be a tap of the backbone, got {self.reads!r}")
+
+    def __str__(self) -> str:
+        return f"{self.reads} of {self.branch}"
+
+    def resolve(self, facts: BackboneFacts) -> Branched:
+        """Resolve what is read."""
+        return Branched(self.branch, self.reads.resolve(facts))
+
+    def request(self, facts: BackboneFacts) -> Request:
+        """Ask the branch for what the tap needs."""
+        return Request(branches={self.branch: self.reads.request(facts)})
+
+    def read(self, states: States) -> Features:
+        """Read the branch's states."""
+        return self.reads.read(states.branches[self.branch])
+
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the tap's."""
+        return self.reads.width(facts)
+
+    def reader(self, facts: BackboneFacts) -> Reader:
+        """Return the tap's."""
+        return self.reads.reader(facts)
+
+
+def on_branch(tap: Tap, branch: str, facts: BackboneFacts) -> Tap:
+    """Return a resolved tap as read from a branch; one that needs no pass reads the same anywhere."""
+    return Branched(branch, tap) if tap.needs_pass(facts) else tap

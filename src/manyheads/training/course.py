@@ -1,0 +1,118 @@
+"""What a tuning method hands to the trainer: a module to step, examples, and who learns how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manyheads.core import HeadedCore
+from manyheads.data.collate import collate
+from manyheads.features import FeatureSource
+from manyheads.heads import Head
+from manyheads.inference.predictor import apply_heads
+from manyheads.training.data import TrainingData
+from manyheads.training.labelled import labelled_rows
+from manyheads.training.weighting import Weighting
+from manyheads.types import Batch, HeadedOutput
+
+Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is stepped.
+
+    Attributes:
+        module: What the trainer calls.
+        rates: Parameter -> peak learning rate, for everything that trains.
+        collate: From examples of :class:`Rows` to the module's tensors.
+        evaluate: Returns fp32 logits of the evaluation rows by head, as the weights stand.
+        notes: What a person should know, one sentence each.
+    """
+
+    module: Stepped
+    rates: Mapping[nn.Parameter, float]
+    collate: Collate
+    evaluate: Callable[[], dict[str, np.ndarray]]
+    notes: tuple[str, ...] = ()
+
+
+class Stepped(nn.Module):
+    """The core with the signature that a trainer calls, for some of its heads.
+
+    Args:
+        core: The core.
+        names: The heads that train.
+        parts: The backbone's parts that are in training mode while training, or ``None`` for all: what does not learn
+            computes what it will compute afterwards.
+        weighting: How losses are weighed against each other.
+    """
+
+    def __init__(
+        self, core: HeadedCore, names: Sequence[str], parts: Sequence[nn.Module] | None, weighting: Weighting
+    ) -> None:
+        super().__init__()
+        self.core = core
+        self.weighting = weighting
+        self._names = list(names)
+        self._parts = None if parts is None else tuple(parts)
+
+    def train(self, mode: bool = True) -> Stepped:
+        """Switch what learns into training mode, and the rest of the backbone into eval mode."""
+        super().train(mode)
+        if mode and self._parts is not None:
+            self.core.backbone.eval()
+            for part in self._parts:
+                part.train()
+        return self
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
+        heads: Sequence[str] | None = None,
+        lm: bool = False,
+    ) -> HeadedOutput:
+        """Run the core; see :meth:`HeadedCore.forward`."""
+        batch = Batch(input_ids, attention_mask, token_type_ids)
+        output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm)
+        weighed: HeadedOutput = self.weighting(output)
+        return weighed
+
+
+class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+    """The training rows as examples."""
+
+    def __init__(self, data: TrainingData, heads: Mapping[str, Head]) -> None:
+        self._data = data
+        self._labelled = {name: labelled_rows(head.spec, data.targets[name]) for name, head in heads.items()}
+
+    def __len__(self) -> int:
+        return len(self._data.train)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        row = int(self._data.train[place])
+        labels = {name: self._data.targets[name][row] for name, known in self._labelled.items() if known[row]}
+        inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
+        return {**inputs, "labels": labels, "rows": row}
+
+
+def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Collate, and keep which rows they are, for messages."""
+    return {**collate(examples), "rows": torch.tensor([example["rows"] for example in examples])}
+
+
+def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, np.ndarray]:
+    """Return fp32 logits of the evaluation rows, by a pass of the backbone as it stands."""
+    if not len(data.evaluate):
+        return {name: np.empty((0, head.spec.outputs), dtype=np.float32) for name, head in heads.items()}
+    source = FeatureSource(core, data.tokenized)
+    tables = source.read([tap for head in heads.values() for tap in head.taps], data.evaluate)
+    return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)

@@ -1,0 +1,271 @@
+"""Tuning by steps: what every method has in common that trains more than heads, whatever it trains."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from manyheads.core import HeadedCore
+from manyheads.errors import HeadError, TrainingError, listed
+from manyheads.features import precision
+from manyheads.heads import Head
+from manyheads.lm_check import perplexity
+from manyheads.training.course import Course, Rows, evaluated
+from manyheads.training.data import TrainingData
+from manyheads.training.frozen import FrozenStart
+from manyheads.training.labelled import labelled_rows
+from manyheads.training.methods import Method, Outcome
+from manyheads.training.processes import process_count
+from manyheads.training.restore import requiring_gradients, restored_on_failure
+from manyheads.training.rows import class_weights_of
+from manyheads.training.trainer import Trainer
+from manyheads.training.trial import Fit
+from manyheads.training.watch import Watch, selection_of
+from manyheads.training.weighting import LearnedWeighting, Weighting
+
+STARTS = ("frozen", "random")
+WEIGHTINGS = ("sum", "learned")
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Method):
+    """Train by steps: weighted losses summed, one backward.
+
+    Each head's loss is normalised by what is labelled of it in a whole step, over micro-batches and processes.
+
+    Args:
+        epochs: Passes over the training rows.
+        lr: Peak learning rate of what is tuned beside the heads.
+        head_lr: Peak learning rate of the heads.
+        weight_decay: AdamW's, on matrices only.
+        batch_rows: Rows per step, over all processes.
+        start: ``"frozen"`` solves the heads on frozen features first (LP-FT, Kumar et al. 2022), ``"random"`` draws
+            them.
+        weighting: ``"sum"`` of the losses, each times its head's ``loss_weight``, or ``"learned"`` beside that
+            (homoscedastic uncertainty, Kendall et al. 2018; Kurin et al. 2022 found the plain sum as good).
+        best_by: Keep the epoch that is best on the evaluation rows, instead of the last: by ``"mean"`` of the heads'
+            main metrics (accuracy, micro F1, R squared), one head's name, or a weight by head name. The metrics
+            reported are then those of rows that chose the epoch.
+        patience: Stop after this many epochs that were not better, and keep the best.
+        dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware has it), ``"float32"`` (the
+            precision the weights were loaded in), or ``"bfloat16"``. Weights and heads keep theirs.
+        trainer: ``transformers.TrainingArguments`` whose own settings then hold, epochs, batch size and precision
+            included; the learning rates and weight decay stay those given here.
+
+    Raises:
+        HeadError: a setting out of its range.
+    """
+
+    epochs: float = 3
+    lr: float = 2e-5
+    head_lr: float = 1e-3
+    weight_decay: float = 0.01
+    batch_rows: int = 16
+    start: str = "frozen"
+    weighting: str = "sum"
+    best_by: str | Mapping[str, float] | None = None
+    patience: int | None = None
+    dtype: str = "auto"
+    trainer: transformers.TrainingArguments | None = field(default=None, compare=False)
+
+    several_processes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "lr", "head_lr"):
+            self.check_number(name, above=0.0)
+        self.check_number("weight_decay")
+        for name, allowed in (("start", STARTS), ("weighting", WEIGHTINGS), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise HeadError(f"{self.name}: {name} must be one of {listed(allowed)}, got {getattr(self, name)!r}")
+        self.check_whole("batch_rows")
+        if self.patience is not None:
+            self.check_whole("patience")
+        weights = self.best_by.values() if isinstance(self.best_by, Mapping) else [1.0]
+        if not weights or not all(isinstance(weight, int | float) and 0 < weight < math.inf for weight in weights):
+            raise HeadError(f"{self.name}: best_by must weigh heads by positive numbers, got {self.best_by!r}")
+
+    @property
+    def name(self) -> str:
+        """The method's name, for messages."""
+        return type(self).__name__
+
+    @abstractmethod
+    def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
+        """Refuse what this backbone or these heads cannot do, before anything runs.
+
+        Raises:
+            BackboneError: the backbone cannot be trained so.
+        """
+
+    @abstractmethod
+    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+        """Return what is to be stepped; the heads have started."""
+
+    def changing(self, core: HeadedCore) -> Iterable[Tensor]:
+        """Return the backbone's own tensors that training will change."""
+        return ()
+
+    @property
+    def lm_factor(self) -> float:
+        """Factor of the language model's loss."""
+        return 0.0
+
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Start the heads, then step everything together; if it fails, the model is what it was."""
+        self.check(core, heads)
+        selection = selection_of(self.best_by, self.patience, heads, data)
+        changing = list(self.changing(core))
+        before = perplexity(core, data.tokenized, data.evaluate) if changing else None
+        with restored_on_failure(core, heads, changing):
+            self.begin(core, heads, data)
+            device = core.backbone.device
+            weighting = LearnedWeighting(heads, device) if self.weighting == "learned" else Weighting()
+            course = self.course(core, heads, data, weighting)
+            watch = Watch(heads, data, course.evaluate, list(course.rates), selection)
+            with requiring_gradients(core, course.rates), tempfile.TemporaryDirectory() as scratch:
+                run = self._trainer(core, heads, data, course, scratch)
+                run.add_callback(watch)
+                run.remove_callback(transformers.trainer_callback.PrinterCallback)
+                run.train()
+            watch.restore_best()
+        for head in heads.values():
+            head.trained = True
+        after = perplexity(core, data.tokenized, data.evaluate) if changing else None
+        settings = _settings(run, watch, self.lr)
+        learned = weighting.weights()
+        fits = {
+            name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
+            for name in heads
+        }
+        return Outcome(fits, evaluated(core, heads, data), (before, after), course.notes)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the method's name and settings."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "trainer"}
+        return {"method": self.name, **{name: _plain(value) for name, value in values.items()}}
+
+    def begin(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> None:
+        """Give the heads weights to go on from, on the backbone as it is."""
+        if self.start == "frozen":
+            self.frozen().fit(core, heads, data)
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(data.seed)
+            for name, head in heads.items():
+                places = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
+                weights = class_weights_of(head, data.targets[name][places])
+                head.take_over(core.build_head(head.spec))
+                head.set_class_weights(None if weights is None else weights.float().to(core.backbone.device))
+
+    def frozen(self) -> FrozenStart:
+        """Return how heads are solved first."""
+        return FrozenStart()
+
+    def check_number(self, name: str, above: float | None = None) -> None:
+        """Refuse a setting that is no finite number of at least 0, or above a bound."""
+        value = getattr(self, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < 0 or (above is not None and value <= above):
+            least = "of at least 0" if above is None else f"above {above:g}"
+            raise HeadError(f"{self.name}: {name} must be a finite number {least}, got {value!r}")
+
+    def check_whole(self, name: str) -> None:
+        """Refuse a setting that is no positive whole number."""
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise HeadError(f"{self.name}: {name} must be a positive whole number, got {value!r}")
+
+    def _trainer(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, course: Course, scratch: str
+    ) -> Trainer:
+        rates = dict(course.rates) | dict.fromkeys(course.module.weighting.parameters(), self.head_lr)
+        optimiser = torch.optim.AdamW(parameter_groups(rates, self.weight_decay), lr=self.lr)
+        return Trainer(
+            model=course.module,
+            args=self._own_arguments() or self._arguments(core, data, scratch),
+            data_collator=course.collate,
+            train_dataset=Rows(data, heads),
+            optimizers=(optimiser, None),
+            lm_weight=self.lm_factor,
+        )
+
+    def _own_arguments(self) -> transformers.TrainingArguments | None:
+        if self.trainer is None:
+            return None
+        arguments = copy.copy(self.trainer)
+        arguments.remove_unused_columns = False  # what our examples hold, our collators need
+        return arguments
+
+    def _arguments(self, core: HeadedCore, data: TrainingData, scratch: str) -> transformers.TrainingArguments:
+        steps = math.ceil(len(data.train) / self.batch_rows * self.epochs)
+        on_cpu = core.backbone.device.type == "cpu"
+        return transformers.TrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=self.epochs,
+            per_device_train_batch_size=self._rows_per_process(),
+            warmup_steps=round(0.06 * steps),
+            train_sampling_strategy="group_by_length",
+            seed=data.seed,
+            bf16=self._autocast(core.backbone.device),
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        )
+
+    def _rows_per_process(self) -> int:
+        rows, left = divmod(self.batch_rows, process_count())
+        if left or not rows:
+            raise TrainingError(
+                f"{self.name}: batch_rows={self.batch_rows} cannot be shared evenly by {process_count()} processes; "
+                f"choose a multiple of {process_count()}"
+            )
+        return rows
+
+    def _autocast(self, device: torch.device) -> bool:
+        return self.dtype == "bfloat16" or (self.dtype == "auto" and precision.has_fast_bfloat16(device))
+
+
+def parameter_groups(rates: Mapping[nn.Parameter, float], weight_decay: float) -> list[dict[str, Any]]:
+    """Return AdamW's groups: one per learning rate, matrices apart from what must not decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter, rate in rates.items():
+        groups.setdefault((rate, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
+    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+
+
+def head_rates(heads: Mapping[str, Head], rate: float) -> dict[nn.Parameter, float]:
+    """Return the heads' parameters with their learning rate."""
+    return {parameter: rate for head in heads.values() for parameter in head.parameters()}
+
+
+def depth_rates(blocks: Sequence[nn.Module], rate: float, decay: float) -> dict[nn.Parameter, float]:
+    """Return the parameters of blocks, the lowest first, each block slower than the one above it by a factor."""
+    rates: dict[nn.Parameter, float] = {}
+    for depth, block in enumerate(reversed(blocks)):
+        rates |= dict.fromkeys(block.parameters(), rate * decay**depth)
+    return rates
+
+
+def _settings(run: Trainer, watch: Watch, rate: float) -> dict[str, float]:
+    settings = {"epochs": float(run.state.epoch or 0), "steps": float(run.state.global_step), "lr": rate}
+    return settings if watch.best_epoch is None else settings | {"best_epoch": watch.best_epoch}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

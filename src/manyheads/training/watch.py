@@ -1,0 +1,140 @@
+"""Watching a tuned model learn: metrics of every head after each epoch, which epoch was the best, and when to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from manyheads.errors import HeadError, UnknownHeadError, listed
+from manyheads.heads import Head
+from manyheads.metrics import Metrics, main_metric, measure
+from manyheads.training.data import TrainingData
+
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """By what one epoch is better than another.
+
+    Attributes:
+        weights: Head name -> weight of its main metric (accuracy, micro F1 or R squared).
+        patience: Epochs without a better one after which to stop; ``None`` for never.
+    """
+
+    weights: Mapping[str, float]
+    patience: int | None
+
+    def score(self, metrics: Mapping[str, Metrics], heads: Mapping[str, Head]) -> float:
+        """Return the weighted mean of the heads' main metrics; minus infinity where one is undefined."""
+        values = [(weight, metrics[name].get(main_metric(heads[name].spec))) for name, weight in self.weights.items()]
+        if any(value is None or math.isnan(value) for _, value in values):
+            return -math.inf
+        return sum(weight * value for weight, value in values if value is not None) / sum(self.weights.values())
+
+
+def selection_of(
+    best_by: str | Mapping[str, float] | None, patience: int | None, heads: Mapping[str, Head], data: TrainingData
+) -> Selection | None:
+    """Return the selection that a method's settings ask for; ``None`` where the last epoch is kept.
+
+    Raises:
+        UnknownHeadError: a head that is not being trained.
+        HeadError: there are no evaluation rows of a head to judge by.
+    """
+    if best_by is None and patience is None:
+        return None
+    if isinstance(best_by, Mapping):
+        weights = {name: float(weight) for name, weight in best_by.items()}
+    elif best_by is None or (best_by == MEAN and MEAN not in heads):
+        weights = dict.fromkeys(heads, 1.0)
+    else:
+        weights = {best_by: 1.0}
+    for name in weights:
+        if name not in heads:
+            raise UnknownHeadError(f"best_by: no head {name!r} is being trained; the heads: {listed(heads)}")
+        targets = torch.from_numpy(data.targets[name][data.evaluate])
+        if not bool(heads[name].spec.labelled(targets).any()):
+            raise HeadError(
+                f"best_by: no evaluation row is labelled for head {name!r}; give eval_data or eval_fraction"
+            )
+    return Selection(weights, patience)
+
+
+class Watch(transformers.TrainerCallback):  # type: ignore[misc]
+    """Measures after each epoch, and keeps the best one's weights if it is to select.
+
+    Args:
+        heads: Those that train.
+        data: Whose evaluation rows.
+        evaluate: Returns their logits as the weights stand.
+        tuned: Everything that trains.
+        selection: By what an epoch is the best, or ``None``.
+
+    Attributes:
+        history: Head name -> one record per epoch.
+        best_epoch: The best so far, or ``None``.
+    """
+
+    def __init__(
+        self,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        evaluate: Callable[[], dict[str, np.ndarray]],
+        tuned: Sequence[nn.Parameter],
+        selection: Selection | None,
+    ) -> None:
+        self.history: dict[str, list[dict[str, float]]] = {name: [] for name in heads}
+        self.best_epoch: float | None = None
+        self._heads, self._data, self._evaluate = heads, data, evaluate
+        self._tuned, self._selection = tuned, selection
+        self._best_score, self._best_place = -math.inf, 0
+        self._best: list[Tensor] = []
+
+    def on_epoch_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Measure, remember, and stop where nothing has become better for too long."""
+        if not len(self._data.evaluate):
+            return
+        metrics = self._measured()
+        epoch = float(state.epoch or 0)
+        for name, values in metrics.items():
+            self.history[name].append({"epoch": epoch, **values})
+        if self._selection is not None:
+            self._select(self._selection, metrics, epoch)
+            place = max(len(records) for records in self.history.values())
+            patience = self._selection.patience
+            if patience is not None and place - self._best_place >= patience:
+                control.should_training_stop = True
+
+    def restore_best(self) -> None:
+        """Put the best epoch's weights in place, if one was to be selected and any was better than nothing."""
+        with torch.no_grad():
+            for parameter, value in zip(self._tuned, self._best, strict=False):
+                parameter.copy_(value)
+
+    def _measured(self) -> dict[str, Metrics]:
+        rows = self._data.evaluate
+        return {
+            name: measure(self._heads[name].spec, self._data.targets[name][rows], logits)
+            for name, logits in self._evaluate().items()
+        }
+
+    def _select(self, selection: Selection, metrics: Mapping[str, Metrics], epoch: float) -> None:
+        score = selection.score(metrics, self._heads)
+        if self.best_epoch is None or score > self._best_score:
+            self._best_score, self.best_epoch = score, epoch
+            self._best_place = max(len(records) for records in self.history.values())
+            self._best = [parameter.detach().clone() for parameter in self._tuned]
