@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -206,6 +206,17 @@ class Backbone(nn.Module):
             BackboneError: the stack has fewer blocks, or none that can be told apart.
         """
         return Fork(self.stack, self.pooler, len(self.facts.widths), top)
+
+    def build_branch(self, kind: str, settings: Mapping[str, Any]) -> Branch:
+        """Return a branch as it was before it learned, from what :meth:`Branch.settings` said.
+
+        Raises:
+            BackboneError: an unknown kind, or settings that this backbone contradicts.
+        """
+        top = settings.get("top")
+        if kind != Fork.kind or set(settings) != {"top"} or type(top) is not int or top < 1:
+            raise BackboneError(f"{self.name}: cannot build a branch {kind!r} with {dict(settings)!r}")
+        return self.fork(top)
 
     def go_on(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run a fork alone, from hidden states below it.

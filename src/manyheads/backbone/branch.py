@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -28,11 +28,17 @@ class Branch(nn.Module, ABC):
         layers: Number of hidden states, the embeddings' output included.
     """
 
+    kind: ClassVar[str]
+
     def __init__(self, stack: nn.Module, pooler: nn.Module | None, layers: int) -> None:
         super().__init__()
         self.stack = stack
         self.pooler = pooler
         self.layers = layers
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return what it takes, beside its weights, to build it again on the same backbone, as plain JSON."""
 
     @abstractmethod
     def own_parameters(self) -> dict[str, nn.Parameter]:
@@ -94,20 +100,19 @@ def sharing_copy(module: nn.Module, own: Iterable[nn.Parameter] = ()) -> nn.Modu
 
 
 def replace_own(branch: Branch, tensors: Mapping[str, Tensor]) -> None:
-    """Put saved weights in place of those a branch trains.
+    """Put saved weights in place of those a branch trains, in the precision that the branch has.
 
     Raises:
-        KeyError: names that differ.
-        ValueError: a shape or dtype that differs.
+        BackboneError: names or shapes that differ, or numbers that are no weights.
     """
     own = branch.own_parameters()
     if set(own) != set(tensors):
-        raise KeyError(f"{sorted(set(own) ^ set(tensors))[0]} is in only one of branch and file")
+        raise BackboneError(f"{sorted(set(own) ^ set(tensors))[0]} is in only one of branch and file")
     for name, parameter in own.items():
-        if parameter.shape != tensors[name].shape or parameter.dtype != tensors[name].dtype:
-            raise ValueError(
-                f"{name} is {tensors[name].dtype} {tuple(tensors[name].shape)} in the file, and "
-                f"{parameter.dtype} {tuple(parameter.shape)} in the backbone"
+        stored = tensors[name]
+        if parameter.shape != stored.shape or not stored.is_floating_point():
+            raise BackboneError(
+                f"{name} is {stored.dtype} {tuple(stored.shape)} in the file, and {tuple(parameter.shape)} here"
             )
     for name, parameter in own.items():
         parameter.data.copy_(tensors[name])

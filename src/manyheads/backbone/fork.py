@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Fork(Branch):
         upper: The same blocks with those below doing nothing, or ``None`` where the fork can only run whole.
     """
 
+    kind: ClassVar[str] = "fork"
+
     def __init__(self, stack: nn.Module, pooler: nn.Module | None, layers: int, top: int) -> None:
         """Fork a stack.
 
@@ -55,6 +57,10 @@ class Fork(Branch):
         shared = {id(parameter) for parameter in stack.parameters()}
         self._own = tuple(name for name, parameter in whole.named_parameters() if id(parameter) not in shared)
         self.upper = _upper(whole, layers, top, self.entry)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the number of blocks."""
+        return {"top": self.top}
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the copied parameters by their names in the stack, and those of a pooler beside it."""

@@ -21,9 +21,9 @@ from manyheads.errors import (
 )
 from manyheads.heads import HeadSpec, read_spec, write_spec
 from manyheads.heads.collection import check_name
-from manyheads.taps import Tap, read_tap, write_tap
+from manyheads.taps import Branched, Tap, read_tap, write_tap
 
-PROTOCOL = 2
+PROTOCOL = 3
 HEADS_JSON = "heads.json"
 HEADS_WEIGHTS = "heads.safetensors"
 KINDS = ("full", "reference", "heads")
@@ -77,17 +77,34 @@ class HeadRecord:
 
 
 @dataclass(frozen=True)
+class BranchRecord:
+    """A branch beside the backbone, which heads read.
+
+    Attributes:
+        kind: ``"fork"``.
+        settings: What it takes to build it.
+        tensors: Weight name -> shape.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    tensors: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """All of ``heads.json``.
 
     Attributes:
         backbone: Which backbone the heads belong to.
+        branches: The branches by name.
         weights: SHA-256 of ``heads.safetensors``.
         heads: The heads by name, in order.
         version: The manyheads release that wrote it, for people.
     """
 
     backbone: BackboneRecord
+    branches: dict[str, BranchRecord]
     weights: str
     heads: dict[str, HeadRecord]
     version: str
@@ -103,6 +120,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "protocol": PROTOCOL,
         "version": checkpoint.version,
         "backbone": asdict(checkpoint.backbone),
+        "branches": {name: asdict(branch) for name, branch in checkpoint.branches.items()},
         "weights": checkpoint.weights,
         "heads": heads,
     }
@@ -140,11 +158,13 @@ def _parsed(record: object) -> Checkpoint:
         raise CorruptCheckpointError("says no protocol number, so manyheads did not write it; restore it")
     if record["protocol"] == 1:
         record = _from_first_protocol(record)
+    if record["protocol"] == 2:
+        record = {**record, "protocol": 3, "branches": {}}
     if record["protocol"] != PROTOCOL:
         raise CorruptCheckpointError(
             f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
         )
-    _keys(record, {"protocol", "version", "backbone", "weights", "heads"}, "the file")
+    _keys(record, {"protocol", "version", "backbone", "branches", "weights", "heads"}, "the file")
     heads = record["heads"]
     if not isinstance(heads, Mapping):
         raise CorruptCheckpointError(f"'heads' must be an object, got {type(heads).__name__}")
@@ -154,8 +174,13 @@ def _parsed(record: object) -> Checkpoint:
     if not (backbone.token_budget is None or (type(backbone.token_budget) is int and backbone.token_budget > 0)):
         raise CorruptCheckpointError(f"backbone: token_budget must be a positive number, got {backbone.token_budget!r}")
     _typed(record["weights"], str, "weights")
+    branches = {name: _branch(name, raw) for name, raw in _typed(record["branches"], dict, "branches").items()}
     return Checkpoint(
-        backbone, record["weights"], {name: _head(name, head) for name, head in heads.items()}, str(record["version"])
+        backbone,
+        branches,
+        record["weights"],
+        {name: _head(name, head, branches) for name, head in heads.items()},
+        str(record["version"]),
     )
 
 
@@ -166,7 +191,24 @@ def _from_first_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "protocol": 2, "backbone": known}
 
 
-def _head(name: str, record: object) -> HeadRecord:
+def _branch(name: str, record: object) -> BranchRecord:
+    where = f"branch {name!r}"
+    if not name.isidentifier():
+        raise CorruptCheckpointError(f"{where}: is no identifier")
+    raw = _built(BranchRecord, record, where)
+    _typed(raw.kind, str, where)
+    _typed(raw.settings, dict, where)
+    _check_tensors(raw.tensors, where)
+    return raw
+
+
+def _check_tensors(tensors: object, where: str) -> None:
+    for tensor, shape in _typed(tensors, dict, where).items():
+        if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
+            raise CorruptCheckpointError(f"{where}: tensor {tensor!r} has no shape but {shape!r}")
+
+
+def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> HeadRecord:
     where = f"head {name!r}"
     try:
         check_name(name)
@@ -182,9 +224,10 @@ def _head(name: str, record: object) -> HeadRecord:
         raise CorruptCheckpointError(text if text.startswith(where) else f"{where}: {text}") from None
     _typed(raw.trained, bool, where)
     _typed(raw.summary, dict, where)
-    for tensor, shape in _typed(raw.tensors, dict, where).items():
-        if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
-            raise CorruptCheckpointError(f"{where}: tensor {tensor!r} has no shape but {shape!r}")
+    _check_tensors(raw.tensors, where)
+    for tap in taps:
+        if isinstance(tap, Branched) and tap.branch not in branches:
+            raise CorruptCheckpointError(f"{where}: reads the branch {tap.branch!r}, which is not declared")
     _check_class_weights(raw.class_weights, spec.outputs, where)
     return HeadRecord(spec, taps, raw.trained, raw.class_weights, raw.summary, raw.tensors)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,11 +13,28 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.branch import Branch, replace_own
 from manyheads.backbone.digest import file_digest
-from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, Checkpoint, HeadRecord, read_checkpoint
+from manyheads.checkpoint.format import (
+    HEADS_JSON,
+    HEADS_WEIGHTS,
+    BranchRecord,
+    Checkpoint,
+    HeadRecord,
+    read_checkpoint,
+)
 from manyheads.core import HeadedCore
-from manyheads.errors import CorruptCheckpointError, HeadError, WrongBackboneError, listed, one_line
+from manyheads.errors import (
+    BackboneError,
+    CorruptCheckpointError,
+    HeadError,
+    ManyheadsError,
+    WrongBackboneError,
+    listed,
+    one_line,
+)
 from manyheads.heads import Head
+from manyheads.taps import Branched
 from manyheads.taps.base import Reader
 
 
@@ -29,11 +46,13 @@ class Opened:
         folder: Where they lie.
         checkpoint: What ``heads.json`` says.
         tensors: Head name -> weight name -> tensor.
+        branches: Branch name -> weight name -> tensor.
     """
 
     folder: Path
     checkpoint: Checkpoint
     tensors: Mapping[str, Mapping[str, Tensor]]
+    branches: Mapping[str, Mapping[str, Tensor]]
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -66,7 +85,14 @@ def open_checkpoint(folder: Path) -> Opened:
         stored = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpointError(f"{path}: is not a safetensors file ({error}); restore it") from None
-    return Opened(folder, checkpoint, _audited(path, stored, checkpoint.heads))
+    inside = {key: tensor for key, tensor in stored.items() if "/" in key}
+    mine = {key: tensor for key, tensor in stored.items() if "/" not in key}
+    return Opened(
+        folder,
+        checkpoint,
+        _audited(path, mine, checkpoint.heads, "head", "."),
+        _audited(path, inside, checkpoint.branches, "branch", "/"),
+    )
 
 
 def check_backbone(opened: Opened, backbone: Backbone) -> None:
@@ -111,24 +137,56 @@ def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> 
         HeadNameError: a name that is taken.
         CorruptCheckpointError: tensors whose shapes the spec contradicts.
     """
-    built = {new: _built(core, opened, old) for old, new in names.items()}
     added: list[str] = []
     try:
+        branches = _attached_branches(core, opened, names)
+        built = {new: _built(core, opened, old, branches) for old, new in names.items()}
         for name, head in built.items():
             core.heads.add(name, head)
             added.append(name)
-    except HeadError:
+    except ManyheadsError:
         for name in added:
             core.heads.remove(name)
+        core.prune()
         raise
 
 
-def _built(core: HeadedCore, opened: Opened, name: str) -> Head:
+def _attached_branches(core: HeadedCore, opened: Opened, names: Iterable[str]) -> dict[str, str]:
+    """Put the branches that these heads read beside the backbone; return saved name -> name here.
+
+    A branch that is there already, weight for weight, is not added again: heads of one fork may come one by one.
+    """
+    taps = [tap for name in names for tap in opened.checkpoint.heads[name].taps]
+    here: dict[str, str] = {}
+    for saved in dict.fromkeys(tap.branch for tap in taps if isinstance(tap, Branched)):
+        record, tensors = opened.checkpoint.branches[saved], opened.branches[saved]
+        try:
+            branch = core.backbone.build_branch(record.kind, record.settings)
+            replace_own(branch, tensors)
+        except BackboneError as error:
+            raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: branch {saved!r}: {error}") from None
+        twin = next(
+            (name for name, other in core.backbone.branches.items() if _same(branch, cast(Branch, other))), None
+        )
+        here[saved] = twin or core.backbone.free_name(saved)
+        if twin is None:
+            core.backbone.branches[here[saved]] = branch.train(core.training)
+    return here
+
+
+def _same(branch: Branch, other: Branch) -> bool:
+    mine, theirs = branch.own_parameters(), other.own_parameters()
+    alike = (branch.kind, branch.settings(), set(mine)) == (other.kind, other.settings(), set(theirs))
+    return alike and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, str]) -> Head:
     record, facts = opened.checkpoint.heads[name], core.backbone.facts
+    taps = [replace(tap, branch=branches[tap.branch]) if isinstance(tap, Branched) else tap for tap in record.taps]
     try:
         # Without memory first: a forged size must not cost gigabytes before the tensors contradict it.
         with torch.device("meta"):
-            head = Head(record.spec, record.taps, facts)
+            head = Head(record.spec, taps, facts)
         _check_shapes(head, record)
         _check_dtypes(opened.folder / HEADS_WEIGHTS, name, head, opened.tensors[name])
         # Copied, not assigned: tensors inside a mapped file are aligned otherwise, and round otherwise.
@@ -159,28 +217,30 @@ def _check_dtypes(path: Path, name: str, head: Head, stored: Mapping[str, Tensor
             )
 
 
-def _audited(path: Path, stored: Mapping[str, Tensor], heads: Mapping[str, HeadRecord]) -> dict[str, dict[str, Tensor]]:
-    # Head names hold no dot, so the first dot of a tensor's name ends its head's name, exactly.
-    parts = {key: key.partition(".") for key in stored}
-    strangers = sorted({name for name, _, _ in parts.values()} - set(heads))
+def _audited(
+    path: Path, stored: Mapping[str, Tensor], declared: Mapping[str, HeadRecord | BranchRecord], what: str, mark: str
+) -> dict[str, dict[str, Tensor]]:
+    """Return tensors by owner and name; no owner's name holds the mark that ends it, so it ends there, exactly."""
+    parts = {key: key.partition(mark) for key in stored}
+    strangers = sorted({name for name, _, _ in parts.values()} - set(declared))
     if strangers:
         raise CorruptCheckpointError(f"{path}: weights of {listed(strangers)}, which {HEADS_JSON} does not declare")
-    mine: dict[str, dict[str, Tensor]] = {name: {} for name in heads}
+    mine: dict[str, dict[str, Tensor]] = {name: {} for name in declared}
     for key, (name, _, weight) in parts.items():
         mine[name][weight] = stored[key]
-    for name, record in heads.items():
-        _audit_head(path, name, mine[name], record)
+    for name, record in declared.items():
+        _audit_tensors(path, f"{what} {name!r}", mine[name], record.tensors)
     return mine
 
 
-def _audit_head(path: Path, name: str, tensors: Mapping[str, Tensor], record: HeadRecord) -> None:
-    wrong = sorted(set(tensors) ^ set(record.tensors))
+def _audit_tensors(path: Path, owner: str, tensors: Mapping[str, Tensor], declared: Mapping[str, list[int]]) -> None:
+    wrong = sorted(set(tensors) ^ set(declared))
     if wrong:
-        raise CorruptCheckpointError(f"{path}: head {name!r}: {listed(wrong)} in only one of file and {HEADS_JSON}")
+        raise CorruptCheckpointError(f"{path}: {owner}: {listed(wrong)} in only one of file and {HEADS_JSON}")
     for key, tensor in tensors.items():
-        if list(tensor.shape) != record.tensors[key]:
+        if list(tensor.shape) != declared[key]:
             raise CorruptCheckpointError(
-                f"{path}: head {name!r}: {key} has shape {list(tensor.shape)}, {HEADS_JSON} says {record.tensors[key]}"
+                f"{path}: {owner}: {key} has shape {list(tensor.shape)}, {HEADS_JSON} says {declared[key]}"
             )
         if not bool(torch.isfinite(tensor).all()):
-            raise CorruptCheckpointError(f"{path}: head {name!r}: {key} holds NaN or infinity")
+            raise CorruptCheckpointError(f"{path}: {owner}: {key} holds NaN or infinity")

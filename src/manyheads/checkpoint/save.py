@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
+from manyheads.backbone.branch import Branch
 from manyheads.backbone.digest import file_digest
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.source import files_fingerprint, resolve_source
@@ -20,12 +21,14 @@ from manyheads.checkpoint.format import (
     HEADS_WEIGHTS,
     KINDS,
     BackboneRecord,
+    BranchRecord,
     Checkpoint,
     HeadRecord,
     write_checkpoint,
 )
 from manyheads.errors import CheckpointError
 from manyheads.heads import Head
+from manyheads.taps import Branched
 
 # What transformers rewrites on saving though nothing about the model changed.
 _CONFIGS = ("config.json", "generation_config.json")
@@ -68,18 +71,41 @@ def save_checkpoint(
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.fingerprint(digest)
         name, revision = _origin(backbone)
         budget = backbone.token_budget
-        write_heads(fresh, BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget), heads)
+        record = BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget)
+        write_heads(fresh, record, heads, _branches_read(backbone, heads))
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
 
-def write_heads(folder: Path, record: BackboneRecord, heads: Mapping[str, Head]) -> None:
-    """Write ``heads.safetensors`` and ``heads.json``."""
+def write_heads(
+    folder: Path, record: BackboneRecord, heads: Mapping[str, Head], branches: Mapping[str, Branch]
+) -> None:
+    """Write ``heads.safetensors`` and ``heads.json``.
+
+    In the file, a head's tensors are named ``head.weight``, a branch's ``branch/weight``: no head's name holds a slash.
+    """
     tensors = {f"{name}.{key}": tensor for name, head in heads.items() for key, tensor in _weights(head).items()}
+    for name, branch in branches.items():
+        tensors |= {f"{name}/{key}": tensor for key, tensor in _branch_weights(branch).items()}
     save_file(tensors, folder / HEADS_WEIGHTS, metadata={"format": "pt"})
     digest = file_digest(folder / HEADS_WEIGHTS)
     records = {name: _head_record(head) for name, head in heads.items()}
-    write_checkpoint(folder, Checkpoint(record, digest, records, VERSION))
+    beside = {name: _branch_record(branch) for name, branch in branches.items()}
+    write_checkpoint(folder, Checkpoint(record, beside, digest, records, VERSION))
+
+
+def _branch_record(branch: Branch) -> BranchRecord:
+    shapes = {key: list(tensor.shape) for key, tensor in _branch_weights(branch).items()}
+    return BranchRecord(branch.kind, branch.settings(), shapes)
+
+
+def _branch_weights(branch: Branch) -> dict[str, Tensor]:
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in branch.own_parameters().items()}
+
+
+def _branches_read(backbone: Backbone, heads: Mapping[str, Head]) -> dict[str, Branch]:
+    taps = [tap for head in heads.values() for tap in head.taps]
+    return {tap.branch: backbone.branch(tap.branch) for tap in taps if isinstance(tap, Branched)}
 
 
 def _head_record(head: Head) -> HeadRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table as RichTable
 
 from manyheads.backbone.source import locate
 from manyheads.checkpoint.atomic import recover
-from manyheads.checkpoint.format import HeadRecord, read_checkpoint
+from manyheads.checkpoint.format import BranchRecord, HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
 from manyheads.cli.chart import search_chart
 from manyheads.cli.tables import metric_lines
@@ -34,7 +35,7 @@ def run_inspect(name: str, as_json: bool) -> None:
 
 def _facts(folder: Path) -> dict[str, Any]:
     if not is_checkpoint(folder):
-        return {"backbone": _plain(folder), "heads": {}}
+        return {"backbone": _plain(folder), "branches": {}, "heads": {}}
     checkpoint = read_checkpoint(folder)
     record = checkpoint.backbone
     backbone = {
@@ -44,7 +45,11 @@ def _facts(folder: Path) -> dict[str, Any]:
         "revision": record.revision,
         "fingerprint": record.fingerprint,
     }
-    return {"backbone": backbone, "heads": {name: _head(head) for name, head in checkpoint.heads.items()}}
+    return {
+        "backbone": backbone,
+        "branches": {name: _branch(branch) for name, branch in checkpoint.branches.items()},
+        "heads": {name: _head(head) for name, head in checkpoint.heads.items()},
+    }
 
 
 def _plain(folder: Path) -> dict[str, Any]:
@@ -53,6 +58,11 @@ def _plain(folder: Path) -> dict[str, Any]:
         raise NotACheckpointError(f"{folder}: holds neither heads.json nor config.json; check the path")
     said = json.loads(config.read_text("utf-8"))
     return {"kind": "plain", "architecture": (said.get("architectures") or ["?"])[0], "name": str(folder)}
+
+
+def _branch(branch: BranchRecord) -> dict[str, Any]:
+    weights = sum(math.prod(shape) for shape in branch.tensors.values())
+    return {"kind": branch.kind, "settings": branch.settings, "weights": weights}
 
 
 def _head(head: HeadRecord) -> dict[str, Any]:
@@ -68,6 +78,9 @@ def _show(name: str, facts: dict[str, Any]) -> None:
     console = Console(highlight=False)
     backbone = facts["backbone"]
     console.print(f"{name}: {backbone['architecture']} ({backbone['kind']})", markup=False)
+    for branch, said in facts["branches"].items():
+        settings = ", ".join(f"{key} {value}" for key, value in said["settings"].items())
+        console.print(f"{branch}: {settings}; {said['weights']:,} weights that only heads read", markup=False)
     if not facts["heads"]:
         console.print("No heads yet: manyheads train adds some.")
         return
@@ -105,6 +118,9 @@ def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]
 
 
 def _reads(tap: dict[str, Any], layer: Any) -> str:
+    if "branch" in tap:
+        inner = tap["reads"]
+        return f"{_reads(inner, inner.get('layer') if layer is None else layer)} of {tap['branch']}"
     if "layer" in tap:
         tap = {**tap, "layer": layer}
     return " ".join(str(value) for value in tap.values())
