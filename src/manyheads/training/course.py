@@ -32,6 +32,7 @@ class Course:
         rates: Parameter -> peak learning rate, for everything that trains.
         collate: From examples of :class:`Rows` to the module's tensors.
         evaluate: Returns fp32 logits of the evaluation rows by head, as the weights stand.
+        live: Whether ``evaluate`` computes what a prediction will, to the bit.
         notes: What a person should know, one sentence each.
     """
 
@@ -39,6 +40,7 @@ class Course:
     rates: Mapping[nn.Parameter, float]
     collate: Collate
     evaluate: Callable[[], dict[str, np.ndarray]]
+    live: bool = True
     notes: tuple[str, ...] = ()
 
 

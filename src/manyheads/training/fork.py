@@ -95,10 +95,10 @@ class Fork(Tuning):
         kept, note = self._entries(core, fork, heads, name, data)
         if kept is None:
             module = Stepped(core, list(heads), fork.tuned_parts(), weighting)
-            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), (note,))
+            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=(note,))
         entries = Entries(core, name, list(heads), data, kept)
         forked = _SteppedFork(core, list(heads), fork.tuned_parts(), weighting, name)
-        return Course(forked, rates, entries.collate, entries.evaluate, (note,))
+        return Course(forked, rates, entries.collate, entries.evaluate, live=False, notes=(note,))
 
     def _rates(self, fork: ForkBranch) -> dict[nn.Parameter, float]:
         blocks = top_blocks(fork.stack, fork.layers, fork.top)

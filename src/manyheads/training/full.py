@@ -83,7 +83,7 @@ class Full(Tuning):
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()
         module = Stepped(core, list(heads), parts, weighting)
-        return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes)
+        return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
         """Return each parameter's learning rate: what is in no block counts as below them if it embeds, else as on

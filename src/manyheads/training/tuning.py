@@ -137,7 +137,7 @@ class Tuning(Method):
                 run.add_callback(watch)
                 run.remove_callback(transformers.trainer_callback.PrinterCallback)
                 run.train()
-            watch.restore_best()
+            logits = watch.finish(run.state.global_step)
         for head in heads.values():
             head.trained = True
         after = perplexity(core, data.tokenized, data.evaluate) if changing else None
@@ -147,7 +147,9 @@ class Tuning(Method):
             name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
             for name in heads
         }
-        return Outcome(fits, evaluated(core, heads, data), (before, after), course.notes)
+        if logits is None or not course.live:
+            logits = evaluated(core, heads, data)
+        return Outcome(fits, logits, (before, after), course.notes)
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
@@ -189,7 +191,8 @@ class Tuning(Method):
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, course: Course, scratch: str
     ) -> Trainer:
         rates = dict(course.rates) | dict.fromkeys(course.module.weighting.parameters(), self.head_lr)
-        optimiser = torch.optim.AdamW(parameter_groups(rates, self.weight_decay), lr=self.lr)
+        # One kernel for all of a group: six times as fast as torch's default on a CPU.
+        optimiser = torch.optim.AdamW(parameter_groups(rates, self.weight_decay), lr=self.lr, fused=True)
         return Trainer(
             model=course.module,
             args=self._own_arguments() or self._arguments(core, data, scratch),

@@ -68,6 +68,17 @@ def selection_of(
     return Selection(weights, patience)
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The best epoch so far: its score, when it was, and what it was."""
+
+    score: float
+    epoch: float
+    place: int
+    weights: list[Tensor]
+    logits: dict[str, np.ndarray]
+
+
 class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     """Measures after each epoch, and keeps the best one's weights if it is to select.
 
@@ -80,7 +91,6 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         history: Head name -> one record per epoch.
-        best_epoch: The best so far, or ``None``.
     """
 
     def __init__(
@@ -92,11 +102,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         selection: Selection | None,
     ) -> None:
         self.history: dict[str, list[dict[str, float]]] = {name: [] for name in heads}
-        self.best_epoch: float | None = None
         self._heads, self._data, self._evaluate = heads, data, evaluate
         self._tuned, self._selection = tuned, selection
-        self._best_score, self._best_place = -math.inf, 0
-        self._best: list[Tensor] = []
+        self._best: _Best | None = None
+        self._logits: dict[str, np.ndarray] | None = None
+        self._step = -1
 
     def on_epoch_end(
         self,
@@ -108,33 +118,47 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         """Measure, remember, and stop where nothing has become better for too long."""
         if not len(self._data.evaluate):
             return
-        metrics = self._measured()
+        self._logits, self._step = self._evaluate(), state.global_step
+        metrics = self._measured(self._logits)
         epoch = float(state.epoch or 0)
         for name, values in metrics.items():
             self.history[name].append({"epoch": epoch, **values})
-        if self._selection is not None:
-            self._select(self._selection, metrics, epoch)
-            place = max(len(records) for records in self.history.values())
-            patience = self._selection.patience
-            if patience is not None and place - self._best_place >= patience:
-                control.should_training_stop = True
+        if self._selection is None:
+            return
+        place, score = self._place(), self._selection.score(metrics, self._heads)
+        if self._best is None or score > self._best.score:
+            weights = [parameter.detach().clone() for parameter in self._tuned]
+            self._best = _Best(score, epoch, place, weights, self._logits)
+        patience = self._selection.patience
+        if patience is not None and place - self._best.place >= patience:
+            control.should_training_stop = True
 
-    def restore_best(self) -> None:
-        """Put the best epoch's weights in place, if one was to be selected and any was better than nothing."""
+    @property
+    def best_epoch(self) -> float | None:
+        """The best epoch so far, if one is to be selected."""
+        return None if self._best is None else self._best.epoch
+
+    def finish(self, step: int) -> dict[str, np.ndarray] | None:
+        """Put the best epoch's weights in place, if one was to be selected; return the logits of the weights that now
+        stand, if they are known.
+
+        Args:
+            step: At which training ended.
+        """
+        if self._best is None:
+            return self._logits if self._step == step else None
         with torch.no_grad():
-            for parameter, value in zip(self._tuned, self._best, strict=False):
+            for parameter, value in zip(self._tuned, self._best.weights, strict=True):
                 parameter.copy_(value)
+        return self._best.logits
 
-    def _measured(self) -> dict[str, Metrics]:
+    def _measured(self, logits: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         rows = self._data.evaluate
         return {
-            name: measure(self._heads[name].spec, self._data.targets[name][rows], logits)
-            for name, logits in self._evaluate().items()
+            name: measure(self._heads[name].spec, self._data.targets[name][rows], values)
+            for name, values in logits.items()
         }
 
-    def _select(self, selection: Selection, metrics: Mapping[str, Metrics], epoch: float) -> None:
-        score = selection.score(metrics, self._heads)
-        if self.best_epoch is None or score > self._best_score:
-            self._best_score, self.best_epoch = score, epoch
-            self._best_place = max(len(records) for records in self.history.values())
-            self._best = [parameter.detach().clone() for parameter in self._tuned]
+    def _place(self) -> int:
+        """Return the number of epochs measured."""
+        return max(len(records) for records in self.history.values())
