@@ -236,4 +236,5 @@ def _beside(path: Path, place: str) -> str:
 
 
 def _absolute(place: str) -> str:
-    return place if place == "-" else os.path.abspath(os.path.expanduser(place))
+    """Return the path of what was read, links followed: a link may lead elsewhere by the next run."""
+    return place if place == "-" else os.path.realpath(os.path.expanduser(place))
