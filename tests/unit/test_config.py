@@ -26,6 +26,7 @@ from manyheads.cli.fields import checked, plain_fields
 from manyheads.cli.heads import KINDS, build_head, write_head
 from manyheads.cli.methods import METHODS, build_method, method_keys, read_method, write_method
 from manyheads.training import Frozen
+from manyheads.training.fork import Fork
 from manyheads.training.full import Full
 from tests.families import TEXTS
 from tests.unit.test_cli import called
@@ -127,9 +128,10 @@ def test_a_file_says_what_options_say(run: Run, place: Path, tmp_path_factory: p
     [
         {},
         {"name": "frozen", "l2": 1},
-        {"name": "full", "epochs": 1, "top": 1, "start": "random"},
+        {"name": "fork", "epochs": 1, "top": 1},
+        {"name": "full", "epochs": 1, "top": 1, "start": "random", "best_by": {"job_type": 1}},
     ],
-    ids=["default", "frozen", "full"],
+    ids=["default", "frozen", "fork", "full"],
 )
 def test_the_saved_file_does_the_run_again(run: Run, place: Path, method: Tables) -> None:
     heads = {
@@ -338,8 +340,8 @@ def test_a_refusal_comes_before_anything_is_loaded_or_written(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--top", 1), ("--top", "full", "'frozen'")),
-        (("--method", "full", "--dtype", "float32"), ("--dtype", "frozen", "'full'")),
+        (("--top", 1), ("--top", "fork or full", "'frozen'")),
+        (("--method", "full", "--cache", "none"), ("--cache", "frozen or fork", "'full'")),
         (("--method", "fulll"), ("--method", "'fulll'", "did you mean 'full'")),
         (("--eval-fraction", 2), ("--eval-fraction", "below 1")),
         (("--seed", -1), ("--seed", "-1")),
@@ -404,7 +406,8 @@ def test_a_kind_that_the_column_does_not_ask_for_needs_its_labels(run: Run, plac
 
 CHANGED = {
     "frozen": [Frozen(), Frozen(cache=None, dtype="float32", l2=0.5)],
-    "full": [Full(), Full(top=2, epochs=0.5, lm_weight=1.0, start="random")],
+    "fork": [Fork(), Fork(top=1, lr=0.1, patience=2), Fork(cache=None)],
+    "full": [Full(), Full(best_by={"a": 2.0}), Full(top=2, epochs=0.5, lm_weight=1.0, start="random")],
 }
 
 

@@ -101,16 +101,25 @@ def train(
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option("--dtype", help="Precision of the feature pass: auto (the default), float32, bfloat16, float16."),
+        typer.Option("--dtype", help="Precision: auto (the default), float32, bfloat16, and frozen's own float16."),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", help="frozen (the default): solve heads on stored features; full: tune the backbone."),
+        typer.Option(
+            "--method",
+            help="frozen (the default): solve heads on stored features; fork: tune a copy of the top blocks that only "
+            "heads read; full: tune the backbone.",
+        ),
     ] = None,
-    top: Annotated[int | None, typer.Option("--top", help="With full: tune the top k blocks alone.")] = None,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="With full: passes over the training rows.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="With full: peak learning rate of the backbone.")] = None,
-    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With full: that of the heads.")] = None,
+    top: Annotated[int | None, typer.Option("--top", help="With fork, full: tune the top k blocks alone.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", help="With fork, full: passes over the training rows.")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="With fork, full: peak learning rate of what is tuned beside the heads."),
+    ] = None,
+    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With fork, full: that of the heads.")] = None,
     lm_weight: Annotated[
         float | None, typer.Option("--lm-weight", help="With full: factor of the language model's own loss.")
     ] = None,

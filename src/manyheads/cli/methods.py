@@ -10,11 +10,12 @@ from typing import Any
 from manyheads.cli.fields import NONE, checked, plain_fields, takes_path
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
 from manyheads.features import open_cache
-from manyheads.training import Frozen, Method
+from manyheads.training import Method
 
 # Where each lies: those that tune the backbone are slow to import.
 METHODS = {
     "frozen": ("manyheads.training.frozen", "Frozen"),
+    "fork": ("manyheads.training.fork", "Fork"),
     "full": ("manyheads.training.full", "Full"),
 }
 DEFAULT = "frozen"
@@ -74,8 +75,7 @@ def build_method(settings: Mapping[str, Any]) -> Method:
         CacheError: the cache is no folder.
     """
     method = _built(settings)
-    if isinstance(method, Frozen):
-        open_cache(method.cache)
+    open_cache(getattr(method, "cache", None))
     return method
 
 
