@@ -26,6 +26,7 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     │   └── OutputExistsError (FileExistsError)
     ├── TrainingError (ArithmeticError)         training cannot go on, or would go on wrongly
     ├── CacheError (OSError)                   the feature cache cannot be where or as large as it was told
+    ├── ConfigError (ValueError)               a configuration file or option that tells no run
     └── MissingExtraError (ImportError)        an optional dependency is not installed
 
     ManyheadsWarning (UserWarning)
@@ -134,6 +135,10 @@ class TrainingError(ManyheadsError, ArithmeticError):
 
 class CacheError(ManyheadsError, OSError):
     """The feature cache cannot be where, or as large, as it was told."""
+
+
+class ConfigError(ManyheadsError, ValueError):
+    """A configuration file, or an option, that tells no run: an unknown key, a wrong value, or something left out."""
 
 
 class MissingExtraError(ManyheadsError, ImportError):

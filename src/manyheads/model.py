@@ -315,6 +315,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Train a model's heads on a table, in place.
 
@@ -332,6 +333,7 @@ def train(
         seed: For every random choice.
         out: Where to save the model afterwards; checked before the work begins.
         overwrite: Whether ``out`` may be replaced.
+        files: Texts to lay in ``out`` beside the model, such as the settings of the run: file name -> contents.
 
     Returns:
         Metrics on the evaluation rows, what was tried, and whether the language model is untouched.
@@ -350,6 +352,7 @@ def train(
         Evaluation(eval_data, eval_fraction, seed),
         None if out is None else Path(out),
         overwrite,
+        files,
     )
 
 

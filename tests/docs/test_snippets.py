@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import manyheads as mh
 from tests.families import BY_NAME, TEXTS, Family, tokenizer_for
+from tests.unit.test_cli import called
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -77,6 +79,17 @@ def test_the_readmes_snippets_run(title: str, place: Path, capsys: pytest.Captur
     for block in blocks(title):
         exec(compile(block, f"README.md: {title}", "exec"), names)
     assert capsys.readouterr().out
+
+
+def test_the_readmes_configuration_runs(place: Path) -> None:
+    (file,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (place / "ads.toml").write_text(file, "utf-8")
+    commands = re.findall(r"^manyheads (train --config .*)$", README, flags=re.MULTILINE)
+    for command in commands:
+        assert called(*shlex.split(command, comments=True)) == 0
+    first, again = ((place / folder / "heads.safetensors").read_bytes() for folder in ("tuned-model", "again"))
+    assert first == again
+    assert len(commands) == 2
 
 
 def test_the_commands_of_the_readme_exist() -> None:

@@ -43,6 +43,7 @@ def save_checkpoint(
     heads: Mapping[str, Head],
     kind: str = "full",
     overwrite: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Save heads and their backbone, atomically.
 
@@ -54,10 +55,11 @@ def save_checkpoint(
         kind: ``"full"``; ``"reference"`` for heads with the name and fingerprint of a backbone that files hold; or
             ``"heads"`` for heads to be attached to this same backbone, wherever it comes from.
         overwrite: Whether a folder that holds something may be replaced.
+        files: Texts to lay beside them: file name -> contents.
 
     Raises:
         OutputExistsError: the folder is not free.
-        CheckpointError: a reference to a backbone that no files hold as it is.
+        CheckpointError: a reference to a backbone that no files hold as it is, or a text under a name that is taken.
     """
     if kind not in KINDS:
         raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
@@ -73,6 +75,7 @@ def save_checkpoint(
         budget = backbone.token_budget
         record = BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget)
         write_heads(fresh, record, heads, _branches_read(backbone, heads))
+        _write_texts(fresh, files or {})
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
@@ -106,6 +109,14 @@ def _branch_weights(branch: Branch) -> dict[str, Tensor]:
 def _branches_read(backbone: Backbone, heads: Mapping[str, Head]) -> dict[str, Branch]:
     taps = [tap for head in heads.values() for tap in head.taps]
     return {tap.branch: backbone.branch(tap.branch) for tap in taps if isinstance(tap, Branched)}
+
+
+def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        if path.name != name or path.exists():
+            raise CheckpointError(f"{name!r}: a file beside a saved model needs a plain name that none of its own has")
+        path.write_text(text, encoding="utf-8")
 
 
 def _head_record(head: Head) -> HeadRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,13 +52,22 @@ def _common(
     "--head job_type --head education --out model/"
 )
 def train(
-    data: Annotated[str, typer.Argument(help="A CSV, TSV, JSONL or Parquet file; '-' for standard input.")],
+    data: Annotated[
+        str | None, typer.Argument(help="A CSV, TSV, JSONL or Parquet file; '-' for standard input.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A TOML file with any of these settings; options given here win over it."),
+    ] = None,
     backbone: Annotated[
-        str, typer.Option("--backbone", "-b", help="A checkpoint's folder or hub id, or a saved manyheads model.")
-    ],
-    text: Annotated[list[str], typer.Option("--text", "-t", help="Text column; twice for text pairs.")],
-    head: Annotated[list[str], typer.Option("--head", "-H", help="A label column, or name=column; once per head.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to save the model in.")],
+        str | None,
+        typer.Option("--backbone", "-b", help="A checkpoint's folder or hub id, or a saved manyheads model."),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", "-t", help="Text column; twice for text pairs.")] = None,
+    head: Annotated[
+        list[str] | None, typer.Option("--head", "-H", help="A label column, or name=column; once per head.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to save the model in.")] = None,
     layer: Annotated[
         str | None,
         typer.Option("--layer", help="Hidden layer that new heads read: an index, or 'mix'; searched by default."),
@@ -70,47 +79,75 @@ def train(
     hidden: Annotated[
         list[int] | None, typer.Option("--hidden", help="Size of a fully connected layer; once per layer.")
     ] = None,
-    dropout: Annotated[float, typer.Option("--dropout", help="Dropout before each fully connected layer.")] = 0.0,
+    dropout: Annotated[
+        float | None, typer.Option("--dropout", help="Dropout before each fully connected layer; 0 by default.")
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes by their rarity.")] = False,
     evaluate: Annotated[
         str | None, typer.Option("--eval", help="Table to evaluate on; else rows are held out.")
     ] = None,
-    eval_fraction: Annotated[float, typer.Option("--eval-fraction", help="Share of the rows held out.")] = 0.1,
+    eval_fraction: Annotated[
+        float | None, typer.Option("--eval-fraction", help="Share of the rows held out; 0.1 by default.")
+    ] = None,
     max_length: MaxLength = None,
-    long_text: LongText = "truncate",
-    seed: Annotated[int, typer.Option("--seed", help="For every random choice.")] = 0,
+    long_text: Annotated[
+        str | None,
+        typer.Option("--long-text", help="A longer text: 'truncate' it (and count; the default), or 'error'."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="For every random choice; 0 by default.")] = None,
     cache: Annotated[
-        str, typer.Option("--cache", help="Where features are kept: auto (the user's cache), a folder, or none.")
-    ] = "auto",
+        str | None,
+        typer.Option("--cache", help="Where features are kept: auto (the user's cache; the default), a folder, none."),
+    ] = None,
     dtype: Annotated[
-        str, typer.Option("--dtype", help="Precision of the feature pass: auto, float32, bfloat16 or float16.")
-    ] = "auto",
+        str | None,
+        typer.Option("--dtype", help="Precision: auto (the default), float32, bfloat16, and frozen's own float16."),
+    ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="frozen: solve heads on stored features; full: tune the backbone too.")
-    ] = "frozen",
-    top: Annotated[int | None, typer.Option("--top", help="With full: tune the top k blocks alone.")] = None,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="With full: passes over the training rows.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="With full: peak learning rate of the backbone.")] = None,
-    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With full: that of the heads.")] = None,
+        str | None,
+        typer.Option(
+            "--method",
+            help="frozen (the default): solve heads on stored features; fork: tune a copy of the top blocks that only "
+            "heads read; full: tune the backbone.",
+        ),
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", help="With fork, full: tune the top k blocks alone.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", help="With fork, full: passes over the training rows.")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="With fork, full: peak learning rate of what is tuned beside the heads."),
+    ] = None,
+    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With fork, full: that of the heads.")] = None,
     lm_weight: Annotated[
         float | None, typer.Option("--lm-weight", help="With full: factor of the language model's own loss.")
     ] = None,
-    file_format: FileFormat = "csv",
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Format of standard input: csv (the default), tsv or jsonl.")
+    ] = None,
     overwrite: Overwrite = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Train heads side by side on a table; kinds and labels are inferred from the columns."""
-    from manyheads.cli.train import HeadSettings, MethodSettings, TrainRequest, run_train
+    from manyheads.cli.train import TrainOptions, run_train
 
-    settings = HeadSettings(layer, pool, tuple(hidden or ()), dropout, balanced)
+    run = {
+        "data": data, "backbone": backbone, "text": text[0] if text and len(text) == 1 else text or None,
+        "out": None if out is None else str(out), "eval": evaluate, "eval_fraction": eval_fraction,
+        "max_length": max_length, "long_text": long_text, "seed": seed, "format": file_format,
+        "overwrite": overwrite or None, "trust_remote_code": trust_remote_code or None,
+    }  # fmt: skip
     tuning = {"top": top, "epochs": epochs, "lr": lr, "head_lr": head_lr, "lm_weight": lm_weight}
-    chosen = MethodSettings(method, cache, dtype, {name: value for name, value in tuning.items() if value is not None})
-    request = TrainRequest(
-        data, backbone, tuple(text), tuple(head), out, settings, evaluate, eval_fraction, max_length, long_text, seed,
-        chosen, file_format, overwrite, trust_remote_code,
-    )  # fmt: skip
-    run_train(request, as_json)
+    chosen = {"name": method, "cache": cache, "dtype": dtype, **tuning}
+    new_heads = {"layer": layer, "pool": pool, "hidden": hidden or None, "dropout": dropout}
+    run_train(TrainOptions(_given(run), _given(chosen), head or [], _given(new_heads), balanced), config, as_json)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command(epilog="Example: manyheads predict model/ new.csv --out scored.parquet")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,133 +14,83 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from manyheads.checkpoint.atomic import check_free
+from manyheads.cli.config import CONFIG, Run, Said, check_run, merged, read_config, whole_run, write_config
+from manyheads.cli.heads import asks_column, build_head, check_kept, write_head
+from manyheads.cli.methods import DEFAULT, build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
-from manyheads.data.infer import explain, infer_heads
-from manyheads.data.table import Table
+from manyheads.data.infer import InferredHeads, explain, infer_heads
+from manyheads.data.table import Table, read_table
 from manyheads.errors import HeadError
-from manyheads.features import open_cache
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
-from manyheads.taps import Hidden, Tap
-from manyheads.training import Frozen, Method, TrainResult
+from manyheads.training import Method, TrainResult
 
 
 @dataclass(frozen=True)
-class HeadSettings:
-    """What the options say of every new head."""
-
-    layer: str | None
-    pool: str | None
-    hidden: tuple[int, ...]
-    dropout: float
-    balanced: bool
-
-    def apply(self, spec: HeadSpec, column: str | None) -> HeadSpec:
-        """Return the inferred spec with these settings."""
-        weights = "balanced" if self.balanced and isinstance(spec, LabelledSpec) else None
-        return dataclasses.replace(
-            spec, column=column, reads=self._reads(), hidden=self.hidden, dropout=self.dropout, class_weights=weights
-        )
-
-    def _reads(self) -> Tap | str:
-        """Return the tap that was named, or ``"auto"``: then it is searched."""
-        if self.layer is None and self.pool is None:
-            return "auto"
-        pool = self.pool or "auto"
-        if self.layer in {None, "mix"}:
-            return Hidden(layer=self.layer or -1, pool=pool)
-        try:
-            return Hidden(layer=int(str(self.layer)), pool=pool)
-        except ValueError as error:
-            if isinstance(error, HeadError):
-                raise
-            raise HeadError(f"--layer must be a whole number or 'mix', got {self.layer!r}") from None
-
-
-@dataclass(frozen=True)
-class MethodSettings:
-    """What the options say of how to train.
+class TrainOptions:
+    """What the command line says: only what was given.
 
     Attributes:
-        name: ``"frozen"`` or ``"full"``.
-        cache: Where features are kept; ``"none"`` for nowhere.
-        dtype: Precision of a feature pass.
-        tuning: Settings of a method that tunes the backbone, as far as they were given.
+        run: As :class:`~manyheads.cli.config.Run`.
+        method: The method's name and its own settings.
+        heads: ``name`` or ``name=column``.
+        new_heads: Settings of every head that the model does not have yet.
+        balanced: Whether those of them that have labels weigh them by their rarity.
     """
 
-    name: str
-    cache: str
-    dtype: str
-    tuning: Mapping[str, Any]
-
-    def build(self) -> Method:
-        """Return the method.
-
-        Raises:
-            HeadError: no method of that name, or a setting that it does not have.
-            CacheError: the cache is no folder.
-        """
-        if self.name == "full":
-            from manyheads.training.full import Full
-
-            return Full(**self.tuning)
-        if self.name != "frozen":
-            raise HeadError(f"--method must be 'frozen' or 'full', got {self.name!r}")
-        if self.tuning:
-            option = "--" + next(iter(self.tuning)).replace("_", "-")
-            raise HeadError(f"{option} belongs to --method full; leave it out, or tune the backbone with --method full")
-        cache = None if self.cache == "none" else self.cache
-        open_cache(cache)
-        return Frozen(cache=cache, dtype=self.dtype)
+    run: Mapping[str, Any]
+    method: Mapping[str, Any]
+    heads: Sequence[str]
+    new_heads: Mapping[str, Any]
+    balanced: bool
 
 
 @dataclass(frozen=True)
-class TrainRequest:
-    """What the options say."""
+class _Plan:
+    """What the options and the file say together.
 
-    data: str
-    backbone: str
-    text: tuple[str, ...]
-    heads: tuple[str, ...]
-    out: Path
-    settings: HeadSettings
-    evaluate: str | None
-    eval_fraction: float
-    max_length: int | None
-    long_text: str
-    seed: int
-    method: MethodSettings
-    file_format: str
-    overwrite: bool
-    trust_remote_code: bool
+    Attributes:
+        run: The whole run, defaults included.
+        method: How to train.
+        heads: Head name -> its settings.
+        new_heads: Those of every new head, which win.
+        balanced: See :class:`TrainOptions`.
+    """
+
+    run: Run
+    method: Method
+    heads: Mapping[str, Mapping[str, Any]]
+    new_heads: Mapping[str, Any]
+    balanced: bool
 
 
-def run_train(request: TrainRequest, as_json: bool) -> None:
+def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None:
     """Read, infer, train, save, and report."""
     console = Console(stderr=True)
     # Whatever can be refused is refused before a backbone is loaded.
-    method = request.method.build()
-    check_free(request.out, request.overwrite)
-    table = read_input(request.data, request.file_format)
-    columns = dict(_named(head) for head in request.heads)
-    text = request.text[0] if len(request.text) == 1 else request.text
-    for column in request.text:
+    plan = _planned(options, config)
+    run = plan.run
+    check_free(Path(run.out), run.overwrite)
+    table = read_input(run.data, run.format)
+    evaluation = None if run.eval is None else read_table(run.eval)
+    for column in [run.text] if isinstance(run.text, str) else run.text:
         table.values(column)
-    model = HeadedModel.from_pretrained(request.backbone, trust_remote_code=request.trust_remote_code)
-    _add_heads(model, table, columns, request.settings, console)
+    model = HeadedModel.from_pretrained(run.backbone, trust_remote_code=run.trust_remote_code)
+    heads = _add_heads(model, table, plan, console)
     result = train(
         model,
         table,
-        text=text,
-        method=method,
-        heads=list(columns),
-        eval_data=request.evaluate,
-        eval_fraction=request.eval_fraction,
-        max_length=request.max_length,
-        long_text=request.long_text,
-        seed=request.seed,
-        out=request.out,
-        overwrite=request.overwrite,
+        text=run.text,
+        method=plan.method,
+        heads=list(heads),
+        eval_data=evaluation,
+        eval_fraction=run.eval_fraction,
+        max_length=run.max_length,
+        long_text=run.long_text,
+        seed=run.seed,
+        out=run.out,
+        overwrite=run.overwrite,
+        files={CONFIG: write_config(run, write_method(plan.method), heads)},
     )
     if as_json:
         print(json.dumps(_as_json(result), ensure_ascii=False, indent=1))
@@ -148,23 +98,53 @@ def run_train(request: TrainRequest, as_json: bool) -> None:
         _show(result, console)
 
 
-def _named(head: str) -> tuple[str, str]:
+def _planned(options: TrainOptions, config: Path | None) -> _Plan:
+    """Check the options and the file, and put them together."""
+    check_run({f"--{key.replace('_', '-')}": (key, value) for key, value in options.run.items()})
+    new_heads = {key: _layer(value) if key == "layer" else value for key, value in options.new_heads.items()}
+    file = Said({}, {}, {}) if config is None else read_config(config)
+    method = read_options(options.method, options.method.get("name", file.method.get("name", DEFAULT)))
+    said = merged(file, Said(options.run, method, dict(_named(head) for head in options.heads)))
+    return _Plan(whole_run(said, config), build_method(said.method), said.heads, new_heads, options.balanced)
+
+
+def _named(head: str) -> tuple[str, dict[str, str]]:
     name, _, column = head.partition("=")
-    return name, column or name
+    return name, {"column": column} if column else {}
 
 
-def _add_heads(
-    model: HeadedModel, table: Table, columns: dict[str, str], settings: HeadSettings, console: Console
-) -> None:
-    """Add the heads that the model does not have yet; those it has are trained anew as they are."""
-    new = {name: column for name, column in columns.items() if name not in model.heads}
-    if not new:
-        return
-    inferred = infer_heads(table, list(dict.fromkeys(new.values())))
+def _layer(layer: str) -> int | str:
+    try:
+        return layer if layer == "mix" else int(layer)
+    except ValueError:
+        raise HeadError(f"--layer must be a whole number or 'mix', got {layer!r}") from None
+
+
+def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) -> dict[str, dict[str, Any]]:
+    """Add the heads that the model does not have yet; those it has are trained anew as they are. Return the settings
+    that each was made of."""
+    kept = {name: dict(said) for name, said in plan.heads.items() if name in model.heads}
+    for name, said in kept.items():
+        check_kept(name, model.heads[name].spec, said)
+    new = {name: {**said, **plan.new_heads} for name, said in plan.heads.items() if name not in kept}
+    specs = _specs(table, new, console)
+    for name, spec in specs.items():
+        weigh = plan.balanced and isinstance(spec, LabelledSpec)
+        specs[name] = dataclasses.replace(spec, class_weights="balanced") if weigh else spec
+        model.add_head(name, specs[name])
+    return {name: kept[name] if name in kept else write_head(specs[name]) for name in plan.heads}
+
+
+def _specs(table: Table, heads: Mapping[str, Mapping[str, Any]], console: Console) -> dict[str, HeadSpec]:
+    """Return the heads' specs, with what they leave open inferred from their columns."""
+    columns = {name: said.get("column", name) for name, said in heads.items() if asks_column(said)}
+    inferred = infer_heads(table, list(dict.fromkeys(columns.values()))) if columns else InferredHeads({})
     for line in explain(inferred):
         console.print(line, markup=False, highlight=False)
-    for name, column in new.items():
-        model.add_head(name, settings.apply(inferred[column], None if column == name else column))
+    return {
+        name: build_head(name, said, inferred[columns[name]] if name in columns else None)
+        for name, said in heads.items()
+    }
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def train(
     evaluation: Evaluation,
     out: Path | None = None,
     overwrite: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Train heads on a table; :func:`manyheads.train` says what each argument means."""
     started = time.perf_counter()
@@ -103,7 +104,7 @@ def train(
         head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
     wait_for_all()
     if out is not None and is_first():
-        save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite)
+        save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite, files=files)
     return TrainResult(
         metrics=metrics,
         rows=rows,

@@ -1,0 +1,146 @@
+"""Heads as flat tables of plain settings: ``[heads.NAME]`` in a configuration file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from manyheads.cli.fields import checked, plain_fields
+from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
+from manyheads.taps import Hidden
+
+KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Regression)}
+
+# Stand in for labels that a column will name, while the other settings are tried.
+_SOME_LABELS = ("a", "b")
+
+
+def head_keys(kind: str | None) -> dict[str, Any]:
+    """Return the keys that a head of a kind takes, or of any kind if that is yet to be inferred: name -> type."""
+    specs = [KINDS[kind]] if kind is not None else list(KINDS.values())
+    own = {key: hint for spec in specs for key, hint in plain_fields(spec).items() if key != "reads"}
+    return {"kind": str, **own, **plain_fields(Hidden)}
+
+
+def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
+    """Check a head's table, values included, and return it.
+
+    Raises:
+        ConfigError: an unknown kind, a key that it does not have, or a value of a wrong type or out of its range.
+    """
+    kind = table.get("kind")
+    if kind is not None and not (isinstance(kind, str) and kind in KINDS):
+        raise ConfigError(f"{place}: kind must be one of {listed(KINDS)}, got {kind!r:.60}{did_you_mean(kind, KINDS)}")
+    settings = checked(place if kind is None else f"{place} ({kind})", table, head_keys(kind))
+    cls = MultiLabel if kind is None else KINDS[kind]
+    try:
+        cls(**_arguments(cls, _with_some_labels(cls, settings)))
+    except HeadError as error:
+        raise ConfigError(f"{place}: {str(error).removeprefix(f'{cls.__name__}: ')}") from None
+    return settings
+
+
+def asks_column(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a head's kind or labels are to be found in its column."""
+    return "kind" not in settings or ("labels" in head_keys(settings["kind"]) and "labels" not in settings)
+
+
+def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None) -> HeadSpec:
+    """Return a head's spec.
+
+    Args:
+        name: The head's name.
+        settings: Its table.
+        inferred: What its column asks for, where :func:`asks_column`.
+
+    Raises:
+        HeadError: settings that its kind does not take, or that contradict each other or the column.
+    """
+    kind = settings["kind"] if inferred is None else settings.get("kind", inferred.kind)
+    for key in settings:
+        if key not in head_keys(kind):
+            raise HeadError(
+                f"Head {name!r}: its column asks for a {kind} head, which takes no {key}; leave that out, or write "
+                "its kind"
+            )
+    if inferred is not None and "labels" in head_keys(kind) and "labels" not in settings:
+        settings = {**settings, "labels": _labels(name, kind, inferred)}
+    column = settings.get("column")
+    arguments = _arguments(KINDS[kind], {**settings, "column": None if column == name else column})
+    try:
+        return KINDS[kind](**arguments)
+    except HeadError as error:
+        raise HeadError(f"Head {name!r}: {error}") from None
+
+
+def write_head(spec: HeadSpec) -> dict[str, Any]:
+    """Return the table that :func:`build_head` makes this spec of."""
+    table: dict[str, Any] = {"kind": spec.kind}
+    for key in plain_fields(type(spec)):
+        value = getattr(spec, key)
+        if key != "reads" and value is not None:
+            table[key] = list(value) if isinstance(value, tuple) else value
+    return {**table, **dataclasses.asdict(spec.reads)} if isinstance(spec.reads, Hidden) else table
+
+
+def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a head that the model has already, if it has others: it is trained as it is.
+
+    Raises:
+        HeadError: names the settings.
+    """
+    wrong = [key for key in settings if not _says(name, spec, key, settings)]
+    if wrong:
+        raise HeadError(
+            f"Head {name!r}: the model has it already, and trains it as it is, with another {' and '.join(wrong)}; "
+            "leave that out, or give the new head another name"
+        )
+
+
+def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a spec says of one key what the settings say."""
+    if key == "kind":
+        return bool(spec.kind == settings[key])
+    if key == "column":
+        return bool((spec.column or name) == settings[key])
+    if key not in head_keys(spec.kind):
+        return False
+    if key in plain_fields(Hidden):
+        return isinstance(spec.reads, Hidden) and getattr(spec.reads, key) == settings[key]
+    labels = {"labels": spec.labels} if isinstance(spec, Multiclass | MultiLabel) else {}
+    arguments = _arguments(type(spec), {**labels, key: settings[key]})
+    return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
+
+
+def _labels(name: str, kind: str, inferred: HeadSpec) -> Sequence[object]:
+    if inferred.kind != kind or not isinstance(inferred, Multiclass | MultiLabel):
+        raise HeadError(
+            f"Head {name!r}: its column asks for a {inferred.kind} head; for a {kind} one, write its labels, or name "
+            "another column"
+        )
+    return inferred.labels
+
+
+def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that a head can be built of before its column was read."""
+    if "labels" in settings or "labels" not in plain_fields(cls):
+        return dict(settings)
+    weights = settings.get("class_weights")
+    return {**settings, "labels": _SOME_LABELS, "class_weights": weights if isinstance(weights, str) else None}
+
+
+def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a spec is built of."""
+    tap = plain_fields(Hidden)
+    reads = {key: settings[key] for key in settings if key in tap}
+    arguments = {key: value for key, value in settings.items() if key in plain_fields(cls)}
+    if reads:
+        arguments["reads"] = Hidden(**reads)
+    if isinstance(arguments.get("class_weights"), Mapping):
+        # TOML's keys are text, labels need not be.
+        by_text = {str(label): label for label in arguments.get("labels", ())}
+        weights = arguments["class_weights"]
+        arguments["class_weights"] = {by_text.get(text, text): weight for text, weight in weights.items()}
+    return arguments
