@@ -276,6 +276,20 @@ def test_frozen_training_is_what_scikit_learn_does_with_the_same_features(
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99999
 
 
+def test_a_smoothed_head_is_scikit_learns_on_rows_that_hold_every_label_in_part(table: list[dict[str, object]]) -> None:
+    rows = [row for row in table if row["urgency"] is not None]
+    l2, smoothing, n = 0.01, 0.3, len(rows)
+    spec = mh.Multiclass(labels=LABELS, label_smoothing=smoothing, reads=mh.Hidden())
+    model = trained(spec, "urgency", table, l2)
+    standard = StandardScaler().fit_transform(vectors(model, [str(row["note"]) for row in rows]))
+    own = np.array([LABELS.index(str(row["urgency"])) for row in rows])
+    shares = smoothing / 3 + (1 - smoothing) * (np.arange(3) == own[:, None])
+    copies = np.repeat(standard, 3, axis=0)
+    solved = logistic(1 / (l2 * n)).fit(copies, np.tile(np.arange(3), n), sample_weight=shares.ravel())
+    found = model.predict([str(row["note"]) for row in rows]).logits["urgency"]
+    np.testing.assert_allclose(found, solved.decision_function(standard), atol=2e-2)
+
+
 def test_without_a_strength_the_best_of_the_path_is_taken(table: list[dict[str, object]]) -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
     model.add_head("urgency", mh.Multiclass(labels=LABELS, reads=mh.Hidden()))

@@ -418,3 +418,31 @@ def test_l15_any_integer_dtype_names_the_same_classes(dtype: torch.dtype) -> Non
     targets = without(C, [1])
     expected = model(**batch, labels={"multiclass": targets}).loss
     assert torch.equal(model(**batch, labels={"multiclass": targets.to(dtype)}).loss, expected)
+
+
+# --- label smoothing ------------------------------------------------------------------------------
+
+
+def test_l12_a_smoothed_multiclass_loss_is_that_of_smoothed_targets() -> None:
+    targets = KINDS["multiclass"].targets
+    model, batch = headed(smooth=mh.Multiclass(labels=LABELS, label_smoothing=0.2)), batch_of()
+    out = model(**batch, labels={"smooth": without(targets, [1, 6])})
+    kept = [row for row in range(ROWS) if row not in (1, 6)]
+    logits = model(**batch).logits["smooth"][kept]
+    by_hand = F.cross_entropy(logits, F.one_hot(targets[kept], 3) * 0.8 + 0.2 / 3)
+    torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
+    assert_same_gradients(gradients(model, out.loss), gradients(model, by_hand))
+
+
+def test_l12_a_smoothed_multilabel_loss_is_that_of_smoothed_targets() -> None:
+    targets = without(KINDS["multilabel"].targets, [2])
+    model, batch = headed(smooth=mh.MultiLabel(labels=LABELS, label_smoothing=0.2)), batch_of()
+    out = model(**batch, labels={"smooth": targets})
+    by_hand = multilabel_loss(model(**batch).logits["smooth"], targets * 0.8 + 0.1)
+    torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, NAN, True, "0.1"])
+def test_a_smoothing_out_of_range_is_refused(smoothing: object) -> None:
+    with pytest.raises(mh.errors.HeadError, match="label_smoothing must be a number"):
+        mh.Multiclass(labels=LABELS, label_smoothing=smoothing)

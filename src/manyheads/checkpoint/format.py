@@ -19,7 +19,7 @@ from manyheads.errors import (
     NotACheckpointError,
     listed,
 )
-from manyheads.heads import HeadSpec, read_spec, write_spec
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, read_spec, write_spec
 from manyheads.heads.collection import check_name
 from manyheads.taps import Branched, Tap, read_tap, write_tap
 
@@ -159,7 +159,7 @@ def _parsed(record: object) -> Checkpoint:
     if record["protocol"] == 1:
         record = _from_first_protocol(record)
     if record["protocol"] == 2:
-        record = {**record, "protocol": 3, "branches": {}}
+        record = _from_second_protocol(record)
     if record["protocol"] != PROTOCOL:
         raise CorruptCheckpointError(
             f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
@@ -189,6 +189,20 @@ def _from_first_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
     backbone = record.get("backbone")
     known = {**backbone, "token_budget": None} if isinstance(backbone, Mapping) else backbone
     return {**record, "protocol": 2, "backbone": known}
+
+
+def _from_second_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the second protocol did not know: branches, and label smoothing."""
+    heads = record.get("heads")
+    smoothed = {name: _smoothed(head) for name, head in heads.items()} if isinstance(heads, Mapping) else heads
+    return {**record, "protocol": 3, "branches": {}, "heads": smoothed}
+
+
+def _smoothed(head: Any) -> Any:
+    spec = head.get("spec") if isinstance(head, Mapping) else None
+    if not isinstance(spec, Mapping) or spec.get("kind") not in {Multiclass.kind, MultiLabel.kind}:
+        return head
+    return {**head, "spec": {"label_smoothing": 0.0, **spec}}
 
 
 def _branch(name: str, record: object) -> BranchRecord:

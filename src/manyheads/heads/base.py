@@ -80,13 +80,13 @@ class HeadSpec(ABC):
         object.__setattr__(self, "reads", _checked_reads(self._owner, self.reads))
         object.__setattr__(self, "hidden", _checked_sizes(self._owner, self.hidden))
         object.__setattr__(self, "class_weights", self._checked_class_weights())
-        if not (_is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
+        if not (is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
             raise HeadError(f"{self._owner}: dropout must be a number in [0, 1), got {self.dropout!r}")
         if not isinstance(self.detach, bool):
             raise HeadError(f"{self._owner}: detach must be True or False, got {self.detach!r}")
         if not (self.column is None or isinstance(self.column, str)):
             raise HeadError(f"{self._owner}: column must be a column's name, got {self.column!r}")
-        if not (_is_number(self.loss_weight) and math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
+        if not (is_number(self.loss_weight) and math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
             raise HeadError(
                 f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
             )
@@ -160,7 +160,7 @@ class HeadSpec(ABC):
         weights = self.class_weights
         if weights is None or weights == "balanced":
             return weights if weights is None else "balanced"
-        if isinstance(weights, str | Mapping) or len(weights) != self.outputs or not all(map(_is_number, weights)):
+        if isinstance(weights, str | Mapping) or len(weights) != self.outputs or not all(map(is_number, weights)):
             raise HeadError(
                 f"{self._owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
             )
@@ -170,7 +170,8 @@ class HeadSpec(ABC):
         return numbers
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a setting is a number, and no boolean."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from manyheads.errors import HeadError, listed
-from manyheads.heads.base import Column, HeadSpec
+from manyheads.heads.base import Column, HeadSpec, is_number
 from manyheads.heads.labels import checked_labels
 
 
@@ -19,16 +19,21 @@ class LabelledSpec(HeadSpec):
 
     Args:
         labels: Label names (str, int, float or bool, all different), in the order of the logits.
+        label_smoothing: Share of each target that is spread evenly (Szegedy et al. 2016, section 7): over all labels
+            of a multi-class head, over yes and no of each label of a multi-label one.
     """
 
     least_labels: ClassVar[int]
 
     labels: Sequence[object]
+    label_smoothing: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", checked_labels(self._owner, self.labels, self.least_labels))
         object.__setattr__(self, "class_weights", self._in_order(self.class_weights))
         super().__post_init__()
+        if not (is_number(self.label_smoothing) and 0.0 <= self.label_smoothing < 1.0):
+            raise HeadError(f"{self._owner}: label_smoothing must be a number in [0, 1), got {self.label_smoothing!r}")
 
     @property
     def outputs(self) -> int:

@@ -62,11 +62,11 @@ class Multiclass(LabelledSpec):
         return targets != MISSING
 
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed cross-entropy; class weights weigh as in ``cross_entropy(weight=...)``."""
+        """Return summed cross-entropy; class weights and smoothing act as in ``cross_entropy``."""
         present = self.labelled(targets)
         logits, targets = logits[present], targets[present]
         weights = weighted(class_weights, logits)
-        total = F.cross_entropy(logits, targets, weight=weights, reduction="sum")
+        total = F.cross_entropy(logits, targets, weight=weights, reduction="sum", label_smoothing=self.label_smoothing)
         count = targets.shape[0]
         weight = logits.new_tensor(float(count)) if weights is None else weights[targets].sum()
         return LossTerms(total, weight, count)

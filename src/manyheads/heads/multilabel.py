@@ -70,9 +70,8 @@ class MultiLabel(LabelledSpec):
         weights = weighted(class_weights, logits)
         if weights is not None:
             weights = weights.expand_as(logits)[present]
-        total = F.binary_cross_entropy_with_logits(
-            logits[present], targets[present].to(logits.dtype), pos_weight=weights, reduction="sum"
-        )
+        wanted = targets[present].to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        total = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="sum")
         count = count_of(present)
         return LossTerms(total, logits.new_tensor(float(count)), count)
 
