@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,97 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) 
 def test_what_the_backbone_cannot_do_is_refused_before_anything_runs(family: str, settings: dict[str, Any]) -> None:
     with pytest.raises(mh.errors.BackboneError):
         mh.train(fresh(family), DATA, "text", mh.Full(**settings))
+
+
+# --- limited hardware -----------------------------------------------------------------------------
+
+
+def kept_for_backward(family: str, method: mh.Full | mh.Fork) -> tuple[int, dict[str, Tensor]]:
+    """Return the largest number of bytes that a forward kept for its backward, and the tuned model's weights."""
+    model, held, most = fresh(family), [0], [0]
+
+    def keep(tensor: Tensor) -> Tensor:
+        held[0] += tensor.numel() * tensor.element_size()
+        most[0] = max(most[0], held[0])
+        return tensor
+
+    step = mh.Trainer.training_step
+
+    def counted(self: mh.Trainer, *given: Any) -> Tensor:
+        held[0] = 0
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            return step(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mh.Trainer, "training_step", counted)
+        mh.train(model, DATA, "text", method, eval_fraction=0)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    return most[0], state
+
+
+@pytest.mark.parametrize("method", [mh.Full, mh.Fork])
+@pytest.mark.parametrize("family", ["gpt2", "bert", "llama", "t5"])
+def test_gradient_checkpointing_gives_the_same_weights_from_less_memory(family: str, method: Any) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "lr": 1e-3, "start": "random"}
+    whole, expected = kept_for_backward(family, method(**settings))
+    less, found = kept_for_backward(family, method(**settings, gradient_checkpointing=True))
+    assert less < 0.8 * whole
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [mh.Full(lr=1e-3), mh.Fork(lr=1e-3)], ids=["full", "fork"])
+@pytest.mark.parametrize("family", ["gpt2", "bert", "llama"])
+def test_a_backbone_in_few_bits_trains_beside_heads_in_fp32(
+    family: str, method: mh.Full | mh.Fork, saved: Callable[[str], Path]
+) -> None:
+    model = mh.HeadedModel.from_pretrained(saved(family), dtype=torch.bfloat16)
+    model.add_head("urgency", mh.Multiclass(LABELS))
+    model.add_head("age", mh.Regression(hidden=[8], dropout=0.1))
+    result = mh.train(model, DATA, "text", method, eval_fraction=0.2)
+    assert {tensor.dtype for tensor in model.backbone.parameters()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in model.heads.parameters()} == {torch.float32}
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.parameters())
+    assert result.metrics["urgency"]["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("method", [mh.Full, mh.Fork])
+def test_steps_in_bf16_leave_weights_and_heads_in_fp32(method: Any, dtype: str) -> None:
+    model = fresh("bert")
+    seen: set[torch.dtype] = set()
+    handle = model.heads["urgency"].output.register_forward_hook(lambda _, given, out: seen.update({out.dtype}))
+    blocks: set[torch.dtype] = set()
+    linear = torch.nn.functional.linear
+
+    def watched(given: Tensor, *rest: Any) -> Tensor:
+        found = linear(given, *rest)
+        if model.training or any(module.training for module in model.modules()):
+            blocks.add(found.dtype)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "linear", watched)
+        result = mh.train(model, DATA, "text", method(lr=1e-3, dtype=dtype), eval_fraction=0.2)
+    handle.remove()
+    assert (torch.bfloat16 in blocks) == (dtype == "bfloat16")
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    assert result.metrics["urgency"]["accuracy"] > 0.5
+    assert seen <= {torch.float32}
+
+
+@pytest.mark.parametrize("method", [mh.Full(), mh.Fork()], ids=["full", "fork"])
+def test_a_backbone_in_fp16_is_not_stepped(method: mh.Full | mh.Fork, saved: Callable[[str], Path]) -> None:
+    model = mh.HeadedModel.from_pretrained(saved("bert"), dtype=torch.float16)
+    model.add_head("urgency", mh.Multiclass(LABELS))
+    with pytest.raises(mh.errors.BackboneError, match="load it with dtype='bfloat16' or 'float32'"):
+        mh.train(model, DATA, "text", method)
+
+
+@pytest.mark.parametrize("method", [mh.Full(), mh.Fork()], ids=["full", "fork"])
+def test_a_quantised_backbone_is_not_stepped(method: mh.Full | mh.Fork) -> None:
+    model = fresh("llama")
+    model.backbone.is_quantized = True
+    with pytest.raises(mh.errors.BackboneError, match="quantised; train heads on it with Frozen"):
+        mh.train(model, DATA, "text", method)

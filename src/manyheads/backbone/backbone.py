@@ -24,6 +24,7 @@ from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe,
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States
 
+_FEW_BITS = frozenset({torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2})
 _NO_POOLER = "its class has none and its files hold none"
 
 
@@ -104,6 +105,12 @@ class Backbone(nn.Module):
     def lm(self) -> nn.Module | None:
         """The model, if it has a language-model head, else ``None``."""
         return self.model if self.model.get_output_embeddings() is not None else None  # type: ignore[operator]
+
+    @property
+    def quantised(self) -> bool:
+        """Whether some of its weights are kept in a few bits, and so cannot be stepped."""
+        held = [*self.model.parameters(), *self.model.buffers()]
+        return bool(getattr(self.model, "is_quantized", False)) or any(tensor.dtype in _FEW_BITS for tensor in held)
 
     @property
     def device(self) -> torch.device:

@@ -44,6 +44,10 @@ class Branch(nn.Module, ABC):
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return what the branch trains, by its name in the stack; all else is the backbone's."""
 
+    def stacks(self) -> list[nn.Module]:
+        """Return the modules that it runs in, one for each way through it."""
+        return [self.stack]
+
     def starts_from(self, request: Request) -> frozenset[int]:
         """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
         return frozenset()

@@ -75,11 +75,14 @@ class Fork(Branch):
             return frozenset()
         return frozenset({self.entry, *self._below(request)})
 
+    def stacks(self) -> list[nn.Module]:
+        """Return the whole stack, and the one that starts at the entry."""
+        return [self.stack] if self.upper is None else [self.stack, self.upper]
+
     def tuned_parts(self) -> list[nn.Module]:
         """Return the modules that training is to put in training mode; all others stay in eval mode."""
-        stacks = [self.stack] if self.upper is None else [self.stack, self.upper]
         parts: list[nn.Module] = [] if self.pooler is None else [self.pooler]
-        for stack in stacks:
+        for stack in self.stacks():
             blocks = find_blocks(stack, self.layers - 1)[-self.top :]
             parts += [*blocks, *after(stack, blocks[-1])]
         return parts
@@ -168,21 +171,23 @@ def enter(
     upper: nn.Module, layers: int, top: int, arranged: Arranged, hidden_states: Tensor, hidden_layers: bool
 ) -> Any:
     """Run a stack whose lower blocks do nothing, with these hidden states in place of what they hand on."""
-    first = top_blocks(upper, layers, top)[0]
-    with _entering(first, hidden_states):
+    below = find_blocks(upper, layers - 1)[-top - 1]
+    with _handing_on(below, hidden_states):
         return upper(**arranged.batch.inputs(), **switches(upper, hidden_layers))
 
 
 @contextmanager
-def _entering(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
-    """Give a block other hidden states than it is handed, by a hook that is gone afterwards."""
+def _handing_on(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
+    """Let a block hand on other hidden states than it computed, by a hook that is gone afterwards.
 
-    def swap(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (hidden_states, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": hidden_states}
+    The block below the fork has it, not the lowest of the fork's own: that one may be computed again in a backward,
+    when no hook is left.
+    """
 
-    handle = block.register_forward_pre_hook(swap, with_kwargs=True)
+    def swap(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        return (hidden_states, *output[1:]) if isinstance(output, tuple) else hidden_states
+
+    handle = block.register_forward_hook(swap)
     try:
         yield
     finally:

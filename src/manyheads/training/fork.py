@@ -25,7 +25,7 @@ from manyheads.taps.token_states import TokenStates
 from manyheads.training.course import Course, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
 from manyheads.training.frozen import FrozenStart
-from manyheads.training.tuning import Tuning, depth_rates, head_rates
+from manyheads.training.tuning import Tuning, check_steppable, depth_rates, head_rates
 from manyheads.training.weighting import Weighting
 from manyheads.types import Batch, HeadedOutput
 
@@ -72,6 +72,7 @@ class Fork(Tuning):
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse a backbone without such blocks, and heads for which there is nothing to fork."""
         facts = core.backbone.facts
+        check_steppable(core.backbone, self.name)
         top_blocks(core.backbone.stack, len(facts.widths), self.top)
         open_cache(self.cache)
         for name, head in heads.items():

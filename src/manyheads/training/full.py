@@ -15,7 +15,7 @@ from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.course import Course, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
-from manyheads.training.tuning import Tuning, depth_rates, head_rates
+from manyheads.training.tuning import Tuning, check_steppable, depth_rates, head_rates
 from manyheads.training.weighting import Weighting
 
 
@@ -56,6 +56,7 @@ class Full(Tuning):
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse an LM loss without a causal LM, blocks that are not there, and branches that would be undermined."""
         backbone = core.backbone
+        check_steppable(backbone, self.name)
         if self.lm_weight > 0 and (backbone.lm is None or not backbone.facts.causal):
             raise BackboneError(f"{backbone.name}: lm_weight needs a causal language model; leave it at 0")
         if self.top is not None or self.layer_decay != 1.0:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
+from manyheads.errors import BackboneError
 from manyheads.heads import Head
 
 
@@ -36,6 +39,28 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
             head.trained, head.class_weights = kept[name].trained, kept[name].class_weights
         core.backbone.branches = nn.ModuleDict(branches)
         raise
+
+
+@contextmanager
+def recomputing(backbone: Backbone) -> Iterator[None]:
+    """Let every block that trains be computed again in the backward, and none afterwards.
+
+    Raises:
+        BackboneError: transformers has no gradient checkpointing for this model.
+    """
+    branches = [backbone.branch(name) for name in backbone.branches]
+    models: list[Any] = [backbone.model, *(stack for branch in branches for stack in branch.stacks())]
+    if not getattr(backbone.model, "supports_gradient_checkpointing", False):
+        raise BackboneError(f"{backbone.name}: has no gradient checkpointing; leave gradient_checkpointing out")
+    # transformers gave it a new name in 5.2x and warns about the old one.
+    word = "activation" if hasattr(backbone.model, "activation_checkpointing_enable") else "gradient"
+    for model in models:
+        getattr(model, f"{word}_checkpointing_enable")({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        for model in models:
+            getattr(model, f"{word}_checkpointing_disable")()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import tempfile
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -14,8 +15,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
-from manyheads.errors import HeadError, TrainingError, listed
+from manyheads.errors import BackboneError, HeadError, TrainingError, listed
 from manyheads.features import precision
 from manyheads.heads import Head
 from manyheads.lm_check import perplexity
@@ -25,7 +27,7 @@ from manyheads.training.frozen import FrozenStart
 from manyheads.training.labelled import labelled_rows
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.processes import process_count
-from manyheads.training.restore import requiring_gradients, restored_on_failure
+from manyheads.training.restore import recomputing, requiring_gradients, restored_on_failure
 from manyheads.training.rows import class_weights_of
 from manyheads.training.trainer import Trainer
 from manyheads.training.trial import Fit
@@ -59,6 +61,8 @@ class Tuning(Method):
         patience: Stop after this many epochs that were not better, and keep the best.
         dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware has it), ``"float32"`` (the
             precision the weights were loaded in), or ``"bfloat16"``. Weights and heads keep theirs.
+        gradient_checkpointing: Whether blocks are computed again in the backward, which takes a third more time and
+            the memory of one block's activations instead of all (Chen et al. 2016).
         trainer: ``transformers.TrainingArguments`` whose own settings then hold, epochs, batch size and precision
             included; the learning rates and weight decay stay those given here.
 
@@ -76,6 +80,7 @@ class Tuning(Method):
     best_by: str | Mapping[str, float] | None = None
     patience: int | None = None
     dtype: str = "auto"
+    gradient_checkpointing: bool = False
     trainer: transformers.TrainingArguments | None = field(default=None, compare=False)
 
     several_processes: ClassVar[bool] = True
@@ -132,7 +137,11 @@ class Tuning(Method):
             weighting = LearnedWeighting(heads, device) if self.weighting == "learned" else Weighting()
             course = self.course(core, heads, data, weighting)
             watch = Watch(heads, data, course.evaluate, list(course.rates), selection)
-            with requiring_gradients(core, course.rates), tempfile.TemporaryDirectory() as scratch:
+            with (
+                requiring_gradients(core, course.rates),
+                self._recomputing(core),
+                tempfile.TemporaryDirectory() as scratch,
+            ):
                 run = self._trainer(core, heads, data, course, scratch)
                 run.add_callback(watch)
                 run.remove_callback(transformers.trainer_callback.PrinterCallback)
@@ -202,6 +211,9 @@ class Tuning(Method):
             lm_weight=self.lm_factor,
         )
 
+    def _recomputing(self, core: HeadedCore) -> AbstractContextManager[object]:
+        return recomputing(core.backbone) if self.gradient_checkpointing else nullcontext()
+
     def _own_arguments(self) -> transformers.TrainingArguments | None:
         if self.trainer is None:
             return None
@@ -240,6 +252,24 @@ class Tuning(Method):
 
     def _autocast(self, device: torch.device) -> bool:
         return self.dtype == "bfloat16" or (self.dtype == "auto" and precision.has_fast_bfloat16(device))
+
+
+def check_steppable(backbone: Backbone, method: str) -> None:
+    """Refuse a backbone whose own weights no optimiser can step.
+
+    Raises:
+        BackboneError: its weights are quantised, or fp16, where AdamW's epsilon is zero.
+    """
+    if any(parameter.dtype == torch.float16 for parameter in backbone.stack.parameters()):
+        raise BackboneError(
+            f"{backbone.name}: {method} steps its weights, which fp16 is too coarse for; load it with dtype='bfloat16' "
+            "or 'float32'"
+        )
+    if backbone.quantised:
+        raise BackboneError(
+            f"{backbone.name}: {method} steps its weights, which are quantised; train heads on it with Frozen, "
+            "adapters beside it with LoRA, or load it without quantization_config"
+        )
 
 
 def parameter_groups(rates: Mapping[nn.Parameter, float], weight_decay: float) -> list[dict[str, Any]]:
