@@ -14,8 +14,11 @@ import transformers
 from torch import Tensor, nn
 
 import manyheads as mh
+from manyheads.data.tokens import tokenize
 from manyheads.lm_check import lm_loss
+from manyheads.training.course import Replay, Stepped
 from manyheads.training.trainer import LM
+from manyheads.training.weighting import Weighting
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
 
@@ -370,3 +373,74 @@ def test_a_quantised_backbone_is_not_stepped(method: mh.Full | mh.Fork) -> None:
     model.backbone.is_quantized = True
     with pytest.raises(mh.errors.BackboneError, match="quantised; train heads on it with Frozen"):
         mh.train(model, DATA, "text", method)
+
+
+# --- replay ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(16, 1), (4, 4)])
+def test_l13_holds_for_the_lm_loss_on_other_texts(batch: int, accumulation: int, tmp_path: Path) -> None:
+    model = fresh("gpt2")
+    others = tokenize(
+        model.tokenizer, ["the old notes", "blood pressure was taken twice", "home"], None, frozenset({"input_ids"})
+    )
+    replay = Replay(others)
+    rows = [{**example, "rows": row} for row, example in enumerate(examples(model))]
+    before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+    descent = torch.optim.SGD(model.parameters(), lr=1.0)
+    mh.Trainer(
+        Stepped(model.core, list(model.heads), None, Weighting()),
+        arguments(tmp_path, batch, accumulation, remove_unused_columns=False), replay.collate, rows, lm_weight=0.7,
+        optimizers=(descent, torch.optim.lr_scheduler.ConstantLR(descent, factor=1.0)),
+    ).train()  # fmt: skip
+    found = {name: before[name] - tensor.detach() for name, tensor in model.named_parameters()}
+
+    hand = fresh("gpt2").train()
+    parts = [replay.collate(rows[start : start + batch]) for start in range(0, ROWS, batch)]
+    whole = mh.collate(rows)
+    loss = hand(**{name: whole[name] for name in ("input_ids", "attention_mask")}, labels=dict(whole["labels"])).loss
+    totals = [
+        lm_loss(hand.backbone(ids, attention_mask=mask).logits, ids, mask)
+        for ids, mask in ((part["replay_input_ids"], part["replay_attention_mask"]) for part in parts)
+    ]
+    assert sum(len(part["replay_input_ids"]) for part in parts) == ROWS
+    (loss + 0.7 * sum(total for total, _ in totals) / sum(count for _, count in totals)).backward()
+    zero = torch.zeros(())
+    assert_close(found, {name: zero if t.grad is None else t.grad for name, t in hand.named_parameters()})
+
+
+def test_replayed_texts_hold_the_language_model() -> None:
+    """The heads' texts are unlike the old ones, and the language model's loss is on the old ones alone."""
+    old = ["blood pressure was taken twice a day", "the old notes were read aloud at home"] * 8
+
+    def loss_after(**settings: Any) -> float:
+        model = fresh("gpt2")
+        mh.train(model, DATA, "text", mh.Full(lr=1e-3, epochs=2, **settings), heads=["urgency"], eval_fraction=0)
+        ids = model.tokenizer(old[0], return_tensors="pt")
+        with torch.no_grad():
+            return float(model.backbone(**ids, labels=ids["input_ids"]).loss)
+
+    assert loss_after(lm_weight=1.0, replay=old) < loss_after() - 0.5
+    assert loss_after(lm_weight=1.0, replay=[{"text": text} for text in old]) < loss_after() - 0.5
+
+
+@pytest.mark.parametrize(
+    ("replay", "said"),
+    [
+        ([], "no rows|no text"),
+        (["", " "], "no text to go on with"),
+        ([{"note": "a"}], "no column 'text'"),
+        (7, "got int|int"),
+    ],
+)
+def test_replay_that_is_no_text_is_refused_before_anything_runs(replay: Any, said: str) -> None:
+    model = fresh("gpt2")
+    before = snapshot(model.backbone)
+    with pytest.raises(mh.errors.ManyheadsError, match=said):
+        mh.train(model, DATA, "text", mh.Full(lm_weight=0.5, replay=replay))
+    assert changed(model.backbone, before) == []
+
+
+def test_replay_without_a_weight_is_refused() -> None:
+    with pytest.raises(mh.errors.HeadError, match="give it an lm_weight"):
+        mh.Full(replay=["a text"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
+from manyheads.data.tokens import Tokenized
 from manyheads.features import FeatureSource
 from manyheads.heads import Head
 from manyheads.inference.predictor import apply_heads
@@ -81,10 +82,18 @@ class Stepped(nn.Module):
         labels: Mapping[str, Tensor] | None = None,
         heads: Sequence[str] | None = None,
         lm: bool = False,
+        replay_input_ids: Tensor | None = None,
+        replay_attention_mask: Tensor | None = None,
     ) -> HeadedOutput:
-        """Run the core; see :meth:`HeadedCore.forward`."""
+        """Run the core, see :meth:`HeadedCore.forward`; the language model on the replayed texts, if there are any."""
+        replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
         batch = Batch(input_ids, attention_mask, token_type_ids)
-        output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm)
+        output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)
+        if replaying:
+            assert replay_input_ids is not None
+            assert replay_attention_mask is not None
+            other = self.core(Batch(replay_input_ids, replay_attention_mask), None, [], lm=True)
+            output = replace(output, lm_logits=other.lm_logits)
         weighed: HeadedOutput = self.weighting(output)
         return weighed
 
@@ -109,6 +118,31 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Collate, and keep which rows they are, for messages."""
     return {**collate(examples), "rows": torch.tensor([example["rows"] for example in examples])}
+
+
+class Replay:
+    """Joins other texts to each batch, as many as it has rows, for the language model's loss.
+
+    Which ones follows from the batch's rows alone, so that a run that goes on after a break meets the same. Where there
+    are more of them than training rows, an epoch's order decides which it meets.
+
+    Args:
+        others: The texts.
+    """
+
+    def __init__(self, others: Tokenized) -> None:
+        self._others = others
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return a batch with ``replay_input_ids`` and ``replay_attention_mask``."""
+        rows = np.array([example["rows"] for example in examples], dtype=np.int64)
+        start = np.random.default_rng(rows).integers(len(self._others))
+        batch = self._others.batch((start + np.arange(len(rows))) % len(self._others))
+        return {
+            **collate_rows(examples),
+            "replay_input_ids": batch.input_ids,
+            "replay_attention_mask": batch.attention_mask,
+        }
 
 
 def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, np.ndarray]:

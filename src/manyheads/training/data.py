@@ -75,6 +75,7 @@ class TrainingData:
         evaluate: Row numbers to evaluate on; may be empty.
         seed: For every random choice.
         digest: Of the backbone's tensors, by which cached features are found.
+        others: The method's further texts, without labels.
     """
 
     tokenized: Tokenized
@@ -84,6 +85,7 @@ class TrainingData:
     evaluate: np.ndarray
     seed: int
     digest: str
+    others: Tokenized | None = None
 
 
 def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:

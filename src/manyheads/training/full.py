@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.fork import after, top_blocks
 from manyheads.core import HeadedCore
-from manyheads.errors import BackboneError, listed
+from manyheads.errors import BackboneError, HeadError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
-from manyheads.training.course import Course, Stepped, collate_rows, evaluated
+from manyheads.training.course import Course, Replay, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
 from manyheads.training.tuning import Tuning, check_steppable, depth_rates, head_rates
 from manyheads.training.weighting import Weighting
@@ -30,6 +31,8 @@ class Full(Tuning):
         top: Tune the top k blocks alone; ``None`` tunes the whole backbone.
         layer_decay: Factor on ``lr`` for each block further down (Howard and Ruder 2018, discriminative fine-tuning).
         lm_weight: Factor of the causal language model's loss on the training texts.
+        replay: Other texts for that loss, such as those the language model was tuned on: a list of strings, or a table
+            with the same text columns. As many of them as there are rows join each step.
 
     The other settings are those of every method that steps: see :class:`manyheads.training.tuning.Tuning`.
 
@@ -40,6 +43,7 @@ class Full(Tuning):
     top: int | None = None
     layer_decay: float = field(default=1.0, kw_only=True)
     lm_weight: float = field(default=0.0, kw_only=True)
+    replay: Any = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +51,17 @@ class Full(Tuning):
         self.check_number("lm_weight")
         if self.top is not None:
             self.check_whole("top")
+        if self.replay is not None and self.lm_weight == 0:
+            raise HeadError("Full: replay holds texts for the language model's loss; give it an lm_weight above 0")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the method's name and settings; of other texts, only whether there were any."""
+        return super().describe() | {"replay": self.replay is not None}
+
+    @property
+    def other_texts(self) -> object:
+        """The texts for the language model's loss."""
+        return self.replay
 
     @property
     def lm_factor(self) -> float:
@@ -84,7 +99,8 @@ class Full(Tuning):
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()
         module = Stepped(core, list(heads), parts, weighting)
-        return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
+        collate = collate_rows if data.others is None else Replay(data.others).collate
+        return Course(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
         """Return each parameter's learning rate: what is in no block counts as below them if it embeds, else as on

@@ -41,6 +41,11 @@ class Method(ABC):
 
     several_processes: ClassVar[bool] = False
 
+    @property
+    def other_texts(self) -> object:
+        """Texts without labels that the method trains on too: a table, or a list of strings; ``None`` for none."""
+        return None
+
     @abstractmethod
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Train the heads in place; if it fails or is interrupted, none of them has changed."""

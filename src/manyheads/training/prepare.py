@@ -11,6 +11,9 @@ import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.table import Table, read_table
+from manyheads.data.texts import read_texts, read_texts_from_list
+from manyheads.data.tokens import Tokenized
+from manyheads.errors import DataError
 from manyheads.heads import Head, Multiclass
 from manyheads.inference.predictor import tokenize_for
 from manyheads.training.data import (
@@ -49,9 +52,11 @@ def prepare(
     heads: Mapping[str, Head],
     reading: Reading,
     evaluation: Evaluation,
+    other_texts: object = None,
 ) -> Prepared:
     """Read everything that the method needs; :func:`manyheads.train` says what each argument means."""
     table = read_table(data)
+    others = None if other_texts is None else _others(core, tokenizer, other_texts, reading)
     parts = [read_labelled(table, reading.text, heads)]
     if evaluation.data is None:
         usable = usable_rows(parts[0], heads)
@@ -72,8 +77,26 @@ def prepare(
     numbers = np.arange(len(texts))
     kept, held_out = numbers[: len(train)], numbers[len(train) :]
     digest = core.backbone.digest()
-    ready = TrainingData(tokenized, texts, targets, kept, held_out, evaluation.seed, digest)
+    ready = TrainingData(tokenized, texts, targets, kept, held_out, evaluation.seed, digest, others)
     return Prepared(ready, train, evaluate, _notes(parts, picked, ready, heads))
+
+
+def _others(core: HeadedCore, tokenizer: Any, other_texts: object, reading: Reading) -> Tokenized:
+    """Tokenize texts without labels: a list of strings, or the text columns of a table.
+
+    Raises:
+        DataError: none of them holds any text.
+    """
+    listed = isinstance(other_texts, Sequence) and not isinstance(other_texts, str)
+    if listed and all(isinstance(text, str) for text in other_texts):  # type: ignore[attr-defined]
+        texts, source = read_texts_from_list(other_texts), "The list of texts"  # type: ignore[arg-type]
+    else:
+        table = read_table(other_texts)
+        texts, source = read_texts(table, reading.text), table.name
+    usable = [text for text, empty in zip(texts.texts, texts.empty, strict=True) if not empty]
+    if not usable:
+        raise DataError(f"{source}: holds no text to go on with; give some, or leave it out")
+    return tokenize_for(core, tokenizer, usable, reading.max_length, reading.long_text)
 
 
 def _told_apart(evaluation: Table, training: Table) -> Table:

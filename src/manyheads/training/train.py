@@ -94,7 +94,7 @@ def train(
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
-    prepared = prepare(core, tokenizer, data, chosen, reading, evaluation)
+    prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
     check = compare_weights(prepared.data.digest, core.backbone.digest(), *reversed(outcome.perplexity))

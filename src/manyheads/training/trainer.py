@@ -157,7 +157,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
                 terms[name] = self._core().heads[name].spec.loss_weight * outputs.losses[name] * weight, weight
         if self.lm_weight > 0:
             assert outputs.lm_logits is not None
-            total, count = lm_loss(outputs.lm_logits, inputs["input_ids"], inputs["attention_mask"])
+            total, count = lm_loss(outputs.lm_logits, *(inputs[name] for name in _lm_names(inputs)))
             terms[LM] = (self.lm_weight * total, count)
         return terms
 
@@ -173,7 +173,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
                 class_weights = head.loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
                 weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
-            weights[LM] += predicted_tokens(batch["attention_mask"]).sum().to(device)
+            weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
         return weights
 
     def _check_finite(self, terms: Mapping[str, tuple[Tensor, Tensor]], rows: Tensor | None) -> None:
@@ -191,6 +191,12 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         seen: dict[int, str] = {}
         once = {name: tensor for name, tensor in state.items() if seen.setdefault(tensor.data_ptr(), name) == name}
         super()._save(output_dir, once)
+
+
+def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of the ids and the mask that the language model's loss is of."""
+    prefix = "replay_" if "replay_input_ids" in batch else ""
+    return f"{prefix}input_ids", f"{prefix}attention_mask"
 
 
 def _unlabelled(spec: Any, rows: int) -> Tensor:
