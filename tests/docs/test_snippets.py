@@ -21,7 +21,7 @@ STORIES = {
     "Two heads next to each other": "two heads",
     "Classifiers beside a fine-tuned language model": "beside an LM",
     "One pass, ever": "one pass",
-    "Tuning the backbone too": "tuning",
+    "Tuning more than the heads": "tuning",
 }
 
 
