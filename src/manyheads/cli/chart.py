@@ -1,4 +1,4 @@
-"""What a search saw, as bars: how much of a head's labels each layer alone tells, and what was chosen."""
+"""Charts in a line's width: how much of a head's labels each layer tells, and how a head learned by epoch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from manyheads.training.trial import LEAVE_ONE_OUT
 
 _WIDTH = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_HEIGHTS = "▁▂▃▄▅▆▇█"
+# What a record of an epoch holds beside metrics.
+_NO_METRICS = frozenset({"epoch", "rows", "loss", "held_out_loss"})
 
 
 def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -36,6 +39,24 @@ def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[st
     longest = max(len(name) for name, _ in rows)
     most = max(max(value for _, value in rows), 1e-9)
     return [f"{name:<{longest}} {_bar(value / most)} {value:5.1%}" for name, value in rows]
+
+
+def learning_curve(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a head's main metric went, epoch by epoch; nothing where fewer than two were measured.
+
+    Args:
+        history: One record per epoch, the main metric before the others.
+    """
+    metric = next((name for record in history for name in record if name not in _NO_METRICS), "")
+    points = [(record["epoch"], record[metric]) for record in history if record.get(metric) is not None]
+    if len(points) < 2:
+        return ""
+    values = [float(value) for _, value in points]
+    low, high = min(values), max(values)
+    bars = "".join(_HEIGHTS[round((value - low) / (high - low) * 7) if high > low else 0] for value in values)
+    best = points[values.index(high)][0]
+    name = metric.replace("_", " ")
+    return f"{name} by epoch {bars} from {values[0]:.3f} to {values[-1]:.3f}, best {high:.3f} in epoch {best:g}"
 
 
 def _name(reads: Sequence[Mapping[str, Any]]) -> str:

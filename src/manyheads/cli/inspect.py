@@ -15,7 +15,7 @@ from manyheads.backbone.source import locate
 from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.format import BranchRecord, HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
-from manyheads.cli.chart import search_chart
+from manyheads.cli.chart import learning_curve, search_chart
 from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError
 from manyheads.heads import write_spec
@@ -91,6 +91,9 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         table.add_row(*_cells(head, record))
     console.print(table)
     for head, record in facts["heads"].items():
+        curve = learning_curve(record["summary"].get("history", []))
+        if curve:
+            console.print(f"{head}: {curve}", markup=False)
         lines = search_chart(record["summary"].get("tried", []), record["reads"])
         if lines:
             console.print(f"{head}: share of its labels' variance that left-out rows show to be known", markup=False)

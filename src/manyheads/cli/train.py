@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from manyheads.checkpoint.atomic import check_free
+from manyheads.cli.chart import learning_curve
 from manyheads.cli.config import CONFIG, Run, Said, check_run, merged, read_config, whole_run, write_config
 from manyheads.cli.heads import asks_column, build_head, check_kept, write_head
 from manyheads.cli.methods import DEFAULT, build_method, read_options, write_method
@@ -168,7 +169,8 @@ def _show(result: TrainResult, console: Console) -> None:
         table.add_row(name, f"{rows['train']:,}", f"{rows['evaluate']:,}", metric_lines(metrics))
     console.print(table)
     for name, reads in result.reads.items():
-        console.print(f"{name} reads {reads}", markup=False, highlight=False)
+        curve = learning_curve(result.history[name])
+        console.print(f"{name} reads {reads}{'; ' if curve else ''}{curve}", markup=False, highlight=False)
     for note in result.notes:
         console.print(note, markup=False, highlight=False)
     untouched = "bit-identical to before" if result.lm_check.bit_identical else "tuned"

@@ -147,6 +147,10 @@ def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
     return {"train": int(labelled[data.train].sum()), "evaluate": int(labelled[data.evaluate].sum())}
 
 
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
 def _summary(
     method: Method, text: str | Sequence[str], outcome: Outcome, name: str, metrics: Metrics, rows: dict[str, int]
 ) -> dict[str, Any]:
@@ -157,6 +161,7 @@ def _summary(
         "text": text if isinstance(text, str) else list(text),
         "settings": fit.settings,
         "rows": rows,
-        "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
+        "metrics": _finite(metrics),
+        "history": [_finite(record) for record in fit.history],
         "tried": [trial.record() for trial in fit.trials],
     }
