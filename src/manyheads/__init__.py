@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from manyheads.training import Frozen, TrainResult
     from manyheads.training.fork import Fork
     from manyheads.training.full import Full
+    from manyheads.training.lora import LoRA
     from manyheads.training.trainer import Trainer
     from manyheads.types import Prediction
 
@@ -35,6 +36,7 @@ _HOMES = {
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.lm_check",
     "Lexical": "manyheads.taps",
+    "LoRA": "manyheads.training.lora",
     "MultiLabel": "manyheads.heads",
     "Multiclass": "manyheads.heads",
     "Prediction": "manyheads.types",
@@ -56,6 +58,7 @@ __all__ = [
     "Hidden",
     "LMCheck",
     "Lexical",
+    "LoRA",
     "ManyheadsError",
     "ManyheadsWarning",
     "MultiLabel",

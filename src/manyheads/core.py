@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.taps import Branched, Tap
+from manyheads.taps import Branched, Tap, off_branch
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
 
@@ -120,6 +120,22 @@ class HeadedCore(nn.Module):
         return HeadedOutput(
             loss=loss, losses=losses, counts=counts, weights=weights, logits=logits, lm_logits=lm_logits
         )
+
+    def merge(self, name: str) -> None:
+        """Fold a branch's adapters into the backbone's own weights; its heads then read the backbone itself.
+
+        Raises:
+            BackboneError: no such branch, one without adapters, or weights that cannot be added to.
+        """
+        self.backbone.merge(name)
+        for head in self.heads.values():
+            head.taps = tuple(off_branch(tap, name) for tap in head.taps)
+
+    def reading_besides(self, name: str) -> list[str]:
+        """Return the heads that read something of the backbone, or of another branch, beside this branch."""
+        facts = self.backbone.facts
+        own = {head: [tap for tap in part.taps if tap.needs_pass(facts)] for head, part in self.heads.items()}
+        return [head for head, taps in own.items() if any(off_branch(tap, name) is tap for tap in taps)]
 
     def prune(self) -> None:
         """Let go of branches that no head reads."""

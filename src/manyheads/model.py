@@ -23,6 +23,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
 from manyheads.data.texts import read_texts_from_list
 from manyheads.errors import (
+    BackboneError,
     CheckpointError,
     HeadError,
     InputWarning,
@@ -253,6 +254,29 @@ class HeadedModel(nn.Module):
         generate: Callable[..., Any] = backbone.generate
         return generate
 
+    def merge_adapter(self, name: str | None = None, change_lm: bool = False) -> None:
+        """Fold a LoRA adapter into the backbone's own weights; its heads then read the backbone itself.
+
+        Predictions of those heads stay what they were, up to rounding; what else reads the backbone changes with it.
+
+        Args:
+            name: The adapter's, such as ``"lora"``; the only one by default.
+            change_lm: Whether the language model, and heads that read the backbone besides, may change.
+
+        Raises:
+            BackboneError: no such adapter, several and none was named, or something would change that may not.
+        """
+        backbone = self.core.backbone
+        chosen = backbone.adapter_named(name)
+        others = self.core.reading_besides(chosen)
+        if not change_lm and (self.lm is not None or others):
+            what = "its language model" if self.lm is not None else f"what the heads {listed(others)} read"
+            raise BackboneError(
+                f"{backbone.name}: merging {chosen!r} would change {what}; keep the adapter beside it, or pass "
+                "change_lm=True"
+            )
+        self.core.merge(chosen)
+
     def save_pretrained(self, folder: str | Path, backbone: str = "full", overwrite: bool = False) -> None:
         """Save everything, atomically; the folder is still a plain Hugging Face checkpoint.
 
@@ -324,7 +348,8 @@ def train(
         data: A path (CSV, TSV, JSONL, Parquet), a pandas, polars or pyarrow table, a ``datasets.Dataset``, or a list
             of dicts. A missing label leaves its row to the other heads.
         text: The text column, or two of them for text pairs.
-        method: ``Frozen()`` by default; ``Full()`` tunes the backbone too.
+        method: ``Frozen()`` by default; ``Fork()`` and ``LoRA()`` tune a copy of the backbone that only heads read;
+            ``Full()`` tunes the backbone too.
         heads: Names of the heads to train; all by default.
         eval_data: A table to evaluate on; without it, rows are held out.
         eval_fraction: Share of the rows held out, grouped by text; 0 evaluates nothing.

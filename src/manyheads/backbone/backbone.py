@@ -18,6 +18,7 @@ from manyheads.backbone.branch import Branch, states_of
 from manyheads.backbone.digest import tensors_digest
 from manyheads.backbone.fork import Fork
 from manyheads.backbone.limits import table_limit
+from manyheads.backbone.lora import LoRA, LowRank, targets_of
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
@@ -184,6 +185,8 @@ class Backbone(nn.Module):
         self._check_ids(arranged.batch.input_ids)
         together, alone = self._divided(request, lm)
         states, logits = self._trunk(arranged, self._trunk_request(request, together), lm)
+        # What a decoder reads is the language model's alone.
+        arranged = replace(arranged, batch=replace(arranged.batch, decoder_input_ids=None))
         branches = {name: self.branch(name)(arranged, request.branches[name]) for name in alone}
         for name in together:
             branch = self.branch(name)
@@ -214,16 +217,64 @@ class Backbone(nn.Module):
         """
         return Fork(self.stack, self.pooler, len(self.facts.widths), top)
 
+    def lora_targets(self, targets: str | Sequence[str]) -> tuple[str, ...]:
+        """Return the linear layers that adapters are to stand in; see :func:`manyheads.backbone.lora.targets_of`.
+
+        Raises:
+            BackboneError: no layer of such a name, or one that no adapter can stand in.
+        """
+        return targets_of(self.stack, self._stack_path, len(self.facts.widths), targets)
+
+    def lora(self, low_rank: LowRank, seed: int = 0) -> LoRA:
+        """Return a new copy of the stack with adapters, not yet among the branches.
+
+        Args:
+            low_rank: What the adapters are, at layers that :meth:`lora_targets` named.
+            seed: For the matrices that start at random.
+
+        Raises:
+            BackboneError: PEFT adapts no such layer.
+            MissingExtraError: PEFT is not installed.
+        """
+        return LoRA(self.stack, self.pooler, len(self.facts.widths), self._stack_path, low_rank, seed)
+
     def build_branch(self, kind: str, settings: Mapping[str, Any]) -> Branch:
         """Return a branch as it was before it learned, from what :meth:`Branch.settings` said.
 
         Raises:
             BackboneError: an unknown kind, or settings that this backbone contradicts.
         """
+        if kind == LoRA.kind:
+            low_rank = LowRank.read(settings)
+            return self.lora(replace(low_rank, targets=self.lora_targets(low_rank.targets)))
         top = settings.get("top")
         if kind != Fork.kind or set(settings) != {"top"} or type(top) is not int or top < 1:
-            raise BackboneError(f"{self.name}: cannot build a branch {kind!r} with {dict(settings)!r}")
+            raise BackboneError(f"{self.name}: cannot build a branch {kind!r} with {dict(settings)!r:.200}")
         return self.fork(top)
+
+    def adapter_named(self, name: str | None) -> str:
+        """Return the name of the branch with adapters that is meant: the only one, where none is named.
+
+        Raises:
+            BackboneError: there is none, or several and none is named.
+        """
+        names = [found for found, branch in self.branches.items() if isinstance(branch, LoRA)]
+        if name in names or (name is None and len(names) == 1):
+            return name or names[0]
+        asked = "which adapter is meant must be said" if name is None else f"has no adapter {name!r}"
+        raise BackboneError(f"{self.name}: {asked}; its adapters: {listed(names)}")
+
+    def merge(self, name: str) -> None:
+        """Fold a branch's adapters into the backbone's own weights, and let go of the branch.
+
+        Raises:
+            BackboneError: no such branch, one without adapters, or weights that cannot be added to.
+        """
+        branch = self.branch(name)
+        if not isinstance(branch, LoRA):
+            raise BackboneError(f"{self.name}: branch {name!r} is a {branch.kind}, which has no adapter to merge")
+        branch.fold()
+        del self.branches[name]
 
     def go_on(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run a fork alone, from hidden states below it.

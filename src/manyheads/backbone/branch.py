@@ -42,7 +42,7 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def own_parameters(self) -> dict[str, nn.Parameter]:
-        """Return what the branch trains, by its name in the stack; all else is the backbone's."""
+        """Return what the branch trains, by the names that it is saved under; all else is the backbone's."""
 
     def stacks(self) -> list[nn.Module]:
         """Return the modules that it runs in, one for each way through it."""

@@ -9,13 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from manyheads.backbone.arrange import Arranged, arrange
+from manyheads.backbone.arrange import Arranged
 from manyheads.backbone.branch import Branch, layer_of, sharing_copy, states_of
-from manyheads.backbone.stack import evaluating, find_blocks, switches
+from manyheads.backbone.stack import evaluating, find_blocks, probe, probe_batch, switches
 from manyheads.errors import BackboneError
-from manyheads.types import Batch, Request, States
-
-_PROBE_TOKENS = 8
+from manyheads.types import Request, States
 
 
 class Fork(Branch):
@@ -135,7 +133,7 @@ def after(stack: nn.Module, block: nn.Module) -> list[nn.Module]:
     handles = [module.register_forward_pre_hook(begin) for module in stack.modules() if module not in inside]
     handles.append(block.register_forward_hook(lambda *_: done.append(True)))
     try:
-        _probe(stack)
+        probe(stack)
     finally:
         for handle in handles:
             handle.remove()
@@ -204,7 +202,7 @@ def _entry_layer(stack: nn.Module, layers: int, top: int) -> int:
         lambda _, args, kwargs: given.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
     )
     try:
-        output = _probe(stack, hidden_states=True)
+        output = probe(stack, hidden_states=True)
     finally:
         handle.remove()
     states = output.hidden_states or ()
@@ -244,7 +242,7 @@ def _returned_items(block: nn.Module, stack: nn.Module) -> list[int | str | None
 
     handle = block.register_forward_hook(look, with_kwargs=True)
     try:
-        _probe(stack)
+        probe(stack)
     finally:
         handle.remove()
     return found[0]
@@ -252,7 +250,7 @@ def _returned_items(block: nn.Module, stack: nn.Module) -> list[int | str | None
 
 def _agree(whole: nn.Module, upper: nn.Module, layers: int, top: int, entry: int) -> bool:
     """Tell whether both ways through a fork give the same bits on a few tokens, padding among them."""
-    arranged = _probe_batch(whole)
+    arranged = probe_batch(whole)
     with evaluating(whole), evaluating(upper):
         expected = whole(**arranged.batch.inputs(), **switches(whole, hidden_states=True))
         known = layer_of(expected, entry, layers)
@@ -261,18 +259,3 @@ def _agree(whole: nn.Module, upper: nn.Module, layers: int, top: int, entry: int
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
             return False  # its blocks need more than hidden states from those below
     return all(torch.equal(layer_of(expected, at, layers), layer_of(found, at, layers)) for at in range(entry + 1, 0))
-
-
-def _probe(stack: nn.Module, hidden_states: bool = False) -> Any:
-    with evaluating(stack):
-        return stack(**_probe_batch(stack).batch.inputs(), **switches(stack, hidden_states))
-
-
-def _probe_batch(stack: nn.Module) -> Arranged:
-    """Return two rows of different tokens, the second of them shorter."""
-    vocabulary = int(stack.get_input_embeddings().num_embeddings)  # type: ignore[operator]
-    device = next(stack.parameters()).device
-    ids = (torch.arange(2 * _PROBE_TOKENS, device=device) * 7 + vocabulary // 3) % vocabulary
-    mask = torch.ones((2, _PROBE_TOKENS), dtype=torch.int64, device=device)
-    mask[1, _PROBE_TOKENS // 2 :] = 0
-    return arrange(Batch(ids.reshape(2, _PROBE_TOKENS), mask))

@@ -10,14 +10,18 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.arrange import Arranged, arrange
 from manyheads.errors import BackboneError
+from manyheads.types import Batch
 
 # A state that changes by less than this, relative to the largest, did not see the token that changed.
 _UNSEEN = 1e-4
+_PROBE_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -108,3 +112,19 @@ def observe(stack: nn.Module, vocabulary: int) -> Observed:
     widths = (*(state.shape[-1] for state in states[:-1]), last.shape[-1]) if states else (last.shape[-1],)
     moved = (last[0, 0] - last[1, 0]).abs().max()
     return Observed(widths, bool(moved <= _UNSEEN * last.abs().max()))
+
+
+def probe(stack: nn.Module, hidden_states: bool = False) -> Any:
+    """Run a stack on :func:`probe_batch`, and return its output."""
+    with evaluating(stack):
+        return stack(**probe_batch(stack).batch.inputs(), **switches(stack, hidden_states))
+
+
+def probe_batch(stack: nn.Module) -> Arranged:
+    """Return two rows of different tokens, the second of them shorter."""
+    vocabulary = int(stack.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    device = next(stack.parameters()).device
+    ids = (torch.arange(2 * _PROBE_TOKENS, device=device) * 7 + vocabulary // 3) % vocabulary
+    mask = torch.ones((2, _PROBE_TOKENS), dtype=torch.int64, device=device)
+    mask[1, _PROBE_TOKENS // 2 :] = 0
+    return arrange(Batch(ids.reshape(2, _PROBE_TOKENS), mask))

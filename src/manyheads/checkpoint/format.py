@@ -81,14 +81,16 @@ class BranchRecord:
     """A branch beside the backbone, which heads read.
 
     Attributes:
-        kind: ``"fork"``.
+        kind: ``"fork"`` or ``"lora"``.
         settings: What it takes to build it.
         tensors: Weight name -> shape.
+        files: SHA-256 of the files that hold it, by their names; none where ``heads.safetensors`` does.
     """
 
     kind: str
     settings: dict[str, Any]
     tensors: dict[str, list[int]]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ def _branch(name: str, record: object) -> BranchRecord:
     _typed(raw.kind, str, where)
     _typed(raw.settings, dict, where)
     _check_tensors(raw.tensors, where)
+    for file, digest in _typed(raw.files, dict, where).items():
+        _typed(digest, str, f"{where}: {file}")
     return raw
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from manyheads.backbone import Backbone
 from manyheads.backbone.branch import Branch, replace_own
 from manyheads.backbone.digest import file_digest
+from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
+from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (
     HEADS_JSON,
     HEADS_WEIGHTS,
@@ -69,7 +71,7 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def open_checkpoint(folder: Path) -> Opened:
-    """Read and audit ``heads.json`` and ``heads.safetensors``.
+    """Read and audit ``heads.json``, ``heads.safetensors`` and ``adapter/``.
 
     Raises:
         NotACheckpointError: the folder holds no saved heads.
@@ -87,12 +89,13 @@ def open_checkpoint(folder: Path) -> Opened:
         raise CorruptCheckpointError(f"{path}: is not a safetensors file ({error}); restore it") from None
     inside = {key: tensor for key, tensor in stored.items() if "/" in key}
     mine = {key: tensor for key, tensor in stored.items() if "/" not in key}
-    return Opened(
-        folder,
-        checkpoint,
-        _audited(path, mine, checkpoint.heads, "head", "."),
-        _audited(path, inside, checkpoint.branches, "branch", "/"),
-    )
+    tensors = _audited(path, mine, checkpoint.heads, "head", ".")
+    adapters = read_adapters(folder, checkpoint.branches)
+    for name, found in adapters.items():
+        _audit_tensors(folder / ADAPTERS, f"branch {name!r}", found, checkpoint.branches[name].tensors)
+    others = {name: record for name, record in checkpoint.branches.items() if name not in adapters}
+    branches = _audited(path, inside, others, "branch", "/")
+    return Opened(folder, checkpoint, tensors, {**branches, **adapters})
 
 
 def check_backbone(opened: Opened, backbone: Backbone) -> None:

@@ -16,6 +16,7 @@ from manyheads.backbone.branch import Branch
 from manyheads.backbone.digest import file_digest
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.source import files_fingerprint, resolve_source
+from manyheads.checkpoint.adapter import write_adapters
 from manyheads.checkpoint.atomic import copy_file, replacing
 from manyheads.checkpoint.format import (
     HEADS_WEIGHTS,
@@ -74,32 +75,45 @@ def save_checkpoint(
         name, revision = _origin(backbone)
         budget = backbone.token_budget
         record = BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget)
-        write_heads(fresh, record, heads, _branches_read(backbone, heads))
+        branches = _branches_read(backbone, heads)
+        files_of = write_adapters(fresh, branches, name if backbone.in_files(digest) else None)
+        write_heads(fresh, record, heads, branches, files_of)
         _write_texts(fresh, files or {})
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
 
 def write_heads(
-    folder: Path, record: BackboneRecord, heads: Mapping[str, Head], branches: Mapping[str, Branch]
+    folder: Path,
+    record: BackboneRecord,
+    heads: Mapping[str, Head],
+    branches: Mapping[str, Branch],
+    files: Mapping[str, dict[str, str]],
 ) -> None:
     """Write ``heads.safetensors`` and ``heads.json``.
 
     In the file, a head's tensors are named ``head.weight``, a branch's ``branch/weight``: no head's name holds a slash.
+
+    Args:
+        folder: Where to.
+        record: Which backbone the heads belong to.
+        heads: The heads.
+        branches: The branches that they read.
+        files: By branch, the files that hold it already, with their SHA-256.
     """
     tensors = {f"{name}.{key}": tensor for name, head in heads.items() for key, tensor in _weights(head).items()}
-    for name, branch in branches.items():
-        tensors |= {f"{name}/{key}": tensor for key, tensor in _branch_weights(branch).items()}
+    for name in (name for name in branches if name not in files):
+        tensors |= {f"{name}/{key}": tensor for key, tensor in _branch_weights(branches[name]).items()}
     save_file(tensors, folder / HEADS_WEIGHTS, metadata={"format": "pt"})
     digest = file_digest(folder / HEADS_WEIGHTS)
     records = {name: _head_record(head) for name, head in heads.items()}
-    beside = {name: _branch_record(branch) for name, branch in branches.items()}
+    beside = {name: _branch_record(branch, files.get(name, {})) for name, branch in branches.items()}
     write_checkpoint(folder, Checkpoint(record, beside, digest, records, VERSION))
 
 
-def _branch_record(branch: Branch) -> BranchRecord:
+def _branch_record(branch: Branch, files: dict[str, str]) -> BranchRecord:
     shapes = {key: list(tensor.shape) for key, tensor in _branch_weights(branch).items()}
-    return BranchRecord(branch.kind, branch.settings(), shapes)
+    return BranchRecord(branch.kind, branch.settings(), shapes, files)
 
 
 def _branch_weights(branch: Branch) -> dict[str, Tensor]:

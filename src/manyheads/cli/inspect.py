@@ -79,7 +79,7 @@ def _show(name: str, facts: dict[str, Any]) -> None:
     backbone = facts["backbone"]
     console.print(f"{name}: {backbone['architecture']} ({backbone['kind']})", markup=False)
     for branch, said in facts["branches"].items():
-        settings = ", ".join(f"{key} {value}" for key, value in said["settings"].items())
+        settings = ", ".join(f"{key} {_setting(value)}" for key, value in said["settings"].items())
         console.print(f"{branch}: {settings}; {said['weights']:,} weights that only heads read", markup=False)
     if not facts["heads"]:
         console.print("No heads yet: manyheads train adds some.")
@@ -99,6 +99,13 @@ def _show(name: str, facts: dict[str, Any]) -> None:
             console.print(f"{head}: share of its labels' variance that left-out rows show to be known", markup=False)
             for line in lines:
                 console.print(f"  {line}", markup=False)
+
+
+def _setting(value: Any) -> str:
+    """Return a branch's setting; of a list of layers, the last parts of their names."""
+    if not isinstance(value, list):
+        return str(value)
+    return f"{' '.join(sorted({item.rpartition('.')[2] for item in value}))} ({len(value)} layers)"
 
 
 def _cells(name: str, record: dict[str, Any]) -> list[str]:

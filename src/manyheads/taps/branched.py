@@ -62,3 +62,8 @@ class Branched(Tap):
 def on_branch(tap: Tap, branch: str, facts: BackboneFacts) -> Tap:
     """Return a resolved tap as read from a branch; one that needs no pass reads the same anywhere."""
     return Branched(branch, tap) if tap.needs_pass(facts) else tap
+
+
+def off_branch(tap: Tap, branch: str) -> Tap:
+    """Return a tap of a branch as read from the backbone; any other as it is."""
+    return tap.reads if isinstance(tap, Branched) and tap.branch == branch else tap
