@@ -173,6 +173,8 @@ class HeadedModel(nn.Module):
     ) -> HeadedOutput:
         """Run the backbone once, for every head and, if asked, for the language model.
 
+        Heads that read LoRA adapters have a pass of their own, as the language model runs without the adapters.
+
         Args:
             input_ids: (rows, tokens) int64.
             attention_mask: (rows, tokens), 1 for real tokens; padding may stand anywhere. Without one, every token

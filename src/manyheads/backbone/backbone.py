@@ -165,7 +165,7 @@ class Backbone(nn.Module):
         return copied
 
     def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
-        """Run the backbone once; not at all if nothing is asked of it.
+        """Run the backbone once, and each branch that cannot go on from it once; none of which nothing is asked.
 
         Args:
             batch: Any padding; see :func:`manyheads.backbone.arrange.arrange`.

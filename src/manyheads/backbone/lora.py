@@ -50,7 +50,10 @@ class LowRank:
         Raises:
             BackboneError: settings that no adapter has.
         """
-        if set(settings) != {item.name for item in fields(cls)} or not _plausible(**settings):
+        apart = {item.name for item in fields(cls)} ^ set(settings)
+        if apart:
+            raise BackboneError(f"settings of an adapter: unknown or absent keys {listed(sorted(apart))}")
+        if not _plausible(**settings):
             raise BackboneError(f"an adapter is not described by {dict(settings)!r:.200}")
         return cls(**{**settings, "targets": tuple(settings["targets"])})
 
@@ -276,9 +279,14 @@ def _inject(copied: nn.Module, low_rank: LowRank, prefix: str, seed: int) -> Non
             raise BackboneError(
                 f"{type(copied).__name__}: {one_line(error)} Name others with targets=[...]: {listed(_ends(names))}"
             ) from None
-    found = {name for name, module in copied.named_modules() if hasattr(module, "lora_A")}
-    if found != set(names):
-        raise BackboneError(f"{type(copied).__name__}: PEFT adapted other layers: {listed(sorted(found ^ set(names)))}")
+    found = {name: module for name, module in copied.named_modules() if hasattr(module, "lora_A")}
+    for module in found.values():
+        module.lora_A.float()
+        module.lora_B.float()
+    if set(found) != set(names):
+        raise BackboneError(
+            f"{type(copied).__name__}: PEFT adapted other layers: {listed(sorted(set(found) ^ set(names)))}"
+        )
 
 
 @contextmanager
