@@ -454,6 +454,16 @@ def test_inspect_names_the_layers_once(kept: Path, capsys: pytest.CaptureFixture
     assert len(json.loads(capsys.readouterr().out)["branches"]["lora2"]["settings"]["targets"]) == 3
 
 
+def test_recomputed_activations_give_the_same_adapter(saved: Saved) -> None:
+    found = []
+    for recomputed in (False, True):
+        model = headed(mh.HeadedModel.from_pretrained(saved("llama")))
+        train(model, lora(gradient_checkpointing=recomputed))
+        found.append(branch_of(model).own_parameters())
+        assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    assert_same_bits(*found)
+
+
 # --- nothing random -------------------------------------------------------------------------------
 
 

@@ -273,6 +273,8 @@ class Backbone(nn.Module):
         branch = self.branch(name)
         if not isinstance(branch, LoRA):
             raise BackboneError(f"{self.name}: branch {name!r} is a {branch.kind}, which has no adapter to merge")
+        if self.quantised:
+            raise BackboneError(f"{self.name}: its weights are quantised, so no adapter can be added to them")
         branch.fold()
         del self.branches[name]
 
