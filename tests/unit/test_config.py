@@ -28,6 +28,7 @@ from manyheads.cli.methods import METHODS, build_method, method_keys, read_metho
 from manyheads.training import Frozen
 from manyheads.training.fork import Fork
 from manyheads.training.full import Full
+from manyheads.training.lora import LoRA
 from tests.families import TEXTS
 from tests.unit.test_cli import called
 
@@ -129,9 +130,10 @@ def test_a_file_says_what_options_say(run: Run, place: Path, tmp_path_factory: p
         {},
         {"name": "frozen", "l2": 1},
         {"name": "fork", "epochs": 1, "top": 1},
+        {"name": "lora", "epochs": 1, "r": 2, "targets": ["query", "value"], "best_by": "mean"},
         {"name": "full", "epochs": 1, "top": 1, "start": "random", "best_by": {"job_type": 1}},
     ],
-    ids=["default", "frozen", "fork", "full"],
+    ids=["default", "frozen", "fork", "lora", "full"],
 )
 def test_the_saved_file_does_the_run_again(run: Run, place: Path, method: Tables) -> None:
     heads = {
@@ -407,6 +409,7 @@ def test_a_kind_that_the_column_does_not_ask_for_needs_its_labels(run: Run, plac
 CHANGED = {
     "frozen": [Frozen(), Frozen(cache=None, dtype="float32", l2=0.5)],
     "fork": [Fork(), Fork(top=1, lr=0.1, patience=2), Fork(cache=None)],
+    "lora": [LoRA(), LoRA(r=4, alpha=8, targets=["query"], dropout=0.1)],
     "full": [Full(), Full(best_by={"a": 2.0}), Full(top=2, epochs=0.5, lm_weight=1.0, start="random")],
 }
 

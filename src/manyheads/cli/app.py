@@ -108,18 +108,33 @@ def train(
         typer.Option(
             "--method",
             help="frozen (the default): solve heads on stored features; fork: tune a copy of the top blocks that only "
-            "heads read; full: tune the backbone.",
+            "heads read; lora: tune adapters that only heads read; full: tune the backbone.",
         ),
     ] = None,
     top: Annotated[int | None, typer.Option("--top", help="With fork, full: tune the top k blocks alone.")] = None,
     epochs: Annotated[
-        float | None, typer.Option("--epochs", help="With fork, full: passes over the training rows.")
+        float | None, typer.Option("--epochs", help="With fork, lora, full: passes over the training rows.")
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", help="With fork, full: peak learning rate of what is tuned beside the heads."),
+        typer.Option("--lr", help="With fork, lora, full: peak learning rate of what is tuned beside the heads."),
     ] = None,
-    head_lr: Annotated[float | None, typer.Option("--head-lr", help="With fork, full: that of the heads.")] = None,
+    head_lr: Annotated[
+        float | None, typer.Option("--head-lr", help="With fork, lora, full: that of the heads.")
+    ] = None,
+    best_by: Annotated[
+        str | None,
+        typer.Option("--best-by", help="With fork, lora, full: keep the best epoch, by 'mean' or one head's name."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="With fork, lora, full: epochs without a better one to stop after.")
+    ] = None,
+    r: Annotated[int | None, typer.Option("--r", help="With lora: rank of the adapters.")] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="With lora: their output's factor, times r.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="With lora: a linear layer by its name's end; once per layer; else all."),
+    ] = None,
     lm_weight: Annotated[
         float | None, typer.Option("--lm-weight", help="With full: factor of the language model's own loss.")
     ] = None,
@@ -139,7 +154,10 @@ def train(
         "max_length": max_length, "long_text": long_text, "seed": seed, "format": file_format,
         "overwrite": overwrite or None, "trust_remote_code": trust_remote_code or None,
     }  # fmt: skip
-    tuning = {"top": top, "epochs": epochs, "lr": lr, "head_lr": head_lr, "lm_weight": lm_weight}
+    tuning = {
+        "top": top, "epochs": epochs, "lr": lr, "head_lr": head_lr, "lm_weight": lm_weight, "best_by": best_by,
+        "patience": patience, "r": r, "alpha": alpha, "targets": target or None,
+    }  # fmt: skip
     chosen = {"name": method, "cache": cache, "dtype": dtype, **tuning}
     new_heads = {"layer": layer, "pool": pool, "hidden": hidden or None, "dropout": dropout}
     run_train(TrainOptions(_given(run), _given(chosen), head or [], _given(new_heads), balanced), config, as_json)

@@ -17,6 +17,7 @@ METHODS = {
     "frozen": ("manyheads.training.frozen", "Frozen"),
     "fork": ("manyheads.training.fork", "Fork"),
     "full": ("manyheads.training.full", "Full"),
+    "lora": ("manyheads.training.lora", "LoRA"),
 }
 DEFAULT = "frozen"
 
@@ -91,6 +92,7 @@ def write_method(method: Method) -> dict[str, Any]:
         if item.name not in hints:
             continue
         value = getattr(method, item.name)
+        value = float(value) if hints[item.name] is float else value  # as it is read again
         if takes_path(hints[item.name]) and value is not None and value != item.default:
             continue
         if value is not None:
