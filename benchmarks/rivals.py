@@ -60,7 +60,13 @@ def _trained(path: str, model: Any, head: str, train: pa.Table, test: pa.Table, 
         ]
 
     with tempfile.TemporaryDirectory() as folder:
-        quiet = {"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+        quiet = {
+            "report_to": [],
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+        }
         run = transformers.Trainer(
             model=model,
             args=transformers.TrainingArguments(output_dir=folder, num_train_epochs=3, **quiet, **settings),
