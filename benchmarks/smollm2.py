@@ -10,9 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 import manyheads as mh
+from benchmarks.data import cut
 from manyheads.data.table import read_table
 
 
@@ -36,8 +35,7 @@ def main(folder: str, table: str) -> None:
     with tempfile.TemporaryDirectory() as cache:
         print("| seed | last layer, last token | last layer, mean | reads='auto' | it reads |\n|---|---|---|---|---|")
         for seed in (1, 2, 3):
-            order = np.random.default_rng(seed).permutation(rows.num_rows)
-            train, test = rows.take(order[:1500]), rows.take(order[1500:2200])
+            train, test = cut(rows, 1500, 700, seed)
             model = mh.HeadedModel.from_pretrained(folder)
             labels = sorted(set(rows.column("chapter").to_pylist()))
             ways = {"last": mh.Hidden(pool="last"), "mean": mh.Hidden(pool="mean"), "auto": "auto"}
