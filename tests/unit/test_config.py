@@ -410,7 +410,13 @@ CHANGED = {
     "frozen": [Frozen(), Frozen(cache=None, dtype="float32", l2=0.5)],
     "fork": [Fork(), Fork(top=1, lr=0.1, patience=2), Fork(cache=None)],
     "lora": [LoRA(), LoRA(r=4, alpha=8, targets=["query"], dropout=0.1)],
-    "full": [Full(), Full(best_by={"a": 2.0}), Full(top=2, epochs=0.5, lm_weight=1.0, start="random")],
+    "full": [
+        Full(),
+        Full(best_by={"a": 2.0}),
+        Full(top=2, epochs=0.5, lm_weight=1.0, start="random"),
+        Full(lm_weight=0.5, replay="/old/notes.csv"),
+        Full(lm_weight=0.5, replay=["an old note"]),
+    ],
 }
 
 
@@ -478,7 +484,15 @@ def test_values_become_what_their_fields_are() -> None:
 def test_a_method_of_several_shapes_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(methods.METHODS, "adapters", (__name__, "_Adapters"))
     written = write_method(_Adapters(targets=("q", "v"), folder=Path("/x"), top=None))  # type: ignore[arg-type]
-    assert written == {"name": "adapters", "r": 16, "lr": 2e-4, "targets": ["q", "v"], "top": "none", "rates": {}}
+    assert written == {
+        "name": "adapters",
+        "r": 16,
+        "lr": 2e-4,
+        "targets": ["q", "v"],
+        "folder": "/x",
+        "top": "none",
+        "rates": {},
+    }
 
 
 @pytest.mark.skipif(os.name == "nt", reason="paths there are text")

@@ -208,7 +208,7 @@ def _method_from(path: Path, table: Mapping[str, object]) -> dict[str, Any]:
     hints = method_keys(place, settings.get("name", DEFAULT))
     return {
         # "auto" names no place.
-        key: _beside(path, value) if takes_path(hints[key]) and value not in (None, "auto") else value
+        key: _beside(path, value) if takes_path(hints[key]) and isinstance(value, str) and value != "auto" else value
         for key, value in settings.items()
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from manyheads.cli.fields import NONE, checked, plain_fields, takes_path
@@ -20,6 +21,8 @@ METHODS = {
     "lora": ("manyheads.training.lora", "LoRA"),
 }
 DEFAULT = "frozen"
+# Folders that change no result, and that another machine has elsewhere.
+_OF_A_MACHINE = frozenset({"cache", "checkpoints"})
 
 
 def method_keys(place: str, name: object) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def build_method(settings: Mapping[str, Any]) -> Method:
 def write_method(method: Method) -> dict[str, Any]:
     """Return a method's ``[method]`` table.
 
-    A folder for features is left out: it changes no result, and another machine has none at that place.
+    A folder for features is left out; a table that is read is named by its absolute path.
     """
     name = next(name for name, (_, cls) in METHODS.items() if cls == type(method).__name__)
     table: dict[str, Any] = {"name": name}
@@ -93,8 +96,10 @@ def write_method(method: Method) -> dict[str, Any]:
             continue
         value = getattr(method, item.name)
         value = float(value) if hints[item.name] is float else value  # as it is read again
-        if takes_path(hints[item.name]) and value is not None and value != item.default:
+        if item.name in _OF_A_MACHINE and value is not None and value != item.default:
             continue
+        if takes_path(hints[item.name]) and isinstance(value, str | Path) and value != item.default:
+            value = str(Path(value).resolve())
         if value is not None:
             table[item.name] = list(value) if isinstance(value, tuple) else value
         elif item.default is not None and item.default is not MISSING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Full(Tuning):
     top: int | None = None
     layer_decay: float = field(default=1.0, kw_only=True)
     lm_weight: float = field(default=0.0, kw_only=True)
-    replay: Any = field(default=None, kw_only=True, compare=False)
+    replay: str | Path | Sequence[str] | Any = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
