@@ -31,13 +31,15 @@ from manyheads.errors import (
     CorruptCheckpointError,
     HeadError,
     ManyheadsError,
+    PoolerError,
     WrongBackboneError,
     listed,
     one_line,
 )
 from manyheads.heads import Head
-from manyheads.taps import Branched
+from manyheads.taps import Branched, Tap
 from manyheads.taps.base import Reader
+from manyheads.types import BackboneFacts
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,15 @@ def _attached_branches(core: HeadedCore, opened: Opened, names: Iterable[str]) -
         )
         here[saved] = twin or core.backbone.free_name(saved)
         if twin is None:
-            core.backbone.branches[here[saved]] = branch.train(core.training)
+            _put(core, opened, here[saved], branch)
     return here
+
+
+def _put(core: HeadedCore, opened: Opened, name: str, branch: Branch) -> None:
+    try:
+        core.backbone.branches[name] = branch.train(core.training)
+    except KeyError:
+        raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: no branch can be named {name!r}") from None
 
 
 def _same(branch: Branch, other: Branch) -> bool:
@@ -187,6 +196,7 @@ def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, s
     record, facts = opened.checkpoint.heads[name], core.backbone.facts
     taps = [replace(tap, branch=branches[tap.branch]) if isinstance(tap, Branched) else tap for tap in record.taps]
     try:
+        _check_resolved(taps, facts)
         # Without memory first: a forged size must not cost gigabytes before the tensors contradict it.
         with torch.device("meta"):
             head = Head(record.spec, taps, facts)
@@ -197,11 +207,17 @@ def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, s
         head.load_state_dict(dict(opened.tensors[name]), strict=True)
         for reader in head.readers:
             cast(Reader, reader).check()
-    except (HeadError, RuntimeError, IndexError) as error:
+    except (HeadError, PoolerError, RuntimeError, IndexError) as error:
         raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {one_line(error)}") from None
     head.trained, head.summary = record.trained, dict(record.summary)
     head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)
+
+
+def _check_resolved(taps: Iterable[Tap], facts: BackboneFacts) -> None:
+    for tap in taps:
+        if tap.resolve(facts) != tap:
+            raise HeadError(f"reads {tap}, which training would have decided to be {tap.resolve(facts)}")
 
 
 def _check_shapes(head: Head, record: HeadRecord) -> None:
