@@ -35,6 +35,7 @@ class Branch(nn.Module, ABC):
         self.stack = stack
         self.pooler = pooler
         self.layers = layers
+        self.training = stack.training
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
         for name, head in heads.items():
             head.take_over(kept[name])
             head.trained, head.class_weights = kept[name].trained, kept[name].class_weights
-        core.backbone.branches = nn.ModuleDict(branches)
+        core.backbone.branches.clear()
+        core.backbone.branches.update(branches)
         raise
 
 

@@ -147,17 +147,17 @@ class Tuning(Method):
                 run.remove_callback(transformers.trainer_callback.PrinterCallback)
                 run.train()
             logits = watch.finish(run.state.global_step)
+            if logits is None or not course.live:
+                logits = evaluated(core, heads, data)
+            after = perplexity(core, data.tokenized, data.evaluate) if changing else None
         for head in heads.values():
             head.trained = True
-        after = perplexity(core, data.tokenized, data.evaluate) if changing else None
         settings = _settings(run, watch, self.lr)
         learned = weighting.weights()
         fits = {
             name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
             for name in heads
         }
-        if logits is None or not course.live:
-            logits = evaluated(core, heads, data)
         return Outcome(fits, logits, (before, after), course.notes)
 
     def describe(self) -> dict[str, Any]:
