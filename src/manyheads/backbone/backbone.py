@@ -215,7 +215,9 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: the stack has fewer blocks, or none that can be told apart.
         """
-        return Fork(self.stack, self.pooler, len(self.facts.widths), top)
+        refused = poolers.in_class(self.stack) and bool(self._pooler_refusal())
+        unread = cast(nn.Module, self.stack.pooler) if refused else None
+        return Fork(self.stack, self.pooler, len(self.facts.widths), top, unread)
 
     def lora_targets(self, targets: str | Sequence[str]) -> tuple[str, ...]:
         """Return the linear layers that adapters are to stand in; see :func:`manyheads.backbone.lora.targets_of`.

@@ -31,7 +31,9 @@ class Fork(Branch):
 
     kind: ClassVar[str] = "fork"
 
-    def __init__(self, stack: nn.Module, pooler: nn.Module | None, layers: int, top: int) -> None:
+    def __init__(
+        self, stack: nn.Module, pooler: nn.Module | None, layers: int, top: int, unread: nn.Module | None = None
+    ) -> None:
         """Fork a stack.
 
         Args:
@@ -39,6 +41,7 @@ class Fork(Branch):
             pooler: One that lies beside it.
             layers: Number of its hidden states.
             top: Number of blocks to copy.
+            unread: A part behind the blocks that nobody may read, such as a random pooler, and that is not copied.
 
         Raises:
             BackboneError: a stack without blocks that can be told apart, or with too few.
@@ -47,7 +50,8 @@ class Fork(Branch):
         following = [parameter for part in after(stack, blocks[-1]) for parameter in part.parameters()]
         below = {id(parameter) for block in find_blocks(stack, layers - 1)[:-top] for parameter in block.parameters()}
         own = [*(parameter for block in blocks for parameter in block.parameters()), *following]
-        own = [parameter for parameter in own if id(parameter) not in below]
+        left = below if unread is None else below | {id(parameter) for parameter in unread.parameters()}
+        own = [parameter for parameter in own if id(parameter) not in left]
         whole = sharing_copy(stack, own)
         super().__init__(whole, None if pooler is None else sharing_copy(pooler, pooler.parameters()), layers)
         self.top = top
