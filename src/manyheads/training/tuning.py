@@ -136,7 +136,8 @@ class Tuning(Method):
             device = core.backbone.device
             weighting = LearnedWeighting(heads, device) if self.weighting == "learned" else Weighting()
             course = self.course(core, heads, data, weighting)
-            watch = Watch(heads, data, course.evaluate, list(course.rates), selection)
+            tuned = [*course.rates, *weighting.parameters()]
+            watch = Watch(heads, data, course.evaluate, tuned, selection)
             with (
                 requiring_gradients(core, course.rates),
                 self._recomputing(core),
