@@ -1,11 +1,17 @@
-"""Progress bars on the long parts: on standard error, only in a terminal, gone when done."""
+"""Progress bars on the long parts: on standard error, only in a terminal, gone when done, and one process's alone."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[int], None]
+
+
+def is_first() -> bool:
+    """Tell whether this is the process that writes and speaks for all that ``torchrun`` started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -30,6 +36,8 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + unit),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not (console.is_terminal and is_first())
+    ) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.advance(task, done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -248,7 +249,8 @@ def run() -> None:
     try:
         app()
     except ManyheadsError as error:
-        typer.echo(f"manyheads: {error}", err=True)
+        if not _said_by_another():
+            typer.echo(f"manyheads: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("manyheads: interrupted; nothing was written", err=True)
@@ -257,3 +259,11 @@ def run() -> None:
         # The reader of a pipe has gone (`| head`): not our failure, and nobody is left to tell.
         sys.stderr.close()
         sys.exit(141)
+
+
+def _said_by_another() -> bool:
+    """Tell whether the machine's first process says the same: as long as processes have not met, all do the same."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        return False
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is None or not distributed.is_initialized()

@@ -24,6 +24,7 @@ from manyheads.data.table import Table, read_table
 from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
+from manyheads.progress import is_first
 from manyheads.training import Method, TrainResult
 
 
@@ -67,7 +68,8 @@ class _Plan:
 
 def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None:
     """Read, infer, train, save, and report."""
-    console = Console(stderr=True)
+    # Of several processes, one speaks.
+    console = Console(stderr=True, quiet=not is_first())
     # Whatever can be refused is refused before a backbone is loaded.
     plan = _planned(options, config)
     run = plan.run
@@ -93,9 +95,9 @@ def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None
         overwrite=run.overwrite,
         files={CONFIG: write_config(run, write_method(plan.method), heads)},
     )
-    if as_json:
+    if as_json and is_first():
         print(json.dumps(_as_json(result), ensure_ascii=False, indent=1))
-    else:
+    elif not as_json:
         _show(result, console)
 
 

@@ -105,6 +105,7 @@ def train(
     wait_for_all()
     if out is not None and is_first():
         save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite, files=files)
+    wait_for_all()
     return TrainResult(
         metrics=metrics,
         rows=rows,

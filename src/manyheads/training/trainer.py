@@ -6,6 +6,10 @@ micro-batches of a step, on all processes.
 
 Every process runs the very heads that some process has labels of in this step, and its loss reaches all of them: then
 processes agree on which gradients there are to exchange, and a head without any label gets none.
+
+The order of the rows follows from the seed and the epoch alone, so that processes share them out, and a resumed run
+goes on with those it has not seen. Where the rows of an epoch cannot be shared out evenly, accelerate gives processes
+some of its first rows again (``even_batches``), so that all of them take as many steps; those rows are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
 from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
 from manyheads.lm_check import lm_loss, predicted_tokens
+from manyheads.training.order import Epochs, Order, first_rows
 from manyheads.types import HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
@@ -84,6 +89,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
+        batches[-1] = self._without_repeated(batches[-1])
         weights = self._weights(batches, device)
         summed = self.accelerator.reduce(torch.stack(list(weights.values())), reduction="sum")
         return batches, dict(zip(weights, summed, strict=True))
@@ -137,6 +143,33 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         rows = len(inputs["input_ids"])
         labels = {name: inputs["labels"].get(name, _unlabelled(heads[name].spec, rows)) for name in outputs.logits}
         return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int] | None:
+        """Return an order of the rows that every process, and a resumed run, draws alike."""
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        strategy = self.args.train_sampling_strategy
+        if strategy not in ("random", "group_by_length") or not hasattr(rows, "__len__"):
+            other: torch.utils.data.Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            return other
+        arguments = self.args
+        seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+        lengths = [len(row["input_ids"]) for row in rows] if strategy == "group_by_length" else None
+        together = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        order = Order(len(rows), seed, lengths, together)
+        self.remove_callback(Epochs)
+        self.add_callback(Epochs(order))
+        return order
+
+    def _without_repeated(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return an epoch's last batch without the rows that only fill it up, and any other as it is."""
+        processes, size = self.args.world_size, self.args.train_batch_size
+        ends = self.accelerator.gradient_state.end_of_dataloader
+        if processes == 1 or not ends or self.accelerator.split_batches or not hasattr(self.train_dataset, "__len__"):
+            return batch
+        left = len(self.train_dataset) % (processes * size)
+        if not left or self.args.dataloader_drop_last:
+            return batch
+        return first_rows(batch, min(max(left - self.args.process_index * size, 0), size))
 
     def _core(self) -> HeadedCore:
         core: HeadedCore = self.accelerator.unwrap_model(self.model).core

@@ -234,6 +234,9 @@ class Tuning(Method):
             seed=data.seed,
             bf16=self._autocast(core.backbone.device),
             use_cpu=on_cpu,
+            ddp_backend="gloo" if on_cpu and process_count() > 1 else None,
+            ddp_find_unused_parameters=True,  # those of heads that no row of a step is labelled for
+            ddp_broadcast_buffers=False,  # nothing writes to them
             dataloader_pin_memory=not on_cpu,
             remove_unused_columns=False,
             save_strategy="no",

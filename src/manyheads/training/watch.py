@@ -16,6 +16,7 @@ from manyheads.errors import HeadError, UnknownHeadError, listed
 from manyheads.heads import Head
 from manyheads.metrics import Metrics, main_metric, measure
 from manyheads.training.data import TrainingData
+from manyheads.training.processes import from_first
 
 MEAN = "mean"
 
@@ -125,7 +126,8 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self.history[name].append({"epoch": epoch, **values})
         if self._selection is None:
             return
-        place, score = self._place(), self._selection.score(metrics, self._heads)
+        # Processes must stop together, and their last bits may differ.
+        place, score = self._place(), from_first(self._selection.score(metrics, self._heads))
         if self._best is None or score > self._best.score:
             weights = [parameter.detach().clone() for parameter in self._tuned]
             self._best = _Best(score, epoch, place, weights, self._logits)
