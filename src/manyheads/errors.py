@@ -23,6 +23,7 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     │   ├── NotACheckpointError (FileNotFoundError)
     │   ├── CorruptCheckpointError             files that contradict themselves or their checksum
     │   ├── WrongBackboneError                 heads that were made for another backbone
+    │   ├── WrongRunError                      checkpoints of another training run
     │   └── OutputExistsError (FileExistsError)
     ├── TrainingError (ArithmeticError)         training cannot go on, or would go on wrongly
     ├── CacheError (OSError)                   the feature cache cannot be where or as large as it was told
@@ -32,6 +33,7 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     ManyheadsWarning (UserWarning)
     ├── UntrainedHeadWarning                   a head predicts that never saw a label
     ├── InputWarning                           an input that is probably not what was meant
+    ├── CheckpointWarning                      a training run's checkpoint was damaged; an older one is taken
     └── CacheWarning                           cached features were damaged, or could not be kept
 """
 
@@ -125,6 +127,10 @@ class WrongBackboneError(CheckpointError):
     """Heads that were made for another backbone."""
 
 
+class WrongRunError(CheckpointError):
+    """Checkpoints of another training run than the one that is to go on."""
+
+
 class OutputExistsError(CheckpointError, FileExistsError):
     """The place to write to already holds something."""
 
@@ -155,6 +161,10 @@ class UntrainedHeadWarning(ManyheadsWarning):
 
 class InputWarning(ManyheadsWarning):
     """An input that is probably not what was meant."""
+
+
+class CheckpointWarning(ManyheadsWarning):
+    """A training run's checkpoint was damaged or not written to its end; an older one is gone on from."""
 
 
 class CacheWarning(ManyheadsWarning):

@@ -20,7 +20,8 @@ from torch import Tensor
 import manyheads as mh
 from manyheads.features import precision
 from manyheads.training.processes import process_count
-from tests.laws.test_tuning import DATA, ROWS, arguments, examples, fresh
+from tests.families import BY_NAME, tokenizer_for
+from tests.laws.test_tuning import DATA, LABELS, ROWS, arguments, examples, fresh
 
 SCRATCH = Path(tempfile.gettempdir()) / "manyheads-in-processes"  # nothing is written there
 RANK = int(os.environ.get("RANK", "0"))
@@ -96,6 +97,37 @@ def order() -> dict[str, Tensor]:
     return {"seen": torch.cat(seen)}
 
 
+def resumed(folder: Path) -> dict[str, Tensor]:
+    """Return what an interrupted run, gone on with, makes different from one that was left in peace."""
+
+    def ended(checkpoints: Path | None) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))  # with dropout
+        model.add_head("urgency", mh.Multiclass(LABELS, dropout=0.2))
+        method = mh.Full(batch_rows=8, lr=1e-3, checkpoints=checkpoints, save_steps=3, start="random")
+        mh.train(model, DATA[:40], "text", method, eval_fraction=0.2)
+        return dict(model.state_dict())
+
+    plain = mh.Trainer.training_step
+
+    def interrupted(self: mh.Trainer, *inputs: Any) -> Tensor:
+        if self.state.global_step == 7:
+            raise KeyboardInterrupt
+        return plain(self, *inputs)
+
+    mh.Trainer.training_step = interrupted
+    kept = folder / f"kept-{process_count()}"
+    try:
+        ended(kept)
+    except KeyboardInterrupt:
+        assert {path.name for path in kept.iterdir()} == {"run.json", "checkpoint-3", "checkpoint-6"}
+    finally:
+        mh.Trainer.training_step = plain
+    one, other = ended(kept), ended(None)
+    assert not (RANK == 0 and kept.exists())
+    return {name: tensor - one[name] for name, tensor in other.items()}
+
+
 def fail() -> None:
     """Let one process fail in its second step, while the other waits for its gradients."""
 
@@ -134,7 +166,7 @@ NO_GRADIENT = ("drift", "tuned", "tuned from solved heads", "order")
 
 def run_all(folder: Path) -> None:
     """Run every case."""
-    for name, case in CASES.items():
+    for name, case in {**CASES, "resumed": lambda: resumed(folder)}.items():
         tensors = {key: tensor.contiguous().clone() for key, tensor in case().items()}
         save_file(tensors, folder / f"{name}-{process_count()}-{RANK}")
 

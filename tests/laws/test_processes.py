@@ -65,7 +65,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
 def steps(ended: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     """Return where every case's tensors lie, from one process and from each of two."""
     folder, done = ended
-    assert len(list(folder.glob("*-2-?"))) == 2 * len(in_processes.CASES), done.stderr[-4000:]
+    assert len(list(folder.glob("*-2-?"))) == 2 * len(in_processes.CASES) + 2, done.stderr[-4000:]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         patch.setenv("MANYHEADS_CACHE", str(folder / "cache-of-one"))
@@ -112,6 +112,12 @@ def test_l18_each_row_is_trained_on_once_per_epoch_by_one_of_them(steps: Path) -
         parts = [seen["seen"].view(3, -1)[epoch].tolist() for seen in two]
         assert sorted(parts[0] + parts[1]) == sorted(one["seen"].view(3, -1)[epoch].tolist()) == list(range(10, 34))
     assert not torch.equal(one["seen"].view(3, -1)[0], one["seen"].view(3, -1)[1])
+
+
+def test_l22_two_processes_go_on_from_their_checkpoint_bit_for_bit(steps: Path) -> None:
+    one, two = found(steps, "resumed")
+    for differences in (one, *two):
+        assert not any(bool(tensor.any()) for tensor in differences.values())
 
 
 def test_l18_what_fails_in_one_process_ends_them_all(ended: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

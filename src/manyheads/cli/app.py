@@ -139,6 +139,13 @@ def train(
     lm_weight: Annotated[
         float | None, typer.Option("--lm-weight", help="With full: factor of the language model's own loss.")
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoints",
+            help="With fork, lora, full: checkpoints go in this folder; killed, the same command goes on from them.",
+        ),
+    ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="Format of standard input: csv (the default), tsv or jsonl.")
     ] = None,
@@ -159,7 +166,7 @@ def train(
         "top": top, "epochs": epochs, "lr": lr, "head_lr": head_lr, "lm_weight": lm_weight, "best_by": best_by,
         "patience": patience, "r": r, "alpha": alpha, "targets": target or None,
     }  # fmt: skip
-    chosen = {"name": method, "cache": cache, "dtype": dtype, **tuning}
+    chosen = {"name": method, "cache": cache, "dtype": dtype, "checkpoints": checkpoints, **tuning}
     new_heads = {"layer": layer, "pool": pool, "hidden": hidden or None, "dropout": dropout}
     run_train(TrainOptions(_given(run), _given(chosen), head or [], _given(new_heads), balanced), config, as_json)
 
@@ -253,7 +260,7 @@ def run() -> None:
             typer.echo(f"manyheads: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("manyheads: interrupted; nothing was written", err=True)
+        typer.echo("manyheads: interrupted; no result was written", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has gone (`| head`): not our failure, and nobody is left to tell.

@@ -53,3 +53,7 @@ class Method(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings, as plain JSON."""
+
+    def tidy(self) -> None:
+        """Delete what was kept in case the training would be killed: the model is safe."""
+        return

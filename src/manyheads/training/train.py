@@ -106,6 +106,7 @@ def train(
     if out is not None and is_first():
         save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite, files=files)
     wait_for_all()
+    method.tidy()
     return TrainResult(
         metrics=metrics,
         rows=rows,

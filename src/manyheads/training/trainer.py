@@ -17,21 +17,52 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
-from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
+from manyheads.errors import (
+    CorruptCheckpointError,
+    InputError,
+    MissingExtraError,
+    NotACheckpointError,
+    TrainingError,
+    WrongRunError,
+    listed,
+)
 from manyheads.lm_check import lm_loss, predicted_tokens
 from manyheads.training.order import Epochs, Order, first_rows
+from manyheads.training.processes import from_first, is_first, wait_for_all
+from manyheads.training.whole import damage, delete, keep_newest, last_whole, mark_whole
 from manyheads.types import HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"
+
+
+class Keeper(transformers.TrainerCallback):  # type: ignore[misc]
+    """A callback with something of its own in every checkpoint.
+
+    Attributes:
+        ended: Whether training had come to its end when it was kept.
+    """
+
+    ended = False
+
+    def keep(self, folder: Path) -> None:
+        """Write it to a checkpoint."""
+
+    def take_up(self, folder: Path) -> None:
+        """Read it from a checkpoint."""
 
 
 class Trainer(transformers.Trainer):  # type: ignore[misc]
@@ -218,12 +249,106 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
                 "learning rate, or look for extreme values in those rows"
             )
 
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train, from the start or from a checkpoint.
+
+        Args:
+            resume_from_checkpoint: Its folder, or True for the newest whole one in ``args.output_dir``.
+            trial: As in transformers.
+            ignore_keys_for_eval: As in transformers.
+
+        Raises:
+            NotACheckpointError: there is no whole checkpoint.
+            CorruptCheckpointError: the one that was named is damaged, or was not written to its end.
+            WrongRunError: it is of another model.
+        """
+        if not resume_from_checkpoint:
+            return super().train(None, trial, ignore_keys_for_eval)
+        folder = from_first(self._checkpoint(resume_from_checkpoint) if is_first() else Path())
+        for keeper in self._keepers():
+            keeper.take_up(folder)
+        if any(keeper.ended for keeper in self._keepers()):
+            self._load_from_checkpoint(str(folder))
+            self.state = transformers.TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+            return TrainOutput(self.state.global_step, 0.0, {})
+        return super().train(str(folder), trial, ignore_keys_for_eval)
+
+    def _checkpoint(self, wanted: str | bool) -> Path:
+        """Return the checkpoint to go on from, every file of it being what was written."""
+        if wanted is True:
+            found = last_whole(Path(self.args.output_dir))
+            if found is None:
+                raise NotACheckpointError(f"{self.args.output_dir}: holds no whole checkpoint to go on from")
+            return found
+        folder = Path(str(wanted))
+        wrong = damage(folder)
+        if wrong is not None:
+            raise CorruptCheckpointError(f"{folder}: {wrong}; go on from another one, or start anew")
+        return folder
+
+    def _keepers(self) -> list[Keeper]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, Keeper)]
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint, then mark it as whole; only then may older ones go."""
+        runs = Path(self._get_output_dir(trial))
+        folder = runs / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            delete(folder)  # what a killed run left of it
+        wait_for_all()
+        most, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = most
+        wait_for_all()
+        if self.args.should_save:
+            for keeper in self._keepers():
+                keeper.keep(folder)
+            mark_whole(folder)
+            if most:
+                best = self.state.best_model_checkpoint
+                keep_newest(runs, most, None if best is None else Path(best))
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save every tensor once: tied weights are one tensor under two names, which a state file must not hold."""
-        state = self.model.state_dict() if state_dict is None else state_dict
-        seen: dict[int, str] = {}
-        once = {name: tensor for name, tensor in state.items() if seen.setdefault(tensor.data_ptr(), name) == name}
-        super()._save(output_dir, once)
+        """Save what trains, every tensor once: tied weights are one tensor under two names, which a state file must
+        not hold, and what does not train is where the model came from."""
+        super()._save(output_dir, self._trained() if state_dict is None else state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Load what :meth:`_save` saved."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        found, mine = load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME), self._trained()
+        other = [name for name in {**found, **mine} if name not in found or name not in mine]
+        other += [name for name in found if name in mine and found[name].shape != mine[name].shape]
+        if other:
+            raise WrongRunError(
+                f"{resume_from_checkpoint}: is of another model, or other parts of it train: {listed(other, most=3)}; "
+                "go on with the very model and settings that it was written with"
+            )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(found[name])
+
+    def _trained(self) -> dict[str, Tensor]:
+        """Return the state of the model without the weights that do not train, each tensor under one name."""
+        still = {
+            name for name, tensor in self.model.named_parameters(remove_duplicate=False) if not tensor.requires_grad
+        }
+        state = {name: tensor for name, tensor in self.model.state_dict().items() if name not in still}
+        first: dict[tuple[int, torch.Size], str] = {}
+        return {
+            name: tensor
+            for name, tensor in state.items()
+            if not tensor.numel() or first.setdefault((tensor.data_ptr(), tensor.shape), name) == name
+        }
 
 
 def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -26,9 +27,10 @@ from manyheads.training.data import TrainingData
 from manyheads.training.frozen import FrozenStart
 from manyheads.training.labelled import labelled_rows
 from manyheads.training.methods import Method, Outcome
-from manyheads.training.processes import process_count
+from manyheads.training.processes import from_first, is_first, process_count, wait_for_all
 from manyheads.training.restore import recomputing, requiring_gradients, restored_on_failure
 from manyheads.training.rows import class_weights_of
+from manyheads.training.same_run import RunFolder, clear, run_facts
 from manyheads.training.trainer import Trainer
 from manyheads.training.trial import Fit
 from manyheads.training.watch import Watch, selection_of
@@ -37,6 +39,9 @@ from manyheads.training.weighting import LearnedWeighting, Weighting
 STARTS = ("frozen", "random")
 WEIGHTINGS = ("sum", "learned")
 DTYPES = ("auto", "float32", "bfloat16")
+
+# Settings that change no result, or that are no plain values.
+_NOT_TOLD = ("trainer", "checkpoints", "save_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,10 @@ class Tuning(Method):
             the memory of one block's activations instead of all (Chen et al. 2016).
         trainer: ``transformers.TrainingArguments`` whose own settings then hold, epochs, batch size and precision
             included; the learning rates and weight decay stay those given here.
+        checkpoints: A folder for checkpoints, so that a killed run can go on: start the same run again, with the same
+            folder, and its weights will be those of a run that was never killed. Another run's folder is refused. They
+            hold what trains and the optimiser's state, and are deleted once the model is safe. ``None`` keeps none.
+        save_steps: Steps between two checkpoints, where they are kept; ``None`` for one at each epoch's end.
 
     Raises:
         HeadError: a setting out of its range.
@@ -82,6 +91,8 @@ class Tuning(Method):
     dtype: str = "auto"
     gradient_checkpointing: bool = False
     trainer: transformers.TrainingArguments | None = field(default=None, compare=False)
+    checkpoints: str | Path | None = field(default=None, compare=False)
+    save_steps: int | None = field(default=None, compare=False)
 
     several_processes: ClassVar[bool] = True
 
@@ -93,8 +104,14 @@ class Tuning(Method):
             if getattr(self, name) not in allowed:
                 raise HeadError(f"{self.name}: {name} must be one of {listed(allowed)}, got {getattr(self, name)!r}")
         self.check_whole("batch_rows")
-        if self.patience is not None:
-            self.check_whole("patience")
+        for name in ("patience", "save_steps"):
+            if getattr(self, name) is not None:
+                self.check_whole(name)
+        if self.checkpoints is not None and self.trainer is not None:
+            raise HeadError(
+                f"{self.name}: trainer brings its own output_dir and save settings; leave checkpoints out, and name "
+                "the checkpoint to go on from in its resume_from_checkpoint"
+            )
         weights = self.best_by.values() if isinstance(self.best_by, Mapping) else [1.0]
         if not weights or not all(isinstance(weight, int | float) and 0 < weight < math.inf for weight in weights):
             raise HeadError(f"{self.name}: best_by must weigh heads by positive numbers, got {self.best_by!r}")
@@ -129,6 +146,7 @@ class Tuning(Method):
         """Start the heads, then step everything together; if it fails, the model is what it was."""
         self.check(core, heads)
         selection = selection_of(self.best_by, self.patience, heads, data)
+        kept = self._kept(heads, data)
         changing = list(self.changing(core))
         before = perplexity(core, data.tokenized, data.evaluate) if changing else None
         with restored_on_failure(core, heads, changing):
@@ -143,10 +161,11 @@ class Tuning(Method):
                 self._recomputing(core),
                 tempfile.TemporaryDirectory() as scratch,
             ):
-                run = self._trainer(core, heads, data, course, scratch)
+                run = self._trainer(core, heads, data, course, str(self.checkpoints or scratch))
                 run.add_callback(watch)
                 run.remove_callback(transformers.trainer_callback.PrinterCallback)
-                run.train()
+                last = self._resumed(kept)
+                run.train(last)
             logits = watch.finish(run.state.global_step)
             if logits is None or not course.live:
                 logits = evaluated(core, heads, data)
@@ -159,12 +178,18 @@ class Tuning(Method):
             name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
             for name in heads
         }
-        return Outcome(fits, logits, (before, after), course.notes)
+        went_on = (f"Training went on from {last}, where an earlier run had been stopped.",) if kept and last else ()
+        return Outcome(fits, logits, (before, after), (*course.notes, *went_on))
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "trainer"}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NOT_TOLD}
         return {"method": self.name, **{name: _plain(value) for name, value in values.items()}}
+
+    def tidy(self) -> None:
+        """Delete the checkpoints: what remains is the model."""
+        if self.checkpoints is not None:
+            clear(Path(self.checkpoints))
 
     def begin(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> None:
         """Give the heads weights to go on from, on the backbone as it is."""
@@ -215,6 +240,25 @@ class Tuning(Method):
     def _recomputing(self, core: HeadedCore) -> AbstractContextManager[object]:
         return recomputing(core.backbone) if self.gradient_checkpointing else nullcontext()
 
+    def _kept(self, heads: Mapping[str, Head], data: TrainingData) -> RunFolder | None:
+        """Return where checkpoints are kept, if they are; refuse a folder of something else."""
+        if self.checkpoints is None:
+            return None
+        kept = RunFolder(Path(self.checkpoints), run_facts(self.describe(), heads, data))
+        kept.check()
+        return kept
+
+    def _resumed(self, kept: RunFolder | None) -> str | bool | None:
+        """Return what to go on from: the newest whole checkpoint, or what the trainer's own settings name."""
+        if kept is None:
+            own = None if self.trainer is None else self.trainer.resume_from_checkpoint
+            return own if own not in ("True", "true") else True
+        wait_for_all()  # until all have seen whose folder it is
+        if is_first():
+            kept.begin()
+        last = from_first(kept.last() if is_first() else None)
+        return None if last is None else str(last)
+
     def _own_arguments(self) -> transformers.TrainingArguments | None:
         if self.trainer is None:
             return None
@@ -239,11 +283,18 @@ class Tuning(Method):
             ddp_broadcast_buffers=False,  # nothing writes to them
             dataloader_pin_memory=not on_cpu,
             remove_unused_columns=False,
-            save_strategy="no",
+            save_strategy=self._save_strategy(),
+            save_steps=self.save_steps or 500,
+            save_total_limit=2,
             logging_strategy="no",
             report_to=[],
             disable_tqdm=True,
         )
+
+    def _save_strategy(self) -> str:
+        if self.checkpoints is None:
+            return "no"
+        return "epoch" if self.save_steps is None else "steps"
 
     def _rows_per_process(self) -> int:
         rows, left = divmod(self.batch_rows, process_count())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manyheads.errors import HeadError, UnknownHeadError, listed
@@ -17,8 +20,12 @@ from manyheads.heads import Head
 from manyheads.metrics import Metrics, main_metric, measure
 from manyheads.training.data import TrainingData
 from manyheads.training.processes import from_first
+from manyheads.training.trainer import Keeper
 
 MEAN = "mean"
+
+# In a checkpoint: what was measured, and the best epoch's weights.
+_HISTORY, _BEST = "watch.json", "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,10 @@ class _Best:
     logits: dict[str, np.ndarray]
 
 
-class Watch(transformers.TrainerCallback):  # type: ignore[misc]
+class Watch(Keeper):
     """Measures after each epoch, and keeps the best one's weights if it is to select.
+
+    A checkpoint that falls on the end of an epoch is written once that has been measured.
 
     Args:
         heads: Those that train.
@@ -108,6 +117,18 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._best: _Best | None = None
         self._logits: dict[str, np.ndarray] | None = None
         self._step = -1
+        self._owed = False
+
+    def on_step_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Put off a checkpoint at the end of an epoch."""
+        if control.should_save and (control.should_training_stop or float(state.epoch or 0).is_integer()):
+            control.should_save, self._owed = False, True
 
     def on_epoch_end(
         self,
@@ -117,8 +138,13 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Measure, remember, and stop where nothing has become better for too long."""
-        if not len(self._data.evaluate):
-            return
+        if len(self._data.evaluate):
+            self._measure(state, control)
+        self.ended = control.should_training_stop
+        if self._owed:
+            control.should_save, self._owed = True, False
+
+    def _measure(self, state: transformers.TrainerState, control: transformers.TrainerControl) -> None:
         self._logits, self._step = self._evaluate(), state.global_step
         metrics = self._measured(self._logits)
         epoch = float(state.epoch or 0)
@@ -139,6 +165,27 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def best_epoch(self) -> float | None:
         """The best epoch so far, if one is to be selected."""
         return None if self._best is None else self._best.epoch
+
+    def keep(self, folder: Path) -> None:
+        """Write the history, and the best epoch, to a checkpoint."""
+        best = self._best
+        found = None if best is None else {"score": best.score, "epoch": best.epoch, "place": best.place}
+        kept = {"history": self.history, "ended": self.ended, "best": found}
+        (folder / _HISTORY).write_text(json.dumps(kept), encoding="utf-8")
+        if best is not None:
+            weights = {f"weight.{place}": tensor.contiguous() for place, tensor in enumerate(best.weights)}
+            logits = {f"logits.{name}": torch.from_numpy(values) for name, values in best.logits.items()}
+            save_file({**weights, **logits}, folder / _BEST)
+
+    def take_up(self, folder: Path) -> None:
+        """Go on from what a checkpoint holds."""
+        kept = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
+        self.history, self.ended = kept["history"], kept["ended"]
+        if kept["best"] is not None:
+            found = load_file(folder / _BEST)
+            weights = [found[f"weight.{place}"].to(of.device) for place, of in enumerate(self._tuned)]
+            logits = {name: found[f"logits.{name}"].numpy() for name in self._heads}
+            self._best = _Best(**kept["best"], weights=weights, logits=logits)
 
     def finish(self, step: int) -> dict[str, np.ndarray] | None:
         """Put the best epoch's weights in place, if one was to be selected; return the logits of the weights that now
