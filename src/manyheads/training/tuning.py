@@ -156,16 +156,7 @@ class Tuning(Method):
             course = self.course(core, heads, data, weighting)
             tuned = [*course.rates, *weighting.parameters()]
             watch = Watch(heads, data, course.evaluate, tuned, selection)
-            with (
-                requiring_gradients(core, course.rates),
-                self._recomputing(core),
-                tempfile.TemporaryDirectory() as scratch,
-            ):
-                run = self._trainer(core, heads, data, course, str(self.checkpoints or scratch))
-                run.add_callback(watch)
-                run.remove_callback(transformers.trainer_callback.PrinterCallback)
-                last = self._resumed(kept)
-                run.train(last)
+            run, notes = self._stepped(core, heads, data, course, watch, kept)
             logits = watch.finish(run.state.global_step)
             if logits is None or not course.live:
                 logits = evaluated(core, heads, data)
@@ -178,8 +169,30 @@ class Tuning(Method):
             name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
             for name in heads
         }
+        return Outcome(fits, logits, (before, after), (*course.notes, *notes))
+
+    def _stepped(
+        self,
+        core: HeadedCore,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        course: Course,
+        watch: Watch,
+        kept: RunFolder | None,
+    ) -> tuple[Trainer, tuple[str, ...]]:
+        """Run the trainer over the course; return it, and what a person should know."""
+        with (
+            requiring_gradients(core, course.rates),
+            self._recomputing(core),
+            tempfile.TemporaryDirectory() as scratch,
+        ):
+            run = self._trainer(core, heads, data, course, str(self.checkpoints or scratch))
+            run.add_callback(watch)
+            run.remove_callback(transformers.trainer_callback.PrinterCallback)
+            last = self._resumed(kept)
+            run.train(last)
         went_on = (f"Training went on from {last}, where an earlier run had been stopped.",) if kept and last else ()
-        return Outcome(fits, logits, (before, after), (*course.notes, *went_on))
+        return run, went_on
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
