@@ -332,6 +332,7 @@ def test_a_backbone_in_few_bits_trains_beside_heads_in_fp32(
     assert {tensor.dtype for tensor in model.heads.parameters()} == {torch.float32}
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model.parameters())
     assert result.metrics["urgency"]["accuracy"] > 0.5
+    assert any("which loses small updates" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

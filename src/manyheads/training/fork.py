@@ -25,7 +25,7 @@ from manyheads.taps.token_states import TokenStates
 from manyheads.training.course import Course, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
 from manyheads.training.frozen import FrozenStart
-from manyheads.training.tuning import Tuning, check_steppable, depth_rates, head_rates
+from manyheads.training.tuning import Tuning, check_steppable, coarse_note, depth_rates, head_rates
 from manyheads.training.weighting import Weighting
 from manyheads.types import Batch, HeadedOutput
 
@@ -93,13 +93,14 @@ class Fork(Tuning):
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, core.backbone.facts) for tap in head.taps)
         rates = self._rates(fork) | head_rates(heads, self.head_lr)
-        kept, note = self._entries(core, fork, heads, name, data)
+        kept, said = self._entries(core, fork, heads, name, data)
+        notes = (said, *coarse_note(core.backbone))
         if kept is None:
             module = Stepped(core, list(heads), fork.tuned_parts(), weighting)
-            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=(note,))
+            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
         entries = Entries(core, name, list(heads), data, kept)
         forked = _SteppedFork(core, list(heads), fork.tuned_parts(), weighting, name)
-        return Course(forked, rates, entries.collate, entries.evaluate, live=False, notes=(note,))
+        return Course(forked, rates, entries.collate, entries.evaluate, live=False, notes=notes)
 
     def _rates(self, fork: ForkBranch) -> dict[nn.Parameter, float]:
         blocks = top_blocks(fork.stack, fork.layers, fork.top)

@@ -17,7 +17,7 @@ from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.course import Course, Replay, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
-from manyheads.training.tuning import Tuning, check_steppable, depth_rates, head_rates
+from manyheads.training.tuning import Tuning, check_steppable, coarse_note, depth_rates, head_rates
 from manyheads.training.weighting import Weighting
 
 
@@ -99,6 +99,7 @@ class Full(Tuning):
         rates = self._rates(backbone) | head_rates(heads, self.head_lr)
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()
+        notes = (*notes, *coarse_note(backbone))
         module = Stepped(core, list(heads), parts, weighting)
         collate = collate_rows if data.others is None else Replay(data.others).collate
         return Course(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)

@@ -340,6 +340,13 @@ def check_steppable(backbone: Backbone, method: str) -> None:
         )
 
 
+def coarse_note(backbone: Backbone) -> tuple[str, ...]:
+    """Return a sentence of warning where the weights that are stepped have few digits."""
+    if any(parameter.dtype == torch.bfloat16 for parameter in backbone.stack.parameters()):
+        return ("The weights that were tuned are bf16, which loses small updates; if memory allows, load float32.",)
+    return ()
+
+
 def parameter_groups(rates: Mapping[nn.Parameter, float], weight_decay: float) -> list[dict[str, Any]]:
     """Return AdamW's groups: one per learning rate, matrices apart from what must not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
