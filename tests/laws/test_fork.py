@@ -657,6 +657,8 @@ def test_dropout_is_at_work_in_the_fork_and_nowhere_else(monkeypatch: pytest.Mon
 FRESH_PROCESS = """
 import json, sys
 import torch
+
+torch.set_num_threads(1)  # as in the process that it is compared with: threads decide the last bits
 import manyheads as mh
 from tests.laws.test_fork import branches_read, layouts, logits, sizes
 from tests.families import BY_NAME
