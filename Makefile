@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-real check bench format clean
+.PHONY: demo test test-real check bench bench-tuning format clean
 
 demo: $(VENV)/.demo  ## install, then run both stories on real text
 	$(BIN)/manyheads demo
@@ -26,6 +26,11 @@ bench: $(VENV)/.bench  ## ratios against what a user would do instead
 	$(BIN)/python -m benchmarks.feature_pass
 	$(BIN)/python -m benchmarks.solver
 	$(BIN)/python -m benchmarks.memory
+
+bench-tuning: $(VENV)/.bench  ## the same for the methods that step: an hour
+	$(BIN)/python -m benchmarks.tuning joint
+	$(BIN)/python -m benchmarks.tuning fork --rows 4000 --test 1000
+	$(BIN)/python -m benchmarks.tuning forgetting --folder $(VENV)/medical-gpt2
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
