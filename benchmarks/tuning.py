@@ -30,7 +30,6 @@ from benchmarks.data import HEADS, cut, medical_gpt2, minilm
 from manyheads.demo.samples import diagnoses, occupation_tasks, split
 from manyheads.features.cache import FOLDER_VARIABLE
 from manyheads.features.precision import has_fast_bfloat16
-from manyheads.training.frozen import FrozenStart
 
 RATES = (2e-5, 5e-5, 1e-4)
 BATCH_ROWS = 16
@@ -40,7 +39,7 @@ LM_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 
 JOINT = "joint, heads solved first"
 RANDOM = "joint, heads random"
-SAME_TAP = "Frozen, the tap that the others read"
+SAME_TAP = "Frozen"
 FULL = "Full"
 STOCK = "one stock Trainer run per head"
 
@@ -144,8 +143,7 @@ def fork_table(path: str, heads: Sequence[str], rows: tuple[pa.Table, pa.Table],
     """Print one backbone's table."""
     epochs, rates = options.epochs, options.fork_rates
     ways = {
-        SAME_TAP: FrozenStart(),
-        "Frozen, what to read searched": mh.Frozen(),
+        SAME_TAP: mh.Frozen(),
         **{f"Fork(top={TOP}, lr={rate:g})": mh.Fork(top=TOP, epochs=epochs, lr=rate) for rate in rates},
         **{f"Fork, twice the epochs, lr={rate:g}": mh.Fork(top=TOP, epochs=2 * epochs, lr=rate) for rate in rates},
         FULL: mh.Full(epochs=epochs, lr=options.full_rate),
