@@ -86,7 +86,8 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         return
     table = RichTable(box=box.SIMPLE)
     for title in ("head", "reads", "metrics"):
-        table.add_column(title, no_wrap=True)
+        # Words may break where it is narrow; a number that is cut short would be another number.
+        table.add_column(title, no_wrap=title == "metrics", overflow="fold")
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
     console.print(table)
