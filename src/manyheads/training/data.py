@@ -87,6 +87,11 @@ class TrainingData:
     digest: str
     others: Tokenized | None = None
 
+    def labelled(self, name: str, head: Head) -> np.ndarray:
+        """Return the training rows that carry a label of a head."""
+        rows: np.ndarray = self.train[labelled_rows(head.spec, self.targets[name][self.train])]
+        return rows
+
 
 def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:
     """Read texts and every head's labels from a table.

@@ -23,7 +23,6 @@ from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.training.blocks import token_ids
 from manyheads.training.choice import fit_simplest
 from manyheads.training.data import TrainingData
-from manyheads.training.labelled import labelled_rows
 from manyheads.training.linear import LinearFitter
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.rows import HeadRows, class_weights_of
@@ -75,7 +74,7 @@ class Frozen(Method):
         running = self._running(core, heads, data, cache)
         identity = identity_of(running.backbone, data.digest)
         source = FeatureSource(running, data.tokenized, cache, identity)
-        places = {name: _labelled_places(name, head, data) for name, head in heads.items()}
+        places = {name: data.labelled(name, head) for name, head in heads.items()}
         shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
         everything = np.concatenate([data.train, data.evaluate])
@@ -176,11 +175,6 @@ def ready_head(
         if isinstance(reader, LexicalReader) and count is not None:
             reader.learn(*count)
     return head
-
-
-def _labelled_places(name: str, head: Head, data: TrainingData) -> np.ndarray:
-    places: np.ndarray = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
-    return places
 
 
 def _sets(core: HeadedCore, head: Head, shortlist: Shortlist | None) -> list[tuple[Tap, ...]]:

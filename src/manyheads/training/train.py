@@ -125,7 +125,7 @@ def train(
 
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:
     data = prepared.data
-    places = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
+    places = data.labelled(name, head)
     if not len(fit.out_of_fold):
         return OutOfFold(prepared.trained[:0], np.empty((0, head.spec.outputs), dtype=np.float32))
     seen = ~np.isnan(fit.out_of_fold).any(axis=1)

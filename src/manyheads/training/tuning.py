@@ -25,7 +25,6 @@ from manyheads.lm_check import perplexity
 from manyheads.training.course import Course, Rows, evaluated
 from manyheads.training.data import TrainingData
 from manyheads.training.frozen import FrozenStart
-from manyheads.training.labelled import labelled_rows
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.processes import from_first, is_first, process_count, wait_for_all
 from manyheads.training.restore import recomputing, requiring_gradients, restored_on_failure
@@ -212,7 +211,7 @@ class Tuning(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             for name, head in heads.items():
-                places = data.train[labelled_rows(head.spec, data.targets[name][data.train])]
+                places = data.labelled(name, head)
                 weights = class_weights_of(head, data.targets[name][places])
                 head.take_over(core.build_head(head.spec))
                 head.set_class_weights(None if weights is None else weights.float().to(core.backbone.device))
