@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, train
-    from manyheads.taps import Hidden, Lexical
+    from manyheads.taps import Hidden, Lexical, LMLogits
     from manyheads.training import Frozen, TrainResult
     from manyheads.training.fork import Fork
     from manyheads.training.full import Full
@@ -35,6 +35,7 @@ _HOMES = {
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.lm_check",
+    "LMLogits": "manyheads.taps",
     "Lexical": "manyheads.taps",
     "LoRA": "manyheads.training.lora",
     "MultiLabel": "manyheads.heads",
@@ -57,6 +58,7 @@ __all__ = [
     "HeadedModel",
     "Hidden",
     "LMCheck",
+    "LMLogits",
     "Lexical",
     "LoRA",
     "ManyheadsError",

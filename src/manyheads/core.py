@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.taps import Branched, Tap, off_branch
+from manyheads.lm_start import start_from_lm_head
+from manyheads.taps import Branched, Tap, off_branch, request_of
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
 
@@ -43,12 +44,19 @@ class HeadedCore(nn.Module):
         resolved = dict.fromkeys(tap.resolve(facts) for tap in (spec.taps if taps is None else taps))
         return Head(spec, list(resolved), facts).to(self.backbone.device).train(self.training)
 
+    def start_head(self, head: Head) -> Head:
+        """Give a head the weights that its ``init`` asks for, and return it.
+
+        Raises:
+            HeadError: it reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
+        """
+        if head.spec.init == "lm_head":
+            start_from_lm_head(self.backbone, head)
+        return head
+
     def request(self, taps: Iterable[Tap]) -> Request:
         """Return what these resolved taps need, together, from one pass."""
-        total = Request()
-        for tap in taps:
-            total = total | tap.request(self.backbone.facts)
-        return total
+        return request_of(taps, self.backbone.facts)
 
     def read(self, batch: Batch, taps: Iterable[Tap], lm: bool = False) -> tuple[dict[Tap, Features], Tensor | None]:
         """Run the backbone once and return every tap's features, and the language model's logits if asked for."""

@@ -22,6 +22,7 @@ from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_ch
 from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
 from manyheads.data.texts import read_texts_from_list
+from manyheads.data.wording import TokenizerWording
 from manyheads.errors import (
     BackboneError,
     CheckpointError,
@@ -33,6 +34,7 @@ from manyheads.errors import (
     listed,
 )
 from manyheads.heads import Head, HeadCollection, HeadSpec
+from manyheads.heads.collection import check_name
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
 from manyheads.lm_check import LMCheck, compare_logits
@@ -56,6 +58,9 @@ class HeadedModel(nn.Module):
         super().__init__()
         self.core = core
         self.tokenizer = tokenizer
+        if tokenizer is not None:
+            limit = token_limit(core.backbone.model, tokenizer)
+            core.backbone.wording = TokenizerWording(tokenizer, limit)
 
     @classmethod
     def from_pretrained(
@@ -148,8 +153,13 @@ class HeadedModel(nn.Module):
         """
         if not isinstance(spec, HeadSpec):
             raise HeadError(f"Head {name!r}: add_head takes a spec such as Multiclass(labels=[...]), got {spec!r:.60}")
-        self.core.heads.add(name, self.core.build_head(spec))
-        return self.core.heads[name]
+        check_name(name)
+        try:
+            head = self.core.start_head(self.core.build_head(spec))
+        except HeadError as error:
+            raise type(error)(f"Head {name!r}: {error}") from error
+        self.core.heads.add(name, head)
+        return head
 
     def remove_head(self, name: str) -> None:
         """Take a head away.

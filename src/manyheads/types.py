@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 import torch
@@ -76,16 +76,18 @@ class Request:
         layers: Indices into ``hidden_states``, negative, -1 being the stack's own last hidden state.
         pooled: Whether the trained pooler's output is needed.
         branches: Branch name -> what is needed of that branch's own pass.
+        prompts: Prompt -> what is needed of a pass over the texts with the prompt around them.
     """
 
     layers: frozenset[int] = frozenset()
     pooled: bool = False
     branches: Mapping[str, Request] = field(default_factory=dict)
+    prompts: Mapping[str, Request] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether no pass is needed at all."""
-        return not self.layers and not self.pooled and not self.branches
+        return not self.layers and not self.pooled and not self.branches and not self.prompts
 
     @property
     def trunk(self) -> Request:
@@ -93,10 +95,14 @@ class Request:
         return Request(self.layers, self.pooled)
 
     def __or__(self, other: Request) -> Request:
-        names = dict.fromkeys([*self.branches, *other.branches])
-        none = Request()
-        branches = {name: self.branches.get(name, none) | other.branches.get(name, none) for name in names}
-        return Request(self.layers | other.layers, self.pooled or other.pooled, branches)
+        branches = _joined(self.branches, other.branches)
+        prompts = _joined(self.prompts, other.prompts)
+        return Request(self.layers | other.layers, self.pooled or other.pooled, branches, prompts)
+
+
+def _joined(one: Mapping[str, Request], other: Mapping[str, Request]) -> dict[str, Request]:
+    none = Request()
+    return {name: one.get(name, none) | other.get(name, none) for name in dict.fromkeys([*one, *other])}
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class States:
         input_ids: (rows, tokens) the token ids that the pass read; 0 where ``mask`` is false.
         pooled: The pooler's output (rows, width), if it was asked for.
         branches: Branch name -> what its own pass yields.
+        prompts: Prompt -> what the pass with it yields, the prompt's own tokens included.
     """
 
     hidden: Mapping[int, Tensor]
@@ -116,6 +123,34 @@ class States:
     input_ids: Tensor
     pooled: Tensor | None = None
     branches: Mapping[str, States] = field(default_factory=dict)
+    prompts: Mapping[str, States] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt as token ids: ``opening``, ``before``, the text's own tokens, ``after``, ``closing``.
+
+    Text and prompt are tokenised apart, so that where one ends is never in doubt and the text's tokens are those that
+    it has alone.
+
+    Attributes:
+        before: Ids in front of the text.
+        after: Ids behind it.
+        opening: Special tokens with which the tokenizer begins every text.
+        closing: Those with which it ends one.
+        limit: Most tokens of a row, or ``None``; the text's end gives way.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    opening: tuple[int, ...] = ()
+    closing: tuple[int, ...] = ()
+    limit: int | None = None
+
+    @property
+    def added(self) -> int:
+        """Number of tokens that a text grows by."""
+        return len(self.before) + len(self.after)
 
 
 @dataclass(frozen=True)
@@ -129,6 +164,8 @@ class BackboneFacts:
         vocabulary: Number of token ids.
         pooler_width: Size of the trained pooler's output, or ``None`` where there is no trained pooler.
         pooler_refusal: Why there is none, for the message.
+        lm_head: From states (rows, width) of the last layer to the language model's fp32 logits (rows, vocabulary), or
+            ``None`` where there is no language model that reads them.
     """
 
     name: str
@@ -137,6 +174,7 @@ class BackboneFacts:
     vocabulary: int
     pooler_width: int | None = None
     pooler_refusal: str = ""
+    lm_head: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -18,12 +18,14 @@ from manyheads.backbone.branch import Branch, states_of
 from manyheads.backbone.digest import tensors_digest
 from manyheads.backbone.fork import Fork
 from manyheads.backbone.limits import table_limit
+from manyheads.backbone.lm_head import LMHead
 from manyheads.backbone.lora import LoRA, LowRank, targets_of
 from manyheads.backbone.pooler import BesidePooler
+from manyheads.backbone.prompts import Shared, Wording, can_go_on, go_on, shared_passes, worded
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
-from manyheads.types import BackboneFacts, Batch, Request, States
+from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
 _FEW_BITS = frozenset({torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2})
 _NO_POOLER = "its class has none and its files hold none"
@@ -42,6 +44,7 @@ class Backbone(nn.Module):
         token_budget: Tokens per batch at which it runs fastest here, once a long pass has measured it.
         dtype_was_asked_for: Whether its weights are in a precision that somebody chose, not the checkpoint's own.
         branches: Branch name -> a second way through the stack that only heads read.
+        wording: What turns prompts and label words into token ids; ``None`` without a tokenizer.
     """
 
     def __init__(
@@ -56,9 +59,11 @@ class Backbone(nn.Module):
         self.pooler = beside
         self.branches = nn.ModuleDict()
         self.source = source
+        self.wording: Wording | None = None
         self.token_budget: int | None = None
         self.dtype_was_asked_for = False
         self._random_pooler = random_pooler
+        self._lm_head: tuple[nn.Parameter, torch.device, LMHead] | None = None
         # What the weights were when they equalled the files: a tuned backbone must not be saved by copying those.
         self._loaded_digest = tensors_digest(model) if source is not None else None
 
@@ -88,7 +93,32 @@ class Backbone(nn.Module):
         observed = observe(self.stack, self._vocabulary)
         refusal = self._pooler_refusal()
         width = None if refusal else self._pooler_width(observed.widths[-1])
-        return BackboneFacts(self.name, observed.widths, observed.causal, self._vocabulary, width, refusal)
+        asked = self.lm_logits if self._reads_stack else None
+        return BackboneFacts(self.name, observed.widths, observed.causal, self._vocabulary, width, refusal, asked)
+
+    @property
+    def _reads_stack(self) -> bool:
+        """Whether there is an LM head, and it reads what heads read: an encoder-decoder's reads the decoder."""
+        return self.lm is not None and not self.model.config.is_encoder_decoder  # type: ignore[union-attr]
+
+    @property
+    def lm_head(self) -> LMHead:
+        """The LM head by itself.
+
+        Raises:
+            NoLanguageModelError: there is none that reads the stack.
+            BackboneError: it cannot be asked without the stack.
+        """
+        if not self._reads_stack:
+            raise NoLanguageModelError(f"{self.name}: has no LM head that reads the states that heads read")
+        weight = self.model.get_output_embeddings().weight  # type: ignore[operator]
+        if self._lm_head is None or self._lm_head[0] is not weight or self._lm_head[1] != weight.device:
+            self._lm_head = weight, weight.device, LMHead(self.model, self.stack)
+        return self._lm_head[2]
+
+    def lm_logits(self, states: Tensor) -> Tensor:
+        """Return the language model's fp32 logits (rows, vocabulary) of last-layer states (rows, width)."""
+        return self.lm_head(states)
 
     @property
     def _vocabulary(self) -> int:
@@ -160,7 +190,7 @@ class Backbone(nn.Module):
         pooler = None if self.pooler is None else copy.deepcopy(self.pooler).to(dtype)
         copied = Backbone(copy.deepcopy(self.model, kept | converted), None, pooler, self._random_pooler)
         copied.source, copied._loaded_digest = self.source, self._loaded_digest
-        copied.token_budget = self.token_budget
+        copied.token_budget, copied.wording = self.token_budget, self.wording
         copied.__dict__["facts"] = self.facts
         return copied
 
@@ -183,8 +213,12 @@ class Backbone(nn.Module):
         self._check_inputs(batch, runner)
         arranged = arrange(batch)
         self._check_ids(arranged.batch.input_ids)
+        templates = self.templates(request)
+        shared = self._shared(arranged, request, templates, lm)
+        going_on = [prompt for one in shared if one.plain for prompt in one.prompts]
         together, alone = self._divided(request, lm)
-        states, logits = self._trunk(arranged, self._trunk_request(request, together), lm)
+        own = self._trunk_request(request, together) | _layers(request, going_on)
+        states, logits, past = self._trunk(arranged, own, lm, bool(going_on))
         # What a decoder reads is the language model's alone.
         arranged = replace(arranged, batch=replace(arranged.batch, decoder_input_ids=None))
         branches = {name: self.branch(name)(arranged, request.branches[name]) for name in alone}
@@ -192,7 +226,61 @@ class Backbone(nn.Module):
             branch = self.branch(name)
             assert isinstance(branch, Fork)
             branches[name] = branch.go_on(arranged, request.branches[name], states.hidden)
-        return replace(states, branches=branches), logits
+        prompts = self._gone_on(states, past, request, templates, going_on)
+        for one in (one for one in shared if not one.plain):
+            start = arrange(worded(arranged.batch, arranged.mask, templates[one.prompts[0]], after=False))
+            common, _, past = self._trunk(start, _layers(request, one.prompts), False, True)
+            prompts |= self._gone_on(common, past, request, templates, one.prompts)
+        for prompt in (prompt for prompt in templates if prompt not in prompts):
+            whole = worded(arranged.batch, arranged.mask, templates[prompt])
+            prompts[prompt] = self(whole, request.prompts[prompt])[0]
+        return replace(states, branches=branches, prompts=prompts), logits
+
+    def templates(self, request: Request) -> dict[str, Template]:
+        """Return the prompts of a request as token ids.
+
+        Raises:
+            InputError: there is no tokenizer to read them with.
+        """
+        if request.prompts and self.wording is None:
+            prompt = next(iter(request.prompts))
+            raise InputError(f"{self.name}: has no tokenizer to read the prompt {prompt!r} with; wrap it with one")
+        return {} if self.wording is None else {prompt: self.wording.template(prompt) for prompt in request.prompts}
+
+    @cached_property
+    def _goes_on(self) -> bool:
+        return self.facts.causal and can_go_on(self.stack)
+
+    def _shared(
+        self, arranged: Arranged, request: Request, templates: Mapping[str, Template], lm: bool
+    ) -> list[Shared]:
+        """Return the prompts that go on from a common part. Where gradients are recorded none does: what is kept for
+        the backward would be the same, and checkpointed blocks keep no cache."""
+        if not templates or torch.is_grad_enabled():
+            return []
+        plain = lm or not request.trunk.empty
+        shared = shared_passes(templates, request.prompts, plain, arranged.mask.shape[1])
+        return shared if shared and self._goes_on and self._sees_all(arranged, templates) else []
+
+    def _sees_all(self, arranged: Arranged, templates: Mapping[str, Template]) -> bool:
+        """Whether no window of attention is shorter than the rows: it counts the padding in between."""
+        window = getattr(self.stack.config, "sliding_window", None)
+        longest = arranged.mask.shape[1] + max(template.added for template in templates.values())
+        return not isinstance(window, int) or longest < window
+
+    def _gone_on(
+        self,
+        states: States,
+        past: Any,
+        request: Request,
+        templates: Mapping[str, Template],
+        prompts: Sequence[str],
+    ) -> dict[str, States]:
+        layers = len(self.facts.widths)
+        return {
+            prompt: go_on(self.stack, past, states, templates[prompt].after, request.prompts[prompt], layers)
+            for prompt in prompts
+        }
 
     def branch(self, name: str) -> Branch:
         """Return a branch by its name.
@@ -308,20 +396,26 @@ class Backbone(nn.Module):
         layers = [self.branch(name).starts_from(request.branches[name]) for name in together]
         return Request(request.layers.union(*layers), request.pooled)
 
-    def _trunk(self, arranged: Arranged, request: Request, lm: bool) -> tuple[States, Tensor | None]:
+    def _trunk(
+        self, arranged: Arranged, request: Request, lm: bool, keep: bool = False
+    ) -> tuple[States, Tensor | None, Any]:
+        """Return the states, the language model's logits if wanted, and the key-value cache if it is to be kept."""
         if request.empty and not lm:
-            return States({}, arranged.mask, arranged.batch.input_ids), None
+            return States({}, arranged.mask, arranged.batch.input_ids), None, None
         runner = self._runner(lm)
         inputs = arranged.batch.inputs()
         settings = switches(runner, hidden_states=bool(request.layers - {-1}))
+        settings |= {"use_cache": True} if keep else {}
         if runner is self.stack:
-            return self._states(runner(**inputs, **settings), arranged, request), None
+            output = runner(**inputs, **settings)
+            return self._states(output, arranged, request), None, output.past_key_values if keep else None
         with _recorded(self.stack) as record:
             output = runner(**inputs, **settings)
         logits: Tensor = output.logits
         if "decoder_input_ids" not in inputs:
             logits = arranged.restore(logits)
-        return self._states(record["output"], arranged, request), logits
+        past = output.past_key_values if keep else None
+        return self._states(record["output"], arranged, request), logits, past
 
     def _runner(self, lm: bool) -> nn.Module:
         """Return what has to run: without logits to compute, the vocabulary's product is saved."""
@@ -367,6 +461,11 @@ class Backbone(nn.Module):
         module = self.pooler if self.pooler is not None else self.stack.pooler
         sizes = [part.out_features for part in module.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
         return sizes[-1] if sizes else hidden
+
+
+def _layers(request: Request, prompts: Iterable[str]) -> Request:
+    """Return the layers that are asked of any of these prompts' passes."""
+    return Request(frozenset[int]().union(*(request.prompts[prompt].layers for prompt in prompts)))
 
 
 def _as_dtype(parameter: nn.Parameter, dtype: torch.dtype) -> nn.Parameter:

@@ -21,9 +21,9 @@ from manyheads.errors import (
 )
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, read_spec, write_spec
 from manyheads.heads.collection import check_name
-from manyheads.taps import Branched, Tap, read_tap, write_tap
+from manyheads.taps import Branched, Hidden, Tap, read_tap, write_tap
 
-PROTOCOL = 3
+PROTOCOL = 4
 HEADS_JSON = "heads.json"
 HEADS_WEIGHTS = "heads.safetensors"
 KINDS = ("full", "reference", "heads")
@@ -162,6 +162,8 @@ def _parsed(record: object) -> Checkpoint:
         record = _from_first_protocol(record)
     if record["protocol"] == 2:
         record = _from_second_protocol(record)
+    if record["protocol"] == 3:
+        record = _from_third_protocol(record)
     if record["protocol"] != PROTOCOL:
         raise CorruptCheckpointError(
             f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
@@ -205,6 +207,34 @@ def _smoothed(head: Any) -> Any:
     if not isinstance(spec, Mapping) or spec.get("kind") not in {Multiclass.kind, MultiLabel.kind}:
         return head
     return {**head, "spec": {"label_smoothing": 0.0, **spec}}
+
+
+def _from_third_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the third protocol did not know: prompts, and heads that start from the LM head."""
+    heads = record.get("heads")
+    said = {name: _unprompted(head) for name, head in heads.items()} if isinstance(heads, Mapping) else heads
+    return {**record, "protocol": 4, "heads": said}
+
+
+def _unprompted(head: Any) -> Any:
+    spec = head.get("spec") if isinstance(head, Mapping) else None
+    if not isinstance(spec, Mapping):
+        return head
+    labelled = {"label_words": None} if spec.get("kind") in {Multiclass.kind, MultiLabel.kind} else {}
+    zero_shot = {"zero_shot": False} if spec.get("kind") == Multiclass.kind else {}
+    reads = _without_prompt(spec.get("reads"))
+    known = {"init": "random", **labelled, **zero_shot, **spec, **({"reads": reads} if "reads" in spec else {})}
+    return {**head, "spec": known, "taps": _without_prompt(head.get("taps"))}
+
+
+def _without_prompt(taps: Any) -> Any:
+    """Return the records of taps as the fourth protocol knows them."""
+    if isinstance(taps, list):
+        return [_without_prompt(tap) for tap in taps]
+    if not isinstance(taps, Mapping):
+        return taps
+    inner = {"reads": _without_prompt(taps["reads"])} if "reads" in taps else {}
+    return {**({"prompt": None} if taps.get("tap") == Hidden.kind else {}), **taps, **inner}
 
 
 def _branch(name: str, record: object) -> BranchRecord:

@@ -90,8 +90,8 @@ def _described_part(part: Any) -> str:
     items = get_args(part)
     if get_origin(part) in (Sequence, list, tuple) and items[0] in _MANY:
         return f"a list{_MANY[items[0]]}"
-    if get_origin(part) in (Mapping, dict) and items[1] in _MANY:
-        return f"a table{_MANY[items[1]]}"
+    if get_origin(part) in (Mapping, dict):
+        return f"a table{_MANY[items[1]]}" if items[1] in _MANY else f"a table, each value {_described(items[1])}"
     return ""
 
 
@@ -109,7 +109,9 @@ def _fits(value: object, part: Any) -> bool:
     if get_origin(part) in (Sequence, list, tuple):
         return isinstance(value, list) and all(_fits(item, get_args(part)[0]) for item in value)
     if get_origin(part) in (Mapping, dict):
-        return isinstance(value, dict) and all(_fits(item, get_args(part)[1]) for item in value.values())
+        return isinstance(value, dict) and all(
+            any(_fits(item, kind) for kind in _parts(get_args(part)[1])) for item in value.values()
+        )
     return False
 
 

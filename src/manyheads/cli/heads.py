@@ -9,9 +9,13 @@ from typing import Any
 from manyheads.cli.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
-from manyheads.taps import Hidden
+from manyheads.taps import Hidden, LMLogits, Tap
 
 KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Regression)}
+
+# What `reads` may name; the other keys of a tap stand beside it.
+TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
+_AUTO = "auto"
 
 # Stand in for labels that a column will name, while the other settings are tried.
 _SOME_LABELS = ("a", "b")
@@ -21,7 +25,11 @@ def head_keys(kind: str | None) -> dict[str, Any]:
     """Return the keys that a head of a kind takes, or of any kind if that is yet to be inferred: name -> type."""
     specs = [KINDS[kind]] if kind is not None else list(KINDS.values())
     own = {key: hint for spec in specs for key, hint in plain_fields(spec).items() if key != "reads"}
-    return {"kind": str, **own, **plain_fields(Hidden)}
+    return {"kind": str, **own, "reads": str, **_tap_keys()}
+
+
+def _tap_keys() -> dict[str, Any]:
+    return {key: hint for tap in TAPS.values() for key, hint in plain_fields(tap).items()}
 
 
 def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
@@ -80,9 +88,14 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
     table: dict[str, Any] = {"kind": spec.kind}
     for key in plain_fields(type(spec)):
         value = getattr(spec, key)
-        if key != "reads" and value is not None:
+        if key == "label_words" and value is not None:
+            table[key] = {str(label): list(words) for label, words in zip(spec.labels, value, strict=True) if words}
+        elif key != "reads" and value is not None:
             table[key] = list(value) if isinstance(value, tuple) else value
-    return {**table, **dataclasses.asdict(spec.reads)} if isinstance(spec.reads, Hidden) else table
+    if not isinstance(spec.reads, tuple(TAPS.values())):
+        return table
+    tap = {key: value for key, value in dataclasses.asdict(spec.reads).items() if value is not None}
+    return {**table, "reads": spec.reads.kind, **tap}
 
 
 def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
@@ -107,8 +120,10 @@ def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> b
         return bool((spec.column or name) == settings[key])
     if key not in head_keys(spec.kind):
         return False
-    if key in plain_fields(Hidden):
-        return isinstance(spec.reads, Hidden) and getattr(spec.reads, key) == settings[key]
+    if key == "reads":
+        return bool(getattr(spec.reads, "kind", spec.reads) == settings[key])
+    if key in _tap_keys():
+        return isinstance(spec.reads, Tap) and getattr(spec.reads, key, None) == settings[key]
     labels = {"labels": spec.labels} if isinstance(spec, Multiclass | MultiLabel) else {}
     arguments = _arguments(type(spec), {**labels, key: settings[key]})
     return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
@@ -128,19 +143,32 @@ def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[
     if "labels" in settings or "labels" not in plain_fields(cls):
         return dict(settings)
     weights = settings.get("class_weights")
-    return {**settings, "labels": _SOME_LABELS, "class_weights": weights if isinstance(weights, str) else None}
+    known = {key: value for key, value in settings.items() if key != "label_words"}
+    return {**known, "labels": _SOME_LABELS, "class_weights": weights if isinstance(weights, str) else None}
 
 
 def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a spec is built of."""
-    tap = plain_fields(Hidden)
-    reads = {key: settings[key] for key in settings if key in tap}
     arguments = {key: value for key, value in settings.items() if key in plain_fields(cls)}
-    if reads:
-        arguments["reads"] = Hidden(**reads)
-    if isinstance(arguments.get("class_weights"), Mapping):
-        # TOML's keys are text, labels need not be.
-        by_text = {str(label): label for label in arguments.get("labels", ())}
-        weights = arguments["class_weights"]
-        arguments["class_weights"] = {by_text.get(text, text): weight for text, weight in weights.items()}
+    reads = _tap(cls, settings)
+    if reads is not None:
+        arguments["reads"] = reads
+    # TOML's keys are text, labels need not be.
+    by_text = {str(label): label for label in arguments.get("labels", ())}
+    for key in ("class_weights", "label_words"):
+        if isinstance(arguments.get(key), Mapping):
+            arguments[key] = {by_text.get(text, text): value for text, value in arguments[key].items()}
     return arguments
+
+
+def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:
+    """Return the tap that a head's keys describe, ``"auto"``, or ``None`` where they say nothing of one."""
+    keys = {key: settings[key] for key in settings if key in _tap_keys()}
+    name = settings.get("reads", Hidden.kind if keys else None)
+    if name is None or (name == _AUTO and not keys):
+        return name
+    known = [_AUTO, *TAPS]
+    if name not in TAPS or any(key not in plain_fields(TAPS[name]) for key in keys):
+        wrong = f", which takes no {listed(keys)}" if name in known else did_you_mean(name, known)
+        raise HeadError(f"{cls.__name__}: reads must be one of {listed(known)}, got {name!r}{wrong}")
+    return TAPS[name](**keys)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from manyheads.data.wording import start_of_document
 from manyheads.errors import InputError
 from manyheads.types import Batch
 
@@ -61,6 +62,7 @@ def tokenize(
     accepted: frozenset[str],
     long_text: str = "truncate",
     places: Sequence[str] | None = None,
+    room: int | None = None,
 ) -> Tokenized:
     """Tokenize texts, or pairs of them.
 
@@ -71,6 +73,7 @@ def tokenize(
         accepted: Input names that the backbone takes; segments it cannot read are not made.
         long_text: ``"truncate"`` or ``"error"``, for a text beyond the limit.
         places: Where each text stands, for messages; its place in ``texts`` by default.
+        room: Tokens beyond which a text counts as cut, since something else needs their place.
 
     Raises:
         InputError: no tokenizer, or a text beyond the limit under ``long_text="error"``.
@@ -81,16 +84,18 @@ def tokenize(
         raise InputError(f"long_text must be 'truncate' or 'error', got {long_text!r}")
     inputs = _encode(tokenizer, texts, accepted, None)
     lengths = np.array([len(row) for row in inputs["input_ids"]], dtype=np.int64)
-    truncated = np.zeros(len(texts), dtype=bool) if limit is None else lengths > limit
+    most = min((size for size in (limit, room) if size is not None), default=None)
+    truncated = np.zeros(len(texts), dtype=bool) if most is None else lengths > most
     if truncated.any() and long_text == "error":
         row = int(truncated.argmax())
         place = places[row] if places else f"The list of texts, row {row + 1}"
         raise InputError(
-            f"{place}: has {lengths[row]} tokens, the limit is {limit} "
+            f"{place}: has {lengths[row]} tokens, the limit is {most} "
             f"({truncated.sum()} such texts); shorten it, or allow long_text='truncate'"
         )
-    if truncated.any():
-        _cut(tokenizer, texts, inputs, np.flatnonzero(truncated).tolist(), accepted, limit)
+    long = [] if limit is None else np.flatnonzero(lengths > limit).tolist()
+    if long:
+        _cut(tokenizer, texts, inputs, long, accepted, limit)
     _fill_empty(tokenizer, inputs)
     return Tokenized(inputs, truncated, tokenizer.pad_token_id or 0)
 
@@ -120,8 +125,7 @@ def _cut(
 
 def _fill_empty(tokenizer: Any, inputs: dict[str, list[list[int]]]) -> None:
     """Give a text without tokens the one that begins or ends a document, so that there is a state to read."""
-    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
-    token = next(candidate for candidate in known if candidate is not None)
+    token = start_of_document(tokenizer)
     for row, ids in enumerate(inputs["input_ids"]):
         if not ids:
             ids.append(token)

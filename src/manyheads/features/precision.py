@@ -70,7 +70,7 @@ def _resolved(core: HeadedCore, taps: Sequence[Tap]) -> list[Tap]:
 
 def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[Tap]) -> bool:
     identity = identity_of(core.backbone, digest)
-    return all(store_of(cache, identity, tap).used for tap in taps)
+    return all(store_of(cache, identity, tap.stored, core.backbone).used for tap in taps)
 
 
 def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[Tap]) -> bool:

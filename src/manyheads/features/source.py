@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 
 import numpy as np
@@ -53,15 +54,16 @@ class FeatureSource:
     def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
         """Return one table per resolved tap, numbered like all texts, that holds at least these rows."""
         facts = self._core.backbone.facts
-        taps = list(dict.fromkeys(taps))
-        passing = [tap for tap in taps if tap.needs_pass(facts)]
+        kept = {tap: tap.stored for tap in taps}
+        passing = [tap for tap in dict.fromkeys(kept.values()) if tap.needs_pass(facts)]
         slots = np.unique(self._slots[rows])
         missing = {tap: self._recalled(tap, slots) for tap in passing}
         wanted = [tap for tap in passing if len(missing[tap])]
         if wanted:
             everything = np.unique(np.concatenate([missing[tap] for tap in wanted]))
             self._pass(wanted, everything)
-        return {tap: self._tables[tap] if tap in self._tables else IdTable(self._tokenized) for tap in taps}
+        ids = IdTable(self._tokenized)
+        return {tap: self._tables.get(stored, ids) for tap, stored in kept.items()}
 
     def by_content(self, rows: np.ndarray) -> np.ndarray:
         """Return the places of ``rows`` in an order that looks random and that the contents alone decide."""
@@ -81,7 +83,7 @@ class FeatureSource:
     def _store(self, tap: Tap) -> Store | None:
         if self._cache is None or self._identity is None:
             return None
-        return store_of(self._cache, self._identity, tap)
+        return store_of(self._cache, self._identity, tap, self._core.backbone)
 
     def _pass(self, taps: list[Tap], slots: np.ndarray) -> None:
         gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys) for tap in taps}
@@ -121,9 +123,11 @@ class _Gathered:
         self._slots, self._parts, self._octets = [], [], 0
 
 
-def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: Tap) -> Store:
-    """Return where a cache keeps what a tap reads; see :func:`identity_of`."""
-    return cache.store({**identity, "tap": write_tap(tap)})
+def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: Tap, backbone: Backbone) -> Store:
+    """Return where a cache keeps what a tap reads; see :func:`identity_of`. Another tokenizer makes other prompts."""
+    templates = backbone.templates(tap.request(backbone.facts))
+    prompts = {"prompts": [asdict(template) for template in templates.values()]} if templates else {}
+    return cache.store({**identity, "tap": write_tap(tap), **prompts})
 
 
 def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:

@@ -19,6 +19,8 @@ from manyheads.errors import CorruptCheckpointError, HeadError, listed
 from manyheads.taps import Hidden, Tap, read_tap, write_tap
 from manyheads.types import Prediction
 
+INITS = ("random", "lm_head")
+
 # A column of a scored table.
 Column = Sequence[object] | np.ndarray
 
@@ -51,6 +53,9 @@ class HeadSpec(ABC):
         column: The table column that holds its labels; ``None`` means the head's own name.
         reads: A tap, several (their features are concatenated), or ``"auto"``.
         hidden: Sizes of stacked fully connected layers (GELU between) before the output; none by default.
+        init: How the output layer starts: ``"random"``, or ``"lm_head"`` with the LM head's rows of each label's own
+            words, towards which the penalty of :class:`Frozen` then pulls instead of towards zero. It takes a head
+            without hidden layers that reads the last layer.
         dropout: Probability of dropping a feature while training, before each fully connected layer.
         loss_weight: Factor of this head's loss in the joint loss.
         class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label, in their
@@ -62,11 +67,14 @@ class HeadSpec(ABC):
     """
 
     kind: ClassVar[str]
+    # Whether each output stands for a label whose words the language model knows.
+    speaks: ClassVar[bool] = False
     _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
 
     column: str | None = field(default=None, kw_only=True)
     reads: Tap | Sequence[Tap] | str = field(default="auto", kw_only=True)
     hidden: Sequence[int] = field(default=(), kw_only=True)
+    init: str = field(default="random", kw_only=True)
     dropout: float = field(default=0.0, kw_only=True)
     loss_weight: float = field(default=1.0, kw_only=True)
     class_weights: str | Sequence[float] | Mapping[Any, float] | None = field(default=None, kw_only=True)
@@ -77,18 +85,19 @@ class HeadSpec(ABC):
             HeadSpec._kinds[cls.kind] = cls
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reads", _checked_reads(self._owner, self.reads))
-        object.__setattr__(self, "hidden", _checked_sizes(self._owner, self.hidden))
+        object.__setattr__(self, "reads", _checked_reads(self.owner, self.reads))
+        object.__setattr__(self, "hidden", _checked_sizes(self.owner, self.hidden))
         object.__setattr__(self, "class_weights", self._checked_class_weights())
+        self._check_init()
         if not (is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
-            raise HeadError(f"{self._owner}: dropout must be a number in [0, 1), got {self.dropout!r}")
+            raise HeadError(f"{self.owner}: dropout must be a number in [0, 1), got {self.dropout!r}")
         if not isinstance(self.detach, bool):
-            raise HeadError(f"{self._owner}: detach must be True or False, got {self.detach!r}")
+            raise HeadError(f"{self.owner}: detach must be True or False, got {self.detach!r}")
         if not (self.column is None or isinstance(self.column, str)):
-            raise HeadError(f"{self._owner}: column must be a column's name, got {self.column!r}")
+            raise HeadError(f"{self.owner}: column must be a column's name, got {self.column!r}")
         if not (is_number(self.loss_weight) and math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
             raise HeadError(
-                f"{self._owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
+                f"{self.owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
             )
 
     @property
@@ -99,8 +108,14 @@ class HeadSpec(ABC):
         return (self.reads,) if isinstance(self.reads, Tap) else tuple(self.reads)
 
     @property
-    def _owner(self) -> str:
+    def owner(self) -> str:
+        """The kind's name, for messages."""
         return type(self).__name__
+
+    @property
+    def needs_no_training(self) -> bool:
+        """Whether its predictions mean something before any label was seen."""
+        return False
 
     @property
     @abstractmethod
@@ -156,17 +171,28 @@ class HeadSpec(ABC):
     def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
         """Return the columns that a scored table gets from (rows, outputs) scores."""
 
+    def _check_init(self) -> None:
+        if self.init not in INITS:
+            raise HeadError(f"{self.owner}: init must be one of {listed(INITS)}, got {self.init!r}")
+        if self.init == "lm_head" and not self.speaks:
+            raise HeadError(f"{self.owner}: has no output per label, so the LM head has no rows for it; leave init out")
+        if self.init == "lm_head" and self.hidden:
+            raise HeadError(
+                f"{self.owner}: init='lm_head' is for a head without hidden layers, got hidden={list(self.hidden)}; "
+                "leave one of them out"
+            )
+
     def _checked_class_weights(self) -> str | tuple[float, ...] | None:
         weights = self.class_weights
         if weights is None or weights == "balanced":
             return weights if weights is None else "balanced"
         if isinstance(weights, str | Mapping) or len(weights) != self.outputs or not all(map(is_number, weights)):
             raise HeadError(
-                f"{self._owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
+                f"{self.owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
             )
         numbers = tuple(float(weight) for weight in weights)
         if not all(math.isfinite(weight) and weight > 0 for weight in numbers):
-            raise HeadError(f"{self._owner}: class_weights must be finite and positive, got {weights!r}")
+            raise HeadError(f"{self.owner}: class_weights must be finite and positive, got {weights!r}")
         return numbers
 
 

@@ -26,6 +26,7 @@ class Head(nn.Module):
         taps: What it reads, with every ``"auto"`` decided for this backbone.
         trained: Whether it ever learned from a label.
         summary: What the last training says of it, as plain JSON.
+        width: Size of the vector that its readers give it.
     """
 
     def __init__(self, spec: HeadSpec, taps: Sequence[Tap], facts: BackboneFacts) -> None:
@@ -36,6 +37,7 @@ class Head(nn.Module):
         self.summary: dict[str, object] = {}
         self.readers = nn.ModuleList([tap.reader(facts) for tap in self.taps])
         width = sum(tap.width(facts) for tap in self.taps)
+        self.width = width
         self.trunk = _trunk(width, spec.hidden, spec.dropout)
         self.dropout = nn.Dropout(spec.dropout)
         self.output = nn.Linear(spec.hidden[-1] if spec.hidden else width, spec.outputs)
@@ -47,6 +49,7 @@ class Head(nn.Module):
     def take_over(self, other: Head) -> None:
         """Become what another head of the same spec is: its taps, its parts, its weights."""
         self.taps = other.taps
+        self.width = other.width
         for part in ("readers", "trunk", "output"):
             setattr(self, part, getattr(other, part))
 

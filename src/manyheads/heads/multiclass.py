@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing
 from manyheads.heads.labelled import LabelledSpec
@@ -27,10 +27,29 @@ class Multiclass(LabelledSpec):
 
     Args:
         labels: At least two label names, in the order of the logits.
+        zero_shot: Whether the head predicts without any training: by the logits that a causal language model gives its
+            labels' words as the next token behind the text, or behind the prompt that it reads, less what it gives them
+            for an empty text (contextual calibration, Zhao et al. 2021). Training goes on from there:
+            ``init="lm_head"`` is implied.
     """
 
     kind: ClassVar[str] = "multiclass"
+    speaks: ClassVar[bool] = True
     least_labels: ClassVar[int] = 2
+
+    zero_shot: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.zero_shot, bool):
+            raise HeadError(f"Multiclass: zero_shot must be True or False, got {self.zero_shot!r}")
+        if self.zero_shot:
+            object.__setattr__(self, "init", "lm_head")
+        super().__post_init__()
+
+    @property
+    def needs_no_training(self) -> bool:
+        """Whether it is a zero-shot head."""
+        return self.zero_shot
 
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
         """Return int64 label positions (rows,), -100 where missing."""

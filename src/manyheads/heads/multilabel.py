@@ -33,6 +33,7 @@ class MultiLabel(LabelledSpec):
     """
 
     kind: ClassVar[str] = "multilabel"
+    speaks: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:

@@ -22,6 +22,8 @@ from manyheads.taps import Tap
 
 # Rows whose features are held at once.
 _CHUNK = 16_384
+# Numbers of one head's input that are held at once.
+_HELD_VALUES = 1 << 27
 
 
 def predict(
@@ -51,13 +53,14 @@ def predict(
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
     _warn_untrained(chosen)
-    tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text)
+    taps = [tap for head in chosen.values() for tap in head.taps]
+    tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps)
     logits = {name: np.empty((len(tokenized), head.spec.outputs), dtype=np.float32) for name, head in chosen.items()}
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
         part = _part(tokenized, rows)
         own = np.arange(len(rows))
-        tables = FeatureSource(core, part).read([tap for head in chosen.values() for tap in head.taps], own)
+        tables = FeatureSource(core, part).read(taps, own)
         for name, values in apply_heads(core, tables, chosen, own, part.lengths).items():
             if len(rows) == len(tokenized):
                 logits[name] = values
@@ -74,8 +77,11 @@ def tokenize_for(
     max_length: int | None = None,
     long_text: str = "truncate",
     places: Sequence[str] | None = None,
+    taps: Iterable[Tap] = (),
 ) -> Tokenized:
     """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less.
+
+    A text that fits alone but not with the prompt that a tap puts around it counts as cut: there, its end gives way.
 
     Raises:
         InputError: a ``max_length`` that is no positive number, or beyond the backbone's limit.
@@ -85,7 +91,9 @@ def tokenize_for(
         if max_length < 1 or (limit is not None and max_length > limit):
             raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
         limit = max_length
-    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places)
+    prompts = core.backbone.templates(core.request(tap.resolve(core.backbone.facts) for tap in taps))
+    room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
+    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, min(room, default=None))
 
 
 def apply_heads(
@@ -107,10 +115,20 @@ def apply_heads(
         lengths: Tokens of each row of the tables.
     """
     by_tokens = {name for name, head in heads.items() if any(tables[tap].by_token for tap in head.taps)}
-    logits = _logits(core, tables, [name for name in heads if name not in by_tokens], rows)
+    logits = _in_blocks(core, tables, [name for name in heads if name not in by_tokens], rows)
     if by_tokens:
         logits |= _in_batches(core, tables, sorted(by_tokens), rows, lengths)
     return {name: logits[name] for name in heads}
+
+
+def _in_blocks(
+    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Take as many rows at once as a head's input allows, which may be a whole vocabulary wide."""
+    widest = max((core.heads[name].width for name in names), default=1)
+    size = max(1, _HELD_VALUES // widest)
+    parts = [_logits(core, tables, names, rows[start : start + size]) for start in range(0, max(len(rows), 1), size)]
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _in_batches(
@@ -143,7 +161,7 @@ def _part(tokenized: Tokenized, rows: np.ndarray) -> Tokenized:
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:
-    untrained = [name for name, head in heads.items() if not head.trained]
+    untrained = [name for name, head in heads.items() if not head.trained and not head.spec.needs_no_training]
     if untrained:
         warnings.warn(
             f"Heads that never saw a label predict at random: {listed(untrained)}; train them first",

@@ -6,8 +6,8 @@ A tap knows nothing of texts, training or files: it says what it needs from a pa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -24,7 +24,13 @@ class Tap(ABC):
     _kinds: ClassVar[dict[str, type[Tap]]] = {}
 
     def __init_subclass__(cls) -> None:
-        Tap._kinds[cls.kind] = cls
+        if "kind" in vars(cls):
+            Tap._kinds[cls.kind] = cls
+
+    def __str__(self) -> str:
+        said = {item.name: getattr(self, item.name) for item in fields(self)}
+        settings = ", ".join(f"{name}={value!r}" for name, value in said.items() if value is not None)
+        return f"{type(self).__name__}({settings})"
 
     @abstractmethod
     def resolve(self, facts: BackboneFacts) -> Tap:
@@ -42,6 +48,11 @@ class Tap(ABC):
     def read(self, states: States) -> Features:
         """Return a resolved tap's features of one pass."""
 
+    @property
+    def stored(self) -> Tap:
+        """The tap under whose name its features are kept: this one, or another that reads the very same of a pass."""
+        return self
+
     def needs_pass(self, facts: BackboneFacts) -> bool:
         """Tell whether the backbone has to run for this resolved tap."""
         return not self.request(facts).empty
@@ -53,6 +64,37 @@ class Tap(ABC):
     @abstractmethod
     def reader(self, facts: BackboneFacts) -> Reader:
         """Return the learned part, which each head owns: from features to one (rows, width) tensor."""
+
+
+class Wrapper(Tap):
+    """A tap that reads what another tap reads, but elsewhere; a dataclass below it says where.
+
+    Attributes:
+        reads: The other tap.
+    """
+
+    reads: Tap
+
+    def reading(self, tap: Tap) -> Tap:
+        """Return what reads another tap in the same place."""
+        return replace(self, reads=tap)  # type: ignore[call-arg]
+
+    def resolve(self, facts: BackboneFacts) -> Tap:
+        """Resolve what is read."""
+        return self.reading(self.reads.resolve(facts))
+
+    @property
+    def stored(self) -> Tap:
+        """The same elsewhere of what the other tap's features are kept under."""
+        return self.reading(self.reads.stored)
+
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the other tap's."""
+        return self.reads.width(facts)
+
+    def reader(self, facts: BackboneFacts) -> Reader:
+        """Return the other tap's."""
+        return self.reads.reader(facts)
 
 
 class Reader(nn.Module):
@@ -76,6 +118,14 @@ class Reader(nn.Module):
         Raises:
             HeadError: tensors that contradict each other.
         """
+
+
+def request_of(taps: Iterable[Tap], facts: BackboneFacts) -> Request:
+    """Return what these resolved taps need, together, from one pass."""
+    total = Request()
+    for tap in taps:
+        total = total | tap.request(facts)
+    return total
 
 
 def write_tap(tap: Tap) -> dict[str, object]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from manyheads.errors import HeadError
-from manyheads.taps.base import Reader, Tap
+from manyheads.taps.base import Tap, Wrapper
 from manyheads.types import BackboneFacts, Features, Request, States
 
 
 @dataclass(frozen=True)
-class Branched(Tap):
+class Branched(Wrapper):
     """Read from a fork or an adapter what another tap reads from the backbone.
 
     Training makes these; nobody has to write one.
@@ -38,25 +38,22 @@ class Branched(Tap):
     def __str__(self) -> str:
         return f"{self.reads} of {self.branch}"
 
-    def resolve(self, facts: BackboneFacts) -> Branched:
-        """Resolve what is read."""
-        return Branched(self.branch, self.reads.resolve(facts))
-
     def request(self, facts: BackboneFacts) -> Request:
-        """Ask the branch for what the tap needs."""
-        return Request(branches={self.branch: self.reads.request(facts)})
+        """Ask the branch for what the tap needs, under each of its prompts."""
+        inner = self.reads.request(facts)
+        plain = replace(inner, prompts={})
+        prompts = {prompt: Request(branches={self.branch: wanted}) for prompt, wanted in inner.prompts.items()}
+        return Request(branches={} if plain.empty else {self.branch: plain}, prompts=prompts)
 
     def read(self, states: States) -> Features:
         """Read the branch's states."""
-        return self.reads.read(states.branches[self.branch])
-
-    def width(self, facts: BackboneFacts) -> int:
-        """Return the tap's."""
-        return self.reads.width(facts)
-
-    def reader(self, facts: BackboneFacts) -> Reader:
-        """Return the tap's."""
-        return self.reads.reader(facts)
+        prompts = {
+            prompt: found.branches[self.branch]
+            for prompt, found in states.prompts.items()
+            if self.branch in found.branches
+        }
+        own = states.branches.get(self.branch, States({}, states.mask, states.input_ids))
+        return self.reads.read(replace(own, prompts=prompts))
 
 
 def on_branch(tap: Tap, branch: str, facts: BackboneFacts) -> Tap:

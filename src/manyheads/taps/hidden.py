@@ -11,6 +11,7 @@ from torch import Tensor
 from manyheads.errors import HeadError, PoolerError, did_you_mean, listed
 from manyheads.pooling import POOLINGS, AttentionPooling, ScalarMix
 from manyheads.taps.base import Reader, Tap
+from manyheads.taps.prompted import check_prompt, under
 from manyheads.types import BackboneFacts, Features, Request, States
 
 POOL_NAMES = ("auto", *POOLINGS, "pooler", "attention")
@@ -26,15 +27,18 @@ class Hidden(Tap):
         pool: ``"auto"`` (last real token of a causal decoder, masked mean of an encoder), ``"cls"`` (first real
             token), ``"pooler"`` (the checkpoint's own trained pooler), ``"mean"``, ``"max"``, ``"last"``, or
             ``"attention"`` (a learned weighted mean).
+        prompt: A template around the text, such as ``"{text}\\nUrgency:"``: a language model says more of a text when
+            it is asked. Heads with the same template share its pass.
 
     Raises:
-        HeadError: a layer or pool that is none of these.
+        HeadError: a layer or pool that is none of these, or a prompt without a place for the text.
     """
 
     kind: ClassVar[str] = "hidden"
 
     layer: int | str = -1
     pool: str = "auto"
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.pool not in POOL_NAMES:
@@ -43,6 +47,8 @@ class Hidden(Tap):
             )
         if isinstance(self.layer, bool) or not (self.layer == "mix" or isinstance(self.layer, int)):
             raise HeadError(f"Hidden: layer must be an integer or 'mix', got {self.layer!r}")
+        if self.prompt is not None:
+            check_prompt("Hidden", self.prompt)
         if self.pool == "pooler" and self.layer != -1:
             raise HeadError(f"Hidden: the pooler reads the last layer, got layer={self.layer!r}; leave it at -1")
         if self.layer == "mix" and self.pool in {"attention", "max"}:
@@ -51,14 +57,15 @@ class Hidden(Tap):
                 "use 'mean', 'cls' or 'last'"
             )
 
-    def resolve(self, facts: BackboneFacts) -> Hidden:
-        """Decide ``pool="auto"``, count the layer from the end, and check that the backbone has it."""
-        resolved = replace(self, pool=self._pool(facts), layer=self._layer(facts))
+    def resolve(self, facts: BackboneFacts) -> Tap:
+        """Decide ``pool="auto"``, count the layer from the end, check that the backbone has it, and take the prompt
+        apart from what is read."""
+        resolved = replace(self, pool=default_pool(self.pool, facts), layer=self._layer(facts), prompt=None)
         if resolved.pool == "pooler" and facts.pooler_width is None:
             raise PoolerError(
                 f"{facts.name}: no trained pooler to read: {facts.pooler_refusal}; use pool='cls' or 'mean'"
             )
-        return resolved
+        return under(self.prompt, resolved)
 
     def request(self, facts: BackboneFacts) -> Request:
         """Ask for one layer, all layers, or the pooler's output."""
@@ -96,11 +103,6 @@ class Hidden(Tap):
             return AttentionReader(self.width(facts))
         return MixReader(len(facts.widths)) if self.layer == "mix" else Reader()
 
-    def _pool(self, facts: BackboneFacts) -> str:
-        if self.pool != "auto":
-            return self.pool
-        return "last" if facts.causal else "mean"
-
     def _layer(self, facts: BackboneFacts) -> int | str:
         if isinstance(self.layer, str):
             if len(set(facts.widths)) > 1:
@@ -116,6 +118,13 @@ class Hidden(Tap):
 
     def _pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
         return POOLINGS[self.pool](hidden, mask)
+
+
+def default_pool(pool: str, facts: BackboneFacts) -> str:
+    """Return a pooling with ``"auto"`` decided: what a causal model makes of a text stands at its end."""
+    if pool != "auto":
+        return pool
+    return "last" if facts.causal else "mean"
 
 
 class AttentionReader(Reader):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manyheads.errors import HeadError
 from manyheads.heads import Head
 from manyheads.taps.lexical import LexicalReader, TokenIds, bags
 from manyheads.training.designs import Basis, DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
@@ -22,6 +23,8 @@ from manyheads.types import Features
 
 # Above this many numbers, features are taken block by block and not held turned in memory as well.
 _MOST_HELD_VALUES = 300_000_000
+# Features of a streamed design have a Gram matrix of their own width squared.
+_MOST_STREAMED_WIDTH = 16_384
 # What a bag alone weighs: about as much as one dense tap of this many standardised features.
 _LONE_WIDTH = 384
 
@@ -76,7 +79,7 @@ def pose(head: Head, rows: HeadRows) -> Posed:
     starts = np.concatenate([[0], np.cumsum(widths)])
     sparse = [place for place, reader in enumerate(head.readers) if isinstance(reader, LexicalReader)]
     dense = [place for place in range(len(head.taps)) if place not in sparse]
-    basis, design = _dense(rows, dense)
+    basis, design = _dense(head, rows, dense)
     weight = float(basis.variances.sum()) / len(dense) if basis is not None else float(_LONE_WIDTH)
     scale = weight**0.5
     blocks = [_bags(cast(LexicalReader, head.readers[place]), rows, place, scale) for place in sparse]
@@ -90,18 +93,30 @@ def _width(head: Head, rows: HeadRows, place: int) -> int:
     reader = head.readers[place]
     if isinstance(reader, LexicalReader):
         return len(reader.ids)
-    return int(rows.feature(place, rows.all[:1]).values.shape[-1])
+    return int(_vectors(head, rows, place, rows.all[:1]).shape[-1])
 
 
-def _dense(rows: HeadRows, places: list[int]) -> tuple[Basis | None, Design | None]:
+def _vectors(head: Head, rows: HeadRows, place: int, index: np.ndarray) -> Tensor:
+    """Return what a head's reader makes of some rows' features."""
+    with torch.no_grad():
+        vectors: Tensor = head.readers[place](rows.feature(place, index))
+    return vectors
+
+
+def _dense(head: Head, rows: HeadRows, places: list[int]) -> tuple[Basis | None, Design | None]:
     if not places:
         return None, None
 
     def take(index: np.ndarray) -> Tensor:
-        return torch.cat([rows.feature(place, index).values for place in places], dim=1)
+        return torch.cat([_vectors(head, rows, place, index) for place in places], dim=1)
 
     width = take(rows.all[:1]).shape[1]
     if len(rows.all) * width > _MOST_HELD_VALUES:
+        if width > _MOST_STREAMED_WIDTH:
+            raise HeadError(
+                f"{head.spec.owner}: {len(rows.all)} rows of {width} features are too many to solve on; keep fewer "
+                "tokens, for example LMLogits(top_k=1024)"
+            )
         streamed = StreamedDesign(take, rows.all)
         return streamed.basis, streamed
     features = take(rows.all)

@@ -112,6 +112,11 @@ class Fork(Tuning):
     ) -> tuple[FeatureTable | None, str]:
         """Return what enters the fork, of every row, and a sentence on what that took; ``None`` if it is not kept."""
         wanted = core.request([tap for head in heads.values() for tap in head.taps])
+        if wanted.prompts:
+            return (
+                None,
+                "The blocks below the fork ran in every epoch: a head reads a prompt, whose states are not kept.",
+            )
         if fork.starts_from(wanted.branches[name]) != {fork.entry}:
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
         tap = TokenStates(fork.entry)

@@ -20,6 +20,7 @@ from manyheads.heads import Head, HeadSpec
 from manyheads.inference.predictor import apply_heads
 from manyheads.taps import Lexical, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
+from manyheads.taps.lm_logits import LMLogitsReader
 from manyheads.training.blocks import token_ids
 from manyheads.training.choice import fit_simplest
 from manyheads.training.data import TrainingData
@@ -82,7 +83,8 @@ class Frozen(Method):
         fits: dict[str, Fit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
-            ready = [ready_head(core, head.spec, taps, source, places[name]) for taps in sets[name]]
+            numbers = head.spec.numbers(data.targets[name][places[name]])
+            ready = [ready_head(core, head.spec, taps, source, places[name], numbers) for taps in sets[name]]
             rows = [_head_rows(one, data, name, places[name], source) for one in ready]
             fits[name], fitted[name] = self._fitted(list(zip(ready, rows, strict=True)), shortlists.get(name))
         for name, head in heads.items():
@@ -118,8 +120,9 @@ class Frozen(Method):
         )
 
     def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
-        """Return the heads that want to be told what to read."""
-        return {name: head.spec for name, head in heads.items() if head.spec.reads == "auto"}
+        """Return the heads that want to be told what to read; those that start from the LM head read the last layer."""
+        searched = {name: head.spec for name, head in heads.items() if head.spec.init == "random"}
+        return {name: spec for name, spec in searched.items() if spec.reads == "auto"}
 
     def _running(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
@@ -159,21 +162,35 @@ def install(head: Head, fitted: Head, class_weights: Tensor | None) -> None:
 
 
 def ready_head(
-    core: HeadedCore, spec: HeadSpec, taps: Sequence[Tap], source: FeatureSource, places: np.ndarray
+    core: HeadedCore,
+    spec: HeadSpec,
+    taps: Sequence[Tap],
+    source: FeatureSource,
+    places: np.ndarray,
+    numbers: np.ndarray,
 ) -> Head:
-    """Return a fresh head on some taps, in main memory; a lexical one has counted the tokens of these rows."""
+    """Return a fresh head on some taps, in main memory, with what its readers take from these rows without solving.
+
+    Args:
+        core: Whose backbone it reads.
+        spec: The head's.
+        taps: Resolved.
+        source: Of features.
+        places: Its labelled training rows.
+        numbers: What its scores should be there (rows, outputs).
+    """
     lexical = [tap for tap in taps if isinstance(tap, Lexical)]
-    if not lexical:
-        return core.build_head(spec, taps).cpu()
-    texts = token_ids(source.read(lexical[:1], places)[lexical[0]].take(places))
-    counted = [lexicon(texts, tap.tokens) if isinstance(tap, Lexical) else None for tap in taps]
+    texts = token_ids(source.read(lexical[:1], places)[lexical[0]].take(places)) if lexical else None
+    counted = [lexicon(texts, tap.tokens) if isinstance(tap, Lexical) and texts is not None else None for tap in taps]
     sized = [tap if count is None else Lexical(len(count[0])) for tap, count in zip(taps, counted, strict=True)]
-    head = core.build_head(spec, sized).cpu()
+    head = core.start_head(core.build_head(spec, sized)).cpu()
     counts = dict(zip(sized, counted, strict=True))  # two of one size weigh the same tokens, and are one
     for tap, reader in zip(head.taps, head.readers, strict=True):
         count = counts[tap]
         if isinstance(reader, LexicalReader) and count is not None:
             reader.learn(*count)
+        if isinstance(reader, LMLogitsReader):
+            reader.choose(source.read([tap], places)[tap].take(places).values, torch.from_numpy(numbers))
     return head
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads import Head, Regression
+from manyheads.heads import Head, HeadSpec, Regression
 from manyheads.taps import Tap
 from manyheads.training.blocks import Posed, pose
+from manyheads.training.prior import SCALES, Pull, Start
 from manyheads.training.rows import HeadRows
 from manyheads.training.solver import FINE, L2_PATH, ROUGH, Linear, Problem, solve, solve_parts
 from manyheads.training.trial import Fit, Trial
@@ -37,7 +38,8 @@ class LinearFitter:
     l2: float | None = None
 
     def walk(self, head: Head, rows: HeadRows) -> Walk:
-        """Try penalties from strong to weak, the mean held-out loss over folds as the guide.
+        """Try penalties from strong to weak, the mean held-out loss over folds as the guide; where the head starts from
+        the LM head, with that start at several scales, zero among them.
 
         Args:
             head: A head of one linear layer; not changed.
@@ -47,20 +49,27 @@ class LinearFitter:
         problem = Problem(head.spec, posed.design, torch.from_numpy(rows.targets), rows.class_weights)
         parts, held_out = _parts(rows)
         walk = Walk(head.taps, posed, problem, held_out)
-        layers = Linear.zeros(head.spec.outputs, problem.design.width, _dtype(head)).repeated(len(parts))
+        start = Start.of(head, rows) if head.spec.init == "lm_head" else None
+        for scale in SCALES if start is not None else (0.0,):
+            pulled = replace(problem, prior=start.outputs(scale)) if start is not None and scale else problem
+            self._path(walk, pulled, parts, Pull(start, scale))
+        return walk
+
+    def _path(self, walk: Walk, problem: Problem, parts: list[Tensor], pull: Pull) -> None:
+        layers = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec)).repeated(len(parts))
+        losses: list[float] = []
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, parts, l2, layers, ROUGH)
-            walk.see(Step(l2, layers, _held_out_logits(problem, held_out, layers)))
-            if walk.hopeless:
+            losses.append(walk.see(Step(l2, pull, problem, layers)))
+            if _hopeless(losses):
                 break
-        return walk
 
     def finish(self, head: Head, walk: Walk) -> Fit:
         """Return a head's new weights: its best penalty, solved on all rows."""
-        layer = polished(walk.problem, walk.best.l2, walk.best.layers.mean())
-        folded = walk.posed.folded(layer)
-        state = head.state_dict() | {"output.weight": folded.weight.float(), "output.bias": folded.bias.float()}
-        return Fit(state, {"l2": walk.best.l2}, walk.trials, [], walk.out_of_fold)
+        best = walk.best
+        layer = best.pull.added(walk.posed.folded(polished(best.problem, best.l2, best.layers.mean())))
+        state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
+        return Fit(state, best.settings, walk.trials, [], walk.out_of_fold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +78,20 @@ class Step:
 
     Attributes:
         l2: Its strength.
+        pull: Where it pulls to.
+        problem: What was solved.
         layers: One per fold.
-        logits: Of each fold's held-out rows, by the layer that did not see them.
     """
 
     l2: float
+    pull: Pull
+    problem: Problem
     layers: Linear
-    logits: list[Tensor]
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The penalty's strength and, where the head starts from the LM head, at what scale."""
+        return {"l2": self.l2} if self.pull.start is None else {"l2": self.l2, "prior": self.pull.scale}
 
 
 class Walk:
@@ -84,7 +100,7 @@ class Walk:
     Attributes:
         taps: What the head reads in it.
         posed: The head's features as the solver takes them.
-        problem: What was solved.
+        problem: What is to be solved.
         trials: What was tried.
         best: The step with the least held-out loss.
     """
@@ -92,40 +108,42 @@ class Walk:
     def __init__(self, taps: tuple[Tap, ...], posed: Posed, problem: Problem, held_out: list[Tensor]) -> None:
         self.taps, self.posed, self.problem = taps, posed, problem
         self._held_out = held_out
+        self._logits: list[Tensor] = []
         self.trials: list[Trial] = []
-        self.best = Step(math.nan, Linear.zeros(0, 0), [])
+        self.best = Step(math.nan, Pull(), problem, Linear.zeros(0, 0))
 
-    def see(self, step: Step) -> None:
-        """Take in a step."""
+    def see(self, step: Step) -> float:
+        """Take in a step, and return its mean loss on the held-out rows."""
         spec, targets = self.problem.spec, self.problem.targets
+        found = _held_out_logits(step.problem, self._held_out, step.layers)
         losses = [
             float(spec.loss(logits.double(), targets[part], self.problem.class_weights).mean)
-            for logits, part in zip(step.logits, self._held_out, strict=True)
+            for logits, part in zip(found, self._held_out, strict=True)
         ]
         loss = float(np.mean(losses))
         if all(loss < trial.loss for trial in self.trials):
-            self.best = step
-        self.trials.append(Trial(self.taps, {"l2": step.l2}, loss))
+            self.best, self._logits = step, found
+        self.trials.append(Trial(self.taps, step.settings, loss))
+        return loss
 
     @property
     def out_of_fold(self) -> np.ndarray:
         """The best step's logits (rows, outputs) fp32 of rows that its layers did not see; NaN for the others."""
         logits = np.full((self.problem.design.rows, self.problem.spec.outputs), np.nan, dtype=np.float32)
-        for part, values in zip(self._held_out, self.best.logits, strict=True):
+        for part, values in zip(self._held_out, self._logits, strict=True):
             logits[part.numpy()] = values.numpy()
         return logits
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether the weaker penalties have only become worse for a while."""
-        best = min(trial.loss for trial in self.trials)
-        clearly = self.trials[-1].loss > _CLEARLY * best
-        return clearly or all(trial.loss > best for trial in self.trials[-_PATIENCE:])
+
+def _hopeless(losses: list[float]) -> bool:
+    """Tell whether the weaker penalties of a path have only become worse for a while."""
+    best = min(losses)
+    return losses[-1] > _CLEARLY * best or all(loss > best for loss in losses[-_PATIENCE:])
 
 
-def _dtype(head: Head) -> torch.dtype:
+def _dtype(spec: HeadSpec) -> torch.dtype:
     """Return what its loss is computed in: the square of a number in fp32 may not be one any more."""
-    return torch.float64 if isinstance(head.spec, Regression) else torch.float32
+    return torch.float64 if isinstance(spec, Regression) else torch.float32
 
 
 def _parts(rows: HeadRows) -> tuple[list[Tensor], list[Tensor]]:

@@ -78,7 +78,7 @@ class Shortlist:
     trials: list[Trial]
 
 
-def candidates(facts: BackboneFacts) -> list[Hidden]:
+def candidates(facts: BackboneFacts) -> list[Tap]:
     """Return the single dense taps worth screening, the default one first."""
     count = len(facts.widths)
     layers = sorted({round(place) - count for place in np.linspace(0, count - 1, min(count, _MOST_LAYERS))})

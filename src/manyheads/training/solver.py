@@ -77,16 +77,20 @@ class Problem:
         design: Features on a scale on which one penalty serves all of them, every row labelled.
         targets: As the spec encodes them.
         class_weights: As the loss takes them.
+        prior: What the layer's outputs are added to (rows, outputs), or ``None``. The penalty then pulls the sum
+            towards it, not towards zero.
     """
 
     spec: HeadSpec
     design: Design
     targets: Tensor
     class_weights: Tensor | None
+    prior: Tensor | None = None
 
     def outputs(self, layer: Linear) -> Tensor:
         """Return (rows, outputs)."""
-        return self.design.logits(layer.weight) + layer.bias
+        outputs = self.design.logits(layer.weight) + layer.bias
+        return outputs if self.prior is None else outputs + self.prior
 
     def loss(self, layer: Linear) -> Tensor:
         """Return the mean loss, ()."""
@@ -94,7 +98,8 @@ class Problem:
 
     def rows(self, index: Tensor) -> Problem:
         """Return the problem of some rows."""
-        return replace(self, design=self.design.take(index), targets=self.targets[index])
+        prior = None if self.prior is None else self.prior[index]
+        return replace(self, design=self.design.take(index), targets=self.targets[index], prior=prior)
 
     def precise(self) -> Problem:
         """Return the problem in fp64 as far as memory allows."""
@@ -155,6 +160,8 @@ def _descended(problem: Problem, parts: Sequence[Tensor], l2: float, start: Line
         values = []
         for place, part in enumerate(parts):
             mine = (logits[:, place] if whole[place] else logits[part, place]) + layers.bias[place]
+            if problem.prior is not None:
+                mine = mine + problem.prior[part]
             loss, steepness = _sloped(problem, mine, problem.targets if whole[place] else problem.targets[part])
             slope[part, place] = steepness
             values.append(loss + 0.5 * l2 * layers.weight[place].square().sum())

@@ -213,7 +213,7 @@ class Tuning(Method):
             for name, head in heads.items():
                 places = data.labelled(name, head)
                 weights = class_weights_of(head, data.targets[name][places])
-                head.take_over(core.build_head(head.spec))
+                head.take_over(core.start_head(core.build_head(head.spec)))
                 head.set_class_weights(None if weights is None else weights.float().to(core.backbone.device))
 
     def frozen(self) -> FrozenStart:

@@ -1,0 +1,86 @@
+"""How a head's output layer starts where the language model already knows its labels' words."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from manyheads.backbone import Backbone
+from manyheads.backbone.label_rows import label_rows
+from manyheads.backbone.stack import evaluating
+from manyheads.errors import BackboneError, HeadError
+from manyheads.heads import Head, LabelledSpec, Multiclass
+from manyheads.taps import Hidden, Prompted, Tap, request_of
+from manyheads.taps.base import Wrapper
+from manyheads.types import Batch
+
+
+def start_from_lm_head(backbone: Backbone, head: Head) -> None:
+    """Let each label's row be the LM head's rows of its words; a zero-shot head's bias, what an empty text gets.
+
+    The logits of a head that reads the last layer at the text's end then are the language model's own, for the next
+    token, brought together by label.
+
+    Raises:
+        HeadError: the head reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
+    """
+    place = _place(backbone, head)
+    spec = cast(LabelledSpec, head.spec)
+    if backbone.wording is None:
+        raise HeadError(
+            f"{spec.owner}: init='lm_head' looks labels up in the tokenizer, and there is none; wrap it too"
+        )
+    wording = backbone.wording
+    labels = [[pieces for word in words for pieces in wording.word(word)] for words in spec.words]
+    try:
+        rows = label_rows(backbone.lm_head.rows(), labels)
+    except BackboneError as error:
+        raise HeadError(f"{spec.owner}: init='lm_head': {error}") from error
+    widths = [tap.width(backbone.facts) for tap in head.taps]
+    start = sum(widths[:place])
+    weight = torch.zeros_like(head.output.weight)
+    weight[:, start : start + widths[place]] = rows
+    with torch.no_grad():
+        head.output.weight.copy_(weight)
+        head.output.bias.zero_()
+        if isinstance(spec, Multiclass) and spec.zero_shot:
+            head.output.bias.copy_(-_of_empty_text(backbone, head))
+
+
+def _place(backbone: Backbone, head: Head) -> int:
+    """Return which of a head's taps reads states that the LM head's rows fit."""
+    owner, facts = head.spec.owner, backbone.facts
+    fitting = [place for place, tap in enumerate(head.taps) if _is_last_layer(tap)]
+    if facts.lm_head is None:
+        raise HeadError(f"{owner}: init='lm_head': {facts.name} has no LM head that reads the last layer's states")
+    if len(fitting) != 1:
+        reads = " + ".join(map(str, head.taps))
+        raise HeadError(
+            f"{owner}: init='lm_head' fits one tap of the last layer, such as Hidden() or Hidden(prompt=...), got "
+            f"{reads}"
+        )
+    if isinstance(head.spec, Multiclass) and head.spec.zero_shot and not facts.causal:
+        raise HeadError(
+            f"{owner}: zero_shot asks for the next token, which {facts.name} does not predict; train the head"
+        )
+    return fitting[0]
+
+
+def _is_last_layer(tap: Tap) -> bool:
+    inner = tap.reads if isinstance(tap, Wrapper) else tap
+    inner = inner.reads if isinstance(inner, Wrapper) else inner
+    return isinstance(inner, Hidden) and inner.layer == -1 and inner.pool != "pooler"
+
+
+def _of_empty_text(backbone: Backbone, head: Head) -> Tensor:
+    """Return the logits (labels,) of an empty text; with a prompt around it, of the prompt alone."""
+    assert backbone.wording is not None
+    asked = any(isinstance(tap, Prompted) for tap in head.taps)
+    ids = torch.tensor([[0] if asked else backbone.wording.empty()], device=backbone.device)
+    mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
+    with evaluating(backbone), evaluating(head):
+        states, _ = backbone(Batch(ids, mask), request_of(head.taps, backbone.facts))
+        logits: Tensor = head(head.features({tap: tap.read(states) for tap in head.taps}))
+    return logits[0]

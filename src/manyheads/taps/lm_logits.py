@@ -1,0 +1,158 @@
+"""The LM-logits tap: what the language model itself would say next, as log-probabilities of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from manyheads.errors import HeadError, did_you_mean, listed
+from manyheads.pooling import POOLINGS
+from manyheads.taps.base import Reader, Tap
+from manyheads.taps.hidden import Hidden, default_pool
+from manyheads.taps.prompted import check_prompt, under
+from manyheads.types import BackboneFacts, Features, Request, States
+
+_POOL_NAMES = ("auto", *POOLINGS)
+# Numbers of one product with the whole vocabulary that are held at once.
+_HELD_LOGITS = 1 << 24
+
+
+@dataclass(frozen=True)
+class LMLogits(Tap):
+    """Read the LM head's own output at the pooled position: the log-softmax of its logits.
+
+    The last hidden state is pooled first and meets the LM head then, so that logits of every token of a text are never
+    held.
+
+    Args:
+        pool: As in :class:`Hidden`, without what is learned: ``"auto"``, ``"cls"``, ``"mean"``, ``"max"``, ``"last"``.
+        top_k: How many tokens to keep, those that tell most about the head's labels on the training rows; the softmax
+            is over them alone. ``None`` keeps the whole vocabulary, which is dear where that is large.
+        prompt: As in :class:`Hidden`.
+
+    Raises:
+        HeadError: a pool that is none of these, a number of tokens below two, or a prompt without a place for the text.
+    """
+
+    kind: ClassVar[str] = "lm_logits"
+
+    pool: str = "auto"
+    top_k: int | None = None
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pool not in _POOL_NAMES:
+            raise HeadError(
+                f"LMLogits: pool {self.pool!r} is not among {listed(_POOL_NAMES)}{did_you_mean(self.pool, _POOL_NAMES)}"
+            )
+        if not (self.top_k is None or (type(self.top_k) is int and self.top_k > 1)):
+            raise HeadError(f"LMLogits: top_k must be a whole number of at least 2, or None, got {self.top_k!r}")
+        if self.prompt is not None:
+            check_prompt("LMLogits", self.prompt)
+
+    def resolve(self, facts: BackboneFacts) -> Tap:
+        """Decide ``pool="auto"`` and the number of tokens, and check that there is an LM head to ask."""
+        if facts.lm_head is None:
+            raise HeadError(
+                f"LMLogits: {facts.name} has no LM head that reads the last layer's states; load a language model, or "
+                "read Hidden()"
+            )
+        top_k = min(self.top_k or facts.vocabulary, facts.vocabulary)
+        return under(self.prompt, replace(self, pool=default_pool(self.pool, facts), top_k=top_k, prompt=None))
+
+    @property
+    def stored(self) -> Tap:
+        """The pooled hidden state: the LM head is asked afterwards, whatever the number of tokens."""
+        return Hidden(-1, self.pool)
+
+    def request(self, facts: BackboneFacts) -> Request:
+        """Ask for the last layer."""
+        return Request(layers=frozenset({-1}))
+
+    def read(self, states: States) -> Features:
+        """Return the pooled last hidden state (rows, width); the reader asks the LM head."""
+        return Features(POOLINGS[self.pool](states.hidden[-1], states.mask))
+
+    def width(self, facts: BackboneFacts) -> int:
+        """Return the number of tokens."""
+        assert self.top_k is not None
+        return self.top_k
+
+    def reader(self, facts: BackboneFacts) -> LMLogitsReader:
+        """Return what asks the LM head."""
+        assert facts.lm_head is not None
+        return LMLogitsReader(self.width(facts), facts.lm_head, facts.vocabulary)
+
+
+class LMLogitsReader(Reader):
+    """Asks the LM head, which is not its own.
+
+    Args:
+        tokens: How many of them it keeps.
+        lm_head: From pooled states (rows, width) to fp32 logits (rows, vocabulary).
+        vocabulary: Number of tokens.
+
+    Attributes:
+        ids: The token ids that it keeps (tokens,), int64, ascending.
+    """
+
+    passes = False
+    ids: Tensor
+
+    def __init__(self, tokens: int, lm_head: Callable[[Tensor], Tensor], vocabulary: int) -> None:
+        super().__init__()
+        self._lm_head, self._vocabulary = lm_head, vocabulary
+        self.register_buffer("ids", torch.arange(tokens))
+
+    def choose(self, states: Tensor, numbers: Tensor) -> None:
+        """Keep the tokens that tell most from now on; see :func:`most_telling`."""
+        if len(self.ids) < self._vocabulary:
+            self.ids.copy_(most_telling(self._lm_head, states, numbers, len(self.ids), self._vocabulary))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the LM head's logits (rows, tokens kept) of pooled states (rows, width), fp32."""
+        rows = max(1, _HELD_LOGITS // self._vocabulary)
+        return torch.cat([self._lm_head(part)[:, self.ids] for part in torch.split(states, rows)])
+
+    def forward(self, features: Features) -> Tensor:
+        """Return log-probabilities among the tokens kept, (rows, tokens kept)."""
+        return torch.log_softmax(self.logits(features.values), dim=-1)
+
+    def check(self) -> None:
+        """Refuse token ids that do not ascend, or that no vocabulary has."""
+        if not 0 <= int(self.ids[0]) <= int(self.ids[-1]) < self._vocabulary or bool((self.ids.diff() <= 0).any()):
+            raise HeadError("LMLogits: its token ids do not ascend")
+
+
+def most_telling(
+    lm_head: Callable[[Tensor], Tensor], states: Tensor, numbers: Tensor, count: int, vocabulary: int
+) -> Tensor:
+    """Return the ids (count,), ascending, of the tokens whose log-probabilities tell most about a head's labels.
+
+    A token's worth is how much of its variance over the rows the labels account for: the sum, over outputs, of squared
+    covariances, as a share of the token's variance.
+
+    Args:
+        lm_head: From states to logits.
+        states: Pooled (rows, width).
+        numbers: What the head's scores should be (rows, outputs), NaN where missing.
+        count: How many to keep.
+        vocabulary: Number of tokens.
+    """
+    targets = (numbers - numbers.nanmean(dim=0)).nan_to_num(0.0).double()
+    total, squares = torch.zeros(2, vocabulary, dtype=torch.float64)
+    products = torch.zeros((targets.shape[1], vocabulary), dtype=torch.float64)
+    rows = max(1, _HELD_LOGITS // vocabulary)
+    for part, wanted in zip(torch.split(states, rows), torch.split(targets, rows), strict=True):
+        said = torch.log_softmax(lm_head(part), dim=-1).double()
+        total += said.sum(dim=0)
+        squares += said.square().sum(dim=0)
+        products += wanted.T @ said
+    variance = squares / len(states) - (total / len(states)).square()
+    worth = products.square().sum(dim=0) / variance.clamp(min=1e-12)
+    chosen: Tensor = worth.topk(count).indices.sort().values
+    return chosen

@@ -1,0 +1,65 @@
+"""The prompted tap: what another tap would read, had the text stood in a template of the user's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from manyheads.errors import HeadError
+from manyheads.taps.base import Tap, Wrapper
+from manyheads.types import BackboneFacts, Features, Request, States
+
+SLOT = "{text}"
+
+
+@dataclass(frozen=True)
+class Prompted(Wrapper):
+    """Read another tap from a pass over the text with a prompt around it.
+
+    ``Hidden(prompt=...)`` and ``LMLogits(prompt=...)`` become these; nobody has to write one.
+
+    Args:
+        prompt: A template with ``{text}`` in it once, such as ``"{text}\\nUrgency:"``.
+        reads: What to read of that pass; it pools over the prompt's tokens too.
+
+    Raises:
+        HeadError: a template without a place for the text, or with several.
+    """
+
+    kind: ClassVar[str] = "prompted"
+
+    prompt: str
+    reads: Tap
+
+    def __post_init__(self) -> None:
+        check_prompt(type(self).__name__, self.prompt)
+        if not isinstance(self.reads, Tap) or isinstance(self.reads, Wrapper):
+            raise HeadError(f"Prompted: reads must be a tap of the backbone, got {self.reads!r}")
+
+    def __str__(self) -> str:
+        return f"{self.reads} of {self.prompt!r}"
+
+    def request(self, facts: BackboneFacts) -> Request:
+        """Ask the pass with the prompt for what the tap needs."""
+        return Request(prompts={self.prompt: self.reads.request(facts)})
+
+    def read(self, states: States) -> Features:
+        """Read that pass's states."""
+        return self.reads.read(states.prompts[self.prompt])
+
+
+def check_prompt(owner: str, prompt: object) -> None:
+    """Refuse a template that does not say where the text goes, or says it twice.
+
+    Raises:
+        HeadError: names the owner.
+    """
+    if not isinstance(prompt, str) or prompt.count(SLOT) != 1:
+        raise HeadError(
+            f"{owner}: prompt must be a template with {SLOT} in it once, such as '{SLOT}\\nUrgency:', got {prompt!r}"
+        )
+
+
+def under(prompt: str | None, tap: Tap) -> Tap:
+    """Return a tap as read with a prompt, or as it is without one."""
+    return tap if prompt is None else Prompted(prompt, tap)
