@@ -59,6 +59,7 @@ class LMHead:
         memo: dict[int, Any] = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
         memo[id(stack)] = _Stub(stack)
         self._head = copy.deepcopy(model, memo).eval()
+        self._weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
         self._check(model, stack)
 
     def __call__(self, states: Tensor) -> Tensor:
@@ -79,20 +80,19 @@ class LMHead:
         Raises:
             BackboneError: states are transformed before they meet the rows.
         """
-        weight: Tensor = self._head.get_output_embeddings().weight  # type: ignore[operator]
         if not self._plain:
             raise BackboneError(
                 f"{type(self._head).__name__}: transforms states before they meet its LM head, so that the LM head's "
                 "rows do not fit hidden states; use init='random', or read LMLogits()"
             )
-        return weight.detach()
+        return self._weight.detach()
 
     def _check(self, model: nn.Module, stack: nn.Module) -> None:
         batch = probe_batch(stack).batch
         with evaluating(model):
             states = stack(**batch.inputs(), **switches(stack, hidden_states=False)).last_hidden_state[0]
             expected = model(**batch.inputs(), **switches(model, hidden_states=False)).logits[0].float()
-            weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
+            weight = self._weight
             try:
                 found = self(states)
             except (TypeError, AttributeError, ValueError, RuntimeError):

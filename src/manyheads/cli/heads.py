@@ -8,7 +8,7 @@ from typing import Any
 
 from manyheads.cli.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
+from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Regression
 from manyheads.taps import Hidden, LMLogits, Tap
 
 KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Regression)}
@@ -88,14 +88,16 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
     table: dict[str, Any] = {"kind": spec.kind}
     for key in plain_fields(type(spec)):
         value = getattr(spec, key)
-        if key == "label_words" and value is not None:
+        if key == "label_words" and value is not None and isinstance(spec, LabelledSpec):
             table[key] = {str(label): list(words) for label, words in zip(spec.labels, value, strict=True) if words}
         elif key != "reads" and value is not None:
             table[key] = list(value) if isinstance(value, tuple) else value
-    if not isinstance(spec.reads, tuple(TAPS.values())):
-        return table
-    tap = {key: value for key, value in dataclasses.asdict(spec.reads).items() if value is not None}
-    return {**table, "reads": spec.reads.kind, **tap}
+    return {**table, **_write_tap(spec.reads)} if isinstance(spec.reads, Hidden | LMLogits) else table
+
+
+def _write_tap(tap: Hidden | LMLogits) -> dict[str, Any]:
+    said = {key: value for key, value in dataclasses.asdict(tap).items() if value is not None}
+    return {"reads": tap.kind, **said}
 
 
 def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
@@ -164,7 +166,7 @@ def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, An
 def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:
     """Return the tap that a head's keys describe, ``"auto"``, or ``None`` where they say nothing of one."""
     keys = {key: settings[key] for key in settings if key in _tap_keys()}
-    name = settings.get("reads", Hidden.kind if keys else None)
+    name: str | None = settings.get("reads", Hidden.kind if keys else None)
     if name is None or (name == _AUTO and not keys):
         return name
     known = [_AUTO, *TAPS]
