@@ -40,7 +40,7 @@ class _Stub(nn.Module):
         super().__init__()
         self.config = stack.config
 
-    def forward(self, inputs_embeds: Tensor, *_: Any, **__: Any) -> _Handed:
+    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> _Handed:
         return _Handed(last_hidden_state=inputs_embeds)
 
 
