@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.laws.oracle import (
     padded,
     plain_model,
     rows_of,
+    rows_read,
 )
 from tests.laws.test_prompts import BEHIND, by_hand
 
@@ -103,6 +105,27 @@ def test_the_lm_head_alone_never_moves_with_a_head(saved: Callable[[str], Path])
     model(**padded(rows_of(BY_NAME["gpt2"])), labels={"a": torch.zeros(len(TEXTS), dtype=torch.int64)}).loss.backward()
     assert all(parameter.grad is None for parameter in model.backbone.parameters())
     assert model.heads["a"].output.weight.grad is not None
+
+
+def test_a_copy_of_a_head_holds_no_copy_of_the_backbone(saved: Callable[[str], Path]) -> None:
+    model = headed(saved("gpt2"), {"a": mh.Multiclass(LABELS, reads=mh.LMLogits())})
+    memo: dict[int, Any] = {}
+    copy.deepcopy(model.heads["a"], memo)
+    assert not any(id(parameter) in memo for parameter in model.backbone.parameters())
+
+
+def test_l23_logits_of_states_that_were_read_need_no_pass(saved: Callable[[str], Path], tmp_path: Path) -> None:
+    """Nor does another number of tokens."""
+    method = mh.Frozen(cache=tmp_path / "cache")
+    model = mh.HeadedModel.from_pretrained(saved("gpt2"))
+    model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden()))
+    mh.train(model, RECORDS, text="text", method=method)
+    model.add_head("asked", mh.Multiclass(["yes", "no"], column="sent", reads=mh.LMLogits(top_k=4)))
+    model.add_head("more", mh.Multiclass(["yes", "no"], column="sent", reads=mh.LMLogits(top_k=9)))
+    model(**padded(rows_of(BY_NAME["gpt2"])))  # once, so that everything about the LM head is found out
+    with rows_read(model.backbone) as rows:
+        mh.train(model, RECORDS, text="text", method=method, heads=["asked", "more"])
+    assert rows == []
 
 
 def test_l24_top_k_trains_cached_and_predicts_live(saved: Callable[[str], Path], tmp_path: Path) -> None:
@@ -309,12 +332,13 @@ def test_a_start_that_says_nothing_costs_nothing(saved: Callable[[str], Path]) -
 
 @pytest.mark.parametrize(
     "method",
-    [mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1), mh.LoRA(r=2, epochs=1)],
+    [mh.Frozen(), mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1), mh.LoRA(r=2, epochs=1)],
     ids=lambda method: type(method).__name__,
 )
-def test_stepping_methods_start_from_the_lm_head(saved: Callable[[str], Path], method: Any) -> None:
+def test_every_method_starts_from_the_lm_head(saved: Callable[[str], Path], method: Any) -> None:
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], init="lm_head"))
+    model.add_head("symptoms", mh.MultiLabel(["pain", "fever", "cough"], init="lm_head"))
     result = mh.train(model, RECORDS, text="text", method=method)
     assert result.metrics["urgency"]["rows"] > 0
     assert model.heads["urgency"].trained

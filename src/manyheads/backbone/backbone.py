@@ -93,7 +93,8 @@ class Backbone(nn.Module):
         observed = observe(self.stack, self._vocabulary)
         refusal = self._pooler_refusal()
         width = None if refusal else self._pooler_width(observed.widths[-1])
-        asked = self.lm_logits if self._reads_stack else None
+        # A function, not a method of this object: whoever copies a head must not copy the backbone with it.
+        asked = (lambda states: self.lm_head(states)) if self._reads_stack else None
         return BackboneFacts(self.name, observed.widths, observed.causal, self._vocabulary, width, refusal, asked)
 
     @property
@@ -115,10 +116,6 @@ class Backbone(nn.Module):
         if self._lm_head is None or self._lm_head[0] is not weight or self._lm_head[1] != weight.device:
             self._lm_head = weight, weight.device, LMHead(self.model, self.stack)
         return self._lm_head[2]
-
-    def lm_logits(self, states: Tensor) -> Tensor:
-        """Return the language model's fp32 logits (rows, vocabulary) of last-layer states (rows, width)."""
-        return self.lm_head(states)
 
     @property
     def _vocabulary(self) -> int:
@@ -264,9 +261,9 @@ class Backbone(nn.Module):
 
     def _sees_all(self, arranged: Arranged, templates: Mapping[str, Template]) -> bool:
         """Whether no window of attention is shorter than the rows: it counts the padding in between."""
-        window = getattr(self.stack.config, "sliding_window", None)
+        windows = [getattr(self.stack.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
         longest = arranged.mask.shape[1] + max(template.added for template in templates.values())
-        return not isinstance(window, int) or longest < window
+        return all(longest < window for window in windows if isinstance(window, int))
 
     def _gone_on(
         self,
