@@ -14,7 +14,7 @@ from manyheads.errors import ManyheadsError, ManyheadsWarning
 if TYPE_CHECKING:
     from manyheads.data.collate import collate
     from manyheads.data.infer import infer_heads
-    from manyheads.heads import Multiclass, MultiLabel, Regression
+    from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, train
@@ -40,6 +40,7 @@ _HOMES = {
     "LoRA": "manyheads.training.lora",
     "MultiLabel": "manyheads.heads",
     "Multiclass": "manyheads.heads",
+    "Ordinal": "manyheads.heads",
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads",
@@ -65,6 +66,7 @@ __all__ = [
     "ManyheadsWarning",
     "MultiLabel",
     "Multiclass",
+    "Ordinal",
     "Prediction",
     "Predictions",
     "Regression",

@@ -7,14 +7,14 @@ from functools import singledispatch
 import numpy as np
 from sklearn import metrics as sk
 
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
-from manyheads.heads.multiclass import MISSING
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Regression
 from manyheads.heads.multilabel import THRESHOLD
+from manyheads.heads.one_label import MISSING
 
 Metrics = dict[str, float]
 
 # The metric by which one epoch is better than another, by head kind; more is better.
-_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Regression: "r2"}
+_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kappa", Regression: "r2"}
 
 
 @singledispatch
@@ -46,6 +46,26 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         "accuracy": float(sk.accuracy_score(targets, guesses)),
         "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
         "log_loss": float(sk.log_loss(targets, scores, labels=range(spec.outputs))),
+    }
+
+
+@measure.register
+def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = targets != MISSING
+    targets, scores = targets[present], spec.scores(logits[present].astype(np.float64))
+    if not len(targets):
+        return {"rows": 0}
+    guesses = spec.positions(scores)
+    ranks = range(len(spec.labels))
+    # Kappa divides by what chance would get wrong: nothing, where all is one label.
+    alike = len(np.unique([targets, guesses])) == 1
+    kappa = float("nan") if alike else sk.cohen_kappa_score(targets, guesses, labels=ranks, weights="quadratic")
+    return {
+        "rows": len(targets),
+        "accuracy": float(sk.accuracy_score(targets, guesses)),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, guesses)),
+        "quadratic_kappa": float(kappa),
+        "log_loss": float(sk.log_loss(targets, scores / scores.sum(axis=1, keepdims=True), labels=ranks)),
     }
 
 

@@ -192,8 +192,8 @@ class HeadedModel(nn.Module):
             token_type_ids: (rows, tokens), for a backbone that takes them.
             position_ids: (rows, tokens), for a backbone that takes them.
             decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
-            labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class), zeros and ones
-                (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression).
+            labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class, ordinal), zeros and
+                ones (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression).
             heads: Names of the heads to run; all by default.
             lm: Whether to return ``lm_logits`` too.
 

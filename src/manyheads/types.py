@@ -203,7 +203,7 @@ class Prediction:
     """What one head says of one text. Fields that the head's kind does not have are ``None`` or empty.
 
     Attributes:
-        label: The most probable label (multi-class).
+        label: The most probable label (multi-class), or the median one (ordinal).
         score: Its probability.
         scores: Label -> probability.
         labels: The labels whose probability reaches their threshold (multi-label).

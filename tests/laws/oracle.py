@@ -27,6 +27,7 @@ HEADS: dict[str, Any] = {
         labels=["chest", "arm"], reads=mh.Hidden(layer=1, pool="attention"), hidden=[8], dropout=0.2
     ),
     "sent": mh.Multiclass(labels=["yes", "no"], reads=[mh.Hidden(), mh.Hidden(layer=-2, pool="mean")]),
+    "level": mh.Ordinal(labels=["low", "middle", "high"], hidden=[8]),
 }
 
 RECORDS: list[dict[str, object]] = [
@@ -37,6 +38,7 @@ RECORDS: list[dict[str, object]] = [
         "age": float(len(text)),
         "where": ("chest", "arm")[row % 2],
         "sent": ("yes", "no")[row // 2 % 2],
+        "level": ("low", "middle", "high")[min(len(text.split()) // 5, 2)],
     }
     for row, text in enumerate(TEXTS * 2)
 ]

@@ -29,6 +29,7 @@ HEADS = {
     "topics": lambda: mh.MultiLabel(labels=["pain", "fever"], hidden=[8], class_weights=[1.0, 2.0], column="tags"),
     "hours": lambda: mh.Regression(reads=[mh.Hidden(layer=-2, pool="max"), mh.Hidden(pool="attention")], detach=True),
     "ward": lambda: mh.Multiclass(labels=[10, 20], reads=mh.Hidden(layer="mix", pool="mean"), loss_weight=0.5),
+    "level": lambda: mh.Ordinal(labels=["low", 1, "high"], class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1),
 }
 
 
@@ -130,7 +131,8 @@ def test_l19_a_fresh_process_gets_the_same_model_without_naming_a_class(kept: di
     assert told["sizes"] == sizes(model)
     assert told["labels"]["urgency"] == [[type(label).__name__, label] for label in TYPED_LABELS]
     assert told["labels"]["ward"] == [["int", 10], ["int", 20]]
-    assert told["trained"] == {"urgency": False, "topics": True, "hours": False, "ward": False}
+    assert told["labels"]["level"] == [["str", "low"], ["int", 1], ["str", "high"]]
+    assert told["trained"] == {name: name == "topics" for name in HEADS}
     assert told["training"] is False
     assert told["backbone"] == type(model.backbone).__name__
 

@@ -45,10 +45,13 @@ def assert_same_label(found: object, expected: object) -> None:
 # --- order ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [mh.Multiclass, mh.Ordinal])
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
 @pytest.mark.parametrize("order", [["urgent", "routine"], ["routine", "urgent"], ["zzz", "urgent", "aaa", "routine"]])
-def test_l16_order_comes_from_the_spec_and_survives_reload(tmp_path: Path, family: str, order: list[str]) -> None:
-    model = trained(mh.Multiclass(labels=order), table("urgency", "routine", "urgent"), family=family)
+def test_l16_order_comes_from_the_spec_and_survives_reload(
+    tmp_path: Path, kind: Callable[..., object], family: str, order: list[str]
+) -> None:
+    model = trained(kind(labels=order), table("urgency", "routine", "urgent"), family=family)
     for holder in (model, reloaded(model, tmp_path / "saved")):
         assert list(holder.heads["urgency"].spec.labels) == order
         predictions = holder.predict([CALM, PAIN])
@@ -91,6 +94,7 @@ UNSEEN = {
     "multilabel, a list": (mh.MultiLabel, ["routine", "urgent"], ["routine", "urgnt"], "'urgent'"),
     "multilabel, bars": (mh.MultiLabel, ["routine", "urgent"], "routine|urgnt", "'urgent'"),
     "integers": (mh.Multiclass, [100, 2000], 2001, "2000"),
+    "ordinal": (mh.Ordinal, ["routine", "urgent"], "urgnt", "'urgent'"),
 }
 
 

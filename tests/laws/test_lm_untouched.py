@@ -335,6 +335,7 @@ LABELS = {
     "age": torch.tensor([60.0, 5, 40, 33, 71, 8]) / 80,
     "where": torch.tensor([0, 1, 0, 1, 0, 1]),
     "sent": torch.tensor([1, 0, 0, 1, 1, 0]),
+    "level": torch.tensor([0, 2, 1, 2, 0, 1]),
 }
 # Their published configs have no dropout, and neither have these.
 NO_DROPOUT = frozenset(

@@ -34,6 +34,17 @@ def multilabel_loss(logits: Tensor, targets: Tensor, **keywords: Tensor) -> Tens
     return cells[~targets.isnan()].mean()
 
 
+def conditional_loss(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Task by task, torch's own loss on the rows that reach it (Shi et al. 2021), averaged over all of these cells."""
+    cells, weights = [], []
+    for task in range(logits.shape[1]):
+        subset = targets >= task
+        beyond = (targets[subset] > task).float()
+        cells.append(F.binary_cross_entropy_with_logits(logits[subset, task], beyond, reduction="none"))
+        weights.append(torch.ones(len(beyond)) if weight is None else weight[targets[subset]])
+    return (torch.cat(cells) * torch.cat(weights)).sum() / torch.cat(weights).sum()
+
+
 KINDS = {
     "multiclass": Kind(
         spec=lambda **keywords: mh.Multiclass(labels=LABELS, **keywords),
@@ -48,6 +59,12 @@ KINDS = {
         ),
         by_hand=multilabel_loss,
         weighted=lambda logits, targets: multilabel_loss(logits, targets, pos_weight=torch.tensor(WEIGHTS)),
+    ),
+    "ordinal": Kind(
+        spec=lambda **keywords: mh.Ordinal(labels=LABELS, **keywords),
+        targets=torch.tensor([2, 0, 1, 2, 1, 2, 0, 0]),
+        by_hand=conditional_loss,
+        weighted=lambda logits, targets: conditional_loss(logits, targets, torch.tensor(WEIGHTS)),
     ),
     "regression": Kind(
         spec=lambda **keywords: mh.Regression(**keywords),
@@ -130,6 +147,13 @@ def present_rows(targets: Tensor) -> Tensor:
     return ~targets.isnan() if targets.ndim == 1 else ~targets.isnan().all(dim=1)
 
 
+def cells_of(kind: str, targets: Tensor) -> int:
+    """Return how many cells these targets label."""
+    if kind == "ordinal":
+        return int(sum((targets >= task).sum() for task in range(len(LABELS) - 1)))
+    return int(present_rows(targets).sum()) * (3 if kind == "multilabel" else 1)
+
+
 def without(targets: Tensor, rows: list[int]) -> Tensor:
     """Mark the labels of some rows as missing."""
     changed = targets.clone()
@@ -156,6 +180,8 @@ def test_l12_joint_loss_and_gradients_equal_the_sum_by_hand(family: str, hidden:
         "multiclass_weighted": KINDS["multiclass"].spec(hidden=hidden, class_weights=WEIGHTS),
         "multilabel": KINDS["multilabel"].spec(hidden=hidden, loss_weight=2.0),
         "multilabel_weighted": KINDS["multilabel"].spec(hidden=hidden, class_weights=WEIGHTS),
+        "ordinal": KINDS["ordinal"].spec(hidden=hidden, loss_weight=0.7),
+        "ordinal_weighted": KINDS["ordinal"].spec(hidden=hidden, class_weights=WEIGHTS),
         "regression": KINDS["regression"].spec(hidden=hidden, loss_weight=0.1),
     }
     model, batch = headed(family, **specs), batch_of(family)
@@ -236,10 +262,10 @@ def test_l14_missing_rows_are_no_rows(family: str, kind: str, hidden: tuple[int,
 
     torch.testing.assert_close(out.loss, present.loss, atol=1e-6, rtol=1e-6)
     assert_same_gradients(gradients(model, out.loss), gradients(model, present.loss))
-    assert out.counts[kind] == present.counts[kind] == keep.sum() * (3 if kind == "multilabel" else 1)
+    assert out.counts[kind] == present.counts[kind] == cells_of(kind, targets)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "ordinal"])
 def test_l14_class_weights_see_only_the_rows_that_are_present(kind: str) -> None:
     model, batch = headed(**{kind: KINDS[kind].spec(class_weights=WEIGHTS)}), batch_of()
     targets = without(KINDS[kind].targets, [1, 6])
@@ -255,13 +281,14 @@ def test_l14_missing_at_random_per_head(family: str) -> None:
     model, batch = headed(family, **all_kinds()), batch_of(family)
     labels = {
         name: without(kind.targets, rows)
-        for (name, kind), rows in zip(KINDS.items(), ([0, 1], [2], [5, 6, 7]), strict=True)
+        for (name, kind), rows in zip(KINDS.items(), ([0, 1], [2], [3, 7], [5, 6, 7]), strict=True)
     }
     out = model(**batch, labels=labels)
     by_hand = joint_by_hand(model, batch, labels)
     torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
     assert_same_gradients(gradients(model, out.loss), gradients(model, by_hand))
-    assert out.counts == {"multiclass": 6, "multilabel": 21, "regression": 5}
+    assert out.counts == {name: cells_of(name, labels[name]) for name in KINDS}
+    assert out.counts == {"multiclass": 6, "multilabel": 21, "ordinal": 10, "regression": 5}
 
 
 @every_depth
@@ -388,6 +415,11 @@ REFUSED = {
     "multiclass, booleans": ("multiclass", C > 0),
     "multiclass, one too large": ("multiclass", torch.where(C == 2, 3, C)),
     "multiclass, negative": ("multiclass", torch.where(C == 2, -1, C)),
+    "ordinal, a column": ("ordinal", C.unsqueeze(1)),
+    "ordinal, ranks as numbers": ("ordinal", C.float()),
+    "ordinal, one too large": ("ordinal", torch.where(C == 2, 3, C)),
+    "ordinal, negative": ("ordinal", torch.where(C == 2, -1, C)),
+    "ordinal, one column per task": ("ordinal", torch.stack([C > 0, C > 1], dim=1)),
     "multilabel, class positions": ("multilabel", C),
     "multilabel, one column too few": ("multilabel", KINDS["multilabel"].targets[:, :2]),
     "multilabel, one column": ("multilabel", KINDS["multilabel"].targets[:, :1]),
@@ -439,6 +471,17 @@ def test_l12_a_smoothed_multilabel_loss_is_that_of_smoothed_targets() -> None:
     model, batch = headed(smooth=mh.MultiLabel(labels=LABELS, label_smoothing=0.2)), batch_of()
     out = model(**batch, labels={"smooth": targets})
     by_hand = multilabel_loss(model(**batch).logits["smooth"], targets * 0.8 + 0.1)
+    torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
+
+
+def test_l12_a_smoothed_ordinal_loss_is_that_of_smoothed_tasks() -> None:
+    targets = without(KINDS["ordinal"].targets, [2])
+    model, batch = headed(smooth=mh.Ordinal(labels=LABELS, label_smoothing=0.2)), batch_of()
+    out = model(**batch, labels={"smooth": targets})
+    cells = [(row, task) for row in range(ROWS) for task in range(2) if targets[row] >= task]
+    logits = torch.stack([model(**batch).logits["smooth"][cell] for cell in cells])
+    beyond = torch.tensor([float(targets[row] > task) for row, task in cells])
+    by_hand = F.binary_cross_entropy_with_logits(logits, beyond * 0.8 + 0.1)
     torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
 
 

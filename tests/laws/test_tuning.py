@@ -36,6 +36,7 @@ def fresh(family: str = "gpt2", **settings: Any) -> mh.HeadedModel:
     model.add_head("urgency", mh.Multiclass(LABELS, class_weights=[1.0, 2.0, 3.0], **settings))
     model.add_head("symptoms", mh.MultiLabel(["pain", "fever", "cough"], loss_weight=0.5))
     model.add_head("age", mh.Regression(reads=mh.Hidden(layer=-2, pool="mean")))
+    model.add_head("level", mh.Ordinal(["low", "middle", "high"], class_weights=[1.0, 2.0, 4.0]))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -56,6 +57,8 @@ def examples(model: mh.HeadedModel) -> list[dict[str, Any]]:
             labels["symptoms"] = draw.integers(2, size=3).astype(float).tolist()
         if row < 4 or row == 9:
             labels["age"] = float(draw.normal())
+        if row % 2 or row > 11:
+            labels["level"] = row % 3
         rows.append({"input_ids": model.tokenizer(TEXTS[row % len(TEXTS)])["input_ids"], "labels": labels})
     return rows
 

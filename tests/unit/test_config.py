@@ -313,6 +313,7 @@ REFUSALS: dict[str, tuple[Tables | str | bytes | None, tuple[str, ...]]] = {
     "unknown pooling": (head(pool="men"), ("[heads.job_type]", "'men'", "did you mean 'mean'")),
     "unknown layer": (head(layer="top"), ("[heads.job_type]", "layer", "'top'")),
     "one label": (head(kind="multiclass", labels=["full"]), ("[heads.job_type]", "at least 2 labels")),
+    "no order": (head(kind="ordinal"), ("[heads.job_type]: an ordinal head needs its labels", "order", "labels = [")),
     "no whole run": (without("text", "heads"), ("--text (key 'text')", "--head", "[heads.NAME]", "run.toml")),
     "no table": (without("data"), ("DATA (key 'data')", "run.toml")),
     "no output": (without("out"), ("--out (key 'out')", "run.toml")),
@@ -443,6 +444,7 @@ HEADS: dict[str, list[Any]] = {
         mh.Multiclass([0.5, 'a "quoted"\nlabel\x7f'], reads=mh.Hidden(pool="pooler"), loss_weight=0.0, dropout=0.5),
     ],
     "multilabel": [mh.MultiLabel(["a"]), mh.MultiLabel([1, 2], reads=mh.Hidden("mix", "mean"), class_weights=[1, 3])],
+    "ordinal": [mh.Ordinal(["low", "high"]), mh.Ordinal([3, 2, 1], class_weights=[1, 2, 3], label_smoothing=0.1)],
     "regression": [mh.Regression(), mh.Regression(column="pay", hidden=[5], reads=mh.Hidden(pool="attention"))],
 }
 

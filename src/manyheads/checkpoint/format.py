@@ -276,16 +276,16 @@ def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> He
     for tap in taps:
         if isinstance(tap, Branched) and tap.branch not in branches:
             raise CorruptCheckpointError(f"{where}: reads the branch {tap.branch!r}, which is not declared")
-    _check_class_weights(raw.class_weights, spec.outputs, where)
+    _check_class_weights(raw.class_weights, spec.score_width, where)
     return HeadRecord(spec, taps, raw.trained, raw.class_weights, raw.summary, raw.tensors)
 
 
-def _check_class_weights(weights: object, outputs: int, where: str) -> None:
+def _check_class_weights(weights: object, labels: int, where: str) -> None:
     if weights is None:
         return
     numbers = isinstance(weights, list) and all(isinstance(item, float) and 0 < item < math.inf for item in weights)
-    if not (numbers and isinstance(weights, list) and len(weights) == outputs):
-        raise CorruptCheckpointError(f"{where}: class_weights must be {outputs} positive numbers, got {weights!r}")
+    if not (numbers and isinstance(weights, list) and len(weights) == labels):
+        raise CorruptCheckpointError(f"{where}: class_weights must be {labels} positive numbers, got {weights!r}")
 
 
 def _built(kind: type[Record], record: object, where: str) -> Record:

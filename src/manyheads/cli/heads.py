@@ -8,10 +8,10 @@ from typing import Any
 
 from manyheads.cli.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Regression
+from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression
 from manyheads.taps import Hidden, LMLogits, Tap
 
-KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Regression)}
+KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression)}
 
 # What `reads` may name; the other keys of a tap stand beside it.
 TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
@@ -43,6 +43,11 @@ def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
         raise ConfigError(f"{place}: kind must be one of {listed(KINDS)}, got {kind!r:.60}{did_you_mean(kind, KINDS)}")
     settings = checked(place if kind is None else f"{place} ({kind})", table, head_keys(kind))
     cls = MultiLabel if kind is None else KINDS[kind]
+    if cls is Ordinal and "labels" not in settings:
+        raise ConfigError(
+            f"{place}: an ordinal head needs its labels, from the lowest to the highest: no column tells their order; "
+            'write labels = ["low", "high"]'
+        )
     try:
         cls(**_arguments(cls, _with_some_labels(cls, settings)))
     except HeadError as error:
@@ -126,13 +131,13 @@ def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> b
         return bool(getattr(spec.reads, "kind", spec.reads) == settings[key])
     if key in _tap_keys():
         return isinstance(spec.reads, Tap) and getattr(spec.reads, key, None) == settings[key]
-    labels = {"labels": spec.labels} if isinstance(spec, Multiclass | MultiLabel) else {}
+    labels = {"labels": spec.labels} if isinstance(spec, LabelledSpec) else {}
     arguments = _arguments(type(spec), {**labels, key: settings[key]})
     return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
 
 
 def _labels(name: str, kind: str, inferred: HeadSpec) -> Sequence[object]:
-    if inferred.kind != kind or not isinstance(inferred, Multiclass | MultiLabel):
+    if inferred.kind != kind or not isinstance(inferred, LabelledSpec):
         raise HeadError(
             f"Head {name!r}: its column asks for a {inferred.kind} head; for a {kind} one, write its labels, or name "
             "another column"

@@ -51,7 +51,7 @@ def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
 
     Strings, bools and integers with few distinct values ask for :class:`Multiclass`; lists, JSON lists and
     ``a|b`` for :class:`MultiLabel`; floats and other integers for :class:`Regression`.
-    Missing cells count for nothing.
+    Missing cells count for nothing. No column tells that its labels have an order: write :class:`Ordinal` yourself.
 
     Args:
         data: A table, as :func:`manyheads.data.table.read_table` takes it.

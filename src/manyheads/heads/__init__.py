@@ -6,6 +6,8 @@ from manyheads.heads.labelled import LabelledSpec
 from manyheads.heads.module import Head
 from manyheads.heads.multiclass import Multiclass
 from manyheads.heads.multilabel import MultiLabel
+from manyheads.heads.one_label import OneLabelSpec
+from manyheads.heads.ordinal import Ordinal
 from manyheads.heads.regression import Regression
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "LossTerms",
     "MultiLabel",
     "Multiclass",
+    "OneLabelSpec",
+    "Ordinal",
     "Regression",
     "read_spec",
     "write_spec",

@@ -122,6 +122,11 @@ class HeadSpec(ABC):
     def outputs(self) -> int:
         """Number of logits per row."""
 
+    @property
+    def score_width(self) -> int:
+        """Number of scores per row, and of class weights; where the kind says nothing else, that of the logits."""
+        return self.outputs
+
     @abstractmethod
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
         """Turn label cells into targets: int64 (rows,) with -100, or float32 with NaN, where a label is missing.
@@ -156,20 +161,31 @@ class HeadSpec(ABC):
         """Return the weights that ``class_weights="balanced"`` stands for on these targets."""
 
     @abstractmethod
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss's second derivative with respect to each logit alone (outputs,), class weights left out:
+        by it the solver measures its steps, so that it need not be exact.
+
+        Args:
+            logits: (rows, outputs).
+            targets: As the loss takes them.
+        """
+
+    @abstractmethod
     def numbers(self, targets: np.ndarray) -> np.ndarray:
-        """Return encoded targets as what :meth:`scores` should be, fp32 (rows, outputs), NaN where missing."""
+        """Return encoded targets as what :meth:`scores` should be, fp32 (rows, score_width), NaN where missing."""
 
     @abstractmethod
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return what a prediction is read from, as large as the logits: probabilities, or values."""
+        """Return what a prediction is read from, (rows, score_width) in the logits' precision: probabilities, or
+        values."""
 
     @abstractmethod
     def prediction(self, scores: np.ndarray) -> Prediction:
-        """Return the prediction of one row's scores (outputs,)."""
+        """Return the prediction of one row's scores (score_width,)."""
 
     @abstractmethod
     def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
-        """Return the columns that a scored table gets from (rows, outputs) scores."""
+        """Return the columns that a scored table gets from (rows, score_width) scores."""
 
     def _check_init(self) -> None:
         if self.init not in INITS:
@@ -186,9 +202,9 @@ class HeadSpec(ABC):
         weights = self.class_weights
         if weights is None or weights == "balanced":
             return weights if weights is None else "balanced"
-        if isinstance(weights, str | Mapping) or len(weights) != self.outputs or not all(map(is_number, weights)):
+        if isinstance(weights, str | Mapping) or len(weights) != self.score_width or not all(map(is_number, weights)):
             raise HeadError(
-                f"{self.owner}: class_weights must be None, 'balanced' or {self.outputs} numbers, got {weights!r}"
+                f"{self.owner}: class_weights must be None, 'balanced' or {self.score_width} numbers, got {weights!r}"
             )
         numbers = tuple(float(weight) for weight in weights)
         if not all(math.isfinite(weight) and weight > 0 for weight in numbers):

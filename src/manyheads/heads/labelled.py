@@ -15,12 +15,12 @@ from manyheads.heads.labels import checked_labels
 
 @dataclass(frozen=True)
 class LabelledSpec(HeadSpec):
-    """A head with one logit per named label.
+    """A head with one score per named label, and one logit where the kind says nothing else.
 
     Args:
-        labels: Label names (str, int, float or bool, all different), in the order of the logits.
+        labels: Label names (str, int, float or bool, all different), in the order of the scores.
         label_smoothing: Share of each target that is spread evenly (Szegedy et al. 2016, section 7): over all labels
-            of a multi-class head, over yes and no of each label of a multi-label one.
+            of a multi-class head, over yes and no of each label of a multi-label one, of each task of an ordinal one.
         label_words: What the language model would call each label, for ``init="lm_head"``: label -> a word, a phrase,
             or several; for labels that are not here, their own names.
     """
@@ -41,6 +41,11 @@ class LabelledSpec(HeadSpec):
 
     @property
     def outputs(self) -> int:
+        """Number of labels."""
+        return len(self.labels)
+
+    @property
+    def score_width(self) -> int:
         """Number of labels."""
         return len(self.labels)
 

@@ -76,6 +76,11 @@ class MultiLabel(LabelledSpec):
         count = count_of(present)
         return LossTerms(total, logits.new_tensor(float(count)), count)
 
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the sigmoid's ``p (1 - p)``, averaged over rows, as a share of all cells."""
+        probabilities = logits.sigmoid()
+        return (probabilities * (1 - probabilities)).mean(dim=0) / self.outputs
+
     def balanced_weights(self, targets: Tensor) -> Tensor:
         """Return negatives / positives per label; 1 for a label without either."""
         positives, negatives = (targets == 1).sum(dim=0).float(), (targets == 0).sum(dim=0).float()

@@ -35,7 +35,7 @@ def fit_simplest(fitter: LinearFitter, ready: Sequence[tuple[Head, HeadRows]]) -
 
 
 def _held_out_errors(walk: Walk) -> np.ndarray:
-    """Return squared errors of the scores (held-out rows,), summed over outputs (the Brier score of classes), as a
+    """Return squared errors of the scores (held-out rows,), summed over them (the Brier score of classes), as a
     share of what knowing no text would leave on average."""
     spec, logits = walk.problem.spec, walk.out_of_fold
     seen = ~np.isnan(logits[:, 0])

@@ -14,7 +14,7 @@ from manyheads.data.table import Table, read_table
 from manyheads.data.texts import read_texts, read_texts_from_list
 from manyheads.data.tokens import Tokenized
 from manyheads.errors import DataError
-from manyheads.heads import Head, Multiclass
+from manyheads.heads import Head, OneLabelSpec
 from manyheads.inference.predictor import tokenize_for
 from manyheads.training.data import (
     Evaluation,
@@ -121,7 +121,7 @@ def _notes(
     if cut:
         notes.append(f"{cut} texts were longer than the limit and were cut.")
     for name, head in heads.items():
-        if isinstance(head.spec, Multiclass):
+        if isinstance(head.spec, OneLabelSpec):
             seen = set(data.targets[name][data.train].tolist())
             unseen = [label for k, label in enumerate(head.spec.labels) if k not in seen]
             if unseen:

@@ -35,7 +35,7 @@ class Screened:
 
     Attributes:
         taps: The set.
-        errors: (heads, rows) squared error of each row by the others, summed over a head's outputs, as a share of what
+        errors: (heads, rows) squared error of each row by the others, summed over a head's scores, as a share of what
             knowing no text would leave on average.
     """
 
@@ -53,7 +53,7 @@ class Screening:
     Args:
         taps: The single taps that sets may be made of.
         kernel_of: Returns a tap's kernel over the rows; asked for once per tap.
-        numbers: Per head, targets as numbers (rows, outputs), NaN where missing.
+        numbers: Per head, targets as numbers (rows, scores), NaN where missing.
     """
 
     def __init__(self, taps: Sequence[Tap], kernel_of: Callable[[Tap], Tensor], numbers: Sequence[np.ndarray]) -> None:
@@ -93,14 +93,14 @@ class Screening:
 
 
 def scaled(numbers: np.ndarray) -> np.ndarray:
-    """Return fp32 numbers (rows, outputs) at a scale at which their mean squared distance from the mean row is one."""
+    """Return fp32 numbers (rows, scores) at a scale at which their mean squared distance from the mean row is one."""
     exact = numbers.astype(np.float64)
     brought: np.ndarray = (exact / spread(exact) ** 0.5).astype(np.float32)
     return brought
 
 
 def spread(numbers: np.ndarray) -> float:
-    """Return the mean squared distance of fp64 numbers (rows, outputs) from their mean row; 1 where there is none."""
+    """Return the mean squared distance of fp64 numbers (rows, scores) from their mean row; 1 where there is none."""
     return float(np.nansum((numbers - np.nanmean(numbers, axis=0)) ** 2)) / len(numbers) or 1.0
 
 

@@ -55,7 +55,7 @@ class Asked:
     Attributes:
         spec: The head's.
         places: Labelled training rows, no text twice: the second would give the first away.
-        numbers: What its scores should be there, fp32 (rows, outputs), NaN where missing.
+        numbers: What its scores should be there, fp32 (rows, scores), NaN where missing.
     """
 
     spec: HeadSpec

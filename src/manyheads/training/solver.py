@@ -24,8 +24,6 @@ L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003, 0.0
 ROUGH = 1e-4
 FINE = 1e-8
 _LEAST_CURVATURE = 1e-6
-# Of squared error, twice the square of one.
-_SQUARED_ERROR_CURVATURE = 2.0
 # Multiplications per evaluation below which threads cost more, in waiting for each other, than they save.
 _WORTH_THREADS = 50_000_000
 
@@ -186,7 +184,7 @@ def _sloped(problem: Problem, logits: Tensor, targets: Tensor) -> tuple[Tensor, 
 def _steps(problem: Problem, l2: float, start: Linear) -> tuple[Tensor, Tensor]:
     """Return step sizes (parts, outputs, width) and (parts, outputs) for the bias: one over the root of the curvature
     along each weight, as far as the columns' variances and the start's probabilities tell."""
-    curvature = torch.stack([_curvature(problem, start[place]) for place in range(len(start.bias))]).double()
+    curvature = torch.stack([_curvature(problem, start[place]) for place in range(len(start.bias))])
     squares = curvature.unsqueeze(-1) * problem.design.variances + l2
     dtype = start.weight.dtype
     # One step for all biases: softmax does not see what they have in common, and equal steps leave that at zero.
@@ -195,12 +193,9 @@ def _steps(problem: Problem, l2: float, start: Linear) -> tuple[Tensor, Tensor]:
 
 
 def _curvature(problem: Problem, layer: Linear) -> Tensor:
-    """Return the mean second derivative of the loss with respect to each output (outputs,)."""
-    if isinstance(problem.spec, Regression):
-        return torch.full_like(layer.bias, _SQUARED_ERROR_CURVATURE)
-    probabilities = torch.from_numpy(problem.spec.scores(problem.outputs(layer).double().numpy()))
-    share = len(layer.bias) if problem.targets.dim() > 1 else 1
-    return (probabilities * (1 - probabilities)).mean(dim=0).clamp(min=_LEAST_CURVATURE) / share
+    """Return the mean second derivative of the loss with respect to each output (outputs,), never zero."""
+    curvature = problem.spec.curvature(problem.outputs(layer).double(), problem.targets)
+    return curvature.clamp(min=_LEAST_CURVATURE)
 
 
 def _ridge(problem: Problem, l2: float) -> Linear:

@@ -15,7 +15,7 @@ from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
 from manyheads.errors import HeadError, TrainingError
-from manyheads.heads import Head, Multiclass
+from manyheads.heads import Head, OneLabelSpec
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
 from manyheads.training.data import Evaluation, Reading, TrainingData
@@ -137,7 +137,7 @@ def _metrics(head: Head, data: TrainingData, name: str, logits: np.ndarray) -> M
     label would reach there."""
     targets = data.targets[name]
     metrics = measure(head.spec, targets[data.evaluate], logits)
-    if isinstance(head.spec, Multiclass) and metrics["rows"]:
+    if isinstance(head.spec, OneLabelSpec) and metrics["rows"]:
         labelled = labelled_rows(head.spec, targets)
         frequent = np.bincount(targets[data.train][labelled[data.train]]).argmax()
         metrics["majority_accuracy"] = float((targets[data.evaluate][labelled[data.evaluate]] == frequent).mean())

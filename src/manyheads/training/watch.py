@@ -33,7 +33,7 @@ class Selection:
     """By what one epoch is better than another.
 
     Attributes:
-        weights: Head name -> weight of its main metric (accuracy, micro F1 or R squared).
+        weights: Head name -> weight of its main metric (accuracy, micro F1, quadratic kappa or R squared).
         patience: Epochs without a better one after which to stop; ``None`` for never.
     """
 
