@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, train
-    from manyheads.taps import Hidden, Lexical, LMLogits
+    from manyheads.taps import Hidden, Lexical, LMLogits, Output
     from manyheads.training import Frozen, TrainResult
     from manyheads.training.fork import Fork
     from manyheads.training.full import Full
@@ -41,6 +41,7 @@ _HOMES = {
     "MultiLabel": "manyheads.heads",
     "Multiclass": "manyheads.heads",
     "Ordinal": "manyheads.heads",
+    "Output": "manyheads.taps",
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads",
@@ -67,6 +68,7 @@ __all__ = [
     "MultiLabel",
     "Multiclass",
     "Ordinal",
+    "Output",
     "Prediction",
     "Predictions",
     "Regression",

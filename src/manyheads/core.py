@@ -38,11 +38,19 @@ class HeadedCore(nn.Module):
             taps: What it reads, where that is not simply what the spec names.
 
         Raises:
-            HeadError: the head reads what the backbone does not have.
+            HeadError: the head reads what the backbone does not have, or a head that is not there.
+        """
+        resolved = self.resolved(spec.taps if taps is None else taps)
+        return Head(spec, resolved, self.backbone.facts).to(self.backbone.device).train(self.training)
+
+    def resolved(self, taps: Iterable[Tap]) -> list[Tap]:
+        """Return taps with all that they leave open decided for this backbone and the heads beside it, each once.
+
+        Raises:
+            HeadError: one reads what there is not.
         """
         facts = self.backbone.facts
-        resolved = dict.fromkeys(tap.resolve(facts) for tap in (spec.taps if taps is None else taps))
-        return Head(spec, list(resolved), facts).to(self.backbone.device).train(self.training)
+        return list(dict.fromkeys(tap.resolve(facts) for tap in self.heads.sized(taps)))
 
     def start_head(self, head: Head) -> Head:
         """Give a head the weights that its ``init`` asks for, and return it.
@@ -84,7 +92,7 @@ class HeadedCore(nn.Module):
             InputError: tensors of a wrong shape, dtype or range.
         """
         chosen = self.heads.chosen(heads)
-        read, lm_logits = self.read(batch, [tap for head in chosen.values() for tap in head.taps], lm)
+        read, lm_logits = self.read(batch, self.heads.taps_of(chosen), lm)
         return self._output(read, chosen, labels, batch.input_ids.shape[0], lm_logits)
 
     def go_on(
@@ -100,7 +108,7 @@ class HeadedCore(nn.Module):
             heads: Names of the heads to run.
         """
         chosen = self.heads.chosen(heads)
-        taps = list(dict.fromkeys(tap for head in chosen.values() for tap in head.taps))
+        taps = self.heads.taps_of(chosen)
         wanted = self.request(taps).branches.get(fork, Request())
         states = self.backbone.go_on(batch, fork, wanted, entry)
         read = {tap: tap.read(states) for tap in taps}

@@ -149,7 +149,7 @@ class HeadedModel(nn.Module):
 
         Raises:
             HeadNameError: the name is taken, reserved, or holds a dot or a slash.
-            HeadError: the head reads what this backbone does not have.
+            HeadError: the head reads what this backbone does not have, or a head that is not here yet.
         """
         if not isinstance(spec, HeadSpec):
             raise HeadError(f"Head {name!r}: add_head takes a spec such as Multiclass(labels=[...]), got {spec!r:.60}")
@@ -166,6 +166,7 @@ class HeadedModel(nn.Module):
 
         Raises:
             UnknownHeadError: there is none of that name.
+            HeadError: another head reads it.
         """
         self.core.heads.remove(name)
         self.core.prune()
@@ -311,6 +312,7 @@ class HeadedModel(nn.Module):
         Raises:
             UnknownHeadError: there is none of that name.
             OutputExistsError: the folder holds something.
+            CheckpointError: it reads another head; :meth:`save_pretrained` saves both.
         """
         save_checkpoint(Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite)
 
@@ -326,6 +328,7 @@ class HeadedModel(nn.Module):
             UnknownHeadError: the folder holds no such head, or several and none was named.
             WrongBackboneError: it was made for another backbone.
             HeadNameError: the name is taken.
+            HeadError: it reads another head, and that very one is not here under its name.
         """
         recover(Path(folder))
         opened = open_checkpoint(Path(folder))

@@ -28,6 +28,7 @@ HEADS: dict[str, Any] = {
     ),
     "sent": mh.Multiclass(labels=["yes", "no"], reads=[mh.Hidden(), mh.Hidden(layer=-2, pool="mean")]),
     "level": mh.Ordinal(labels=["low", "middle", "high"], hidden=[8]),
+    "again": mh.Multiclass(labels=["yes", "no"], reads=[mh.Hidden(), mh.Output("urgency"), mh.Output("level")]),
 }
 
 RECORDS: list[dict[str, object]] = [
@@ -38,6 +39,7 @@ RECORDS: list[dict[str, object]] = [
         "age": float(len(text)),
         "where": ("chest", "arm")[row % 2],
         "sent": ("yes", "no")[row // 2 % 2],
+        "again": ("yes", "no")[row // 3 % 2],
         "level": ("low", "middle", "high")[min(len(text.split()) // 5, 2)],
     }
     for row, text in enumerate(TEXTS * 2)

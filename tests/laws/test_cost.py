@@ -23,6 +23,7 @@ FIVE_HEADS = {
     "hours": lambda: mh.Regression(reads=mh.Hidden(layer=-2, pool="max")),
     "ward": lambda: mh.Multiclass(labels=[0, 1], reads=mh.Hidden(layer="mix", pool="mean"), detach=True),
     "risk": lambda: mh.Regression(reads=[mh.Hidden(layer=1, pool="last"), mh.Hidden(pool="attention")]),
+    "after": lambda: mh.Ordinal(labels=LABELS, reads=[mh.Hidden(), mh.Output("urgency"), mh.Output("risk")]),
 }
 
 
@@ -107,6 +108,7 @@ def test_l23_frozen_training_of_many_heads_and_layers_reads_each_row_once(family
             "hours": row / 10,
             "ward": row % 2,
             "risk": None if row % 5 == 0 else float(row % 7),
+            "after": LABELS[row // 2 % 3],
         }
         for row, text in enumerate(texts)
     ]

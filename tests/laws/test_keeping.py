@@ -30,6 +30,8 @@ HEADS = {
     "hours": lambda: mh.Regression(reads=[mh.Hidden(layer=-2, pool="max"), mh.Hidden(pool="attention")], detach=True),
     "ward": lambda: mh.Multiclass(labels=[10, 20], reads=mh.Hidden(layer="mix", pool="mean"), loss_weight=0.5),
     "level": lambda: mh.Ordinal(labels=["low", 1, "high"], class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1),
+    "after": lambda: mh.MultiLabel(labels=["a", "b"], reads=[mh.Output("hours"), mh.Output("level"), mh.Hidden()]),
+    "alone": lambda: mh.Regression(reads=mh.Output("after")),
 }
 
 

@@ -336,6 +336,7 @@ LABELS = {
     "where": torch.tensor([0, 1, 0, 1, 0, 1]),
     "sent": torch.tensor([1, 0, 0, 1, 1, 0]),
     "level": torch.tensor([0, 2, 1, 2, 0, 1]),
+    "again": torch.tensor([0, 0, 1, 1, 0, 1]),
 }
 # Their published configs have no dropout, and neither have these.
 NO_DROPOUT = frozenset(

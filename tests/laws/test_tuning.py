@@ -37,6 +37,7 @@ def fresh(family: str = "gpt2", **settings: Any) -> mh.HeadedModel:
     model.add_head("symptoms", mh.MultiLabel(["pain", "fever", "cough"], loss_weight=0.5))
     model.add_head("age", mh.Regression(reads=mh.Hidden(layer=-2, pool="mean")))
     model.add_head("level", mh.Ordinal(["low", "middle", "high"], class_weights=[1.0, 2.0, 4.0]))
+    model.add_head("again", mh.Multiclass(["yes", "no"], reads=[mh.Hidden(), mh.Output("urgency"), mh.Output("age")]))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -59,6 +60,8 @@ def examples(model: mh.HeadedModel) -> list[dict[str, Any]]:
             labels["age"] = float(draw.normal())
         if row % 2 or row > 11:
             labels["level"] = row % 3
+        if row % 4 < 2:
+            labels["again"] = row // 4 % 2
         rows.append({"input_ids": model.tokenizer(TEXTS[row % len(TEXTS)])["input_ids"], "labels": labels})
     return rows
 

@@ -312,6 +312,9 @@ REFUSALS: dict[str, tuple[Tables | str | bytes | None, tuple[str, ...]]] = {
     "dropout out of range": (head(dropout=1), ("[heads.job_type]: dropout must be", "1.0")),
     "unknown pooling": (head(pool="men"), ("[heads.job_type]", "'men'", "did you mean 'mean'")),
     "unknown layer": (head(layer="top"), ("[heads.job_type]", "layer", "'top'")),
+    "a search beside a head": (head(reads="auto", output="pay"), ("[heads.job_type]", "'auto'", "'hidden'")),
+    "no head to read": (head(output=""), ("[heads.job_type]", "Output: takes the name")),
+    "a head that is no name": (head(output=["pay"]), ("[heads.job_type]", "output must be a string")),
     "one label": (head(kind="multiclass", labels=["full"]), ("[heads.job_type]", "at least 2 labels")),
     "no order": (head(kind="ordinal"), ("[heads.job_type]: an ordinal head needs its labels", "order", "labels = [")),
     "no whole run": (without("text", "heads"), ("--text (key 'text')", "--head", "[heads.NAME]", "run.toml")),
@@ -411,6 +414,38 @@ def test_a_kind_that_the_column_does_not_ask_for_needs_its_labels(run: Run, plac
     assert mh.HeadedModel.from_pretrained(place / "model").heads["job_type"].spec == mh.MultiLabel(["part", "full"])
 
 
+def test_a_head_may_read_another_one(run: Run, place: Path) -> None:
+    heads = {"job_type": {}, "pay": {"output": "job_type", "layer": -2}}
+    code, _, err = run("train", "--config", write(place, {**whole(), "heads": heads}))
+    assert code == 0, err
+    spec = mh.HeadedModel.from_pretrained(place / "model").heads["pay"].spec
+    assert spec == mh.Regression(reads=[mh.Hidden(-2), mh.Output("job_type")])
+    assert read(place / "model/run.toml")["heads"]["pay"]["output"] == "job_type"
+    code, _, err = run("train", "--config", place / "model/run.toml", "--out", place / "again")
+    assert code == 0, err
+    assert_same_weights(place / "model", place / "again")
+
+
+def test_a_head_that_reads_one_of_a_later_table_says_so(run: Run, place: Path) -> None:
+    heads = {"pay": {"output": "job_type"}, "job_type": {}}
+    code, _, err = run("train", "--config", write(place, {**whole(), "heads": heads}))
+    assert code == 1
+    assert all(word in err for word in ("'job_type'", "add the one that is read first"))
+
+
+def test_a_model_that_has_a_reading_head_trains_it_as_it_is(run: Run, place: Path) -> None:
+    heads = {"job_type": {}, "pay": {"output": "job_type"}}
+    assert run("train", "--config", write(place, {**whole(), "heads": heads}))[0] == 0
+    again = {**whole(), "backbone": "model", "out": "other", "heads": {**heads, "job_type": {}}}
+    code, _, err = run("train", "--config", write(place, again))
+    assert code == 0, err
+    code, _, err = run(
+        "train", "--config", write(place, {**again, "out": "more", "heads": {"pay": {"output": "topics"}}})
+    )
+    assert code == 1
+    assert all(word in err for word in ("'pay'", "another output"))
+
+
 CHANGED = {
     "frozen": [Frozen(), Frozen(cache=None, dtype="float32", l2=0.5)],
     "fork": [Fork(), Fork(top=1, lr=0.1, patience=2), Fork(cache=None)],
@@ -444,7 +479,11 @@ HEADS: dict[str, list[Any]] = {
         mh.Multiclass([0.5, 'a "quoted"\nlabel\x7f'], reads=mh.Hidden(pool="pooler"), loss_weight=0.0, dropout=0.5),
     ],
     "multilabel": [mh.MultiLabel(["a"]), mh.MultiLabel([1, 2], reads=mh.Hidden("mix", "mean"), class_weights=[1, 3])],
-    "ordinal": [mh.Ordinal(["low", "high"]), mh.Ordinal([3, 2, 1], class_weights=[1, 2, 3], label_smoothing=0.1)],
+    "ordinal": [
+        mh.Ordinal(["low", "high"]),
+        mh.Ordinal([3, 2, 1], class_weights=[1, 2, 3], label_smoothing=0.1),
+        mh.Ordinal(["low", "high"], reads=[mh.Hidden(-2, "mean"), mh.Output("job_type")]),
+    ],
     "regression": [mh.Regression(), mh.Regression(column="pay", hidden=[5], reads=mh.Hidden(pool="attention"))],
 }
 

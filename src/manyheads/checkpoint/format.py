@@ -21,7 +21,7 @@ from manyheads.errors import (
 )
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, read_spec, write_spec
 from manyheads.heads.collection import check_name
-from manyheads.taps import Branched, Hidden, Tap, read_tap, write_tap
+from manyheads.taps import Branched, Hidden, Output, Tap, read_tap, write_tap
 
 PROTOCOL = 4
 HEADS_JSON = "heads.json"
@@ -179,13 +179,11 @@ def _parsed(record: object) -> Checkpoint:
         raise CorruptCheckpointError(f"backbone: token_budget must be a positive number, got {backbone.token_budget!r}")
     _typed(record["weights"], str, "weights")
     branches = {name: _branch(name, raw) for name, raw in _typed(record["branches"], dict, "branches").items()}
-    return Checkpoint(
-        backbone,
-        branches,
-        record["weights"],
-        {name: _head(name, head, branches) for name, head in heads.items()},
-        str(record["version"]),
-    )
+    records: dict[str, HeadRecord] = {}
+    for name, raw in heads.items():
+        records[name] = _head(name, raw, branches)
+        _check_heads_read(name, records)
+    return Checkpoint(backbone, branches, record["weights"], records, str(record["version"]))
 
 
 def _from_first_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,6 +276,20 @@ def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> He
             raise CorruptCheckpointError(f"{where}: reads the branch {tap.branch!r}, which is not declared")
     _check_class_weights(raw.class_weights, spec.score_width, where)
     return HeadRecord(spec, taps, raw.trained, raw.class_weights, raw.summary, raw.tensors)
+
+
+def _check_heads_read(name: str, before: Mapping[str, HeadRecord]) -> None:
+    """Refuse a head that reads one which is not declared before it: itself, one of a circle, or none at all."""
+    for tap in before[name].taps:
+        if not isinstance(tap, Output):
+            continue
+        if tap.head == name or tap.head not in before:
+            raise CorruptCheckpointError(f"head {name!r}: reads head {tap.head!r}, which is not declared before it")
+        scores = before[tap.head].spec.score_width
+        if tap.scores != scores:
+            raise CorruptCheckpointError(
+                f"head {name!r}: reads {tap.scores} scores of {tap.head!r}, which says {scores}"
+            )
 
 
 def _check_class_weights(weights: object, labels: int, where: str) -> None:

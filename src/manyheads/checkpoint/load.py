@@ -37,7 +37,7 @@ from manyheads.errors import (
     one_line,
 )
 from manyheads.heads import Head
-from manyheads.taps import Branched, Tap
+from manyheads.taps import Branched, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts
 
@@ -140,20 +140,46 @@ def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> 
 
     Raises:
         HeadNameError: a name that is taken.
+        HeadError: a head reads one that is neither among them nor here.
         CorruptCheckpointError: tensors whose shapes the spec contradicts.
     """
     added: list[str] = []
     try:
+        _check_read(core, opened, names)
         branches = _attached_branches(core, opened, names)
-        built = {new: _built(core, opened, old, branches) for old, new in names.items()}
+        built = {new: _built(core, opened, old, branches, names) for old, new in names.items()}
         for name, head in built.items():
             core.heads.add(name, head)
             added.append(name)
     except ManyheadsError:
-        for name in added:
+        for name in reversed(added):
             core.heads.remove(name)
         core.prune()
         raise
+
+
+def _check_read(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> None:
+    """Refuse heads without those that they read: the very ones, from the same folder or here already by their names."""
+    for saved in names:
+        for tap in opened.checkpoint.heads[saved].taps:
+            if not isinstance(tap, Output) or tap.head in names or _is_here(core, opened, tap.head):
+                continue
+            raise HeadError(
+                f"{opened.folder}: head {saved!r} reads head {tap.head!r}, and there is "
+                f"{'another one' if tap.head in core.heads else 'none'} of that name here; load that one first: "
+                f"load_head(..., head={tap.head!r})"
+            )
+
+
+def _is_here(core: HeadedCore, opened: Opened, name: str) -> bool:
+    """Tell whether a saved head is beside the backbone already, weight for weight."""
+    if name not in core.heads:
+        return False
+    spec, here = opened.checkpoint.heads[name].spec, core.heads[name]
+    said = [(one.kind, getattr(one, "labels", ())) for one in (spec, here.spec)]
+    mine, theirs = here.state_dict(), opened.tensors[name]
+    alike = said[0] == said[1] and set(mine) == set(theirs)
+    return alike and all(torch.equal(mine[key].cpu(), theirs[key]) for key in mine)
 
 
 def _attached_branches(core: HeadedCore, opened: Opened, names: Iterable[str]) -> dict[str, str]:
@@ -192,9 +218,9 @@ def _same(branch: Branch, other: Branch) -> bool:
     return alike and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, str]) -> Head:
+def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, str], names: Mapping[str, str]) -> Head:
     record, facts = opened.checkpoint.heads[name], core.backbone.facts
-    taps = [replace(tap, branch=branches[tap.branch]) if isinstance(tap, Branched) else tap for tap in record.taps]
+    taps = [_as_here(tap, branches, names) for tap in record.taps]
     try:
         _check_resolved(taps, facts)
         # Without memory first: a forged size must not cost gigabytes before the tensors contradict it.
@@ -212,6 +238,13 @@ def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, s
     head.trained, head.summary = record.trained, dict(record.summary)
     head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)
+
+
+def _as_here(tap: Tap, branches: Mapping[str, str], heads: Mapping[str, str]) -> Tap:
+    """Return a tap with the names that branches and heads have here."""
+    if isinstance(tap, Branched):
+        return replace(tap, branch=branches[tap.branch])
+    return replace(tap, head=heads.get(tap.head, tap.head)) if isinstance(tap, Output) else tap
 
 
 def _check_resolved(taps: Iterable[Tap], facts: BackboneFacts) -> None:

@@ -27,7 +27,7 @@ from manyheads.checkpoint.format import (
     HeadRecord,
     write_checkpoint,
 )
-from manyheads.errors import CheckpointError
+from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
 
@@ -60,10 +60,12 @@ def save_checkpoint(
 
     Raises:
         OutputExistsError: the folder is not free.
-        CheckpointError: a reference to a backbone that no files hold as it is, or a text under a name that is taken.
+        CheckpointError: a reference to a backbone that no files hold as it is, a head without one that it reads, or a
+            text under a name that is taken.
     """
     if kind not in KINDS:
         raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
+    _check_whole(heads)
     digest = backbone.digest()
     if kind == "reference":
         _check_referable(backbone, digest)
@@ -147,6 +149,16 @@ def _head_record(head: Head) -> HeadRecord:
 
 def _weights(head: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
+
+
+def _check_whole(heads: Mapping[str, Head]) -> None:
+    for name, head in heads.items():
+        absent = [other for other in head.heads_read if other not in heads]
+        if absent:
+            raise CheckpointError(
+                f"Head {name!r}: reads {listed(absent)}, and says nothing without; save them together, with "
+                "save_pretrained(..., backbone='reference')"
+            )
 
 
 def _check_referable(backbone: Backbone, digest: str) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 from manyheads.cli.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
 from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression
-from manyheads.taps import Hidden, LMLogits, Tap
+from manyheads.taps import Hidden, LMLogits, Output, Tap
 
 KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression)}
 
 # What `reads` may name; the other keys of a tap stand beside it.
 TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
 _AUTO = "auto"
+# Names a head that is read beside the tap.
+OUTPUT = "output"
 
 # Stand in for labels that a column will name, while the other settings are tried.
 _SOME_LABELS = ("a", "b")
@@ -25,7 +27,7 @@ def head_keys(kind: str | None) -> dict[str, Any]:
     """Return the keys that a head of a kind takes, or of any kind if that is yet to be inferred: name -> type."""
     specs = [KINDS[kind]] if kind is not None else list(KINDS.values())
     own = {key: hint for spec in specs for key, hint in plain_fields(spec).items() if key != "reads"}
-    return {"kind": str, **own, "reads": str, **_tap_keys()}
+    return {"kind": str, **own, "reads": str, **_tap_keys(), OUTPUT: str}
 
 
 def _tap_keys() -> dict[str, Any]:
@@ -97,10 +99,12 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
             table[key] = {str(label): list(words) for label, words in zip(spec.labels, value, strict=True) if words}
         elif key != "reads" and value is not None:
             table[key] = list(value) if isinstance(value, tuple) else value
-    return {**table, **_write_tap(spec.reads)} if isinstance(spec.reads, Hidden | LMLogits) else table
+    tap, output = _reads(spec)
+    said = {} if tap is None else _write_tap(tap)
+    return {**table, **said, **({} if output is None else {OUTPUT: output.head})}
 
 
-def _write_tap(tap: Hidden | LMLogits) -> dict[str, Any]:
+def _write_tap(tap: Tap) -> dict[str, Any]:
     said = {key: value for key, value in dataclasses.asdict(tap).items() if value is not None}
     return {"reads": tap.kind, **said}
 
@@ -127,13 +131,26 @@ def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> b
         return bool((spec.column or name) == settings[key])
     if key not in head_keys(spec.kind):
         return False
+    tap, output = _reads(spec)
+    if key == OUTPUT:
+        return output is not None and output.head == settings[key]
     if key == "reads":
-        return bool(getattr(spec.reads, "kind", spec.reads) == settings[key])
+        return bool((spec.reads if tap is None else tap.kind) == settings[key])
     if key in _tap_keys():
-        return isinstance(spec.reads, Tap) and getattr(spec.reads, key, None) == settings[key]
+        return tap is not None and getattr(tap, key, None) == settings[key]
     labels = {"labels": spec.labels} if isinstance(spec, LabelledSpec) else {}
     arguments = _arguments(type(spec), {**labels, key: settings[key]})
     return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
+
+
+def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
+    """Return what a table's keys can say of what a head reads: a tap, and another head beside it."""
+    match spec.reads:
+        case Hidden() | LMLogits():
+            return spec.reads, None
+        case (Hidden() | LMLogits() as tap, Output() as output):
+            return tap, output
+    return None, None
 
 
 def _labels(name: str, kind: str, inferred: HeadSpec) -> Sequence[object]:
@@ -157,7 +174,7 @@ def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[
 def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a spec is built of."""
     arguments = {key: value for key, value in settings.items() if key in plain_fields(cls)}
-    reads = _tap(cls, settings)
+    reads = _read(cls, settings)
     if reads is not None:
         arguments["reads"] = reads
     # TOML's keys are text, labels need not be.
@@ -166,6 +183,16 @@ def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, An
         if isinstance(arguments.get(key), Mapping):
             arguments[key] = {by_text.get(text, text): value for text, value in arguments[key].items()}
     return arguments
+
+
+def _read(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | tuple[Tap, Output] | None:
+    """Return what a head's keys say it reads, ``None`` where they say nothing."""
+    tap = _tap(cls, settings)
+    if OUTPUT not in settings:
+        return tap
+    if isinstance(tap, str):
+        raise HeadError(f"{cls.__name__}: reads={tap!r} searches alone; beside {OUTPUT}, name one of {listed(TAPS)}")
+    return (Hidden() if tap is None else tap, Output(settings[OUTPUT]))
 
 
 def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:

@@ -112,6 +112,31 @@ class PieceTable(FeatureTable):
         return padded(parts)
 
 
+class GivenTable(FeatureTable):
+    """A table of vectors that no pass yields.
+
+    Args:
+        rows: Which rows they are of, all different.
+        vectors: fp32 (rows, width).
+    """
+
+    def __init__(self, rows: np.ndarray, vectors: Tensor) -> None:
+        self._vectors = vectors
+        self._place_of = np.full(int(rows.max(initial=-1)) + 1, -1)
+        self._place_of[rows] = np.arange(len(rows))
+
+    @property
+    def by_token(self) -> bool:
+        """False."""
+        return False
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return fp32 (rows, width) vectors."""
+        places = self._place_of[rows]
+        assert (places >= 0).all(), "rows were taken that were not given"
+        return Features(self._vectors[torch.from_numpy(places)])
+
+
 class HoldsIds(Protocol):
     """Something that knows the token ids of rows."""
 

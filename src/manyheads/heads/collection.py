@@ -1,18 +1,22 @@
-"""Named heads, in the order they were added, and their logits in as few matrix products as there are taps."""
+"""Named heads, in the order they were added, and their logits in as few matrix products as there are taps.
+
+A head that reads others stands behind them, always: so no two read each other, and their order is one to evaluate in.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.errors import HeadNameError, UnknownHeadError, did_you_mean, listed
+from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads.module import Head
-from manyheads.taps import Tap
+from manyheads.taps import Output, Tap
 from manyheads.types import Features
 
 RESERVED = frozenset({"lm"})
@@ -48,10 +52,12 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             HeadNameError: the name is taken, reserved, or cannot name a head.
+            HeadError: it reads a head that is not here, or that says another number of scores.
         """
         check_name(name)
         if name in self:
             raise HeadNameError(f"Head {name!r} exists already; remove_head({name!r}) first, or choose another name")
+        self.sized(head.taps)
         self.add_module(_PREFIX + name, head)
 
     def remove(self, name: str) -> None:
@@ -59,8 +65,12 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             UnknownHeadError: there is none of that name.
+            HeadError: another head reads it.
         """
         self[name]
+        readers = self.readers([name])
+        if readers:
+            raise HeadError(f"Head {name!r}: is read by {listed(readers)}; remove what reads it first")
         del self._modules[_PREFIX + name]
 
     def chosen(self, names: Iterable[str] | None) -> dict[str, Head]:
@@ -77,6 +87,49 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         wanted = {name: self[name] for name in names}
         return {name: wanted[name] for name in self if name in wanted}
 
+    def with_read(self, names: Iterable[str]) -> dict[str, Head]:
+        """Return the heads of these names and those that they read, each behind what it reads."""
+        wanted = set(names)
+        for name in reversed(list(self)):
+            if name in wanted:
+                wanted |= set(self[name].heads_read)
+        return {name: self[name] for name in self if name in wanted}
+
+    def readers(self, names: Iterable[str]) -> list[str]:
+        """Return the other heads that read any of these, directly or through each other."""
+        read = set(names)
+        found = []
+        for name, head in self.items():
+            if name not in read and not read.isdisjoint(head.heads_read):
+                read.add(name)
+                found.append(name)
+        return found
+
+    def taps_of(self, names: Iterable[str]) -> list[Tap]:
+        """Return what has to be read of the backbone for these heads, and for those that they read."""
+        taps = [tap for head in self.with_read(names).values() for tap in head.taps]
+        return list(dict.fromkeys(tap for tap in taps if not isinstance(tap, Output)))
+
+    def sized(self, taps: Iterable[Tap]) -> list[Tap]:
+        """Return taps with the number of scores filled in where they read one of these heads.
+
+        Raises:
+            UnknownHeadError: one that is not here.
+            HeadError: one that says another number of scores.
+        """
+        return [self._sized(tap) if isinstance(tap, Output) else tap for tap in taps]
+
+    def _sized(self, tap: Output) -> Output:
+        if tap.head not in self:
+            raise UnknownHeadError(
+                f"Output: there is no head {tap.head!r} to read{did_you_mean(tap.head, self)} "
+                f"The heads: {listed(self)}; add the one that is read first"
+            )
+        scores = self[tap.head].spec.score_width
+        if tap.scores not in (None, scores):
+            raise HeadError(f"Output: reads {tap.scores} scores of head {tap.head!r}, which says {scores}")
+        return replace(tap, scores=scores)
+
     def forward(
         self,
         read: Mapping[Tap, Features],
@@ -85,11 +138,13 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
     ) -> dict[str, Tensor]:
         """Return logits by head name; linear heads that read the same taps are one matrix product.
 
+        Heads that only others read are evaluated too, without a gradient, and left out.
+
         Where gradients are recorded, only labelled heads share a product: the gradient of a shared one is zeros, not
         none, for a head without labels, and zeros make AdamW move it.
 
         Args:
-            read: Features by tap.
+            read: Features by tap of the backbone.
             names: Heads to run; all by default.
             labelled: Names of those with a label in this batch.
 
@@ -97,6 +152,20 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
             fp32 (rows, outputs) by head name.
         """
         heads = self.chosen(names)
+        everything = self.with_read(heads)
+        logits: dict[str, Tensor] = {}
+        said: dict[Tap, Features] = {}
+        for stage in _stages(everything):
+            features = {**read, **said}
+            logits |= self._logits({name: head for name, head in stage.items() if name in heads}, features, labelled)
+            with torch.no_grad():
+                logits |= self._logits({name: head for name, head in stage.items() if name not in heads}, features, ())
+            said |= _said(stage, logits, everything)
+        return {name: logits[name] for name in heads}
+
+    def _logits(
+        self, heads: Mapping[str, Head], read: Mapping[Tap, Features], labelled: Container[str]
+    ) -> dict[str, Tensor]:
         shared = {
             name: head
             for name, head in heads.items()
@@ -105,8 +174,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         logits: dict[str, Tensor] = {}
         for group in _stacks(shared).values():
             logits |= _joint_logits(group, read)
-        logits |= {name: head(head.features(read)) for name, head in heads.items() if name not in shared}
-        return {name: logits[name] for name in heads}
+        return logits | {name: head(head.features(read)) for name, head in heads.items() if name not in shared}
 
 
 def check_name(name: object) -> None:
@@ -123,6 +191,23 @@ def check_name(name: object) -> None:
         raise HeadNameError(f"Head name {name!r} must hold no dot and no slash, which part names in files; use '_'")
     if name != name.strip() or any(unicodedata.category(letter) == "Cc" for letter in name):
         raise HeadNameError(f"Head name {name!r} must hold no outer blanks and no control characters")
+
+
+def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:
+    """Part heads into groups that read outputs of earlier groups alone; what is read stands first."""
+    depth: dict[str, int] = {}
+    for name, head in heads.items():
+        depth[name] = max((depth[other] + 1 for other in head.heads_read), default=0)
+    stages: list[dict[str, Head]] = [{} for _ in range(max(depth.values(), default=-1) + 1)]
+    for name, level in depth.items():
+        stages[level][name] = heads[name]
+    return stages
+
+
+def _said(stage: Mapping[str, Head], logits: Mapping[str, Tensor], heads: Mapping[str, Head]) -> dict[Tap, Features]:
+    """Return what the heads of a stage say, for those that read it."""
+    taps = dict.fromkeys(tap for head in heads.values() for tap in head.taps if isinstance(tap, Output))
+    return {tap: stage[tap.head].said(logits[tap.head]) for tap in taps if tap.head in stage}
 
 
 def _stacks(heads: Mapping[str, Head]) -> dict[tuple[tuple[Tap, ...], bool], dict[str, Head]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import HeadSpec
-from manyheads.taps import Tap
+from manyheads.taps import Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts, Features
 
@@ -54,6 +54,11 @@ class Head(nn.Module):
             setattr(self, part, getattr(other, part))
 
     @property
+    def heads_read(self) -> tuple[str, ...]:
+        """The names of the heads whose output it reads."""
+        return tuple(tap.head for tap in self.taps if isinstance(tap, Output))
+
+    @property
     def linear(self) -> bool:
         """Whether the head is one linear layer on features that need no learned reading."""
         return not self.spec.hidden and not any(cast(Reader, reader).learns for reader in self.readers)
@@ -68,6 +73,11 @@ class Head(nn.Module):
         """Return what this head reads, in the order of its taps, cut off from the graph if it detaches."""
         mine = [read[tap].float() for tap in self.taps]
         return [features.detached() for features in mine] if self.spec.detach else mine
+
+    def said(self, logits: Tensor) -> Features:
+        """Return what its logits (rows, outputs) say, (rows, score_width), cut off from the graph."""
+        scores = self.spec.scores(logits.detach().cpu().numpy())
+        return Features(torch.from_numpy(scores).to(logits.device))
 
     def forward(self, features: Sequence[Features]) -> Tensor:
         """Return fp32 logits (rows, outputs)."""

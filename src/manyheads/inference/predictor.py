@@ -52,8 +52,8 @@ def predict(
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
-    _warn_untrained(chosen)
-    taps = [tap for head in chosen.values() for tap in head.taps]
+    _warn_untrained(core.heads.with_read(chosen))
+    taps = core.heads.taps_of(chosen)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps)
     logits = {name: np.empty((len(tokenized), head.spec.outputs), dtype=np.float32) for name, head in chosen.items()}
     for start in range(0, len(tokenized), _CHUNK):
@@ -109,12 +109,12 @@ def apply_heads(
 
     Args:
         core: Whose heads they are.
-        tables: Features by tap.
+        tables: Features by tap of the backbone, for the heads and for those that they read.
         heads: The heads, by name.
         rows: Which rows of the tables.
         lengths: Tokens of each row of the tables.
     """
-    by_tokens = {name for name, head in heads.items() if any(tables[tap].by_token for tap in head.taps)}
+    by_tokens = {name for name in heads if any(tables[tap].by_token for tap in core.heads.taps_of([name]))}
     logits = _in_blocks(core, tables, [name for name in heads if name not in by_tokens], rows)
     if by_tokens:
         logits |= _in_batches(core, tables, sorted(by_tokens), rows, lengths)
@@ -125,7 +125,7 @@ def _in_blocks(
     core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Take as many rows at once as a head's input allows, which may be a whole vocabulary wide."""
-    widest = max((core.heads[name].width for name in names), default=1)
+    widest = max((head.width for head in core.heads.with_read(names).values()), default=1)
     size = max(1, _HELD_VALUES // widest)
     parts = [_logits(core, tables, names, rows[start : start + size]) for start in range(0, max(len(rows), 1), size)]
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -147,7 +147,7 @@ def _logits(
     if not names:
         return {}
     device = core.backbone.device
-    taps = dict.fromkeys(tap for name in names for tap in core.heads[name].taps)
+    taps = core.heads.taps_of(names)
     with evaluating(core.heads):
         read = {tap: tables[tap].take(rows).to(device) for tap in taps}
         return {name: values.cpu().numpy() for name, values in core.heads(read, names).items()}

@@ -5,6 +5,7 @@ from manyheads.taps.branched import Branched, off_branch, on_branch
 from manyheads.taps.hidden import Hidden
 from manyheads.taps.lexical import Lexical
 from manyheads.taps.lm_logits import LMLogits
+from manyheads.taps.output import Output
 from manyheads.taps.prompted import Prompted
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Hidden",
     "LMLogits",
     "Lexical",
+    "Output",
     "Prompted",
     "Tap",
     "off_branch",

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from manyheads.errors import HeadError
 from manyheads.taps.base import Tap, Wrapper
+from manyheads.taps.output import Output
 from manyheads.types import BackboneFacts, Features, Request, States
 
 
@@ -32,7 +33,7 @@ class Branched(Wrapper):
     def __post_init__(self) -> None:
         if not isinstance(self.branch, str) or not self.branch.isidentifier():
             raise HeadError(f"Branched: branch must be an identifier, got {self.branch!r}")
-        if not isinstance(self.reads, Tap) or isinstance(self.reads, Branched):
+        if not isinstance(self.reads, Tap) or isinstance(self.reads, Branched | Output):
             raise HeadError(f"Branched: reads must be a tap of the backbone, got {self.reads!r}")
 
     def __str__(self) -> str:

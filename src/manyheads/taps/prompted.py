@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from manyheads.errors import HeadError
 from manyheads.taps.base import Tap, Wrapper
+from manyheads.taps.output import Output
 from manyheads.types import BackboneFacts, Features, Request, States
 
 SLOT = "{text}"
@@ -33,7 +34,7 @@ class Prompted(Wrapper):
 
     def __post_init__(self) -> None:
         check_prompt(type(self).__name__, self.prompt)
-        if not isinstance(self.reads, Tap) or isinstance(self.reads, Wrapper):
+        if not isinstance(self.reads, Tap) or isinstance(self.reads, Wrapper | Output):
             raise HeadError(f"Prompted: reads must be a tap of the backbone, got {self.reads!r}")
 
     def __str__(self) -> str:

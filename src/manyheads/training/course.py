@@ -150,5 +150,5 @@ def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -
     if not len(data.evaluate):
         return {name: np.empty((0, head.spec.outputs), dtype=np.float32) for name, head in heads.items()}
     source = FeatureSource(core, data.tokenized)
-    tables = source.read([tap for head in heads.values() for tap in head.taps], data.evaluate)
+    tables = source.read(core.heads.taps_of(heads), data.evaluate)
     return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)

@@ -20,7 +20,7 @@ from manyheads.errors import HeadError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head
-from manyheads.taps import on_branch
+from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.course import Course, Stepped, collate_rows, evaluated
 from manyheads.training.data import TrainingData
@@ -111,13 +111,16 @@ class Fork(Tuning):
         self, core: HeadedCore, fork: ForkBranch, heads: Mapping[str, Head], name: str, data: TrainingData
     ) -> tuple[FeatureTable | None, str]:
         """Return what enters the fork, of every row, and a sentence on what that took; ``None`` if it is not kept."""
-        wanted = core.request([tap for head in heads.values() for tap in head.taps])
+        taps = core.heads.taps_of(heads)
+        wanted = core.request(taps)
         if wanted.prompts:
             return (
                 None,
                 "The blocks below the fork ran in every epoch: a head reads a prompt, whose states are not kept.",
             )
-        if fork.starts_from(wanted.branches[name]) != {fork.entry}:
+        # A head that is only read stays where it is.
+        below = [tap for tap in taps if tap.needs_pass(core.backbone.facts) and off_branch(tap, name) is tap]
+        if below or fork.starts_from(wanted.branches[name]) != {fork.entry}:
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
         tap = TokenStates(fork.entry)
         rows = np.concatenate([data.train, data.evaluate])

@@ -14,11 +14,11 @@ from torch import Tensor
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
 from manyheads.errors import HeadError, listed
-from manyheads.features import FeatureCache, FeatureSource, identity_of, open_cache
+from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head, HeadSpec
 from manyheads.inference.predictor import apply_heads
-from manyheads.taps import Lexical, Tap
+from manyheads.taps import Branched, Lexical, Output, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.taps.lm_logits import LMLogitsReader
 from manyheads.training.blocks import token_ids
@@ -28,6 +28,7 @@ from manyheads.training.linear import LinearFitter
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.rows import HeadRows, class_weights_of
 from manyheads.training.search import Asked, Shortlist, screen
+from manyheads.training.stacking import Stacking
 from manyheads.training.stepped import SteppedFitter
 from manyheads.training.trial import Fit
 
@@ -78,19 +79,26 @@ class Frozen(Method):
         places = {name: data.labelled(name, head) for name, head in heads.items()}
         shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
+        wanted = [tap for alternatives in sets.values() for taps in alternatives for tap in taps]
+        standing = [name for name in core.heads.with_read(heads) if name not in heads]
         everything = np.concatenate([data.train, data.evaluate])
-        source.read([tap for alternatives in sets.values() for taps in alternatives for tap in taps], everything)
+        source.read(_passing([*wanted, *core.heads.taps_of(standing)]), everything)
+        stacking = Stacking(core, source, data)
         fits: dict[str, Fit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
             numbers = head.spec.numbers(data.targets[name][places[name]])
             ready = [ready_head(core, head.spec, taps, source, places[name], numbers) for taps in sets[name]]
-            rows = [_head_rows(one, data, name, places[name], source) for one in ready]
+            read = any(name in other.heads_read for other in heads.values())
+            rows = [
+                _head_rows(one, data, name, places[name], stacking.read(one.taps, places[name]), read) for one in ready
+            ]
             fits[name], fitted[name] = self._fitted(list(zip(ready, rows, strict=True)), shortlists.get(name))
+            stacking.add(name, fitted[name], places[name], fits[name])
         for name, head in heads.items():
             install(head, fitted[name], class_weights_of(head, data.targets[name][places[name]]))
         core.backbone.token_budget = running.backbone.token_budget
-        tables = source.read([tap for head in heads.values() for tap in head.taps], data.evaluate)
+        tables = stacking.read(core.heads.taps_of(heads), data.evaluate)
         return Outcome(fits, apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths))
 
     def describe(self) -> dict[str, Any]:
@@ -113,11 +121,9 @@ class Frozen(Method):
         for name, spec in asking.items():
             once = places[name][first_of_each([data.texts[row] for row in places[name]])]
             asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
-        also = [tap for name, head in heads.items() if name not in asking for tap in head.spec.taps]
-        facts = core.backbone.facts
-        return screen(
-            facts, source, asked, [tap.resolve(facts) for tap in also], np.concatenate([data.train, data.evaluate])
-        )
+        also = [tap for name, head in heads.items() if name not in asking for tap in core.resolved(head.spec.taps)]
+        everything = np.concatenate([data.train, data.evaluate])
+        return screen(core.backbone.facts, source, asked, _passing(also), everything)
 
     def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
         """Return the heads that want to be told what to read; those that start from the LM head read the last layer."""
@@ -128,8 +134,8 @@ class Frozen(Method):
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
     ) -> HeadedCore:
         dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
-        taps = [tap for head in heads.values() for tap in head.spec.taps]
-        return feature_core(core, dtype, data.tokenized, taps, cache, data.digest)
+        taps = [tap for head in core.heads.with_read(heads).values() for tap in head.spec.taps]
+        return feature_core(core, dtype, data.tokenized, _passing(taps), cache, data.digest)
 
     def _fitted(self, ready: list[tuple[Head, HeadRows]], shortlist: Shortlist | None) -> tuple[Fit, Head]:
         """Fit one head on the best of its alternatives; return what it reads, with its new weights."""
@@ -197,19 +203,27 @@ def ready_head(
 def _sets(core: HeadedCore, head: Head, shortlist: Shortlist | None) -> list[tuple[Tap, ...]]:
     """Return the sets of taps to fit a head on: those that were short-listed, or what its spec names."""
     if shortlist is None:
-        return [tuple(dict.fromkeys(tap.resolve(core.backbone.facts) for tap in head.spec.taps))]
+        return [tuple(core.resolved(head.spec.taps))]
     # Stepping is too slow to compare by; what screening prefers is taken.
     return [shortlist.preferred] if head.spec.hidden else shortlist.sets
 
 
-def _head_rows(head: Head, data: TrainingData, name: str, places: np.ndarray, source: FeatureSource) -> HeadRows:
+def _passing(taps: Sequence[Tap]) -> list[Tap]:
+    """Return the taps of the backbone as it is, without those of other heads or of a branch."""
+    return [tap for tap in taps if not isinstance(tap, Output | Branched)]
+
+
+def _head_rows(
+    head: Head, data: TrainingData, name: str, places: np.ndarray, tables: Mapping[Tap, FeatureTable], read: bool
+) -> HeadRows:
     targets = data.targets[name][places]
     return HeadRows(
-        tables=source.read(head.taps, places),
+        tables=tables,
         taps=head.taps,
         places=places,
         targets=targets,
         texts=[data.texts[row] for row in places],
         class_weights=class_weights_of(head, targets),
         seed=data.seed,
+        read=read,
     )

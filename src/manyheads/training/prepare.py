@@ -69,7 +69,7 @@ def prepare(
     check_learnable(parts[0], train, heads)
     texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
     places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
-    taps = [tap for head in heads.values() for tap in head.spec.taps]
+    taps = [tap for head in core.heads.with_read(heads).values() for tap in head.spec.taps]
     tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places, taps)
     targets = {
         name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])

@@ -34,6 +34,7 @@ class HeadRows:
         texts: The rows' texts: equal ones are never on both sides of a split.
         class_weights: As the loss takes them.
         seed: Of the folds.
+        read: Whether another head learns from what is said of them; then each is held out once, however many they are.
     """
 
     tables: Mapping[Tap, FeatureTable]
@@ -43,6 +44,7 @@ class HeadRows:
     texts: list[Any]
     class_weights: Tensor | None
     seed: int
+    read: bool = False
 
     @property
     def all(self) -> np.ndarray:
@@ -54,7 +56,7 @@ class HeadRows:
         """Fold of each row (n,); with many rows only fold 0 is ever held out, and -1 marks the others."""
         count = min(_FOLDS, len({str(text) for text in self.texts}))
         folds = folds_by_text(self.texts, max(count, 2), self.seed)
-        return folds if len(folds) < _FEW else np.where(folds == 0, 0, -1)
+        return folds if self.read or len(folds) < _FEW else np.where(folds == 0, 0, -1)
 
     def features(self, rows: np.ndarray) -> list[Features]:
         """Return the features of some of the labelled rows, one item per tap."""

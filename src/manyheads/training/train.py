@@ -14,7 +14,7 @@ import numpy as np
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
-from manyheads.errors import HeadError, TrainingError
+from manyheads.errors import HeadError, TrainingError, listed
 from manyheads.heads import Head, OneLabelSpec
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
@@ -94,6 +94,7 @@ def train(
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to train: {reason}; add one with add_head, or infer some with infer_heads")
+    _check_read(core, chosen)
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
@@ -117,10 +118,26 @@ def train(
         history={name: fit.history for name, fit in outcome.fits.items()},
         out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
-        notes=[*prepared.notes, *outcome.notes],
+        notes=[*prepared.notes, *outcome.notes, *_stale(core, chosen)],
         seconds=time.perf_counter() - started,
         out=out,
     )
+
+
+def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
+    """Refuse to train a head on what another one says that never learned anything."""
+    for name, head in heads.items():
+        raw = [other for other in head.heads_read if other not in heads and not core.heads[other].trained]
+        if raw:
+            raise HeadError(
+                f"Head {name!r}: reads {listed(raw)}, which never saw a label; train what it reads with it, or before"
+            )
+
+
+def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
+    """Return a sentence on heads whose reading changed under them."""
+    others = core.heads.readers(heads)
+    return [f"Heads {listed(others)} did not train, and read heads that have changed."] if others else []
 
 
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:
