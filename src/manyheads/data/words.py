@@ -59,7 +59,10 @@ def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
     """Return what there is to learn of some words; the tokenizer is left as it is.
 
     A new word is matched as a whole, between blanks, punctuation and the text's ends, and never inside a longer one;
-    letter case and accents count as much as they do to the tokenizer. The same word twice counts once.
+    letter case and accents count as much as they do to the tokenizer (a slow tokenizer looks between blanks and the
+    text's ends alone, and for this letter case). A tokenizer that otherwise writes a blank into the word behind it
+    (GPT-2's) makes it a token of its own before a new word: decoding gives the text back. The same word twice counts
+    once.
 
     Args:
         tokenizer: The backbone's own, fast or slow.
@@ -82,15 +85,17 @@ def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
     dropped = [word for word, ids in pieces.items() if not ids]
     if dropped:
         raise InputError(f"add_tokens: {type(tokenizer).__name__} reads nothing in {listed(dropped)}; leave these out")
-    for normalised in (True, False):
-        tokens = {word: AddedToken(word, single_word=True, normalized=normalised) for word in new}
-        taught = copy.deepcopy(tokenizer)
-        taught.add_tokens(list(tokens.values()))
-        ids = {word: int(taught.convert_tokens_to_ids(word)) for word in new}
-        lost = [word for word in new if not _found(taught, word, ids[word])]
-        if not lost:
-            return Lesson(tokens, ids, pieces, known)
-    raise InputError(f"add_tokens: {type(tokenizer).__name__} would not find {listed(lost)} in a text; leave these out")
+    tokens = {word: AddedToken(word, single_word=True, normalized=True) for word in new}
+    lost = _lost(tokenizer, tokens)
+    # Where normalising puts marks in the place of blanks (Llama's), words are found in the text as it stands.
+    tokens |= {word: AddedToken(word, single_word=True, normalized=False) for word in lost}
+    lost = _lost(tokenizer, tokens) if lost else []
+    if lost:
+        raise InputError(
+            f"add_tokens: {type(tokenizer).__name__} would not find {listed(lost)} in a text; leave these out"
+        )
+    taught = _taught(tokenizer, tokens)
+    return Lesson(tokens, {word: int(taught.convert_tokens_to_ids(word)) for word in new}, pieces, known)
 
 
 def teach(tokenizer: Any, lesson: Lesson) -> None:
@@ -104,6 +109,8 @@ def spelling(tokenizer: Any, word: str) -> str:
     one word."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     normaliser = None if backend is None else backend.normalizer
+    if backend is None and getattr(tokenizer, "do_lower_case", False):
+        return word.lower()
     if normaliser is None:
         return word
     spelt: str = normaliser.normalize_str(word)
@@ -150,6 +157,18 @@ def _fault(word: str, special: set[str]) -> str:
 
 def _pieces(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _taught(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> Any:
+    taught = copy.deepcopy(tokenizer)
+    taught.add_tokens(list(tokens.values()))
+    return taught
+
+
+def _lost(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> list[str]:
+    """Return the words that the tokenizer, taught them all, would not find alone and between others."""
+    taught = _taught(tokenizer, tokens)
+    return [word for word in tokens if not _found(taught, word, taught.convert_tokens_to_ids(word))]
 
 
 def _found(tokenizer: Any, word: str, token: int) -> bool:
