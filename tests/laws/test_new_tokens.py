@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import manyheads as mh
-from tests.families import BY_NAME, BYTE_PAIRS, FAMILIES, GENERATING, TEXTS, Family, tokenizer_for
+from tests.families import BY_NAME, BYTE_PAIRS, FAMILIES, GENERATING, TEXTS, Family, perturb, tokenizer_for
 from tests.laws.oracle import (
     HEADS,
     RECORDS,
@@ -218,6 +218,46 @@ def test_new_words_are_read(family: Family, taught: Of) -> None:
         found = model(row, **decoder_inputs(family, 1), lm=True)
     assert all(bool(value.isfinite().all()) for value in found.logits.values())
     assert found.lm_logits.shape[-1] == taught(family).added.rows_after
+
+
+# Families beyond the table that resize in ways of their own: another name for the head, a head in two parts, a bias
+# beside it, a resizing that takes no settings.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "XLNetLMHeadModel": ("XLNetConfig", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48}),
+    "MobileBertForMaskedLM": (
+        "MobileBertConfig",
+        {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
+         "embedding_size": 16, "intra_bottleneck_size": 16},
+    ),
+    "MarianMTModel": (
+        "MarianConfig",
+        {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "pad_token_id": 0,
+         "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "decoder_start_token_id": 0,
+         "max_position_embeddings": 64},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_l5_families_that_resize_in_their_own_way(name: str) -> None:
+    config, settings = OTHERS[name]
+    model = getattr(transformers, name)(getattr(transformers, config)(vocab_size=96, **settings)).eval()
+    perturb(model)
+    before = snapshot(model)
+    ids = torch.tensor([[5, 9, 17, 33, 40, 6]])
+    extra = {"decoder_input_ids": ids[:, :3]} if model.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        expected = model(ids, **extra).logits
+        headed_model = mh.HeadedModel.wrap(model, tokenizer_for(BY_NAME["bert"]))
+        unknown = headed_model.tokenizer.unk_token_id
+        headed_model.add_tokens(WORDS)
+        found = model(ids, **extra).logits
+    assert torch.equal(found[..., :96], expected)
+    assert found.shape[-1] == 96 + len(WORDS)
+    # The tokenizer has no pieces for these words but the unknown one, whose logit theirs is, wherever it comes from.
+    for token in range(96, 96 + len(WORDS)):
+        torch.testing.assert_close(found[..., token], expected[..., unknown], rtol=0, atol=1e-5)
+    assert {name for name, tensor in model.state_dict().items() if tensor.shape != before[name].shape}
 
 
 # --- nobody calls it unchanged ---

@@ -16,10 +16,18 @@ from torch import Tensor, nn
 
 from manyheads.errors import BackboneError, one_line
 
+# How transformers fills new rows from the statistics of old ones, of which a copy without contents has none; families
+# whose own resizing takes no settings (Marian, MobileBERT) always call it.
+_DRAWS = (
+    "_init_added_embeddings_weights_with_mean",
+    "_init_added_lm_head_weights_with_mean",
+    "_init_added_lm_head_bias_with_mean",
+)
+
 
 def rows_of(model: nn.Module) -> int:
     """Return how many token ids a model has embeddings for; it may be more than its tokenizer uses."""
-    return int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
 
 def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
@@ -109,7 +117,10 @@ def _hollow(model: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {id(buffer): buffer.detach().to("meta") for buffer in model.buffers()}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-    return copy.deepcopy(model, memo)
+    hollow = copy.deepcopy(model, memo)
+    for name in _DRAWS:
+        setattr(hollow, name, lambda *_: None)
+    return hollow
 
 
 def _resize(model: nn.Module, rows: int) -> None:
