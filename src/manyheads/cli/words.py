@@ -101,7 +101,10 @@ def _show(found: WordProposals, out: Path | None) -> None:
     share = 1 - found.tokens_after / found.tokens_before
     console.print(
         f"{len(found)} words, {found.texts:,} texts: {found.per_text_before:.2f} tokens per text before, "
-        f"{found.per_text_after:.2f} after ({share:.1%} fewer)."
+        f"{found.per_text_after:.2f} after ({share:.1%} fewer).",
+        soft_wrap=True,
     )
     if out is not None:
-        console.print(f"Written to {out}; manyheads train --add-words {out} teaches them.", markup=False)
+        console.print(
+            f"Written to {out}; manyheads train --add-words {out} teaches them.", markup=False, soft_wrap=True
+        )
