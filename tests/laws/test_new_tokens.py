@@ -519,3 +519,28 @@ def test_l5_nothing_to_learn_changes_nothing(saved: Saved, tmp_path: Path) -> No
     assert (added.words, added.known, added.vocabulary_after) == ((), ("chest", "Chest"), size)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.backbone.state_dict().items())
     model.save_pretrained(tmp_path / "model", backbone="reference")
+
+
+@pytest.mark.filterwarnings("ignore::manyheads.errors.NewTokensWarning")
+@pytest.mark.parametrize("name", ["gpt2", "gptj", "bert"])
+def test_l5_heads_on_the_lm_heads_output_read_the_tokens_they_read_before(
+    name: str, saved: Saved, tmp_path: Path
+) -> None:
+    labels = ["routine", "urgent", "emergency"]
+    reads = {"all": mh.LMLogits(), "few": mh.LMLogits(top_k=5)}
+    model = headed(
+        saved(name), {head: mh.Multiclass(labels, reads=tap, column="urgency") for head, tap in reads.items()}
+    )
+    mh.train(model, RECORDS, text="text")
+    before = model.predict(TEXTS)
+    model.add_tokens(WORDS)
+    after = model.predict(TEXTS)
+    for head in reads:
+        assert (after.logits[head] == before.logits[head]).all()
+    model.save_pretrained(tmp_path / "model")
+    again = mh.HeadedModel.from_pretrained(tmp_path / "model").predict([NEW_TEXT, *TEXTS])
+    expected = model.predict([NEW_TEXT, *TEXTS])
+    assert all((again.logits[head] == expected.logits[head]).all() for head in reads)
+    for method in (mh.Frozen(), mh.Fork(top=1, epochs=1)):
+        mh.train(model, [*RECORDS, {**RECORDS[0], "text": NEW_TEXT}], text="text", method=method)
+    assert all(model.predict([NEW_TEXT]).logits[head].shape == (1, 3) for head in reads)

@@ -372,6 +372,7 @@ class Backbone(nn.Module):
         before = named_by_identity(self.model)
         grow(self.model, tokens)
         follow(self.branches.values(), self.model, before)
+        self._lm_head = None
         if "facts" in self.__dict__:
             self.__dict__["facts"] = replace(self.facts, vocabulary=self.rows)
         self.new_tokens += len(tokens)
