@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -24,6 +25,13 @@ CORPUS = [" ".join(WORDS), *TEXTS, "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQ
 BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+def made_once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a tokenizer be trained once, and copied ever after: two trainings number their pieces differently."""
+    cached = functools.cache(make)
+    return functools.wraps(make)(lambda *settings: copy.deepcopy(cached(*settings)))
+
+
+@made_once
 def word_pieces(lowercase: bool = True) -> Any:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -35,6 +43,7 @@ def word_pieces(lowercase: bool = True) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
 
 
+@made_once
 def byte_pairs() -> Any:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -47,6 +56,7 @@ def byte_pairs() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>")
 
 
+@made_once
 def unigrams() -> Any:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
@@ -58,6 +68,7 @@ def unigrams() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
 
 
+@made_once
 def blanks_as_marks() -> Any:
     """Llama's: blanks become marks before anything is looked for."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
@@ -70,6 +81,7 @@ def blanks_as_marks() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
 
 
+@made_once
 def slow() -> Any:
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
@@ -389,3 +401,23 @@ def test_a_token_between_that_had_no_row_starts_as_the_mean_of_all() -> None:
     new = model.backbone.get_input_embeddings().weight
     assert (added.rows_before, added.rows_after) == (len(old), len(old) + 2)
     assert (new[tokenizer.pad_token_id] - old.mean(0)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("name", "kind"), [("bert", "word pieces"), ("gptj", "byte pairs"), ("t5", "unigrams")])
+def test_rows_start_as_the_mean_of_several_pieces(name: str, kind: str) -> None:
+    """Input embeddings, an untied LM head and its bias, each from rows of its own; a piece that comes twice counts
+    twice."""
+    old = KINDS[kind]()
+    model = mh.HeadedModel.wrap(BY_NAME[name].build(vocab_size=len(old)), KINDS[kind]())
+    before = {key: tensor.clone() for key, tensor in model.backbone.state_dict().items()}
+    words = ["metformin", "zzyzx"]
+    model.add_tokens(words)
+    tensors = model.backbone.state_dict()
+    grown = [key for key in tensors if tensors[key].shape != before[key].shape]
+    assert len(grown) == {"bert": 4, "gptj": 3, "t5": 4}[name]
+    for word in words:
+        pieces, token = ids(old, word), model.tokenizer.convert_tokens_to_ids(word)
+        assert len(pieces) > 1
+        for key in grown:
+            mean = sum(before[key][piece] for piece in pieces) / len(pieces)
+            torch.testing.assert_close(tensors[key][token], mean, rtol=0, atol=1e-7)
