@@ -14,10 +14,12 @@ from manyheads.errors import ManyheadsError, ManyheadsWarning
 if TYPE_CHECKING:
     from manyheads.data.collate import collate
     from manyheads.data.infer import infer_heads
+    from manyheads.data.propose import WordProposal, WordProposals
+    from manyheads.data.words import AddedTokens
     from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
-    from manyheads.model import HeadedModel, check_lm, train
+    from manyheads.model import HeadedModel, check_lm, propose_words, train
     from manyheads.taps import Hidden, Lexical, LMLogits, Output
     from manyheads.training import Frozen, TrainResult
     from manyheads.training.fork import Fork
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "AddedTokens": "manyheads.data.words",
     "Fork": "manyheads.training.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.full",
@@ -47,13 +50,17 @@ _HOMES = {
     "Regression": "manyheads.heads",
     "TrainResult": "manyheads.training",
     "Trainer": "manyheads.training.trainer",
+    "WordProposal": "manyheads.data.propose",
+    "WordProposals": "manyheads.data.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
     "infer_heads": "manyheads.data.infer",
+    "propose_words": "manyheads.model",
     "train": "manyheads.model",
 }
 
 __all__ = [
+    "AddedTokens",
     "Fork",
     "Frozen",
     "Full",
@@ -74,11 +81,14 @@ __all__ = [
     "Regression",
     "TrainResult",
     "Trainer",
+    "WordProposal",
+    "WordProposals",
     "__version__",
     "check_lm",
     "collate",
     "errors",
     "infer_heads",
+    "propose_words",
     "train",
 ]
 

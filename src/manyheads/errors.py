@@ -33,6 +33,7 @@ derives from the builtin that fits, so ``except ValueError`` works as people exp
     ManyheadsWarning (UserWarning)
     ├── UntrainedHeadWarning                   a head predicts that never saw a label
     ├── InputWarning                           an input that is probably not what was meant
+    ├── NewTokensWarning                       trained heads read other tokens than they were trained on
     ├── CheckpointWarning                      a training run's checkpoint was damaged; an older one is taken
     └── CacheWarning                           cached features were damaged, or could not be kept
 """
@@ -161,6 +162,10 @@ class UntrainedHeadWarning(ManyheadsWarning):
 
 class InputWarning(ManyheadsWarning):
     """An input that is probably not what was meant."""
+
+
+class NewTokensWarning(ManyheadsWarning):
+    """Trained heads will read other tokens than they were trained on: the tokenizer learned words since."""
 
 
 class CheckpointWarning(ManyheadsWarning):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone import Backbone, load_backbone
 from manyheads.backbone.limits import token_limit
-from manyheads.backbone.load import load_tokenizer, wrap_model
+from manyheads.backbone.load import load_tokenizer, read_tokenizer, wrap_model
 from manyheads.backbone.source import locate
 from manyheads.backbone.stock import NAME as STOCK_NAME
 from manyheads.backbone.stock import has_stock_head, stock_head
@@ -21,13 +21,18 @@ from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
-from manyheads.data.texts import read_texts_from_list
+from manyheads.data.propose import WordProposals, propose
+from manyheads.data.table import read_table
+from manyheads.data.texts import read_texts, read_texts_from_list
 from manyheads.data.wording import TokenizerWording
+from manyheads.data.words import AddedTokens, plan_lesson, teach
 from manyheads.errors import (
     BackboneError,
     CheckpointError,
     HeadError,
+    InputError,
     InputWarning,
+    NewTokensWarning,
     NoLanguageModelError,
     UnknownBackboneError,
     UnknownHeadError,
@@ -170,6 +175,45 @@ class HeadedModel(nn.Module):
         """
         self.core.heads.remove(name)
         self.core.prune()
+
+    def add_tokens(self, words: Iterable[str], init: str = "mean of sub-words") -> AddedTokens:
+        """Teach the tokenizer words that it splits, each as one token, and give the backbone rows for them.
+
+        A word is found as a whole, never inside a longer one. Rows of old tokens keep their bits; a new one starts as
+        the mean of the rows of the tokens that the word was split into, in the embeddings, in the language model's head
+        where that has rows of its own, and in its bias. The language model gives new tokens some of its probability, so
+        it is no longer what it was; both learn what a word means only in tuning the backbone (:class:`Full`).
+
+        Args:
+            words: Without blanks; those that are one token already are left as they are.
+            init: What new rows start as; there is only ``"mean of sub-words"``.
+
+        Raises:
+            InputError: no tokenizer, a word that cannot be one token, or another ``init``.
+            TextError: a word that is not a string.
+            BackboneError: embeddings that cannot be resized, or quantised weights.
+        """
+        if init != "mean of sub-words":
+            raise InputError(f"add_tokens: init must be 'mean of sub-words', got {init!r:.60}")
+        lesson = plan_lesson(self.tokenizer, words)
+        backbone = self.core.backbone
+        tokens, rows = len(self.tokenizer), backbone.rows
+        pieces = {word: tuple(self.tokenizer.convert_ids_to_tokens(ids)) for word, ids in lesson.pieces.items()}
+        if lesson.tokens:
+            backbone.learn_tokens({lesson.ids[word]: ids for word, ids in lesson.pieces.items()})
+            teach(self.tokenizer, lesson)
+            self._warn_of_new_tokens(len(lesson.tokens))
+        return AddedTokens(tuple(lesson.tokens), lesson.known, pieces, tokens, len(self.tokenizer), rows, backbone.rows)
+
+    def _warn_of_new_tokens(self, count: int) -> None:
+        trained = [name for name, head in self.heads.items() if head.trained]
+        if trained:
+            warnings.warn(
+                f"The tokenizer learned {count} words after the heads {listed(trained)} were trained: texts that hold "
+                "one now reach them as other tokens; train them again",
+                NewTokensWarning,
+                stacklevel=3,
+            )
 
     def forward(
         self,
@@ -407,9 +451,43 @@ def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path
     Raises:
         NoLanguageModelError: one of the two has no language model.
     """
-    other = _as_backbone(reference, model)
+    other, tokenizer = _as_backbone(reference, model)
     limit = token_limit(model.backbone, model.tokenizer)
-    return compare_logits(model.core.backbone, other, model.tokenizer, texts, limit)
+    return compare_logits(model.core.backbone, other, model.tokenizer, texts, limit, tokenizer)
+
+
+def propose_words(
+    model: HeadedModel | str | Path,
+    data: object,
+    text: str | Sequence[str],
+    top: int = 50,
+    min_count: int = 5,
+    trust_remote_code: bool = False,
+) -> WordProposals:
+    """Return the words of a table that would be worth tokens of their own, those first that save the most tokens.
+
+    Words are runs of letters; numbers, ids and punctuation are none. ``model.add_tokens`` teaches them.
+
+    Args:
+        model: Whose tokenizer: a model, or a checkpoint's folder or hub id, of which no weights are read.
+        data: As in :func:`train`.
+        text: The text column, or two of them for text pairs.
+        top: How many words at most.
+        min_count: How often a word must stand in the table.
+        trust_remote_code: Whether Python code in the checkpoint may run.
+
+    Returns:
+        A sequence of words, each with its count, its pieces and what it saves, and the table's tokens before and after.
+
+    Raises:
+        InputError: no tokenizer, or a ``top`` or ``min_count`` that is no positive number.
+        UnknownBackboneError: no such checkpoint.
+        DataError: a table, column or text that cannot be used.
+    """
+    texts = read_texts(read_table(data), text)
+    if isinstance(model, HeadedModel):
+        return propose(model.tokenizer, texts, top, min_count)
+    return propose(read_tokenizer(model, trust_remote_code), texts, top, min_count)
 
 
 def _opened(name: str | Path, revision: str | None) -> Opened | None:
@@ -441,10 +519,13 @@ def _backbone_of(
     return target, None if override is not None else record.revision
 
 
-def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> Backbone:
+def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> tuple[Backbone, Any]:
+    """Return a reference's backbone and its tokenizer, as far as it has one."""
     if isinstance(reference, HeadedModel):
-        return reference.core.backbone
+        return reference.core.backbone, reference.tokenizer
     if isinstance(reference, nn.Module):
-        return wrap_model(reference)
+        return wrap_model(reference), None
     dtype = next(model.backbone.parameters()).dtype
-    return load_backbone(reference, dtype=dtype, device=model.device)
+    loaded = load_backbone(reference, dtype=dtype, device=model.device)
+    assert loaded.source is not None
+    return loaded, load_tokenizer(loaded.source)

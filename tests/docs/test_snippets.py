@@ -22,6 +22,8 @@ STORIES = {
     "Classifiers beside a fine-tuned language model": "beside an LM",
     "One pass, ever": "one pass",
     "Tuning more than the heads": "tuning",
+    "Words that the tokenizer shatters": "words",
+    "Encoder-decoders": "encoder-decoder",
 }
 
 
@@ -67,7 +69,8 @@ def place(tmp_path: Path, saved: Callable[[str], Path], monkeypatch: pytest.Monk
         },
     )
     (tmp_path / "path/to").mkdir(parents=True)
-    (tmp_path / "path/to/gpt2").symlink_to(saved("gpt2"))
+    for name in ("gpt2", "t5"):
+        (tmp_path / "path/to" / name).symlink_to(saved(name))
     save_with_pooler(BY_NAME["bert"], tmp_path / "path/to/bert")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -98,7 +101,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     from manyheads.cli.app import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    shown = set(re.findall(r"manyheads (train|predict|evaluate|serve|inspect|export|cache|demo)\b", README))
+    shown = set(re.findall(r"manyheads (train|predict|evaluate|serve|inspect|export|cache|words|demo)\b", README))
     assert shown <= known
 
 

@@ -24,6 +24,7 @@ from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.prompts import Shared, Wording, can_go_on, go_on, shared_passes, worded
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
+from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
@@ -45,6 +46,7 @@ class Backbone(nn.Module):
         dtype_was_asked_for: Whether its weights are in a precision that somebody chose, not the checkpoint's own.
         branches: Branch name -> a second way through the stack that only heads read.
         wording: What turns prompts and label words into token ids; ``None`` without a tokenizer.
+        new_tokens: How many tokens it was taught since it was loaded.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Backbone(nn.Module):
         self.wording: Wording | None = None
         self.token_budget: int | None = None
         self.dtype_was_asked_for = False
+        self.new_tokens = 0
         self._random_pooler = random_pooler
         self._lm_head: tuple[nn.Parameter, torch.device, LMHead] | None = None
         # What the weights were when they equalled the files: a tuned backbone must not be saved by copying those.
@@ -90,12 +93,12 @@ class Backbone(nn.Module):
     @cached_property
     def facts(self) -> BackboneFacts:
         """What taps may know; found out by one forward over eight tokens, on first use."""
-        observed = observe(self.stack, self._vocabulary)
+        observed = observe(self.stack, self.rows)
         refusal = self._pooler_refusal()
         width = None if refusal else self._pooler_width(observed.widths[-1])
         # A function, not a method of this object: whoever copies a head must not copy the backbone with it.
         asked = (lambda states: self.lm_head(states)) if self._reads_stack else None
-        return BackboneFacts(self.name, observed.widths, observed.causal, self._vocabulary, width, refusal, asked)
+        return BackboneFacts(self.name, observed.widths, observed.causal, self.rows, width, refusal, asked)
 
     @property
     def _reads_stack(self) -> bool:
@@ -118,8 +121,9 @@ class Backbone(nn.Module):
         return self._lm_head[2]
 
     @property
-    def _vocabulary(self) -> int:
-        return int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    def rows(self) -> int:
+        """For how many token ids it has embeddings."""
+        return rows_of(self.model)
 
     def blocks(self) -> nn.ModuleList:
         """Return the blocks of the stack, the lowest first.
@@ -188,6 +192,7 @@ class Backbone(nn.Module):
         copied = Backbone(copy.deepcopy(self.model, kept | converted), None, pooler, self._random_pooler)
         copied.source, copied._loaded_digest = self.source, self._loaded_digest
         copied.token_budget, copied.wording = self.token_budget, self.wording
+        copied.new_tokens = self.new_tokens
         copied.__dict__["facts"] = self.facts
         return copied
 
@@ -351,6 +356,29 @@ class Backbone(nn.Module):
         asked = "which adapter is meant must be said" if name is None else f"has no adapter {name!r}"
         raise BackboneError(f"{self.name}: {asked}; its adapters: {listed(names)}")
 
+    def learn_tokens(self, tokens: Mapping[int, Sequence[int]]) -> None:
+        """Give new tokens rows in the embeddings, and in the language model's head; branches share them.
+
+        Args:
+            tokens: New token id -> ids of the tokens whose rows' mean it starts from.
+
+        Raises:
+            BackboneError: weights that are quantised, or that cannot be resized.
+        """
+        if self.quantised:
+            raise BackboneError(
+                f"{self.name}: its weights are quantised, so no token can be added; load it unquantised"
+            )
+        before = named_by_identity(self.model)
+        grow(self.model, tokens)
+        follow(self.branches.values(), self.model, before)
+        self._lm_head = None
+        if "facts" in self.__dict__:
+            self.__dict__["facts"] = replace(self.facts, vocabulary=self.rows)
+        self.new_tokens += len(tokens)
+        # Whatever its bits say now, the source's files do not hold the tokenizer that goes with them.
+        self._loaded_digest = None
+
     def merge(self, name: str) -> None:
         """Fold a branch's adapters into the backbone's own weights, and let go of the branch.
 
@@ -433,7 +461,7 @@ class Backbone(nn.Module):
     def _check_ids(self, ids: Tensor) -> None:
         if self._table_limit is not None and ids.shape[1] > self._table_limit:
             raise InputError(f"{self.name}: a row has {ids.shape[1]} tokens, the limit is {self._table_limit}; cut it")
-        vocabulary = self._vocabulary
+        vocabulary = self.rows
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(
                 f"{self.name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "

@@ -67,11 +67,36 @@ def load_backbone(
 
 def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
     """Return the checkpoint's tokenizer, or ``None`` if it has none."""
+    return _tokenizer_in(source.folder, trust_remote_code)
+
+
+def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are needed, nor downloaded.
+
+    Raises:
+        UnknownBackboneError: no such folder or hub repository.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _tokenizer_in(folder, trust_remote_code)
+    try:
+        return _auto_tokenizer(str(name), trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UnknownBackboneError(
+            f"{name}: no such folder, and no tokenizer on the hub: {one_line(error)}; check the path"
+        ) from None
+
+
+def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Any:
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
-    if not any((source.folder / name).is_file() for name in names):
+    if not any((folder / name).is_file() for name in names):
         return None
+    return _auto_tokenizer(folder, trust_remote_code)
+
+
+def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Any:
     with transformers_quiet():
-        return transformers.AutoTokenizer.from_pretrained(source.folder, trust_remote_code=trust_remote_code)
+        return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
 
 
 def _model_class(source: Source, trust_remote_code: bool) -> Any:

@@ -213,8 +213,19 @@ def _restore(source: Path, written: Path) -> None:
         json.loads(source.read_text("utf-8")),
         json.loads(written.read_text("utf-8")) if written.is_file() else {},
     )
-    changed = {key: new[key] for key in _SHAPE_KEYS & set(old) & set(new) if new[key] != old[key]}
-    if changed:
-        written.write_text(json.dumps(old | changed, indent=2) + "\n", encoding="utf-8")
+    changed = _with_shapes_of(new, old)
+    if changed != old:
+        written.write_text(json.dumps(changed, indent=2) + "\n", encoding="utf-8")
     else:
         copy_file(source, written)
+
+
+def _with_shapes_of(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the old config with what the new tensors say, also in the configs that it holds (``text_config``)."""
+    both = {key: (value, new[key]) for key, value in old.items() if key in new}
+    nested = {
+        key: _with_shapes_of(now, before)
+        for key, (before, now) in both.items()
+        if isinstance(before, dict) and isinstance(now, dict)
+    }
+    return {**old, **{key: now for key, (_, now) in both.items() if key in _SHAPE_KEYS}, **nested}

@@ -146,6 +146,10 @@ def train(
             help="With fork, lora, full: checkpoints go in this folder; killed, the same command goes on from them.",
         ),
     ] = None,
+    add_words: Annotated[
+        Path | None,
+        typer.Option("--add-words", help="A file of words, one a line, to teach the tokenizer first; see words."),
+    ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="Format of standard input: csv (the default), tsv or jsonl.")
     ] = None,
@@ -160,6 +164,7 @@ def train(
         "data": data, "backbone": backbone, "text": text[0] if text and len(text) == 1 else text or None,
         "out": None if out is None else str(out), "eval": evaluate, "eval_fraction": eval_fraction,
         "max_length": max_length, "long_text": long_text, "seed": seed, "format": file_format,
+        "add_words": None if add_words is None else str(add_words),
         "overwrite": overwrite or None, "trust_remote_code": trust_remote_code or None,
     }  # fmt: skip
     tuning = {
@@ -216,6 +221,32 @@ def inspect(
     from manyheads.cli.inspect import run_inspect
 
     run_inspect(model, as_json)
+
+
+@app.command(epilog="Example: manyheads words notes.csv --text note --backbone gpt2 --out words.txt")
+def words(
+    data: Annotated[str, typer.Argument(help="A CSV, TSV, JSONL or Parquet file; '-' for standard input.")],
+    backbone: Annotated[
+        str, typer.Option("--backbone", "-b", help="Whose tokenizer: a checkpoint's folder or hub id; no weights.")
+    ],
+    text: Annotated[list[str], typer.Option("--text", "-t", help="Text column; twice for text pairs.")],
+    top: Annotated[int, typer.Option("--top", help="How many words at most.")] = 50,
+    min_count: Annotated[int, typer.Option("--min-count", help="How often a word must stand in the table.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write the words to, one a line, for train --add-words.")
+    ] = None,
+    file_format: FileFormat = "csv",
+    overwrite: Overwrite = False,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Propose words that the tokenizer shatters, by how many tokens it would save to teach it them."""
+    from manyheads.cli.words import WordsRequest, run_words
+
+    request = WordsRequest(
+        data, backbone, tuple(text), top, min_count, out, file_format, overwrite, trust_remote_code
+    )  # fmt: skip
+    run_words(request, as_json)
 
 
 cache_app = typer.Typer(help="List or clear the features that are kept between runs.", no_args_is_help=True)

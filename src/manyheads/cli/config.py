@@ -40,6 +40,7 @@ class Run:
     seed: int = 0
     overwrite: bool = False
     format: str = "csv"
+    add_words: str | None = None
     trust_remote_code: bool = False
 
 
@@ -59,7 +60,7 @@ class Said:
 
 
 _NOTHING: Mapping[str, Any] = {}
-_PATHS = ("data", "out", "eval")
+_PATHS = ("data", "out", "eval", "add_words")
 _TABLES = {"method": Mapping[str, object], "heads": Mapping[str, object]}
 # What a value must be besides its type.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -147,7 +148,8 @@ def write_config(run: Run, method: Mapping[str, Any], heads: Mapping[str, Mappin
     """
     said = {key: value for key, value in asdict(run).items() if key not in ("out", "overwrite")}
     said["data"] = _absolute(run.data)
-    said["eval"] = None if run.eval is None else _absolute(run.eval)
+    for key in ("eval", "add_words"):
+        said[key] = None if said[key] is None else _absolute(said[key])
     said["backbone"] = _absolute(run.backbone) if Path(run.backbone).expanduser().is_dir() else run.backbone
     top = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items() if value is not None}
     text = tomli_w.dumps({**top, "method": method, "heads": heads})

@@ -19,8 +19,10 @@ from manyheads.cli.config import CONFIG, Run, Said, check_run, merged, read_conf
 from manyheads.cli.heads import asks_column, build_head, check_kept, write_head
 from manyheads.cli.methods import DEFAULT, build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
+from manyheads.cli.words import read_words
 from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.table import Table, read_table
+from manyheads.data.words import AddedTokens
 from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
@@ -76,9 +78,12 @@ def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None
     check_free(Path(run.out), run.overwrite)
     table = read_input(run.data, run.format)
     evaluation = None if run.eval is None else read_table(run.eval)
+    words = [] if run.add_words is None else read_words(run.add_words)
     for column in [run.text] if isinstance(run.text, str) else run.text:
         table.values(column)
     model = HeadedModel.from_pretrained(run.backbone, trust_remote_code=run.trust_remote_code)
+    if words:
+        console.print(_taught(model.add_tokens(words)), markup=False, highlight=False)
     heads = _add_heads(model, table, plan, console)
     result = train(
         model,
@@ -150,6 +155,11 @@ def _specs(table: Table, heads: Mapping[str, Mapping[str, Any]], console: Consol
     }
 
 
+def _taught(added: AddedTokens) -> str:
+    known = f" ({len(added.known)} were known)" if added.known else ""
+    return f"The tokenizer learned {len(added.words)} words{known}: {added.vocabulary_after:,} tokens now."
+
+
 def _as_json(result: TrainResult) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
@@ -177,6 +187,8 @@ def _show(result: TrainResult, console: Console) -> None:
         console.print(note, markup=False, highlight=False)
     untouched = "bit-identical to before" if result.lm_check.bit_identical else "tuned"
     check = result.lm_check
+    if check.new_tokens:
+        untouched = f"knows {check.new_tokens} new words"
     if check.perplexity is not None and check.reference_perplexity is not None:
         untouched += (
             f", its language model's perplexity {check.reference_perplexity:.2f} before, {check.perplexity:.2f} now"

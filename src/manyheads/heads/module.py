@@ -59,6 +59,11 @@ class Head(nn.Module):
         return tuple(tap.head for tap in self.taps if isinstance(tap, Output))
 
     @property
+    def says_something(self) -> bool:
+        """Whether its predictions are more than chance: it learned from a label, or needs none."""
+        return self.trained or self.spec.needs_no_training
+
+    @property
     def linear(self) -> bool:
         """Whether the head is one linear layer on features that need no learned reading."""
         return not self.spec.hidden and not any(cast(Reader, reader).learns for reader in self.readers)

@@ -161,7 +161,7 @@ def _part(tokenized: Tokenized, rows: np.ndarray) -> Tokenized:
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:
-    untrained = [name for name, head in heads.items() if not head.trained and not head.spec.needs_no_training]
+    untrained = [name for name, head in heads.items() if not head.says_something]
     if untrained:
         warnings.warn(
             f"Heads that never saw a label predict at random: {listed(untrained)}; train them first",

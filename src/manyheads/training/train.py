@@ -52,7 +52,8 @@ class TrainResult:
         search: Head name -> what was tried, and how well each did on training rows that it had not seen.
         history: Head name -> one record per epoch, for heads that are stepped.
         out_of_fold: Head name -> scores of training rows by weights that did not see them.
-        lm_check: Whether the backbone, and so its language model, is what it was, bit for bit.
+        lm_check: Whether the backbone, and so its language model, is what it was, bit for bit; one that was taught
+            words since it was loaded is not.
         notes: What a person should know, one sentence each.
         seconds: Wall time.
         out: Where the model was saved, if it was.
@@ -98,7 +99,9 @@ def train(
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
-    check = compare_weights(prepared.data.digest, core.backbone.digest(), *reversed(outcome.perplexity))
+    taught = core.backbone.new_tokens
+    before, after = outcome.perplexity
+    check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, taught)
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
     for name, head in chosen.items():
@@ -118,7 +121,7 @@ def train(
         history={name: fit.history for name, fit in outcome.fits.items()},
         out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
-        notes=[*prepared.notes, *outcome.notes, *_stale(core, chosen)],
+        notes=[*prepared.notes, *outcome.notes, *_stale(core, chosen), *_taught(taught)],
         seconds=time.perf_counter() - started,
         out=out,
     )
@@ -127,7 +130,7 @@ def train(
 def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
     """Refuse to train a head on what another one says that never learned anything."""
     for name, head in heads.items():
-        raw = [other for other in head.heads_read if other not in heads and not core.heads[other].trained]
+        raw = [other for other in head.heads_read if other not in heads and not core.heads[other].says_something]
         if raw:
             raise HeadError(
                 f"Head {name!r}: reads {listed(raw)}, which never saw a label; train what it reads with it, or before"
@@ -138,6 +141,11 @@ def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
     """Return a sentence on heads whose reading changed under them."""
     others = core.heads.readers(heads)
     return [f"Heads {listed(others)} did not train, and read heads that have changed."] if others else []
+
+
+def _taught(tokens: int) -> list[str]:
+    said = f"{tokens} words were taught since the backbone was loaded; they take probability from all other tokens, so"
+    return [f"{said} its language model is not what it was."] if tokens else []
 
 
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:

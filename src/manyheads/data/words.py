@@ -1,0 +1,175 @@
+"""Teach a tokenizer words that it would otherwise split: each as one token, found as a whole word in running text."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import AddedToken
+
+from manyheads.errors import InputError, TextError, listed
+
+# How SentencePiece's tokenizers write a blank.
+_BLANK = "\u2581"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Words that a tokenizer does not know, and how it is to learn them.
+
+    Attributes:
+        tokens: Word, as the tokenizer spells it -> the token to add.
+        ids: Word -> the id that it will have.
+        pieces: Word -> the ids that the tokenizer splits it into so far, special tokens left out.
+        known: Words that are one token already.
+    """
+
+    tokens: Mapping[str, AddedToken]
+    ids: Mapping[str, int]
+    pieces: Mapping[str, tuple[int, ...]]
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AddedTokens:
+    """What a model was taught.
+
+    Attributes:
+        words: The words that were new, as the tokenizer spells them: lower-case, if it reads everything so.
+        known: The words that were one token already.
+        pieces: New word -> the tokens that it was split into, and whose rows' mean it starts from.
+        vocabulary_before: Number of the tokenizer's tokens.
+        vocabulary_after: The same, now.
+        rows_before: Number of the backbone's embeddings, some of them to spare perhaps.
+        rows_after: The same, now.
+    """
+
+    words: tuple[str, ...]
+    known: tuple[str, ...]
+    pieces: Mapping[str, tuple[str, ...]]
+    vocabulary_before: int
+    vocabulary_after: int
+    rows_before: int
+    rows_after: int
+
+
+def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
+    """Return what there is to learn of some words; the tokenizer is left as it is.
+
+    A new word is matched as a whole, between blanks, punctuation and the text's ends, and never inside a longer one;
+    letter case and accents count as much as they do to the tokenizer (a slow tokenizer looks between blanks and the
+    text's ends alone, and for this letter case). A tokenizer that otherwise writes a blank into the word behind it
+    (GPT-2's) makes it a token of its own before a new word: decoding gives the text back. The same word twice counts
+    once.
+
+    Args:
+        tokenizer: The backbone's own, fast or slow.
+        words: Without blanks.
+
+    Raises:
+        InputError: no tokenizer; an empty word, one with blanks, a special token, one that the tokenizer drops, or one
+            that would not be found.
+        TextError: something that is not a string.
+    """
+    if tokenizer is None:
+        raise InputError("This model has no tokenizer to teach words to; wrap it with one: HeadedModel.wrap(model, it)")
+    asked = _checked(tokenizer, words)
+    spelt = {word: spelling(tokenizer, word) for word in asked}
+    known = tuple(word for word in asked if is_known(tokenizer, spelt[word]))
+    new = list(dict.fromkeys(spelt[word] for word in asked if word not in set(known)))
+    if not new:
+        return Lesson({}, {}, {}, known)
+    pieces = {word: _pieces(tokenizer, word) for word in new}
+    dropped = [word for word, ids in pieces.items() if not ids]
+    if dropped:
+        raise InputError(f"add_tokens: {type(tokenizer).__name__} reads nothing in {listed(dropped)}; leave these out")
+    tokens = {word: AddedToken(word, single_word=True, normalized=True) for word in new}
+    lost = _lost(tokenizer, tokens)
+    # Where normalising puts marks in the place of blanks (Llama's), words are found in the text as it stands.
+    tokens |= {word: AddedToken(word, single_word=True, normalized=False) for word in lost}
+    lost = _lost(tokenizer, tokens) if lost else []
+    if lost:
+        raise InputError(
+            f"add_tokens: {type(tokenizer).__name__} would not find {listed(lost)} in a text; leave these out"
+        )
+    taught = _taught(tokenizer, tokens)
+    return Lesson(tokens, {word: int(taught.convert_tokens_to_ids(word)) for word in new}, pieces, known)
+
+
+def teach(tokenizer: Any, lesson: Lesson) -> None:
+    """Teach a tokenizer what :func:`plan_lesson` planned with it."""
+    if lesson.tokens:
+        tokenizer.add_tokens(list(lesson.tokens.values()))
+
+
+def spelling(tokenizer: Any, word: str) -> str:
+    """Return a word as the tokenizer normalises it (an uncased one: in lower case), or as it is where that would not be
+    one word."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normaliser = None if backend is None else backend.normalizer
+    if backend is None and getattr(tokenizer, "do_lower_case", False):
+        return word.lower()
+    if normaliser is None:
+        return word
+    spelt: str = normaliser.normalize_str(word)
+    whole = spelt and not any(character.isspace() or character == _BLANK for character in spelt)
+    return spelt if whole else word
+
+
+def is_known(tokenizer: Any, word: str) -> bool:
+    """Tell whether a word is one token, at the beginning of a text or behind a blank."""
+    unknown = tokenizer.unk_token_id
+    for text in (word, f" {word}"):
+        ids = _pieces(tokenizer, text)
+        if len(ids) == 1 and ids[0] != unknown:
+            return True
+    return False
+
+
+def _checked(tokenizer: Any, words: Iterable[str]) -> list[str]:
+    if isinstance(words, str | bytes | Mapping) or not isinstance(words, Iterable):
+        raise TextError(f"add_tokens takes a list of words, got {words!r:.60}; wrap a single word in a list")
+    special = set(tokenizer.all_special_tokens)
+    checked: dict[str, None] = {}
+    for number, word in enumerate(words, start=1):
+        if not isinstance(word, str):
+            raise TextError(f"add_tokens: word {number} must be a string, got {word!r:.60} ({type(word).__name__})")
+        fault = _fault(word, special)
+        if fault:
+            raise InputError(f"add_tokens: word {number}, {word!r:.60}, {fault}")
+        checked.setdefault(word)
+    return list(checked)
+
+
+def _fault(word: str, special: set[str]) -> str:
+    if not word.strip():
+        return "is empty; leave it out"
+    if any(character.isspace() for character in word):
+        return "holds a blank; a token stands for one word, which is found between blanks by itself: give words singly"
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in word):
+        return "is not Unicode but half a surrogate pair; repair it"
+    if word in special:
+        return "is one of the tokenizer's special tokens; leave it out"
+    return ""
+
+
+def _pieces(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _taught(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> Any:
+    taught = copy.deepcopy(tokenizer)
+    taught.add_tokens(list(tokens.values()))
+    return taught
+
+
+def _lost(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> list[str]:
+    """Return the words that the tokenizer, taught them all, would not find alone and between others."""
+    taught = _taught(tokenizer, tokens)
+    return [word for word in tokens if not _found(taught, word, taught.convert_tokens_to_ids(word))]
+
+
+def _found(tokenizer: Any, word: str, token: int) -> bool:
+    return all(token in _pieces(tokenizer, text) for text in (word, f"a {word} b"))
