@@ -12,7 +12,7 @@ from manyheads.backbone.label_rows import label_rows
 from manyheads.backbone.stack import evaluating
 from manyheads.errors import BackboneError, HeadError
 from manyheads.heads import Head, LabelledSpec, Multiclass
-from manyheads.taps import Hidden, Prompted, Tap, request_of
+from manyheads.taps import Hidden, Prompted, Tap
 from manyheads.taps.base import Wrapper
 from manyheads.types import Batch
 
@@ -46,7 +46,7 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
         head.output.weight.copy_(weight)
         head.output.bias.zero_()
         if isinstance(spec, Multiclass) and spec.zero_shot:
-            head.output.bias.copy_(-_of_empty_text(backbone, head))
+            head.output.bias.copy_(-_of_empty_text(backbone, head, place) @ rows.T)
 
 
 def _place(backbone: Backbone, head: Head) -> int:
@@ -74,13 +74,14 @@ def _is_last_layer(tap: Tap) -> bool:
     return isinstance(inner, Hidden) and inner.layer == -1 and inner.pool != "pooler"
 
 
-def _of_empty_text(backbone: Backbone, head: Head) -> Tensor:
-    """Return the logits (labels,) of an empty text; with a prompt around it, of the prompt alone."""
+def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:
+    """Return what a head's tap reads (width,) of an empty text; with a prompt around it, of the prompt alone."""
     assert backbone.wording is not None
-    asked = any(isinstance(tap, Prompted) for tap in head.taps)
+    tap = head.taps[place]
+    asked = isinstance(tap, Prompted)
     ids = torch.tensor([[0] if asked else backbone.wording.empty()], device=backbone.device)
     mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
     with evaluating(backbone), evaluating(head):
-        states, _ = backbone(Batch(ids, mask), request_of(head.taps, backbone.facts))
-        logits: Tensor = head(head.features({tap: tap.read(states) for tap in head.taps}))
-    return logits[0]
+        states, _ = backbone(Batch(ids, mask), tap.request(backbone.facts))
+        read: Tensor = head.readers[place](tap.read(states).float())
+    return read[0]

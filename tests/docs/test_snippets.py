@@ -21,6 +21,7 @@ STORIES = {
     "Two heads next to each other": "two heads",
     "Classifiers beside a fine-tuned language model": "beside an LM",
     "One pass, ever": "one pass",
+    "What the language model knows already": "lm heads",
     "Tuning more than the heads": "tuning",
     "Words that the tokenizer shatters": "words",
     "Encoder-decoders": "encoder-decoder",

@@ -77,6 +77,19 @@ def train(
         str | None,
         typer.Option("--pool", help="Its pooling: auto, cls, pooler, mean, max, last, attention; searched by default."),
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            help=r"Template around the text that new heads read, such as '{text}\nUrgency:'; \n is a line's end.",
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init", help="How new heads start: 'random' (the default), or 'lm_head' with the labels' words."
+        ),
+    ] = None,
     hidden: Annotated[
         list[int] | None, typer.Option("--hidden", help="Size of a fully connected layer; once per layer.")
     ] = None,
@@ -172,7 +185,10 @@ def train(
         "patience": patience, "r": r, "alpha": alpha, "targets": target or None,
     }  # fmt: skip
     chosen = {"name": method, "cache": cache, "dtype": dtype, "checkpoints": checkpoints, **tuning}
-    new_heads = {"layer": layer, "pool": pool, "hidden": hidden or None, "dropout": dropout}
+    new_heads = {
+        "layer": layer, "pool": pool, "prompt": None if prompt is None else prompt.replace("\\n", "\n"), "init": init,
+        "hidden": hidden or None, "dropout": dropout,
+    }  # fmt: skip
     run_train(TrainOptions(_given(run), _given(chosen), head or [], _given(new_heads), balanced), config, as_json)
 
 

@@ -129,9 +129,10 @@ def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]
 
 
 def _reads(tap: dict[str, Any], layer: Any) -> str:
-    if "branch" in tap:
+    if "reads" in tap:
         inner = tap["reads"]
-        return f"{_reads(inner, inner.get('layer') if layer is None else layer)} of {tap['branch']}"
+        where = tap["branch"] if "branch" in tap else repr(tap["prompt"])
+        return f"{_reads(inner, inner.get('layer') if layer is None else layer)} of {where}"
     if "layer" in tap:
         tap = {**tap, "layer": layer}
-    return " ".join(str(value) for value in tap.values())
+    return " ".join(str(value) for value in tap.values() if value is not None)
