@@ -263,7 +263,7 @@ def test_a_zero_shot_head_is_saved_loaded_and_trained_on(saved: Callable[[str], 
 def test_a_zero_shot_head_may_read_another_heads_output(saved: Callable[[str], Path]) -> None:
     """It starts from the tap that the rows fit; of the other head it knows nothing yet."""
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
-    model.add_head("sent", mh.Multiclass(["yes", "no"]))
+    model.add_head("sent", mh.Multiclass(["yes", "no"])).trained = True
     model.add_head("alone", mh.Multiclass(LABELS, zero_shot=True))
     model.add_head("urgency", mh.Multiclass(LABELS, reads=[mh.Output("sent"), mh.Hidden()], zero_shot=True))
     found = model.predict(TEXTS, heads=["alone", "urgency"]).logits
