@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from manyheads.backbone.limits import table_limit
 from manyheads.backbone.lm_head import LMHead
 from manyheads.backbone.lora import LoRA, LowRank, targets_of
 from manyheads.backbone.pooler import BesidePooler
-from manyheads.backbone.prompts import Shared, Wording, can_go_on, go_on, shared_passes, worded
+from manyheads.backbone.prompts import Passes, Wording, can_go_on
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
@@ -215,12 +215,10 @@ class Backbone(nn.Module):
         self._check_inputs(batch, runner)
         arranged = arrange(batch)
         self._check_ids(arranged.batch.input_ids)
-        templates = self.templates(request)
-        shared = self._shared(arranged, request, templates, lm)
-        going_on = [prompt for one in shared if one.plain for prompt in one.prompts]
+        passes = self._passes(arranged, request, lm)
         together, alone = self._divided(request, lm)
-        own = self._trunk_request(request, together) | _layers(request, going_on)
-        states, logits, past = self._trunk(arranged, own, lm, bool(going_on))
+        own = self._trunk_request(request, together) | passes.common(passes.plain)
+        states, logits, past = self._trunk(arranged, own, lm, bool(passes.plain))
         # What a decoder reads is the language model's alone.
         arranged = replace(arranged, batch=replace(arranged.batch, decoder_input_ids=None))
         branches = {name: self.branch(name)(arranged, request.branches[name]) for name in alone}
@@ -228,14 +226,13 @@ class Backbone(nn.Module):
             branch = self.branch(name)
             assert isinstance(branch, Fork)
             branches[name] = branch.go_on(arranged, request.branches[name], states.hidden)
-        prompts = self._gone_on(states, past, request, templates, going_on)
-        for one in (one for one in shared if not one.plain):
-            start = arrange(worded(arranged.batch, arranged.mask, templates[one.prompts[0]], after=False))
-            common, _, past = self._trunk(start, _layers(request, one.prompts), False, True)
-            prompts |= self._gone_on(common, past, request, templates, one.prompts)
-        for prompt in (prompt for prompt in templates if prompt not in prompts):
-            whole = worded(arranged.batch, arranged.mask, templates[prompt])
-            prompts[prompt] = self(whole, request.prompts[prompt])[0]
+        prompts = passes.gone_on(passes.plain, states, past)
+        for group in passes.groups:
+            start = arrange(passes.beginning(group, arranged))
+            common, _, past = self._trunk(start, passes.common(group), False, True)
+            prompts |= passes.gone_on(group, common, past)
+        for prompt in passes.whole:
+            prompts[prompt] = self(passes.all_of(prompt, arranged), request.prompts[prompt])[0]
         return replace(states, branches=branches, prompts=prompts), logits
 
     def templates(self, request: Request) -> dict[str, Template]:
@@ -253,36 +250,16 @@ class Backbone(nn.Module):
     def _goes_on(self) -> bool:
         return self.facts.causal and can_go_on(self.stack)
 
-    def _shared(
-        self, arranged: Arranged, request: Request, templates: Mapping[str, Template], lm: bool
-    ) -> list[Shared]:
-        """Return the prompts that go on from a common part. Where gradients are recorded none does: what is kept for
-        the backward would be the same, and checkpointed blocks keep no cache."""
+    def _passes(self, arranged: Arranged, request: Request, lm: bool) -> Passes:
+        """Return how the prompts of a request are read."""
+        templates, layers = self.templates(request), len(self.facts.widths)
+        apart = Passes.apart(self.stack, layers, templates, request.prompts)
+        # Where gradients are recorded nothing is shared: what is kept for the backward would be the same, and
+        # checkpointed blocks keep no cache.
         if not templates or torch.is_grad_enabled():
-            return []
-        plain = lm or not request.trunk.empty
-        shared = shared_passes(templates, request.prompts, plain, arranged.mask.shape[1])
-        return shared if shared and self._goes_on and self._sees_all(arranged, templates) else []
-
-    def _sees_all(self, arranged: Arranged, templates: Mapping[str, Template]) -> bool:
-        """Whether no window of attention is shorter than the rows: it counts the padding in between."""
-        windows = [getattr(self.stack.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-        longest = arranged.mask.shape[1] + max(template.added for template in templates.values())
-        return all(longest < window for window in windows if isinstance(window, int))
-
-    def _gone_on(
-        self,
-        states: States,
-        past: Any,
-        request: Request,
-        templates: Mapping[str, Template],
-        prompts: Sequence[str],
-    ) -> dict[str, States]:
-        layers = len(self.facts.widths)
-        return {
-            prompt: go_on(self.stack, past, states, templates[prompt].after, request.prompts[prompt], layers)
-            for prompt in prompts
-        }
+            return apart
+        shared = apart.shared(arranged, plain=lm or not request.trunk.empty)
+        return shared if shared.sharing and self._goes_on else apart
 
     def branch(self, name: str) -> Branch:
         """Return a branch by its name.
@@ -486,11 +463,6 @@ class Backbone(nn.Module):
         module = self.pooler if self.pooler is not None else self.stack.pooler
         sizes = [part.out_features for part in module.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
         return sizes[-1] if sizes else hidden
-
-
-def _layers(request: Request, prompts: Iterable[str]) -> Request:
-    """Return the layers that are asked of any of these prompts' passes."""
-    return Request(frozenset[int]().union(*(request.prompts[prompt].layers for prompt in prompts)))
 
 
 def _as_dtype(parameter: nn.Parameter, dtype: torch.dtype) -> nn.Parameter:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.arrange import Arranged
 from manyheads.backbone.branch import layer_of
 from manyheads.backbone.stack import accepted, evaluating, probe_batch, switches
 from manyheads.errors import InputError
@@ -38,37 +39,85 @@ class Wording(Protocol):
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Prompts whose passes begin alike.
+class Passes:
+    """How the prompts of one forward are read.
 
     Attributes:
-        prompts: Those that go on from the common part.
-        plain: Whether the common part is the pass without any prompt.
-    """
-
-    prompts: tuple[str, ...]
-    plain: bool
-
-
-def shared_passes(
-    templates: Mapping[str, Template], wanted: Mapping[str, Request], plain: bool, longest: int
-) -> list[Shared]:
-    """Return the prompts that should go on from a common part; all others are passes of their own.
-
-    Args:
-        templates: By prompt.
+        stack: The backbone's.
+        layers: How many hidden states it has.
+        templates: The prompts as token ids.
         wanted: What is asked of each prompt's pass.
-        plain: Whether the pass without a prompt runs anyway.
-        longest: Tokens of the longest row.
+        plain: Prompts that go on from the pass without any prompt.
+        groups: Prompts that go on from a beginning of their own, which they share.
+        whole: Prompts that are passes of their own.
     """
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for prompt, template in templates.items():
-        fits = template.limit is None or longest + template.added <= template.limit
-        simple = not template.closing and template.after and not wanted[prompt].branches and not wanted[prompt].pooled
-        if fits and simple:
-            groups.setdefault(template.before, []).append(prompt)
-    found = [Shared(tuple(prompts), plain and not before) for before, prompts in groups.items()]
-    return [one for one in found if one.plain or len(one.prompts) > 1]
+
+    stack: nn.Module
+    layers: int
+    templates: Mapping[str, Template]
+    wanted: Mapping[str, Request]
+    plain: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    whole: tuple[str, ...]
+
+    @staticmethod
+    def apart(
+        stack: nn.Module, layers: int, templates: Mapping[str, Template], wanted: Mapping[str, Request]
+    ) -> Passes:
+        """Return each prompt as a pass of its own."""
+        return Passes(stack, layers, templates, wanted, (), (), tuple(templates))
+
+    @property
+    def sharing(self) -> bool:
+        """Whether any prompt goes on from what others have read."""
+        return bool(self.plain or self.groups)
+
+    def shared(self, arranged: Arranged, plain: bool) -> Passes:
+        """Return them with every beginning that several have in common read once.
+
+        Args:
+            arranged: The texts.
+            plain: Whether the pass without a prompt runs anyway.
+        """
+        longest = arranged.mask.shape[1]
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for prompt in (prompt for prompt in self.templates if self._may_go_on(prompt, longest)):
+            groups.setdefault(self.templates[prompt].before, []).append(prompt)
+        behind = tuple(groups.pop((), [])) if plain else ()
+        several = tuple(tuple(prompts) for prompts in groups.values() if len(prompts) > 1)
+        going = {*behind, *(prompt for group in several for prompt in group)}
+        whole = tuple(prompt for prompt in self.templates if prompt not in going)
+        return replace(self, plain=behind, groups=several, whole=whole)
+
+    def common(self, prompts: Sequence[str]) -> Request:
+        """Return what a beginning has to yield for the prompts that go on from it."""
+        return Request(frozenset[int]().union(*(self.wanted[prompt].layers for prompt in prompts)))
+
+    def gone_on(self, prompts: Sequence[str], states: States, past: Any) -> dict[str, States]:
+        """Return what prompts yield, from what their beginning yielded and its key-value cache."""
+        return {
+            prompt: go_on(self.stack, past, states, self.templates[prompt].after, self.wanted[prompt], self.layers)
+            for prompt in prompts
+        }
+
+    def beginning(self, prompts: Sequence[str], arranged: Arranged) -> Batch:
+        """Return the batch that these prompts begin with."""
+        return worded(arranged.batch, arranged.mask, self.templates[prompts[0]], after=False)
+
+    def all_of(self, prompt: str, arranged: Arranged) -> Batch:
+        """Return the batch of one whole prompt."""
+        return worded(arranged.batch, arranged.mask, self.templates[prompt])
+
+    def _may_go_on(self, prompt: str, longest: int) -> bool:
+        """Tell whether a prompt asks for plain states behind texts that need not be cut for it, with no window of
+        attention shorter than the rows: it would count the padding in between."""
+        template, wanted = self.templates[prompt], self.wanted[prompt]
+        size = longest + template.added
+        windows = [getattr(self.stack.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+        fits = template.limit is None or size <= template.limit
+        sees = all(size < window for window in windows if isinstance(window, int))
+        plain = not (template.closing or wanted.branches or wanted.pooled)
+        return fits and sees and plain and bool(template.after)
 
 
 def worded(batch: Batch, mask: Tensor, template: Template, after: bool = True) -> Batch:
