@@ -73,8 +73,9 @@ def triage(lm_folder: Path, folder: Path, console: Console, settings: TriageSett
     result = mh.train(model, train_rows, text="text", eval_data=held_out, out=folder, method=mh.Frozen(cache=None))
     say(
         console,
-        f"\nThree heads beside it, trained frozen in {result.seconds:.0f} s; one pass serves them all. 'chapter_stock' "
-        "reads what stock classifiers read, the last token's last state; a search told the others what to read:",
+        f"\nFour heads beside it, trained frozen in {result.seconds:.0f} s; one pass serves them all. 'chapter_stock' "
+        "reads what stock classifiers read, the last token's last state, and 'chapter_said' what the LM head makes of "
+        "that state; a search told the others what to read:",
     )
     for name in ("chapter", "billable"):
         say(console, f"  {name}: {result.reads[name]}")
@@ -89,7 +90,7 @@ def triage(lm_folder: Path, folder: Path, console: Console, settings: TriageSett
 
 
 def head_specs(rows: Rows) -> dict[str, mh.Multiclass]:
-    """Return two heads for the chapter, and one for whether a diagnosis is billable."""
+    """Return three heads for the chapter, and one for whether a diagnosis is billable."""
     inferred = mh.infer_heads(rows, ["chapter", "billable"])
     chapter, billable = inferred["chapter"], inferred["billable"]
     assert isinstance(chapter, mh.Multiclass)
@@ -97,6 +98,7 @@ def head_specs(rows: Rows) -> dict[str, mh.Multiclass]:
     return {
         "chapter": chapter,
         "chapter_stock": mh.Multiclass(labels=chapter.labels, column="chapter", reads=mh.Hidden()),
+        "chapter_said": mh.Multiclass(labels=chapter.labels, column="chapter", reads=mh.LMLogits(top_k=512)),
         "billable": billable,
     }
 
