@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from manyheads.data.infer import infer_heads
     from manyheads.data.propose import WordProposal, WordProposals
     from manyheads.data.words import AddedTokens
-    from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression
+    from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression, Tokens
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, propose_words, train
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from manyheads.training.full import Full
     from manyheads.training.lora import LoRA
     from manyheads.training.trainer import Trainer
-    from manyheads.types import Prediction
+    from manyheads.types import Prediction, Span
 
 __version__ = VERSION
 
@@ -48,6 +48,8 @@ _HOMES = {
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads",
+    "Span": "manyheads.types",
+    "Tokens": "manyheads.heads",
     "TrainResult": "manyheads.training",
     "Trainer": "manyheads.training.trainer",
     "WordProposal": "manyheads.data.propose",
@@ -79,6 +81,8 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Regression",
+    "Span",
+    "Tokens",
     "TrainResult",
     "Trainer",
     "WordProposal",

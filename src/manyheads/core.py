@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
+from manyheads.heads.tokens import on_words
 from manyheads.lm_start import start_from_lm_head
 from manyheads.taps import Branched, Tap, off_branch, request_of
 from manyheads.types import Batch, Features, HeadedOutput, Request
@@ -93,7 +94,7 @@ class HeadedCore(nn.Module):
         """
         chosen = self.heads.chosen(heads)
         read, lm_logits = self.read(batch, self.heads.taps_of(chosen), lm)
-        return self._output(read, chosen, labels, batch.input_ids.shape[0], lm_logits)
+        return self._output(read, chosen, labels, batch, lm_logits)
 
     def go_on(
         self, batch: Batch, fork: str, entry: Tensor, labels: Mapping[str, Tensor] | None, heads: Iterable[str] | None
@@ -112,21 +113,21 @@ class HeadedCore(nn.Module):
         wanted = self.request(taps).branches.get(fork, Request())
         states = self.backbone.go_on(batch, fork, wanted, entry)
         read = {tap: tap.read(states) for tap in taps}
-        return self._output(read, chosen, labels, batch.input_ids.shape[0], None)
+        return self._output(read, chosen, labels, batch, None)
 
     def _output(
         self,
         read: Mapping[Tap, Features],
         chosen: Mapping[str, Head],
         labels: Mapping[str, Tensor] | None,
-        rows: int,
+        batch: Batch,
         lm_logits: Tensor | None,
     ) -> HeadedOutput:
         # Heads are fp32 whatever precision the backbone runs in.
         with torch.autocast(self.backbone.device.type, enabled=False):
             if labels is None:
                 return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
-            targets = self.targets(labels, rows)
+            targets = self.targets(labels, batch)
             labelled = {name for name, target in targets.items() if bool(self.heads[name].spec.labelled(target).any())}
             logits = self.heads(read, chosen, labelled)
             terms = self.loss_terms(logits, targets)
@@ -159,8 +160,8 @@ class HeadedCore(nn.Module):
         for name in set(self.backbone.branches) - read:
             del self.backbone.branches[name]
 
-    def targets(self, labels: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
-        """Return labels checked, on this module's device, in the form that the losses take.
+    def targets(self, labels: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return labels of a batch checked, on this module's device, in the form that the losses take.
 
         Raises:
             UnknownHeadError: labels of a head that does not exist.
@@ -176,7 +177,11 @@ class HeadedCore(nn.Module):
                 )
             if not isinstance(target, Tensor):
                 raise InputError(f"Head {name!r}: labels must be a tensor, got {type(target).__name__}")
-            checked[name] = self.heads[name].spec.check_targets(target.to(self.backbone.device), rows, name)
+            spec, rows = self.heads[name].spec, len(batch.input_ids)
+            checked[name] = spec.check_targets(target.to(self.backbone.device), rows, name)
+            if spec.by_word:
+                words = batch.words().to(self.backbone.device)
+                checked[name] = on_words(checked[name], words, name, by_token=batch.word_ids is None)
         return checked
 
     def loss_terms(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, LossTerms]:

@@ -33,7 +33,7 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
             f"{spec.owner}: init='lm_head' looks labels up in the tokenizer, and there is none; wrap it too"
         )
     wording = backbone.wording
-    labels = [[pieces for word in words for pieces in wording.word(word)] for words in spec.words]
+    labels = [[pieces for word in words for pieces in wording.word(word)] for words in spec.spoken]
     try:
         rows = label_rows(backbone.lm_head.rows(), labels)
     except BackboneError as error:

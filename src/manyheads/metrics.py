@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
 
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Regression
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Ragged, Regression, Tokens
+from manyheads.heads.entities import entities
 from manyheads.heads.multilabel import THRESHOLD
-from manyheads.heads.one_label import MISSING
+from manyheads.heads.softmax import MISSING
 
 Metrics = dict[str, float]
 
@@ -18,19 +21,21 @@ _MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kap
 
 
 @singledispatch
-def measure(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def measure(spec: HeadSpec, targets: np.ndarray, logits: Any) -> Metrics:
     """Return a head's metrics, ``rows`` (labelled ones) first; only that where no row is labelled.
 
     Args:
         spec: The head's spec.
         targets: As :meth:`HeadSpec.encode` returns them.
-        logits: fp32 (rows, outputs).
+        logits: fp32 (rows, outputs); of a token head, a :class:`~manyheads.heads.Ragged` of (words, outputs).
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
 
 
 def main_metric(spec: HeadSpec) -> str:
     """Return the name of the metric by which a head is judged where one number must do; more is better."""
+    if isinstance(spec, Tokens):
+        return "entity_f1" if spec.scheme == "BIO" else "accuracy"
     return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
 
 
@@ -100,3 +105,41 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         "mean_absolute_error": float(sk.mean_absolute_error(targets, values)),
         "root_mean_squared_error": float(sk.root_mean_squared_error(targets, values)),
     }
+
+
+@measure.register
+def _(spec: Tokens, targets: np.ndarray, logits: Ragged) -> Metrics:
+    guesses = Ragged(logits.values.argmax(axis=1), logits.offsets)
+    labelled = [row[: len(guess)] != MISSING for row, guess in zip(targets, guesses, strict=True)]
+    rows = [row for row, present in enumerate(labelled) if present.any()]
+    if not rows:
+        return {"rows": 0}
+    # Words without a label are no words, as in seqeval's users' scripts.
+    true = [targets[row, : len(labelled[row])][labelled[row]] for row in rows]
+    said = [guesses[row][labelled[row]] for row in rows]
+    all_true, all_said = np.concatenate(true), np.concatenate(said)
+    accuracy = float(sk.accuracy_score(all_true, all_said))
+    if spec.scheme == "BIO":
+        return {"rows": len(rows), **entity_scores(true, said), "accuracy": accuracy}
+    macro_f1 = float(sk.f1_score(all_true, all_said, average="macro", zero_division=0))
+    return {"rows": len(rows), "accuracy": accuracy, "macro_f1": macro_f1}
+
+
+def entity_scores(true: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> Metrics:
+    """Return precision, recall and F1 of whole entities, right where first word, last word and type are.
+
+    The same numbers as seqeval's, micro-averaged, in its default mode (Nakayama 2018), against which this is tested.
+
+    Args:
+        true: BIO tags (words,) of each text.
+        said: Those predicted.
+    """
+    wanted, found = _entity_set(true), _entity_set(said)
+    right = len(wanted & found)
+    precision, recall = right / len(found) if found else 0.0, right / len(wanted) if wanted else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall}
+
+
+def _entity_set(rows: Sequence[np.ndarray]) -> set[tuple[int, ...]]:
+    return {(row, *entity) for row, tags in enumerate(rows) for entity in entities(tags).tolist()}

@@ -225,6 +225,7 @@ class HeadedModel(nn.Module):
         labels: Mapping[str, Tensor] | None = None,
         heads: Iterable[str] | None = None,
         lm: bool = False,
+        word_ids: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the backbone once, for every head and, if asked, for the language model.
 
@@ -238,9 +239,12 @@ class HeadedModel(nn.Module):
             position_ids: (rows, tokens), for a backbone that takes them.
             decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
             labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class, ordinal), zeros and
-                ones (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression).
+                ones (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression), int64
+                positions (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
             heads: Names of the heads to run; all by default.
             lm: Whether to return ``lm_logits`` too.
+            word_ids: (rows, tokens) int64 for token heads: the number, in its row, of the word that each token belongs
+                to, -1 for none. Without them every real token is a word of its own.
 
         Returns:
             ``loss``, ``losses``, ``counts``, ``logits`` and ``lm_logits``.
@@ -253,7 +257,7 @@ class HeadedModel(nn.Module):
         """
         check_collated(labels, self._accumulating())
         mask = self._full_mask(input_ids) if attention_mask is None else attention_mask
-        batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids)
+        batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids, word_ids)
         return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
 
     def _accumulating(self) -> bool:
@@ -276,7 +280,7 @@ class HeadedModel(nn.Module):
 
     def predict(
         self,
-        texts: Sequence[str] | Sequence[tuple[str, str]],
+        texts: Sequence[str] | Sequence[tuple[str, str]] | Sequence[list[str]],
         heads: Iterable[str] | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
@@ -284,7 +288,8 @@ class HeadedModel(nn.Module):
         """Predict texts, or pairs of texts, with every chosen head in one pass.
 
         Args:
-            texts: The texts. An empty one is predicted and flagged in ``.empty``.
+            texts: The texts. An empty one is predicted and flagged in ``.empty``. A tuple of two is a pair; a list of
+                strings is the words of one text, which is them with one blank between.
             heads: Names of heads; all by default.
             max_length: Most tokens of a text; the backbone's own limit by default.
             long_text: ``"truncate"`` a longer one (flagged in ``.truncated``), or ``"error"``.

@@ -20,6 +20,8 @@ class Batch:
         token_type_ids: Segment of each token.
         position_ids: Position of each token, where the caller decides it.
         decoder_input_ids: What an encoder-decoder's decoder reads; its layout is its own.
+        word_ids: Number of the word in its row that each token belongs to, -1 for none. Taps read it, the backbone does
+            not; without it every real token is a word, numbered by where it stands.
     """
 
     input_ids: Tensor
@@ -27,15 +29,42 @@ class Batch:
     token_type_ids: Tensor | None = None
     position_ids: Tensor | None = None
     decoder_input_ids: Tensor | None = None
+    word_ids: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
-        """Return the tensors that are present, by their transformers name."""
-        present = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: tensor for name, tensor in present.items() if tensor is not None}
+        """Return what the backbone is given: the tensors that are present, by their transformers name."""
+        return {name: tensor for name, tensor in self._tensors().items() if name != "word_ids"}
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in self.inputs().items()})
+        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+
+    def words(self) -> Tensor:
+        """Return (rows, words) booleans: which words have a token; without ``word_ids``, which tokens are real."""
+        real = self.attention_mask.bool()
+        if self.word_ids is None:
+            return real
+        places = self.word_ids.masked_fill(~real, -1)
+        count = int(places.max()) + 1
+        found = real.new_zeros((len(real), count + 1))
+        return found.scatter(1, places.masked_fill(places < 0, count), True)[:, :count]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        present = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: tensor for name, tensor in present.items() if tensor is not None}
+
+
+@dataclass(frozen=True)
+class WordPlaces:
+    """Which word each token of a pass belongs to.
+
+    Attributes:
+        ids: (rows, tokens) int64: the word's number in its row, -1 for none.
+        count: Number of words of the row with the most.
+    """
+
+    ids: Tensor
+    count: int
 
 
 @dataclass(frozen=True)
@@ -43,9 +72,9 @@ class Features:
     """What a tap yields for the rows of a batch.
 
     Attributes:
-        values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, layers, width) for a mix, or the
-            integer token ids (rows, tokens) themselves.
-        mask: (rows, tokens) booleans where there is a dimension of tokens, else ``None``.
+        values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, words, width) for a word tap, or
+            (rows, layers, width) for a mix, or the integer token ids (rows, tokens) themselves.
+        mask: (rows, tokens) or (rows, words) booleans where there is such a dimension, else ``None``.
     """
 
     values: Tensor
@@ -116,6 +145,7 @@ class States:
         pooled: The pooler's output (rows, width), if it was asked for.
         branches: Branch name -> what its own pass yields.
         prompts: Prompt -> what the pass with it yields, the prompt's own tokens included.
+        words: Which word each token belongs to.
     """
 
     hidden: Mapping[int, Tensor]
@@ -124,6 +154,7 @@ class States:
     pooled: Tensor | None = None
     branches: Mapping[str, States] = field(default_factory=dict)
     prompts: Mapping[str, States] = field(default_factory=dict)
+    words: WordPlaces | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +217,8 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
         losses: Head name -> mean over its labelled cells, ().
         counts: Head name -> number of labelled cells.
         weights: Head name -> sum of the labelled cells' weights, (); ``losses`` are totals divided by them.
-        logits: Head name -> (rows, outputs) fp32.
+        logits: Head name -> (rows, outputs) fp32; of a token head (rows, words, outputs), where a word is a token, in
+            the caller's layout, if no ``word_ids`` were given.
         lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, on request.
     """
 
@@ -199,6 +231,23 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
+class Span:
+    """A piece of a text that a token head labels.
+
+    Attributes:
+        start: Its first character.
+        end: The character behind its last one: ``text[start:end]``.
+        label: The label.
+        score: Mean probability of what was predicted of its words.
+    """
+
+    start: int
+    end: int
+    label: object
+    score: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What one head says of one text. Fields that the head's kind does not have are ``None`` or empty.
 
@@ -208,6 +257,7 @@ class Prediction:
         scores: Label -> probability.
         labels: The labels whose probability reaches their threshold (multi-label).
         value: The predicted number (regression).
+        spans: The labelled pieces of the text, in their order (tokens).
     """
 
     label: object = None
@@ -215,3 +265,4 @@ class Prediction:
     scores: Mapping[object, float] = field(default_factory=dict)
     labels: tuple[object, ...] = ()
     value: float | None = None
+    spans: tuple[Span, ...] = ()

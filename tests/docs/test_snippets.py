@@ -20,6 +20,7 @@ SECTIONS = re.split(r"^## ", README, flags=re.MULTILINE)
 STORIES = {
     "Two heads next to each other": "two heads",
     "Classifiers beside a fine-tuned language model": "beside an LM",
+    "Labels for words": "words",
     "One pass, ever": "one pass",
     "What the language model knows already": "lm heads",
     "Tuning more than the heads": "tuning",

@@ -256,7 +256,7 @@ def test_a_multilabel_cell_that_is_no_list_of_labels(tmp_path: Path, cell: objec
 # --- texts ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [5, 2.5, True, b"mild cough", ["mild"], {"text": "mild"}])
+@pytest.mark.parametrize("text", [5, 2.5, True, b"mild cough", ["mild", 5], [["mild"]], {"text": "mild"}])
 def test_a_text_that_is_not_a_string(tmp_path: Path, text: object) -> None:
     table = rows()
     table[4]["note"] = text

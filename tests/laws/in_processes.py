@@ -19,6 +19,7 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.features import precision
+from manyheads.heads import Ragged
 from manyheads.training.processes import process_count
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.test_tuning import DATA, LABELS, ROWS, arguments, examples, fresh
@@ -75,7 +76,8 @@ def tuned(start: str) -> dict[str, Tensor]:
     method = mh.Full(weighting="learned", epochs=2, lr=1e-6, head_lr=1e-5, batch_rows=12, best_by="mean", start=start)
     mh.train(model, DATA[:40], "text", method, eval_fraction=0.2)
     predicted = model.predict([str(row["text"]) for row in DATA[:10]]).logits
-    return {name: torch.from_numpy(values) for name, values in predicted.items()} | dict(model.backbone.state_dict())
+    arrays = {name: values.values if isinstance(values, Ragged) else values for name, values in predicted.items()}
+    return {name: torch.from_numpy(values) for name, values in arrays.items()} | dict(model.backbone.state_dict())
 
 
 def order() -> dict[str, Tensor]:

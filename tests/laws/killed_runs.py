@@ -28,7 +28,10 @@ from manyheads.training import same_run, trainer, tuning, watch
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS
 
-DATA = [{**record, "text": f"{record['text']} {row}"} for row, record in enumerate(RECORDS * 4)][:40]
+DATA = [
+    {**record, "text": f"{record['text']} {row}", "found": [*record["found"], "O"]}
+    for row, record in enumerate(RECORDS * 4)
+][:40]
 # Four steps per epoch.
 SETTINGS: dict[str, Any] = {
     "checkpoints": "elsewhere",

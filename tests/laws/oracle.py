@@ -29,7 +29,20 @@ HEADS: dict[str, Any] = {
     "sent": mh.Multiclass(labels=["yes", "no"], reads=[mh.Hidden(), mh.Hidden(layer=-2, pool="mean")]),
     "level": mh.Ordinal(labels=["low", "middle", "high"], hidden=[8]),
     "again": mh.Multiclass(labels=["yes", "no"], reads=[mh.Hidden(), mh.Output("urgency"), mh.Output("level")]),
+    "found": mh.Tokens(labels=["symptom", "place"], subword="mean"),
 }
+ENTITIES = {
+    **dict.fromkeys(["pain", "fever", "cough", "rash", "dizzy", "nausea"], "symptom"),
+    **dict.fromkeys(["chest", "back", "arm", "stomach", "head", "knee"], "place"),
+}
+
+
+def tags_of(text: str) -> list[str]:
+    """Return a tag per word: neighbours of one type are one entity."""
+    types = [ENTITIES.get(word) for word in text.split()]
+    pairs = zip([None, *types], types, strict=False)
+    return ["O" if now is None else f"{'I' if now == before else 'B'}-{now}" for before, now in pairs]
+
 
 RECORDS: list[dict[str, object]] = [
     {
@@ -41,6 +54,7 @@ RECORDS: list[dict[str, object]] = [
         "sent": ("yes", "no")[row // 2 % 2],
         "again": ("yes", "no")[row // 3 % 2],
         "level": ("low", "middle", "high")[min(len(text.split()) // 5, 2)],
+        "found": tags_of(text),
     }
     for row, text in enumerate(TEXTS * 2)
 ]

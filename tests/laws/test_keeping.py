@@ -32,6 +32,7 @@ HEADS = {
     "level": lambda: mh.Ordinal(labels=["low", 1, "high"], class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1),
     "after": lambda: mh.MultiLabel(labels=["a", "b"], reads=[mh.Output("hours"), mh.Output("level"), mh.Hidden()]),
     "alone": lambda: mh.Regression(reads=mh.Output("after")),
+    "drugs": lambda: mh.Tokens(labels=[7, "dose"], reads=mh.Hidden(layer=-2), subword="mean", words="spaces"),
 }
 
 
@@ -134,6 +135,7 @@ def test_l19_a_fresh_process_gets_the_same_model_without_naming_a_class(kept: di
     assert told["labels"]["urgency"] == [[type(label).__name__, label] for label in TYPED_LABELS]
     assert told["labels"]["ward"] == [["int", 10], ["int", 20]]
     assert told["labels"]["level"] == [["str", "low"], ["int", 1], ["str", "high"]]
+    assert told["labels"]["drugs"] == [["int", 7], ["str", "dose"]]
     assert told["trained"] == {name: name == "topics" for name in HEADS}
     assert told["training"] is False
     assert told["backbone"] == type(model.backbone).__name__

@@ -485,6 +485,11 @@ HEADS: dict[str, list[Any]] = {
         mh.Ordinal(["low", "high"], reads=[mh.Hidden(-2, "mean"), mh.Output("job_type")]),
     ],
     "regression": [mh.Regression(), mh.Regression(column="pay", hidden=[5], reads=mh.Hidden(pool="attention"))],
+    "tokens": [
+        mh.Tokens(["drug"]),
+        mh.Tokens([1, 2], scheme="plain", words="spaces", subword="mean", reads=mh.Hidden(-2), hidden=[4]),
+        mh.Tokens(["a", "b"], class_weights=[1, 2, 3, 4, 5], label_smoothing=0.1),
+    ],
 }
 
 

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import InputError
-from manyheads.types import Batch
+from manyheads.types import Batch, WordPlaces
+
+# A number of a word above this is no number of a word.
+_MOST_WORDS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,15 @@ class Arranged:
         mask: (rows, tokens) booleans of the real tokens.
         order: (rows, tokens) where each token stood, or ``None`` if nothing had to move.
         length: Number of tokens per row in the caller's layout.
+        words: Which word each token belongs to; where the caller named none, each real token is one, numbered by its
+            place in the caller's layout, so that what is read of words comes back in that layout.
     """
 
     batch: Batch
     mask: Tensor
     order: Tensor | None
     length: int
+    words: WordPlaces
 
     def restore(self, values: Tensor) -> Tensor:
         """Return (rows, tokens, ...) values in the caller's layout; zeros where it has padding."""
@@ -54,13 +60,24 @@ def arrange(batch: Batch) -> Arranged:
     longest = max(int(mask.sum(dim=1).max()), 1)
     moved = bool((mask[:, 1:] & ~mask[:, :-1]).any())
     if not moved and longest == mask.shape[1]:
-        return Arranged(_harmless(batch, mask), mask, None, mask.shape[1])
+        return Arranged(_harmless(batch, mask), mask, None, mask.shape[1], _words(batch, mask, None))
     # A stable sort keeps the real tokens in order and puts the padding behind them.
     order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
     tokens = {name: tensor.gather(1, order) for name, tensor in batch.inputs().items() if name != "decoder_input_ids"}
     arranged = replace(batch, **tokens)
     kept = mask.gather(1, order)
-    return Arranged(_harmless(arranged, kept), kept, order, mask.shape[1])
+    return Arranged(_harmless(arranged, kept), kept, order, mask.shape[1], _words(batch, kept, order))
+
+
+def _words(batch: Batch, mask: Tensor, order: Tensor | None) -> WordPlaces:
+    """Return the words of a batch whose tokens were put in this order, with this mask."""
+    ids = batch.word_ids
+    if ids is None:
+        columns = torch.arange(batch.input_ids.shape[1], device=mask.device).expand(len(mask), -1)
+        places = columns if order is None else order
+        return WordPlaces(places.masked_fill(~mask, -1), batch.input_ids.shape[1])
+    places = (ids if order is None else ids.gather(1, order)).masked_fill(~mask, -1)
+    return WordPlaces(places, int(places.max()) + 1)
 
 
 def _harmless(batch: Batch, mask: Tensor) -> Batch:
@@ -82,6 +99,20 @@ def _check(batch: Batch) -> None:
     for name, tensor in batch.inputs().items():
         if name != "decoder_input_ids" and tensor.shape != shape:
             raise InputError(f"{name} must have input_ids' shape {tuple(shape)}, got {tuple(tensor.shape)}")
+    if batch.word_ids is not None:
+        _check_word_ids(batch.word_ids, shape)
     mask = batch.attention_mask
     if bool(((mask != 0) & (mask != 1)).any()):
         raise InputError("attention_mask must hold 1 for a real token and 0 for padding only")
+
+
+def _check_word_ids(ids: Tensor, shape: torch.Size) -> None:
+    if ids.shape != shape:
+        raise InputError(f"word_ids must have input_ids' shape {tuple(shape)}, got {tuple(ids.shape)}")
+    if ids.dtype != torch.int64:
+        raise InputError(f"word_ids must be int64, got {ids.dtype}; -1 stands for no word")
+    if not -1 <= int(ids.min()) <= int(ids.max()) < _MOST_WORDS:
+        raise InputError(
+            f"word_ids reach from {int(ids.min())} to {int(ids.max())}; number each row's words from 0, and write -1 "
+            "for a token of no word"
+        )

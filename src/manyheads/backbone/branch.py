@@ -78,7 +78,7 @@ def states_of(output: Any, arranged: Arranged, request: Request, pooler: nn.Modu
     pooled: Tensor | None = None
     if request.pooled:
         pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
-    return States(hidden, arranged.mask, arranged.batch.input_ids, pooled)
+    return States(hidden, arranged.mask, arranged.batch.input_ids, pooled, words=arranged.words)
 
 
 def layer_of(output: Any, layer: int, layers: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -102,7 +103,7 @@ class Fork(Branch):
         output = enter(self.upper, self.layers, self.top, arranged, known[self.entry], bool(above.layers - {-1}))
         states = states_of(output, arranged, above, self.pooler, self.layers)
         below = {layer: known[layer] for layer in self._below(request)}
-        return States({**states.hidden, **below}, states.mask, states.input_ids, states.pooled)
+        return replace(states, hidden={**states.hidden, **below})
 
     def _below(self, request: Request) -> frozenset[int]:
         return frozenset(layer for layer in request.layers if layer <= self.entry)

@@ -8,10 +8,10 @@ from typing import Any
 
 from manyheads.cli.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression
+from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression, Tokens
 from manyheads.taps import Hidden, LMLogits, Output, Tap
 
-KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression)}
+KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression, Tokens)}
 
 # What `reads` may name; the other keys of a tap stand beside it.
 TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
@@ -81,7 +81,7 @@ def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None
                 "its kind"
             )
     if inferred is not None and "labels" in head_keys(kind) and "labels" not in settings:
-        settings = {**settings, "labels": _labels(name, kind, inferred)}
+        settings = {**settings, "labels": _labels(name, kind, settings, inferred)}
     column = settings.get("column")
     arguments = _arguments(KINDS[kind], {**settings, "column": None if column == name else column})
     try:
@@ -153,8 +153,10 @@ def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
     return None, None
 
 
-def _labels(name: str, kind: str, inferred: HeadSpec) -> Sequence[object]:
-    if inferred.kind != kind or not isinstance(inferred, LabelledSpec):
+def _labels(name: str, kind: str, settings: Mapping[str, Any], inferred: HeadSpec) -> Sequence[object]:
+    # A column cannot tell lists of one label per word from lists of any labels; who says "plain" can.
+    lists = kind == Tokens.kind and settings.get("scheme") == "plain" and isinstance(inferred, MultiLabel)
+    if not isinstance(inferred, LabelledSpec) or (inferred.kind != kind and not lists):
         raise HeadError(
             f"Head {name!r}: its column asks for a {inferred.kind} head; for a {kind} one, write its labels, or name "
             "another column"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from manyheads.errors import InputError, TrainingError
 
-_INPUTS = ("input_ids", "token_type_ids")
+# What rows are padded with.
+_INPUTS = {"input_ids": 0, "token_type_ids": 0, "word_ids": -1}
 MISSING_CLASS = -100
 
 
@@ -27,13 +28,15 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a right-padded batch, as a data loader's ``collate_fn`` or a trainer's ``data_collator``.
 
     Args:
-        examples: Each with ``input_ids`` (a list of integers), perhaps ``token_type_ids``, and ``labels``: head name ->
-            a class position, a number, or a list of zeros and ones; absent or ``None`` where unlabelled.
+        examples: Each with ``input_ids`` (a list of integers), perhaps ``token_type_ids`` and ``word_ids`` (the number
+            of each token's word, -1 for none), and ``labels``: head name -> a class position, a number, a list of zeros
+            and ones, or a list of class positions, one per word, or per token without ``word_ids``; absent or ``None``
+            where unlabelled.
 
     Returns:
         ``input_ids``, ``attention_mask`` and what else was given, int64 (rows, tokens), and ``labels``: head name ->
-        int64 (rows,) with -100 missing, or fp32 with NaN missing; a head that no row labels is absent. Padding has id
-        0: masks, never ids, say what padding is.
+        int64 (rows,) or (rows, words) with -100 missing, or fp32 with NaN missing; a head that no row labels is absent.
+        Padding has id 0: masks, never ids, say what padding is.
 
     Raises:
         InputError: no example, one without ``input_ids``, or labels of one head that are not of one kind.
@@ -43,11 +46,13 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     batch: dict[str, Any] = {name: _padded(examples, name) for name in _INPUTS if name in examples[0]}
     lengths = torch.tensor([len(example["input_ids"]) for example in examples])
     batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
+    words = [_words(example) for example in examples]
+    cut = "word_ids" in examples[0]
     labels = [example.get("labels") or {} for example in examples]
     names = dict.fromkeys(name for row in labels for name in row)
     columns = {name: [row.get(name) for row in labels] for name in names}
     batch["labels"] = CollatedLabels(
-        {name: _column(name, cells) for name, cells in columns.items() if any(cell is not None for cell in cells)}
+        {name: _column(name, cells, words, cut) for name, cells in columns.items() if any(c is not None for c in cells)}
     )
     return batch
 
@@ -70,13 +75,25 @@ def check_collated(labels: object, accumulating: bool) -> None:
 
 def _padded(examples: Sequence[Mapping[str, Any]], name: str) -> Tensor:
     rows = [torch.as_tensor(example[name], dtype=torch.int64) for example in examples]
-    padded: Tensor = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    padded: Tensor = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_INPUTS[name])
     return padded
 
 
-def _column(name: str, cells: Sequence[Any]) -> Tensor:
+def _words(example: Mapping[str, Any]) -> int:
+    """Return how many words an example has; without word ids, every token is one."""
+    ids = example.get("word_ids")
+    return len(example["input_ids"]) if ids is None else max(max(ids, default=-1) + 1, 0)
+
+
+def _column(name: str, cells: Sequence[Any], words: Sequence[int], cut: bool) -> Tensor:
     """Return one head's targets; what a missing cell looks like depends on those that are there."""
     present = [np.asarray(cell) for cell in cells if cell is not None]
+    if _per_word(cells, words, cut):
+        # Rows without a label may have more words than this; they stay without one.
+        width = max(len(cell) for cell in present)
+        rows = [np.empty(0) if cell is None else np.asarray(cell) for cell in cells]
+        filled = [np.concatenate([row, np.full(width - len(row), MISSING_CLASS)]) for row in rows]
+        return torch.from_numpy(np.stack(filled).astype(np.int64))
     if len({(cell.shape, cell.dtype.kind in "iub" and not cell.shape) for cell in present}) != 1:
         raise InputError(f"collate: head {name!r}: labels of one batch are of different kinds or lengths")
     if present[0].dtype.kind in "iub" and not present[0].shape:
@@ -85,3 +102,12 @@ def _column(name: str, cells: Sequence[Any]) -> Tensor:
     return torch.from_numpy(
         np.stack([missing if cell is None else np.asarray(cell, dtype=np.float32) for cell in cells])
     )
+
+
+def _per_word(cells: Sequence[Any], words: Sequence[int], cut: bool) -> bool:
+    """Tell whether every cell is a list of integers, one per word of its row; behind them may stand those of words that
+    were cut away."""
+    present = [(np.asarray(cell), count) for cell, count in zip(cells, words, strict=True) if cell is not None]
+    # An empty list has no integers, and numpy makes fractions of it.
+    integers = all(cell.ndim == 1 and (cell.dtype.kind in "iu" or not len(cell)) for cell, _ in present)
+    return integers and all(len(cell) == count or (cut and len(cell) > count) for cell, count in present)

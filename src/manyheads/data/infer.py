@@ -13,8 +13,10 @@ import numpy as np
 
 from manyheads.data.table import read_table
 from manyheads.errors import LabelError, listed
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression, Tokens
 from manyheads.heads.cells import is_json_list, is_missing, plain, split_labels
+from manyheads.heads.entities import is_tag, types_of
+from manyheads.heads.words import is_spans, parsed
 
 MOST_INTEGER_CLASSES = 20
 MOST_DISTINCT_STRINGS = 50
@@ -50,7 +52,8 @@ def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
     """Return one head spec per label column, chosen from the column's values.
 
     Strings, bools and integers with few distinct values ask for :class:`Multiclass`; lists, JSON lists and
-    ``a|b`` for :class:`MultiLabel`; floats and other integers for :class:`Regression`.
+    ``a|b`` for :class:`MultiLabel`; floats and other integers for :class:`Regression`; lists of BIO tags, and lists of
+    spans, for :class:`Tokens`.
     Missing cells count for nothing. No column tells that its labels have an order: write :class:`Ordinal` yourself.
 
     Args:
@@ -125,6 +128,13 @@ class _Column:
         self.check_repeats(given)
         head = f"MultiLabel({len(names)} label{'s' * (len(names) > 1)})"
         return Inferred(MultiLabel(labels=names), f"{self.name!r}: {what}, {len(names)} distinct -> {head}")
+
+    def tokens(self, types: Iterable[object], what: str) -> Inferred:
+        names = _ordered(types)
+        if not names:
+            raise self.refusal("holds the tag 'O' only; there is nothing to find. Name another column, or add rows.")
+        head = f"Tokens({len(names)} entity type{'s' * (len(names) > 1)})"
+        return Inferred(Tokens(labels=names), f"{self.name!r}: {what} -> {head}")
 
     def regression(self, what: str) -> Inferred:
         distinct = len(set(self.cells.values()))
@@ -201,6 +211,9 @@ def _from_floats(column: _Column) -> Inferred:
 
 
 def _from_lists(column: _Column) -> Inferred:
+    entities = _entities(column)
+    if entities is not None:
+        return entities
     parts: list[list[object]] = []
     for row, cell in column.cells.items():
         labels = [label for label in split_labels(cell) if not is_missing(label)]
@@ -216,8 +229,33 @@ def _from_lists(column: _Column) -> Inferred:
     return column.multilabel(parts, "lists of labels")
 
 
+def _entities(column: _Column) -> Inferred | None:
+    """Return the token head that lists of spans, or of BIO tags, ask for; ``None`` for other lists."""
+    cells = list(column.cells.values())
+    if any(is_spans(cell) for cell in cells) and all(is_spans(cell) or not _items(cell) for cell in cells):
+        spans = [item for row, cell in column.cells.items() for item in parsed(cell, f"row {row}")]
+        return column.tokens([getattr(span, "label", None) for span in spans], "lists of spans")
+    tags = [tag for cell in cells for tag in _items(cell) if not is_missing(tag)]
+    if tags and all(is_tag(tag) for tag in tags):
+        return column.tokens(types_of(tags) or (), "lists of BIO tags")
+    return None
+
+
+def _items(cell: object) -> list[object]:
+    """Return the items of a list, or of JSON of one."""
+    if isinstance(cell, str) and not is_json_list(cell):
+        return [cell]
+    return split_labels(cell)
+
+
 def _from_strings(column: _Column) -> Inferred:
     texts = [str(cell).strip() for cell in column.cells.values()]
+    if any(is_spans(text) for text in texts):
+        return _entities(column) or _from_plain_strings(column, texts)
+    return _from_plain_strings(column, texts)
+
+
+def _from_plain_strings(column: _Column, texts: list[str]) -> Inferred:
     if all(is_json_list(text) for text in texts):
         return _from_lists(column)
     if _bars_separate(texts):

@@ -48,7 +48,12 @@ class FeatureSource:
         self._tokenized = tokenized
         self._cache = cache if identity is not None else None
         self._identity = identity
-        self._keys, self._first, self._slots = np.unique(row_keys(tokenized), return_index=True, return_inverse=True)
+        # What is no vector per word is found again, and stands in the same order, whatever a text's words are.
+        keys = {by_word: row_keys(tokenized, by_word) for by_word in (False, True)}
+        ranks = [np.unique(keys[by_word], return_inverse=True)[1] for by_word in (False, True)]
+        both = ranks[0].astype(np.int64) * max(len(tokenized), 1) + ranks[1]
+        _, self._first, self._slots = np.unique(both, return_index=True, return_inverse=True)
+        self._keys = {by_word: found[self._first] for by_word, found in keys.items()}
         self._tables: dict[Tap, PieceTable] = {}
 
     def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
@@ -76,7 +81,7 @@ class FeatureSource:
         missing = table.missing(slots)
         store = self._store(tap) if len(missing) else None
         if store is not None:
-            for found in store.find(self._keys[missing]):
+            for found in store.find(self._keys[tap.by_word][missing]):
                 table.add(missing[found.asked], found.places, found.piece)
         return table.missing(slots)
 
@@ -86,7 +91,7 @@ class FeatureSource:
         return store_of(self._cache, self._identity, tap, self._core.backbone)
 
     def _pass(self, taps: list[Tap], slots: np.ndarray) -> None:
-        gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys) for tap in taps}
+        gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys[tap.by_word]) for tap in taps}
 
         def receive(rows: np.ndarray, read: Mapping[Tap, Features]) -> None:
             for tap, features in read.items():

@@ -8,7 +8,9 @@ from manyheads.heads.multiclass import Multiclass
 from manyheads.heads.multilabel import MultiLabel
 from manyheads.heads.one_label import OneLabelSpec
 from manyheads.heads.ordinal import Ordinal
+from manyheads.heads.ragged import Ragged
 from manyheads.heads.regression import Regression
+from manyheads.heads.tokens import Tokens
 
 __all__ = [
     "Head",
@@ -20,7 +22,9 @@ __all__ = [
     "Multiclass",
     "OneLabelSpec",
     "Ordinal",
+    "Ragged",
     "Regression",
+    "Tokens",
     "read_spec",
     "write_spec",
 ]

@@ -69,6 +69,8 @@ class HeadSpec(ABC):
     kind: ClassVar[str]
     # Whether each output stands for a label whose words the language model knows.
     speaks: ClassVar[bool] = False
+    # Whether it says something of each word of a text, and not of each text.
+    by_word: ClassVar[bool] = False
     _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
 
     column: str | None = field(default=None, kw_only=True)
@@ -120,7 +122,7 @@ class HeadSpec(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Number of logits per row."""
+        """Number of logits per row, or per word."""
 
     @property
     def score_width(self) -> int:
@@ -132,7 +134,7 @@ class HeadSpec(ABC):
         """Turn label cells into targets: int64 (rows,) with -100, or float32 with NaN, where a label is missing.
 
         Args:
-            cells: One per row, ``None`` where missing.
+            cells: One per row, ``None`` where missing; of a kind that is ``by_word``, with the row's words.
             head: The head's name, for messages.
             source: Where the cells come from, for messages.
 

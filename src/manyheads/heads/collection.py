@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads.module import Head
+from manyheads.heads.tokens import Tokens
 from manyheads.taps import Output, Tap
 from manyheads.types import Features
 
@@ -52,13 +53,26 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             HeadNameError: the name is taken, reserved, or cannot name a head.
-            HeadError: it reads a head that is not here, or that says another number of scores.
+            HeadError: it reads a head that is not here, or that says another number of scores; or a token head that
+                splits texts into other words than one that is here.
         """
         check_name(name)
         if name in self:
             raise HeadNameError(f"Head {name!r} exists already; remove_head({name!r}) first, or choose another name")
         self.sized(head.taps)
+        self._check_words(name, head)
         self.add_module(_PREFIX + name, head)
+
+    def _check_words(self, name: str, head: Head) -> None:
+        """Refuse a second way of splitting texts: all heads read one pass, in which a token is of one word."""
+        if not isinstance(head.spec, Tokens):
+            return
+        for other, present in self.items():
+            if isinstance(present.spec, Tokens) and present.spec.words != head.spec.words:
+                raise HeadError(
+                    f"Head {name!r}: splits texts by words={head.spec.words!r}, head {other!r} by "
+                    f"{present.spec.words!r}; the token heads of a model split alike: give it the same words="
+                )
 
     def remove(self, name: str) -> None:
         """Take a head away.
@@ -115,7 +129,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             UnknownHeadError: one that is not here.
-            HeadError: one that says another number of scores.
+            HeadError: one that labels words, or that says another number of scores.
         """
         return [self._sized(tap) if isinstance(tap, Output) else tap for tap in taps]
 
@@ -125,6 +139,8 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
                 f"Output: there is no head {tap.head!r} to read{did_you_mean(tap.head, self)} "
                 f"The heads: {listed(self)}; add the one that is read first"
             )
+        if self[tap.head].spec.by_word:
+            raise HeadError(f"Output: head {tap.head!r} labels words, and says nothing of a text; read another head")
         scores = self[tap.head].spec.score_width
         if tap.scores not in (None, scores):
             raise HeadError(f"Output: reads {tap.scores} scores of head {tap.head!r}, which says {scores}")

@@ -15,7 +15,8 @@ from manyheads.heads.labels import checked_labels
 
 @dataclass(frozen=True)
 class LabelledSpec(HeadSpec):
-    """A head with one score per named label, and one logit where the kind says nothing else.
+    """A head with named labels, and one score per class: the labels themselves, or what a kind makes of them. There is
+    one logit per class too, where the kind says nothing else.
 
     Args:
         labels: Label names (str, int, float or bool, all different), in the order of the scores.
@@ -40,17 +41,22 @@ class LabelledSpec(HeadSpec):
             raise HeadError(f"{self.owner}: label_smoothing must be a number in [0, 1), got {self.label_smoothing!r}")
 
     @property
+    def classes(self) -> tuple[object, ...]:
+        """The names of the scores, in their order: the labels."""
+        return tuple(self.labels)
+
+    @property
     def outputs(self) -> int:
-        """Number of labels."""
-        return len(self.labels)
+        """Number of classes."""
+        return len(self.classes)
 
     @property
     def score_width(self) -> int:
-        """Number of labels."""
-        return len(self.labels)
+        """Number of classes."""
+        return len(self.classes)
 
     @property
-    def words(self) -> list[tuple[str, ...]]:
+    def spoken(self) -> list[tuple[str, ...]]:
         """What the language model would call each label."""
         named = self.label_words or [()] * len(self.labels)
         return [tuple(words) or (str(label),) for label, words in zip(self.labels, named, strict=True)]
@@ -74,21 +80,21 @@ class LabelledSpec(HeadSpec):
         return tuple(_worded(self.owner, label, given.get(label, ())) for label in self.labels)
 
     def _in_order(self, weights: object) -> Any:
-        """Return class weights given by label in the order of the labels."""
+        """Return class weights given by class in the order of the classes."""
         if not isinstance(weights, Mapping):
             return weights
-        if set(weights) != set(self.labels):
-            wrong = sorted(map(str, set(weights) ^ set(self.labels)))
+        if set(weights) != set(self.classes):
+            wrong = sorted(map(str, set(weights) ^ set(self.classes)))
             raise HeadError(f"{self.owner}: class_weights must name every label; wrong or absent: {listed(wrong)}")
-        return [weights[label] for label in self.labels]
+        return [weights[name] for name in self.classes]
 
     def named(self, scores: np.ndarray) -> dict[object, float]:
-        """Return one row's scores (labels,) by label."""
-        return dict(zip(self.labels, scores.tolist(), strict=True))
+        """Return one row's scores (classes,) by class."""
+        return dict(zip(self.classes, scores.tolist(), strict=True))
 
     def score_columns(self, head: str, scores: np.ndarray) -> dict[str, Column]:
-        """Return one column per label of (rows, labels) scores."""
-        return {f"{head}_score_{label}": scores[:, place] for place, label in enumerate(self.labels)}
+        """Return one column per class of (rows, classes) scores."""
+        return {f"{head}_score_{name}": scores[:, place] for place, name in enumerate(self.classes)}
 
 
 def _worded(owner: str, label: object, words: object) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional as F
 
 from manyheads.errors import HeadError
-from manyheads.heads.base import LossTerms, weighted
+from manyheads.heads.base import LossTerms
 from manyheads.heads.one_label import OneLabelSpec
+from manyheads.heads.softmax import cross_entropy_terms, curvature, softmax
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,15 @@ class Multiclass(OneLabelSpec):
 
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
         """Return summed cross-entropy; class weights and smoothing act as in ``cross_entropy``."""
-        present = self.labelled(targets)
-        logits, targets = logits[present], targets[present]
-        weights = weighted(class_weights, logits)
-        total = F.cross_entropy(logits, targets, weight=weights, reduction="sum", label_smoothing=self.label_smoothing)
-        count = targets.shape[0]
-        weight = logits.new_tensor(float(count)) if weights is None else weights[targets].sum()
-        return LossTerms(total, weight, count)
+        return cross_entropy_terms(logits, targets, class_weights, self.label_smoothing)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the softmax's ``p (1 - p)``, averaged over rows."""
-        probabilities = logits.softmax(dim=-1)
-        return (probabilities * (1 - probabilities)).mean(dim=0)
+        return curvature(logits)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (rows, labels)."""
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
-        return probabilities
+        return softmax(logits)
 
     def positions(self, scores: np.ndarray) -> np.ndarray:
         """Return the most probable label's."""

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from manyheads.errors import InputError
-from manyheads.heads.base import Column, count_of
+from manyheads.heads.base import Column
 from manyheads.heads.cells import is_missing
 from manyheads.heads.labelled import LabelledSpec
 from manyheads.heads.labels import LabelIndex, label_array
+from manyheads.heads.softmax import MISSING, balanced, check_classes, one_hot
 from manyheads.types import Prediction
-
-MISSING = -100
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,7 @@ class OneLabelSpec(LabelledSpec):
         """Take integer positions (rows,), -100 where missing."""
         if targets.shape != (rows,):
             raise InputError(f"Head {head!r}: labels must have shape ({rows},), got {tuple(targets.shape)}")
-        if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-            raise InputError(f"Head {head!r}: labels must be integer class positions, got {targets.dtype}")
-        last = len(self.labels) - 1
-        wrong = (targets != MISSING) & ((targets < 0) | (targets > last))
-        if bool(wrong.any()):
-            value = int(targets[wrong][0])
-            raise InputError(f"Head {head!r}: class position {value} is outside 0 to {last}; -100 is missing")
-        return targets.long()
+        return check_classes(targets, len(self.labels), head)
 
     def labelled(self, targets: Tensor) -> Tensor:
         """Tell which rows carry a label."""
@@ -58,16 +49,11 @@ class OneLabelSpec(LabelledSpec):
 
     def balanced_weights(self, targets: Tensor) -> Tensor:
         """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
-        present = targets[self.labelled(targets)]
-        counts = torch.bincount(present, minlength=len(self.labels)).float()
-        seen = count_of(counts > 0)
-        return torch.where(counts > 0, present.shape[0] / (max(seen, 1) * counts.clamp(min=1)), 1.0)
+        return balanced(targets, len(self.labels))
 
     def numbers(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the label and zero for the others."""
-        numbers: np.ndarray = (targets[:, None] == np.arange(len(self.labels))).astype(np.float32)
-        numbers[targets == MISSING] = np.nan
-        return numbers
+        return one_hot(targets, len(self.labels))
 
     def prediction(self, scores: np.ndarray) -> Prediction:
         """Return the label of :meth:`positions`."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Regression
+from manyheads.heads import HeadSpec, LabelledSpec, Ragged, Regression, Tokens
 from manyheads.heads.base import Column
-from manyheads.types import Prediction
+from manyheads.inference.logits import Logits
+from manyheads.types import Prediction, Span
 
 Value = TypeVar("Value")
 
@@ -41,7 +43,10 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     """What heads say of texts: ``predictions[row][head]``, or whole arrays.
 
     Attributes:
-        logits: Head name -> fp32 (rows, outputs).
+        logits: Head name -> fp32 (rows, outputs); of a token head, a sequence of (words, outputs), one per row.
+        words: Per row, where the words stand that token heads label, int64 (words, 2): first character, and the one
+            behind the last; ``None`` without such heads. Words that were cut away, or that no token stands for, are
+            not among them.
         empty: (rows,) booleans: the text held nothing, so its prediction says little.
         truncated: (rows,) booleans: the text was cut to the backbone's limit.
     """
@@ -49,13 +54,15 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     def __init__(
         self,
         specs: Mapping[str, HeadSpec],
-        logits: Mapping[str, np.ndarray],
+        logits: Mapping[str, Logits],
         empty: np.ndarray,
         truncated: np.ndarray,
+        words: Sequence[np.ndarray] | None = None,
     ) -> None:
         self._specs = specs
-        self._scores: dict[str, np.ndarray] = {}
+        self._scores: dict[str, Any] = {}
         self.logits = logits
+        self.words = words
         self.empty = empty
         self.truncated = truncated
 
@@ -65,8 +72,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return tuple(self._specs)
 
     @property
-    def scores(self) -> Mapping[str, np.ndarray]:
-        """Head name -> probabilities (rows, labels), for every head with labels."""
+    def scores(self) -> Mapping[str, Any]:
+        """Head name -> probabilities (rows, labels), for every head with labels; of a token head, a sequence of
+        (words, tags), one per row."""
         return ByHead([name for name, spec in self._specs.items() if isinstance(spec, LabelledSpec)], self._scored)
 
     @property
@@ -87,9 +95,10 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     def __getitem__(self, index: int | slice) -> Mapping[str, Prediction] | Predictions:
         if isinstance(index, slice):
             logits = {name: values[index] for name, values in self.logits.items()}
-            return Predictions(self._specs, logits, self.empty[index], self.truncated[index])
+            words = None if self.words is None else self.words[index]
+            return Predictions(self._specs, logits, self.empty[index], self.truncated[index], words)
         row = range(len(self))[index]
-        return ByHead(self.heads, lambda name: self._specs[name].prediction(self._scored(name)[row]))
+        return ByHead(self.heads, lambda name: self._prediction(name, row))
 
     def __repr__(self) -> str:
         return f"Predictions({len(self)} rows, heads {listed(self.heads)})"
@@ -99,21 +108,45 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
             columns |= spec.table_columns(name, self._scored(name), all_scores)
+            if isinstance(spec, Tokens):
+                rows: Any = columns[f"{name}_spans"]
+                columns[f"{name}_spans"] = [self._in_characters(row, spans) for row, spans in enumerate(rows)]
         return columns
 
     def to_arrow(self, all_scores: bool = False) -> Any:
         """Return a ``pyarrow.Table`` of :meth:`columns`."""
         import pyarrow as pa
 
-        return pa.table({name: _arrow(values) for name, values in self.columns(all_scores).items()})
+        spans = {f"{name}_spans": spec for name, spec in self._specs.items() if isinstance(spec, Tokens)}
+        columns = self.columns(all_scores)
+        return pa.table(
+            {
+                name: _arrow_spans(values, spans[name]) if name in spans else _arrow(values)
+                for name, values in columns.items()
+            }
+        )
 
     def to_pandas(self, all_scores: bool = False) -> Any:
         """Return a ``pandas.DataFrame`` of :meth:`columns`."""
         return self.to_arrow(all_scores).to_pandas()
 
-    def _scored(self, name: str) -> np.ndarray:
+    def _prediction(self, name: str, row: int) -> Prediction:
+        found = self._specs[name].prediction(self._scored(name)[row])
+        return replace(found, spans=tuple(self._in_characters(row, found.spans))) if found.spans else found
+
+    def _in_characters(self, row: int, spans: Sequence[Span]) -> list[Span]:
+        """Return spans that are counted in words, counted in characters."""
+        assert self.words is not None
+        words = self.words[row]
+        return [replace(span, start=int(words[span.start, 0]), end=int(words[span.end - 1, 1])) for span in spans]
+
+    def _scored(self, name: str) -> Any:
         if name not in self._scores:
-            self._scores[name] = self._specs[name].scores(self.logits[name])
+            logits, spec = self.logits[name], self._specs[name]
+            if isinstance(logits, Ragged):
+                self._scores[name] = Ragged(spec.scores(logits.values), logits.offsets)
+            else:
+                self._scores[name] = spec.scores(logits)
         return self._scores[name]
 
 
@@ -128,3 +161,15 @@ def _arrow(values: Column) -> Any:
         # Labels of several types have no column type in common but text.
         texts = [[str(item) for item in value] if isinstance(value, list) else str(value) for value in values]
         return pa.array(texts)
+
+
+def _arrow_spans(values: Any, spec: Tokens) -> Any:
+    """Return spans as lists of structs, of one type however few of them there are."""
+    import pyarrow as pa
+
+    # Labels of several types have no column type in common but text.
+    mixed = len({type(label) for label in spec.labels}) > 1
+    label_type = pa.string() if mixed else pa.array(spec.labels).type
+    item = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label_type), ("score", pa.float64())])
+    rows = [[{**asdict(span), "label": str(span.label) if mixed else span.label} for span in row] for row in values]
+    return pa.array(rows, pa.list_(item))

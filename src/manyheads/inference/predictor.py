@@ -12,11 +12,13 @@ from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack import accepted, evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
+from manyheads.data.splitting import Place
 from manyheads.data.texts import Texts
 from manyheads.data.tokens import Tokenized, tokenize
 from manyheads.errors import HeadError, InputError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.heads import Head
+from manyheads.heads import Head, Tokens
+from manyheads.inference.logits import LogitRows, Logits, joined
 from manyheads.inference.predictions import Predictions
 from manyheads.taps import Tap
 
@@ -54,20 +56,29 @@ def predict(
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
     _warn_untrained(core.heads.with_read(chosen))
     taps = core.heads.taps_of(chosen)
-    tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps)
-    logits = {name: np.empty((len(tokenized), head.spec.outputs), dtype=np.float32) for name, head in chosen.items()}
+    words = words_for(chosen, texts)
+    tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
+    parts: list[dict[str, Logits]] = []
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
-        part = _part(tokenized, rows)
+        part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
         own = np.arange(len(rows))
         tables = FeatureSource(core, part).read(taps, own)
-        for name, values in apply_heads(core, tables, chosen, own, part.lengths).items():
-            if len(rows) == len(tokenized):
-                logits[name] = values
-            else:
-                logits[name][rows] = values
+        parts.append(apply_heads(core, tables, chosen, own, part.lengths))
     specs = {name: head.spec for name, head in chosen.items()}
-    return Predictions(specs, logits, texts.empty, tokenized.truncated)
+    logits = {name: joined(spec, [part[name] for part in parts]) for name, spec in specs.items()}
+    places = None if tokenized.words is None else [words.places for words in tokenized.words]
+    return Predictions(specs, logits, texts.empty, tokenized.truncated, places)
+
+
+def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
+    """Return where each text's words stand, if any of the heads labels words.
+
+    Raises:
+        TextError: pairs of texts, whose words no head labels.
+    """
+    rule = next((head.spec.words for head in heads.values() if isinstance(head.spec, Tokens)), None)
+    return None if rule is None else texts.words(rule)
 
 
 def tokenize_for(
@@ -78,8 +89,10 @@ def tokenize_for(
     long_text: str = "truncate",
     places: Sequence[str] | None = None,
     taps: Iterable[Tap] = (),
+    words: Sequence[Sequence[Place]] | None = None,
 ) -> Tokenized:
-    """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less.
+    """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less; see
+    :func:`manyheads.data.tokens.tokenize`.
 
     A text that fits alone but not with the prompt that a tap puts around it counts as cut: there, its end gives way.
 
@@ -93,7 +106,8 @@ def tokenize_for(
         limit = max_length
     prompts = core.backbone.templates(core.request(tap.resolve(core.backbone.facts) for tap in taps))
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
-    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, min(room, default=None))
+    least = min(room, default=None)
+    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, least, words)
 
 
 def apply_heads(
@@ -102,7 +116,7 @@ def apply_heads(
     heads: Mapping[str, Head],
     rows: np.ndarray,
     lengths: np.ndarray,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Logits]:
     """Return the heads' fp32 logits on stored features, in eval mode.
 
     Heads that read pooled features take all rows at once; where a head reads tokens, rows go in padded batches.
@@ -115,7 +129,8 @@ def apply_heads(
         lengths: Tokens of each row of the tables.
     """
     by_tokens = {name for name in heads if any(tables[tap].by_token for tap in core.heads.taps_of([name]))}
-    logits = _in_blocks(core, tables, [name for name in heads if name not in by_tokens], rows)
+    pooled = [name for name in heads if name not in by_tokens]
+    logits: dict[str, Logits] = dict(_in_blocks(core, tables, pooled, rows))
     if by_tokens:
         logits |= _in_batches(core, tables, sorted(by_tokens), rows, lengths)
     return {name: logits[name] for name in heads}
@@ -127,37 +142,32 @@ def _in_blocks(
     """Take as many rows at once as a head's input allows, which may be a whole vocabulary wide."""
     widest = max((head.width for head in core.heads.with_read(names).values()), default=1)
     size = max(1, _HELD_VALUES // widest)
-    parts = [_logits(core, tables, names, rows[start : start + size]) for start in range(0, max(len(rows), 1), size)]
+    parts = [_logits(core, tables, names, rows[start : start + size])[0] for start in range(0, max(len(rows), 1), size)]
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _in_batches(
     core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray, lengths: np.ndarray
-) -> dict[str, np.ndarray]:
-    logits = {name: np.empty((len(rows), core.heads[name].spec.outputs), dtype=np.float32) for name in names}
+) -> dict[str, Logits]:
+    found = LogitRows({name: core.heads[name].spec for name in names}, len(rows))
     for places in plan_batches(lengths[rows]):
-        for name, values in _logits(core, tables, names, rows[places]).items():
-            logits[name][places] = values
-    return logits
+        found.put(places, *_logits(core, tables, names, rows[places]))
+    return found.logits()
 
 
 def _logits(
     core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Return logits, and how many words each row has, where a head reads words."""
     if not names:
-        return {}
+        return {}, None
     device = core.backbone.device
     taps = core.heads.taps_of(names)
     with evaluating(core.heads):
         read = {tap: tables[tap].take(rows).to(device) for tap in taps}
-        return {name: values.cpu().numpy() for name, values in core.heads(read, names).items()}
-
-
-def _part(tokenized: Tokenized, rows: np.ndarray) -> Tokenized:
-    if len(rows) == len(tokenized):
-        return tokenized
-    inputs = {name: [values[row] for row in rows] for name, values in tokenized.inputs.items()}
-    return Tokenized(inputs, tokenized.truncated[rows], tokenized.pad)
+        logits = {name: values.cpu().numpy() for name, values in core.heads(read, names).items()}
+    masks = [features.mask for tap, features in read.items() if tap.by_word]
+    return logits, None if not masks or masks[0] is None else masks[0].sum(dim=1).cpu().numpy()
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:

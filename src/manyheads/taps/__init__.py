@@ -7,6 +7,7 @@ from manyheads.taps.lexical import Lexical
 from manyheads.taps.lm_logits import LMLogits
 from manyheads.taps.output import Output
 from manyheads.taps.prompted import Prompted
+from manyheads.taps.words import Words
 
 __all__ = [
     "Branched",
@@ -16,6 +17,7 @@ __all__ = [
     "Output",
     "Prompted",
     "Tap",
+    "Words",
     "off_branch",
     "on_branch",
     "read_tap",

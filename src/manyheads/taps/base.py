@@ -23,6 +23,11 @@ class Tap(ABC):
     kind: ClassVar[str]
     _kinds: ClassVar[dict[str, type[Tap]]] = {}
 
+    @property
+    def by_word(self) -> bool:
+        """Whether it reads one vector per word, not one per row."""
+        return False
+
     def __init_subclass__(cls) -> None:
         if "kind" in vars(cls):
             Tap._kinds[cls.kind] = cls
@@ -82,6 +87,11 @@ class Wrapper(Tap):
     def resolve(self, facts: BackboneFacts) -> Tap:
         """Resolve what is read."""
         return self.reading(self.reads.resolve(facts))
+
+    @property
+    def by_word(self) -> bool:
+        """Whether the other tap does."""
+        return self.reads.by_word
 
     @property
     def stored(self) -> Tap:

@@ -15,6 +15,7 @@ from manyheads.data.collate import collate
 from manyheads.data.tokens import Tokenized
 from manyheads.features import FeatureSource
 from manyheads.heads import Head
+from manyheads.inference.logits import Logits, no_logits
 from manyheads.inference.predictor import apply_heads
 from manyheads.training.data import TrainingData
 from manyheads.training.labelled import labelled_rows
@@ -40,7 +41,7 @@ class Course:
     module: Stepped
     rates: Mapping[nn.Parameter, float]
     collate: Collate
-    evaluate: Callable[[], dict[str, np.ndarray]]
+    evaluate: Callable[[], dict[str, Logits]]
     live: bool = True
     notes: tuple[str, ...] = ()
 
@@ -84,10 +85,11 @@ class Stepped(nn.Module):
         lm: bool = False,
         replay_input_ids: Tensor | None = None,
         replay_attention_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the core, see :meth:`HeadedCore.forward`; the language model on the replayed texts, if there are any."""
         replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
-        batch = Batch(input_ids, attention_mask, token_type_ids)
+        batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)
         if replaying:
             assert replay_input_ids is not None
@@ -103,6 +105,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __init__(self, data: TrainingData, heads: Mapping[str, Head]) -> None:
         self._data = data
+        self._by_word = {name for name, head in heads.items() if head.spec.by_word}
         self._labelled = {name: labelled_rows(head.spec, data.targets[name]) for name, head in heads.items()}
 
     def __len__(self) -> int:
@@ -110,9 +113,13 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, place: int) -> dict[str, Any]:
         row = int(self._data.train[place])
-        labels = {name: self._data.targets[name][row] for name, known in self._labelled.items() if known[row]}
+        labels = {name: self._target(name, row) for name, known in self._labelled.items() if known[row]}
         inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
         return {**inputs, "labels": labels, "rows": row}
+
+    def _target(self, name: str, row: int) -> Any:
+        target, words = self._data.targets[name][row], self._data.tokenized.words
+        return target[: len(words[row])] if name in self._by_word and words is not None else target
 
 
 def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -145,10 +152,10 @@ class Replay:
         }
 
 
-def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, np.ndarray]:
+def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, Logits]:
     """Return fp32 logits of the evaluation rows, by a pass of the backbone as it stands."""
     if not len(data.evaluate):
-        return {name: np.empty((0, head.spec.outputs), dtype=np.float32) for name, head in heads.items()}
+        return {name: no_logits(head.spec) for name, head in heads.items()}
     source = FeatureSource(core, data.tokenized)
     tables = source.read(core.heads.taps_of(heads), data.evaluate)
     return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from manyheads.data.split import split_by_text
+from manyheads.data.splitting import Place
 from manyheads.data.table import Table
 from manyheads.data.texts import Texts, read_texts
 from manyheads.data.tokens import Tokenized
 from manyheads.errors import DataError, LabelError, MissingColumnError
 from manyheads.heads import Head, LabelledSpec
 from manyheads.heads.cells import is_missing
+from manyheads.heads.softmax import MISSING
+from manyheads.heads.words import Tagged
+from manyheads.inference.predictor import words_for
 from manyheads.training.labelled import labelled_rows
 
 
@@ -55,12 +59,14 @@ class LabelledTexts:
     Attributes:
         source: What messages call it.
         texts: The texts.
-        targets: Head name -> encoded targets, one per text.
+        targets: Head name -> encoded targets, one per text; of a token head, one per word of it.
+        words: Where each text's words stand, where a head labels them.
     """
 
     source: str
     texts: Texts
     targets: Mapping[str, np.ndarray]
+    words: Sequence[Sequence[Place]] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class TrainingData:
     Attributes:
         tokenized: Training and evaluation rows.
         texts: Their texts: equal ones are never on both sides of a split.
-        targets: Head name -> encoded targets.
+        targets: Head name -> encoded targets; of a token head (rows, most words), for the words that have a token.
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
         seed: For every random choice.
@@ -101,6 +107,7 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
         LabelError: a label that its head does not know, or none at all.
     """
     texts = read_texts(table, text)
+    words = words_for(heads, texts)
     targets: dict[str, np.ndarray] = {}
     for name, head in heads.items():
         cells = _cells(table, name, head)
@@ -109,8 +116,11 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
                 "missing; check the column, or train other heads with heads=[...]"
             )
+        if head.spec.by_word:
+            assert words is not None
+            cells = [Tagged(*row) for row in zip(cells, words, map(len, texts.texts), strict=True)]
         targets[name] = head.spec.encode(cells, name, table.name)
-    return LabelledTexts(table.name, texts, targets)
+    return LabelledTexts(table.name, texts, targets, words)
 
 
 def usable_rows(labelled: LabelledTexts, heads: Mapping[str, Head]) -> np.ndarray:
@@ -150,9 +160,12 @@ def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[st
                 f"{source}: head {name!r}: {len(mine)} training rows have a text and a label, and fewer than two "
                 "different texts; add some, or leave the head out with heads=[...]"
             )
+        if head.spec.by_word:
+            present = present[present != MISSING]
         if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
+            what = "words of the training rows" if head.spec.by_word else "training rows"
             raise LabelError(
-                f"{source}: head {name!r}: all {len(present)} training rows are labelled alike; a head needs at least "
+                f"{source}: head {name!r}: all {len(present)} {what} are labelled alike; a head needs at least "
                 "two classes to learn; add rows, or leave the head out with heads=[...]"
             )
 

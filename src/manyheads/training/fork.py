@@ -20,6 +20,7 @@ from manyheads.errors import HeadError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head
+from manyheads.inference.logits import LogitRows, Logits
 from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.course import Course, Stepped, collate_rows, evaluated
@@ -160,15 +161,15 @@ class Entries:
         rows = np.array([example["rows"] for example in examples])
         return {**collate_rows(examples), "entry": self._table.take(rows).values}
 
-    def evaluate(self) -> dict[str, np.ndarray]:
+    def evaluate(self) -> dict[str, Logits]:
         """Return fp32 logits of the evaluation rows."""
-        heads, rows = self._core.heads, self._data.evaluate
-        logits = {name: np.empty((len(rows), heads[name].spec.outputs), dtype=np.float32) for name in self._names}
+        rows, words = self._data.evaluate, self._data.tokenized.words
+        logits = LogitRows({name: self._core.heads[name].spec for name in self._names}, len(rows))
         with evaluating(self._core):
             for places, found in self._passes(rows):
-                for name, values in found.items():
-                    logits[name][places] = values.float().cpu().numpy()
-        return logits
+                counts = None if words is None else np.array([len(words[row]) for row in rows[places]])
+                logits.put(places, {name: values.float().cpu().numpy() for name, values in found.items()}, counts)
+        return logits.logits()
 
     def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
         device = self._core.backbone.device
@@ -198,9 +199,10 @@ class _SteppedFork(Stepped):
         labels: Mapping[str, Tensor] | None = None,
         heads: Sequence[str] | None = None,
         lm: bool = False,
+        word_ids: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the fork; see :meth:`HeadedCore.go_on`."""
-        batch = Batch(input_ids, attention_mask, token_type_ids)
+        batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         chosen = self._names if heads is None else heads
         weighed: HeadedOutput = self.weighting(self.core.go_on(batch, self._fork, entry, labels, chosen))
         return weighed

@@ -31,7 +31,10 @@ from manyheads.training.search import Asked, Shortlist, screen
 from manyheads.training.stacking import Stacking
 from manyheads.training.stepped import SteppedFitter
 from manyheads.training.trial import Fit
+from manyheads.training.words import by_words
 
+# Words per step, where a head has to be stepped: those of about as many texts as other heads take.
+_STEP_WORDS = 512
 # Precisions a feature pass may be asked for by name.
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,7 +44,8 @@ class Frozen(Method):
     """Leave the backbone as it is: run it once over every text, ever, then solve each head on its features.
 
     A head whose ``reads`` is ``"auto"`` is told what to read: layers, poolings, pairs of them and the bag of tokens are
-    screened on training rows, the best are solved exactly, and the simplest within one standard error is taken.
+    screened on training rows, the best are solved exactly, and the simplest within one standard error is taken. A token
+    head reads the last layer then, without a search.
 
     A linear head is solved to its optimum by L-BFGS (squared error in closed form), so its dropout, a help against
     overfitting by steps, is not used: L2 takes that part. Heads with hidden layers, attention pooling or a mix of
@@ -87,7 +91,8 @@ class Frozen(Method):
         fits: dict[str, Fit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
-            numbers = head.spec.numbers(data.targets[name][places[name]])
+            # What labels words has no numbers by row, and reads nothing that would ask for them.
+            numbers = head.spec.numbers(data.targets[name][places[name][:0] if head.spec.by_word else places[name]])
             ready = [ready_head(core, head.spec, taps, source, places[name], numbers) for taps in sets[name]]
             read = any(name in other.heads_read for other in heads.values())
             rows = [
@@ -126,9 +131,10 @@ class Frozen(Method):
         return screen(core.backbone.facts, source, asked, _passing(also), everything)
 
     def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
-        """Return the heads that want to be told what to read; those that start from the LM head read the last layer."""
+        """Return the heads that want to be told what to read; those that start from the LM head, and those that label
+        words, read the last layer."""
         searched = {name: head.spec for name, head in heads.items() if head.spec.init == "random"}
-        return {name: spec for name, spec in searched.items() if spec.reads == "auto"}
+        return {name: spec for name, spec in searched.items() if spec.reads == "auto" and not spec.by_word}
 
     def _running(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
@@ -143,7 +149,7 @@ class Frozen(Method):
             fit, head = fit_simplest(LinearFitter(self.l2), ready)
         else:
             head, rows = ready[0]
-            fit = SteppedFitter().fit(head, rows)
+            fit = (SteppedFitter(batch_rows=_STEP_WORDS) if head.spec.by_word else SteppedFitter()).fit(head, rows)
         head.load_state_dict(dict(fit.state), strict=True)
         screened = [] if shortlist is None else shortlist.trials
         return replace(fit, trials=[*screened, *fit.trials]), head
@@ -217,7 +223,7 @@ def _head_rows(
     head: Head, data: TrainingData, name: str, places: np.ndarray, tables: Mapping[Tap, FeatureTable], read: bool
 ) -> HeadRows:
     targets = data.targets[name][places]
-    return HeadRows(
+    rows = HeadRows(
         tables=tables,
         taps=head.taps,
         places=places,
@@ -227,3 +233,4 @@ def _head_rows(
         seed=data.seed,
         read=read,
     )
+    return by_words(rows) if head.spec.by_word else rows

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from manyheads.core import HeadedCore
 from manyheads.heads import Head
+from manyheads.inference.logits import Logits
 from manyheads.training.data import TrainingData
 from manyheads.training.trial import Fit
 
@@ -21,13 +20,13 @@ class Outcome:
 
     Attributes:
         fits: Head name -> how it was fitted.
-        logits: Head name -> fp32 logits of the evaluation rows.
+        logits: Head name -> fp32 logits of the evaluation rows, word by word for token heads.
         perplexity: Of the language model on the evaluation texts, before and after, where the method may change it.
         notes: What a person should know, one sentence each.
     """
 
     fits: Mapping[str, Fit]
-    logits: Mapping[str, np.ndarray]
+    logits: Mapping[str, Logits]
     perplexity: tuple[float | None, float | None] = (None, None)
     notes: tuple[str, ...] = ()
 

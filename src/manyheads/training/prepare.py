@@ -14,7 +14,8 @@ from manyheads.data.table import Table, read_table
 from manyheads.data.texts import read_texts, read_texts_from_list
 from manyheads.data.tokens import Tokenized
 from manyheads.errors import DataError
-from manyheads.heads import Head, OneLabelSpec
+from manyheads.heads import Head, OneLabelSpec, Tokens
+from manyheads.heads.softmax import MISSING
 from manyheads.inference.predictor import tokenize_for
 from manyheads.training.data import (
     Evaluation,
@@ -26,6 +27,7 @@ from manyheads.training.data import (
     split_rows,
     usable_rows,
 )
+from manyheads.training.words import check_words_left, read_words, stacked
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,30 @@ def prepare(
     check_learnable(parts[0], train, heads)
     texts = [part.texts.texts[row] for part, rows in zip(parts, picked, strict=True) for row in rows]
     places = [f"{part.source}, row {row + 1}" for part, rows in zip(parts, picked, strict=True) for row in rows]
+    words = None
+    if parts[0].words is not None:
+        words = [part.words[row] for part, rows in zip(parts, picked, strict=True) for row in rows if part.words]
     taps = [tap for head in core.heads.with_read(heads).values() for tap in head.spec.taps]
-    tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places, taps)
-    targets = {
-        name: np.concatenate([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)])
-        for name in heads
+    tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places, taps, words)
+    whole = {
+        name: stacked([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)]) for name in heads
     }
+    targets = {name: read_words(whole[name], tokenized) if heads[name].spec.by_word else whole[name] for name in heads}
     numbers = np.arange(len(texts))
     kept, held_out = numbers[: len(train)], numbers[len(train) :]
     digest = core.backbone.digest()
     ready = TrainingData(tokenized, texts, targets, kept, held_out, evaluation.seed, digest, others)
-    return Prepared(ready, train, evaluate, _notes(parts, picked, ready, heads))
+    check_words_left(parts[0].source, ready, heads)
+    lost = [note for name in heads if heads[name].spec.by_word for note in _lost(name, whole[name], targets[name])]
+    return Prepared(ready, train, evaluate, [*_notes(parts, picked, ready, heads), *lost])
+
+
+def _lost(name: str, whole: np.ndarray, read: np.ndarray) -> list[str]:
+    """Return a sentence on the labelled words of a head that no token stands for."""
+    lost = int((whole != MISSING).sum() - (read != MISSING).sum())
+    return [f"Head {name!r}: {lost} labelled words have no token of their own, or were cut, and were left out."] * (
+        lost > 0
+    )
 
 
 def _others(core: HeadedCore, tokenizer: Any, other_texts: object, reading: Reading) -> Tokenized:
@@ -121,9 +136,10 @@ def _notes(
     if cut:
         notes.append(f"{cut} texts were longer than the limit and were cut.")
     for name, head in heads.items():
-        if isinstance(head.spec, OneLabelSpec):
-            seen = set(data.targets[name][data.train].tolist())
-            unseen = [label for k, label in enumerate(head.spec.labels) if k not in seen]
+        if isinstance(head.spec, OneLabelSpec | Tokens):
+            seen = set(np.unique(data.targets[name][data.train]).tolist())
+            # Entities of a single word leave "I-..." unseen, and that says nothing.
+            unseen = [label for k, label in enumerate(head.spec.classes) if k not in seen and str(label)[:2] != "I-"]
             if unseen:
                 notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
     return notes

@@ -16,6 +16,7 @@ from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
 from manyheads.errors import HeadError, TrainingError, listed
 from manyheads.heads import Head, OneLabelSpec
+from manyheads.inference.logits import Logits
 from manyheads.lm_check import LMCheck, compare_weights
 from manyheads.metrics import Metrics, measure
 from manyheads.training.data import Evaluation, Reading, TrainingData
@@ -24,6 +25,7 @@ from manyheads.training.methods import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.processes import is_first, process_count, wait_for_all
 from manyheads.training.trial import Fit, Trial
+from manyheads.training.words import word_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class OutOfFold:
     """What a head says of training rows that it had not seen when it said so.
 
     Attributes:
-        rows: Their numbers (from 0) in ``data``.
+        rows: Their numbers (from 0) in ``data``; for a token head, of each labelled word in its order.
         logits: fp32 (rows, outputs).
     """
 
@@ -151,13 +153,15 @@ def _taught(tokens: int) -> list[str]:
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:
     data = prepared.data
     places = data.labelled(name, head)
+    if head.spec.by_word:
+        places = word_rows(places, data.targets[name][places])
     if not len(fit.out_of_fold):
         return OutOfFold(prepared.trained[:0], np.empty((0, head.spec.outputs), dtype=np.float32))
     seen = ~np.isnan(fit.out_of_fold).any(axis=1)
     return OutOfFold(prepared.trained[places[seen]], fit.out_of_fold[seen])
 
 
-def _metrics(head: Head, data: TrainingData, name: str, logits: np.ndarray) -> Metrics:
+def _metrics(head: Head, data: TrainingData, name: str, logits: Logits) -> Metrics:
     """Return the metrics on the evaluation rows; for one label per row, also what the training rows' most frequent
     label would reach there."""
     targets = data.targets[name]

@@ -29,7 +29,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from manyheads.core import HeadedCore
-from manyheads.data.collate import collate
+from manyheads.data.collate import MISSING_CLASS, collate
 from manyheads.errors import (
     CorruptCheckpointError,
     InputError,
@@ -39,11 +39,12 @@ from manyheads.errors import (
     WrongRunError,
     listed,
 )
+from manyheads.heads import HeadSpec
 from manyheads.lm_check import lm_loss, predicted_tokens
 from manyheads.training.order import Epochs, Order, first_rows
 from manyheads.training.processes import from_first, is_first, wait_for_all
 from manyheads.training.whole import damage, delete, keep_newest, last_whole, mark_whole
-from manyheads.types import HeadedOutput
+from manyheads.types import Batch, HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"
@@ -171,8 +172,10 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         if prediction_loss_only:
             return loss, None, None
         heads = self._core().heads
-        rows = len(inputs["input_ids"])
-        labels = {name: inputs["labels"].get(name, _unlabelled(heads[name].spec, rows)) for name in outputs.logits}
+        labels = {
+            name: inputs["labels"].get(name, _unlabelled(heads[name].spec, logits))
+            for name, logits in outputs.logits.items()
+        }
         return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int] | None:
@@ -227,13 +230,14 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
 
     def _weights(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Tensor]:
         """Return, per head, the weight of everything labelled in these batches."""
-        heads = self._core().heads
-        weights = {name: torch.zeros((), device=device) for name in [*heads, LM]}
+        core = self._core()
+        weights = {name: torch.zeros((), device=device) for name in [*core.heads, LM]}
         for batch in batches:
-            for name, target in batch["labels"].items():
-                head = heads[name]
-                checked = head.spec.check_targets(target, len(batch["input_ids"]), name)
-                logits = torch.zeros((len(checked), head.spec.outputs))
+            seen = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
+            for name, checked in core.targets(batch["labels"], seen).items():
+                head = core.heads[name]
+                words = checked.shape[:2] if head.spec.by_word else checked.shape[:1]
+                logits = torch.zeros((*words, head.spec.outputs))
                 class_weights = head.loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
                 weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
@@ -357,5 +361,7 @@ def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
     return f"{prefix}input_ids", f"{prefix}attention_mask"
 
 
-def _unlabelled(spec: Any, rows: int) -> Tensor:
-    return torch.from_numpy(spec.encode([None] * rows, "", ""))
+def _unlabelled(spec: HeadSpec, logits: Tensor) -> Tensor:
+    if spec.by_word:
+        return torch.full(logits.shape[:2], MISSING_CLASS)
+    return torch.from_numpy(spec.encode([None] * len(logits), "", ""))

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manyheads.errors import HeadError, UnknownHeadError, listed
-from manyheads.heads import Head
+from manyheads.heads import Head, Ragged
+from manyheads.inference.logits import Logits
 from manyheads.metrics import Metrics, main_metric, measure
 from manyheads.training.data import TrainingData
 from manyheads.training.processes import from_first
@@ -84,7 +85,7 @@ class _Best:
     epoch: float
     place: int
     weights: list[Tensor]
-    logits: dict[str, np.ndarray]
+    logits: dict[str, Logits]
 
 
 class Watch(Keeper):
@@ -107,7 +108,7 @@ class Watch(Keeper):
         self,
         heads: Mapping[str, Head],
         data: TrainingData,
-        evaluate: Callable[[], dict[str, np.ndarray]],
+        evaluate: Callable[[], dict[str, Logits]],
         tuned: Sequence[nn.Parameter],
         selection: Selection | None,
     ) -> None:
@@ -115,7 +116,7 @@ class Watch(Keeper):
         self._heads, self._data, self._evaluate = heads, data, evaluate
         self._tuned, self._selection = tuned, selection
         self._best: _Best | None = None
-        self._logits: dict[str, np.ndarray] | None = None
+        self._logits: dict[str, Logits] | None = None
         self._step = -1
         self._owed = False
 
@@ -174,8 +175,15 @@ class Watch(Keeper):
         (folder / _HISTORY).write_text(json.dumps(kept), encoding="utf-8")
         if best is not None:
             weights = {f"weight.{place}": tensor.contiguous() for place, tensor in enumerate(best.weights)}
-            logits = {f"logits.{name}": torch.from_numpy(values) for name, values in best.logits.items()}
-            save_file({**weights, **logits}, folder / _BEST)
+            logits = {name: values for name, values in best.logits.items() if isinstance(values, np.ndarray)}
+            words = {name: values for name, values in best.logits.items() if isinstance(values, Ragged)}
+            kept_logits = {
+                **{f"logits.{name}": values for name, values in logits.items()},
+                **{f"logits.{name}": values.values for name, values in words.items()},
+                **{f"offsets.{name}": values.offsets for name, values in words.items()},
+            }
+            arrays = {name: torch.from_numpy(values) for name, values in kept_logits.items()}
+            save_file({**weights, **arrays}, folder / _BEST)
 
     def take_up(self, folder: Path) -> None:
         """Go on from what a checkpoint holds."""
@@ -184,10 +192,13 @@ class Watch(Keeper):
         if kept["best"] is not None:
             found = load_file(folder / _BEST)
             weights = [found[f"weight.{place}"].to(of.device) for place, of in enumerate(self._tuned)]
-            logits = {name: found[f"logits.{name}"].numpy() for name in self._heads}
+            logits: dict[str, Logits] = {name: found[f"logits.{name}"].numpy() for name in self._heads}
+            for name, head in self._heads.items():
+                if head.spec.by_word:
+                    logits[name] = Ragged(found[f"logits.{name}"].numpy(), found[f"offsets.{name}"].numpy())
             self._best = _Best(**kept["best"], weights=weights, logits=logits)
 
-    def finish(self, step: int) -> dict[str, np.ndarray] | None:
+    def finish(self, step: int) -> dict[str, Logits] | None:
         """Put the best epoch's weights in place, if one was to be selected; return the logits of the weights that now
         stand, if they are known.
 
@@ -201,7 +212,7 @@ class Watch(Keeper):
                 parameter.copy_(value)
         return self._best.logits
 
-    def _measured(self, logits: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
+    def _measured(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
         rows = self._data.evaluate
         return {
             name: measure(self._heads[name].spec, self._data.targets[name][rows], values)
