@@ -207,7 +207,8 @@ def _check_tap(tap: Tap) -> None:
         raise HeadError(f"Tokens: reads layers word by word, such as Hidden(layer=-2), got {tap!r}")
     if tap != Hidden(layer=tap.layer):
         raise HeadError(
-            f"Tokens: reads each word by itself, so there is nothing to pool or to prompt; leave all but layer out of {tap!r}"
+            "Tokens: reads each word by itself, so there is nothing to pool or to prompt; leave all but layer out of "
+            f"{tap!r}"
         )
 
 
