@@ -465,3 +465,23 @@ def test_l22_a_run_that_was_interrupted_goes_on_with_its_best_epoch(
     assert resumed.metrics["found"] == straight.metrics["found"]
     assert torch.equal(again.heads["found"].output.weight, whole.heads["found"].output.weight)
     assert torch.equal(again.heads["again"].output.weight, whole.heads["again"].output.weight)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_words_beside_prompts_and_bags_are_read_as_alone(family: str, saved: Saved) -> None:
+    """Tokens of a prompt are of no word, and those of words reach no other head."""
+    others = {
+        "asked": mh.Multiclass(
+            ["routine", "urgent", "emergency"], column="urgency", reads=mh.Hidden(prompt="{text} so :")
+        ),
+        "bag": mh.Multiclass(["yes", "no"], column="sent", reads=[mh.Lexical(), mh.Hidden()]),
+    }
+    words = {"found": mh.Tokens(["symptom", "place"], subword="mean", reads=mh.Hidden(-2))}
+    models = [headed(saved(family), specs) for specs in (others, words, {**others, **words})]
+    for model in models:
+        mh.train(model, RECORDS, "text", mh.Frozen(cache=None, dtype="float32", l2=0.01), eval_fraction=0.2)
+    without, alone, both = (model.predict(TEXTS) for model in models)
+    for name in others:
+        np.testing.assert_allclose(both.logits[name], without.logits[name], atol=1e-4)
+    for one, other in zip(both.logits["found"], alone.logits["found"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
