@@ -36,7 +36,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a prompt": (lambda: mh.Tokens(["a"], reads=mh.Hidden(prompt="{text}:")), ("to prompt", "prompt=")),
     "another head": (lambda: mh.Tokens(["a"], reads=[mh.Hidden(), mh.Output("b")]), ("word by word", "Output")),
     "the LM's logits": (lambda: mh.Tokens(["a"], reads=mh.LMLogits()), ("word by word", "LMLogits")),
-    "the LM head's rows": (lambda: mh.Tokens(["a"], init="lm_head"), ("Tokens", "lm_head")),
+    "the LM head's rows": (lambda: mh.Tokens(["a"], init="lm_head"), ("Tokens", "LM head has no rows")),
     "too few weights": (lambda: mh.Tokens(["a"], class_weights=[1, 2]), ("'balanced' or 3 numbers",)),
     "weights of types": (lambda: mh.Tokens(["a"], class_weights={"a": 2}), ("name every label", "'B-a'", "'O'")),
     "smoothing": (lambda: mh.Tokens(["a"], label_smoothing=1), ("label_smoothing",)),

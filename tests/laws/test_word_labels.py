@@ -437,3 +437,51 @@ def test_a_trainer_evaluates_words_with_compute_metrics(saved: Saved, tmp_path: 
     direct = model.predict([str(record["text"]) for record in RECORDS[:8]]).logits["found"]
     by_row = [direct[row] for row in range(8) if row != 3]
     np.testing.assert_allclose(found.predictions["found"][kept], np.concatenate(by_row), atol=1e-5)
+
+
+def test_l22_a_run_that_was_interrupted_goes_on_with_its_best_epoch(
+    saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(checkpoints: Path | None) -> tuple[mh.HeadedModel, mh.TrainResult]:
+        torch.manual_seed(0)
+        model = shared(saved("bert"))
+        method = mh.Full(epochs=3, lr=1e-3, batch_rows=8, best_by="found", checkpoints=checkpoints, start="random")
+        return model, mh.train(model, RECORDS, "text", method, eval_fraction=0.3)
+
+    plain = mh.Trainer.training_step
+
+    def interrupted(self: mh.Trainer, *inputs: object) -> Tensor:
+        if self.state.epoch is not None and self.state.epoch >= 2:
+            raise KeyboardInterrupt
+        return plain(self, *inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mh.Trainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "kept")
+    assert any((tmp_path / "kept").glob("checkpoint-*/best.safetensors"))
+    (again, resumed), (whole, straight) = run(tmp_path / "kept"), run(None)
+    assert any("went on from" in note for note in resumed.notes)
+    assert resumed.metrics["found"] == straight.metrics["found"]
+    assert torch.equal(again.heads["found"].output.weight, whole.heads["found"].output.weight)
+    assert torch.equal(again.heads["again"].output.weight, whole.heads["again"].output.weight)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_words_beside_prompts_and_bags_are_read_as_alone(family: str, saved: Saved) -> None:
+    """Tokens of a prompt are of no word, and those of words reach no other head."""
+    others = {
+        "asked": mh.Multiclass(
+            ["routine", "urgent", "emergency"], column="urgency", reads=mh.Hidden(prompt="{text} so :")
+        ),
+        "bag": mh.Multiclass(["yes", "no"], column="sent", reads=[mh.Lexical(), mh.Hidden()]),
+    }
+    words = {"found": mh.Tokens(["symptom", "place"], subword="mean", reads=mh.Hidden(-2))}
+    models = [headed(saved(family), specs) for specs in (others, words, {**others, **words})]
+    for model in models:
+        mh.train(model, RECORDS, "text", mh.Frozen(cache=None, dtype="float32", l2=0.01), eval_fraction=0.2)
+    without, alone, both = (model.predict(TEXTS) for model in models)
+    for name in others:
+        np.testing.assert_allclose(both.logits[name], without.logits[name], atol=1e-4)
+    for one, other in zip(both.logits["found"], alone.logits["found"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
