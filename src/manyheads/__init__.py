@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from manyheads.data.collate import collate
     from manyheads.data.infer import infer_heads
     from manyheads.data.propose import WordProposal, WordProposals
-    from manyheads.data.words import AddedTokens
+    from manyheads.data.teaching import AddedTokens
     from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression, Tokens
     from manyheads.inference import Predictions
     from manyheads.lm_check import LMCheck
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
-    "AddedTokens": "manyheads.data.words",
+    "AddedTokens": "manyheads.data.teaching",
     "Fork": "manyheads.training.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.full",

@@ -23,9 +23,9 @@ from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
 from manyheads.data.propose import WordProposals, propose
 from manyheads.data.table import read_table
+from manyheads.data.teaching import AddedTokens, plan_lesson, teach
 from manyheads.data.texts import read_texts, read_texts_from_list
 from manyheads.data.wording import TokenizerWording
-from manyheads.data.words import AddedTokens, plan_lesson, teach
 from manyheads.errors import (
     BackboneError,
     CheckpointError,
@@ -63,9 +63,6 @@ class HeadedModel(nn.Module):
         super().__init__()
         self.core = core
         self.tokenizer = tokenizer
-        if tokenizer is not None:
-            limit = token_limit(core.backbone.model, tokenizer)
-            core.backbone.wording = TokenizerWording(tokenizer, limit)
 
     @classmethod
     def from_pretrained(
@@ -128,6 +125,17 @@ class HeadedModel(nn.Module):
         if has_stock_head(core.backbone):
             core.heads.add(STOCK_NAME, stock_head(core.backbone))
         return wrapped
+
+    @property
+    def tokenizer(self) -> Any:
+        """The backbone's tokenizer, or ``None``."""
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        limit = token_limit(self.core.backbone.model, tokenizer)
+        self.core.backbone.wording = None if tokenizer is None else TokenizerWording(tokenizer, limit)
 
     @property
     def backbone(self) -> nn.Module:

@@ -244,6 +244,19 @@ def test_prompts_need_a_tokenizer_and_single_texts(saved: Callable[[str], Path])
         bare(**padded(rows_of(BY_NAME["bert"])))
 
 
+def test_another_tokenizer_reads_the_prompts_too(saved: Callable[[str], Path]) -> None:
+    model = prompted(saved("gpt2"), {"a": mh.Hidden(prompt=AROUND)})
+    before = model.predict(["fever"]).logits["a"]
+    words = tokenizer_for(BY_NAME["roberta"])  # other ids for the same words
+    model.tokenizer = words
+    ids = torch.tensor(words("the patient says fever , urgent", add_special_tokens=False)["input_ids"])
+    ids = torch.tensor([words.cls_token_id, *ids.tolist(), words.sep_token_id])
+    with torch.no_grad():
+        wanted = plain_model(BY_NAME["gpt2"], saved("gpt2")).transformer(ids[None]).last_hidden_state[0, -1]
+    np.testing.assert_allclose(model.predict(["fever"]).logits["a"][0], wanted.numpy(), atol=1e-5)
+    assert not np.allclose(before[0], wanted.numpy(), atol=1e-2)
+
+
 def test_braces_in_a_prompt_are_letters(saved: Callable[[str], Path]) -> None:
     model = prompted(saved("gpt2"), {"a": mh.Hidden(prompt="{old} {text} {0}")})
     assert model.heads["a"].output.in_features == HIDDEN

@@ -14,7 +14,7 @@ import pytest
 import manyheads as mh
 from manyheads.cli.words import read_words
 from tests.families import BY_NAME, TEXTS
-from tests.unit.data.test_words import word_pieces
+from tests.unit.data.test_teaching import word_pieces
 from tests.unit.test_cli import Run, called
 from tests.unit.test_cli import run as run  # a fixture
 

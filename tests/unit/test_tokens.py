@@ -18,7 +18,7 @@ from manyheads.data.table import read_table
 from manyheads.data.texts import read_texts, read_texts_from_list
 from manyheads.data.word_ids import WordTokens, words_of_tokens
 from manyheads.heads import Ragged
-from manyheads.heads.words import WORD_RULES, Tagged
+from manyheads.heads.tagged import WORD_RULES, Tagged
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, add_heads, headed, tags_of

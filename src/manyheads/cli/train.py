@@ -22,7 +22,7 @@ from manyheads.cli.tables import metric_lines, read_input
 from manyheads.cli.words import read_words
 from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.table import Table, read_table
-from manyheads.data.words import AddedTokens
+from manyheads.data.teaching import AddedTokens
 from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train

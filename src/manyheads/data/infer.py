@@ -16,7 +16,7 @@ from manyheads.errors import LabelError, listed
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression, Tokens
 from manyheads.heads.cells import is_json_list, is_missing, plain, split_labels
 from manyheads.heads.entities import is_tag, types_of
-from manyheads.heads.words import is_spans, parsed
+from manyheads.heads.tagged import is_spans, parsed
 
 MOST_INTEGER_CLASSES = 20
 MOST_DISTINCT_STRINGS = 50

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from manyheads.data.teaching import plan_lesson, spelling, teach
 from manyheads.data.texts import Texts
-from manyheads.data.words import plan_lesson, spelling, teach
 from manyheads.errors import InputError
 
 # A word is tried behind this one, as words stand in running text: some tokenizers write the blank into the word.

@@ -193,7 +193,7 @@ class HeadSpec(ABC):
         if self.init not in INITS:
             raise HeadError(f"{self.owner}: init must be one of {listed(INITS)}, got {self.init!r}")
         if self.init == "lm_head" and not self.speaks:
-            raise HeadError(f"{self.owner}: has no output per label, so the LM head has no rows for it; leave init out")
+            raise HeadError(f"{self.owner}: the LM head has no rows for its outputs; leave init out")
         if self.init == "lm_head" and self.hidden:
             raise HeadError(
                 f"{self.owner}: init='lm_head' is for a head without hidden layers, got hidden={list(self.hidden)}; "

@@ -37,6 +37,8 @@ class LabelledSpec(HeadSpec):
         object.__setattr__(self, "class_weights", self._in_order(self.class_weights))
         object.__setattr__(self, "label_words", self._checked_words())
         super().__post_init__()
+        if self.label_words is not None and self.init != "lm_head":
+            raise HeadError(f"{self.owner}: label_words are for init='lm_head'; give that too, or leave them out")
         if not (is_number(self.label_smoothing) and 0.0 <= self.label_smoothing < 1.0):
             raise HeadError(f"{self.owner}: label_smoothing must be a number in [0, 1), got {self.label_smoothing!r}")
 

@@ -18,7 +18,7 @@ from manyheads.heads.labelled import LabelledSpec
 from manyheads.heads.labels import LabelIndex
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.softmax import MISSING, balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
-from manyheads.heads.words import WORD_RULES, LabelSpan, Tagged, check_count, parsed, spans_over
+from manyheads.heads.tagged import WORD_RULES, LabelSpan, Tagged, check_count, parsed, spans_over
 from manyheads.taps import Hidden, Tap, Words
 from manyheads.taps.words import check_subword
 from manyheads.types import Prediction, Span
@@ -86,7 +86,7 @@ class Tokens(LabelledSpec):
         """Return int64 class positions (rows, most words), -100 where missing and behind a row's last word.
 
         Args:
-            cells: A :class:`~manyheads.heads.words.Tagged` per row, or ``None``.
+            cells: A :class:`~manyheads.heads.tagged.Tagged` per row, or ``None``.
             head: The head's name, for messages.
             source: Where the cells come from, for messages.
         """

@@ -17,7 +17,7 @@ from manyheads.errors import DataError, LabelError, MissingColumnError
 from manyheads.heads import Head, LabelledSpec
 from manyheads.heads.cells import is_missing
 from manyheads.heads.softmax import MISSING
-from manyheads.heads.words import Tagged
+from manyheads.heads.tagged import Tagged
 from manyheads.inference.predictor import words_for
 from manyheads.training.labelled import labelled_rows
 

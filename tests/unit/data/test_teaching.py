@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 import manyheads as mh
 from manyheads.data.propose import propose
+from manyheads.data.teaching import plan_lesson, spelling, teach
 from manyheads.data.texts import read_texts_from_list
-from manyheads.data.words import plan_lesson, spelling, teach
 from tests.families import BY_NAME, TEXTS, WORDS, tokenizer_for
 
 CORPUS = [" ".join(WORDS), *TEXTS, "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 , ( ) . -"] * 3
