@@ -59,6 +59,7 @@ class HeadedCore(nn.Module):
         Raises:
             HeadError: it reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
         """
+        self.backbone.check_prompts(request_of(head.taps, self.backbone.facts))
         if head.spec.init == "lm_head":
             start_from_lm_head(self.backbone, head)
         return head

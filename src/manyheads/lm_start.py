@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.label_rows import label_rows
+from manyheads.backbone.label_rows import Pieces, label_rows
 from manyheads.backbone.stack import evaluating
 from manyheads.errors import BackboneError, HeadError
 from manyheads.heads import Head, LabelledSpec, Multiclass
@@ -34,6 +35,7 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
         )
     wording = backbone.wording
     labels = [[pieces for word in words for pieces in wording.word(word)] for words in spec.spoken]
+    _check_apart(spec, labels)
     try:
         rows = label_rows(backbone.lm_head.rows(), labels)
     except BackboneError as error:
@@ -49,17 +51,34 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
             head.output.bias.copy_(-_of_empty_text(backbone, head, place) @ rows.T)
 
 
+def _check_apart(spec: LabelledSpec, labels: Sequence[Pieces]) -> None:
+    """Refuse labels of which the tokenizer makes nothing, or the same: they would always get the same score."""
+    first: dict[str, object] = {}
+    for label, pieces in zip(spec.labels, labels, strict=True):
+        if not any(pieces):
+            raise HeadError(
+                f"{spec.owner}: init='lm_head': the tokenizer has no token for label {label!r}; give it words with "
+                "label_words={...}"
+            )
+        other = first.setdefault(repr(sorted(tuple(word) for word in pieces)), label)
+        if other != label:
+            raise HeadError(
+                f"{spec.owner}: init='lm_head': to the tokenizer, {label!r} and {other!r} are the same words; tell "
+                "them apart with label_words={...}"
+            )
+
+
 def _place(backbone: Backbone, head: Head) -> int:
     """Return which of a head's taps reads states that the LM head's rows fit."""
     owner, facts = head.spec.owner, backbone.facts
     fitting = [place for place, tap in enumerate(head.taps) if _is_last_layer(tap)]
     if facts.lm_head is None:
         raise HeadError(f"{owner}: init='lm_head': {facts.name} has no LM head that reads the last layer's states")
-    if len(fitting) != 1:
+    if len(fitting) != 1 or not head.linear:
         reads = " + ".join(map(str, head.taps))
         raise HeadError(
-            f"{owner}: init='lm_head' fits one tap of the last layer, such as Hidden() or Hidden(prompt=...), got "
-            f"{reads}"
+            f"{owner}: init='lm_head' fits one tap of the last layer, such as Hidden() or Hidden(prompt=...), and none "
+            f"that learns to read, got {reads}"
         )
     if isinstance(head.spec, Multiclass) and head.spec.zero_shot and not facts.causal:
         raise HeadError(
@@ -78,7 +97,7 @@ def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:
     """Return what a head's tap reads (width,) of an empty text; with a prompt around it, of the prompt alone."""
     assert backbone.wording is not None
     tap = head.taps[place]
-    asked = isinstance(tap, Prompted)
+    asked = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
     ids = torch.tensor([[0] if asked else backbone.wording.empty()], device=backbone.device)
     mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
     with evaluating(backbone), evaluating(head):

@@ -172,7 +172,19 @@ class HeadedModel(nn.Module):
         except HeadError as error:
             raise type(error)(f"Head {name!r}: {error}") from error
         self.core.heads.add(name, head)
+        self._warn_of_blanks(name, head)
         return head
+
+    def _warn_of_blanks(self, name: str, head: Head) -> None:
+        wording = self.core.backbone.wording
+        prompts = self.core.request(head.taps).prompts
+        if wording is not None and any(wording.loose_blank(prompt) for prompt in prompts):
+            warnings.warn(
+                f"Head {name!r}: its prompt has a blank before {{text}} or at its end, which becomes a token of its "
+                "own, unlike in running text; end the line there instead, or leave the blank out",
+                InputWarning,
+                stacklevel=3,
+            )
 
     def remove_head(self, name: str) -> None:
         """Take a head away.

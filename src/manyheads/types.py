@@ -170,6 +170,7 @@ class Template:
         opening: Special tokens with which the tokenizer begins every text.
         closing: Those with which it ends one.
         limit: Most tokens of a row, or ``None``; the text's end gives way.
+        empty: The tokenizer's stand-in for a text without a token, which a prompt does not need.
     """
 
     before: tuple[int, ...]
@@ -177,6 +178,7 @@ class Template:
     opening: tuple[int, ...] = ()
     closing: tuple[int, ...] = ()
     limit: int | None = None
+    empty: tuple[int, ...] = ()
 
     @property
     def added(self) -> int:

@@ -15,6 +15,7 @@ from transformers import BertModel
 
 import manyheads as mh
 from manyheads.backbone.label_rows import label_rows
+from manyheads.data.wording import TokenizerWording
 from tests.families import BY_NAME, CAUSAL, ENCODERS, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,
@@ -176,6 +177,25 @@ def test_a_vocabulary_too_wide_for_its_rows_is_refused(
 
 
 # --- rows of the LM head ------------------------------------------------------------------------------
+
+
+def test_signs_are_part_of_words() -> None:
+    words = TokenizerWording(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
+    assert len({str(words.word(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
+    assert words.word("pain, (fever)") == [*words.word("pain"), *words.word("fever")]
+
+
+@pytest.mark.parametrize("method", [mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1, start="random")])
+def test_tokens_are_chosen_whatever_the_start(saved: Callable[[str], Path], method: Any) -> None:
+    levels = ["routine", "urgent", "emergency"]
+    kept = []
+    for way in (mh.Frozen(), method):
+        model = mh.HeadedModel.from_pretrained(saved("gpt2"))
+        model.add_head("urgency", mh.Multiclass(levels, reads=mh.LMLogits(top_k=6)))
+        mh.train(model, RECORDS, text="text", method=way, eval_fraction=0)
+        kept.append(model.heads["urgency"].readers[0].ids)
+    assert torch.equal(*kept)
+    assert not torch.equal(kept[0], torch.arange(6))
 
 
 def test_label_rows_by_hand() -> None:
@@ -372,6 +392,21 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
         ("last layer", "layer=-2"),
     ),
     "rows for two taps": ("gpt2", lambda: mh.Multiclass(AB, reads=BOTH, init="lm_head"), ("one tap",)),
+    "rows for a learned pooling": (
+        "gpt2",
+        lambda: mh.Multiclass(AB, reads=mh.Hidden(pool="attention"), init="lm_head"),
+        ("learns to read", "attention"),
+    ),
+    "labels of the same words": (
+        "gpt2",
+        lambda: mh.Multiclass(["a", "b"], init="lm_head", label_words={"a": "pain", "b": "(pain)"}),
+        ("'a'", "'b'", "label_words"),
+    ),
+    "a label without a token": (
+        "qwen2",
+        lambda: mh.Multiclass(["pain", "\u4e00"], init="lm_head"),
+        ("'\u4e00'", "no token", "label_words"),
+    ),
     "rows for logits": ("gpt2", lambda: mh.Multiclass(AB, reads=mh.LMLogits(), init="lm_head"), ("last layer",)),
 }
 

@@ -31,7 +31,7 @@ from tests.laws.oracle import (
     stack,
 )
 
-AROUND = "the patient says {text} , urgent"
+AROUND = "the patient says\n{text} , urgent"
 BEHIND = "{text} , urgent or routine"
 OTHER = "{text} , old or new night"
 # Mamba keeps no key-value cache, and the texts are longer than this Gemma's window of attention: here each prompt is a
@@ -104,7 +104,7 @@ def test_l10_prompts_together_read_what_each_reads_alone(saved: Callable[[str], 
         "deep": mh.Hidden(layer=-2, pool="mean", prompt=BEHIND),
         "other": mh.Hidden(prompt=OTHER),
         "around": mh.Hidden(prompt=AROUND),
-        "asked": mh.Hidden(prompt="the patient says {text} , mild", pool="max"),
+        "asked": mh.Hidden(prompt="the patient says\n{text} , mild", pool="max"),
     }
     together = prompted(saved(family.name), taps)
     batch = padded(rows_of(family), "left")
@@ -219,11 +219,34 @@ def test_a_text_too_long_for_its_prompt_is_cut_and_said(saved: Callable[[str], P
         model.predict([over_it], long_text="error")
 
 
-def test_an_empty_text_is_the_prompt_alone(saved: Callable[[str], Path]) -> None:
-    model = prompted(saved("bert"), {"a": mh.Hidden(prompt=AROUND)})
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+def test_an_empty_text_is_the_prompt_alone(saved: Callable[[str], Path], name: str) -> None:
+    """Also where a text without tokens is given one, so that there is something to read."""
+    family = BY_NAME[name]
+    model = prompted(saved(name), {"a": mh.Hidden(pool="max", prompt=AROUND)})
     found = model.predict(["", "fever"])
-    assert np.isfinite(found.logits["a"]).all()
+    tokenizer = tokenizer_for(family)
+    ids = torch.tensor(tokenizer(AROUND.replace("{text}", ""))["input_ids"])
+    wanted = HAND_POOLS["max"](plain_states(plain_model(family, saved(name)), ids)[-1])
+    np.testing.assert_allclose(found.logits["a"][0], wanted, atol=1e-5)
     assert found.empty.tolist() == [True, False]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(saved: Callable[[str], Path]) -> None:
+    model = mh.HeadedModel.from_pretrained(saved("gpt2"))
+    with pytest.raises(mh.errors.HeadError, match="no room"):
+        model.add_head("a", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="{text} " + "fever " * 63 + "fever")))
+    assert not model.heads
+
+
+def test_a_blank_that_becomes_a_token_is_warned_of(saved: Callable[[str], Path]) -> None:
+    """Byte pairs keep the blank in the word behind it."""
+    model = mh.HeadedModel.from_pretrained(saved("qwen2"))
+    assert len(model.tokenizer(" a")["input_ids"]) == 1
+    for prompt in ("the patient says {text}", "{text} , urgent: "):
+        with pytest.warns(mh.ManyheadsWarning, match="blank"):
+            model.add_head(f"head{len(model.heads)}", mh.Multiclass([0, 1], reads=mh.Hidden(prompt=prompt)))
+    model.add_head("good", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="the patient says:\n{text}\nUrgent:")))
 
 
 @pytest.mark.parametrize("prompt", ["Urgency:", "{text} {text}", "", 3, ["{text}"]])
@@ -235,13 +258,14 @@ def test_a_prompt_without_one_place_for_the_text_is_refused(prompt: Any) -> None
 
 
 def test_prompts_need_a_tokenizer_and_single_texts(saved: Callable[[str], Path]) -> None:
-    model = prompted(saved("bert"), {"a": mh.Hidden(prompt=AROUND)})
-    with pytest.raises(mh.errors.InputError, match="no pairs"):
-        model.predict([("fever", "cough")])
+    for name in ("bert", "gpt2"):  # whether or not the tokenizer tells the two texts apart
+        model = prompted(saved(name), {"a": mh.Hidden(prompt=AROUND)})
+        with pytest.raises(mh.errors.InputError, match="no pairs"):
+            model.predict([("fever", "cough")])
     bare = mh.HeadedModel.wrap(model.backbone)
-    bare.add_head("a", mh.Multiclass([0, 1], reads=mh.Hidden(prompt=AROUND)))
     with pytest.raises(mh.errors.InputError, match="no tokenizer"):
-        bare(**padded(rows_of(BY_NAME["bert"])))
+        bare.add_head("a", mh.Multiclass([0, 1], reads=mh.Hidden(prompt=AROUND)))
+    assert not bare.heads
 
 
 def test_another_tokenizer_reads_the_prompts_too(saved: Callable[[str], Path]) -> None:

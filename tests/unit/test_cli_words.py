@@ -64,7 +64,7 @@ def test_words_for_machines_are_what_python_says(run: Run, notes: Path, backbone
 
 def test_no_word_to_propose(run: Run, notes: Path, backbone: Path) -> None:
     code, out, _ = run("words", notes, "-t", "note", "-b", backbone, "--min-count", 1000)
-    assert (code, out.strip()) == (0, "No word of this table would save a token.")
+    assert (code, out.strip()) == (0, "No word that stands there often enough would save a token.")
 
 
 def test_no_weights_are_read(notes: Path, backbone: Path) -> None:

@@ -25,7 +25,7 @@ from manyheads.backbone.prompts import Passes, Wording, can_go_on
 from manyheads.backbone.source import Source
 from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
-from manyheads.errors import BackboneError, InputError, NoLanguageModelError, listed
+from manyheads.errors import BackboneError, HeadError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
 _FEW_BITS = frozenset({torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2})
@@ -245,6 +245,21 @@ class Backbone(nn.Module):
             prompt = next(iter(request.prompts))
             raise InputError(f"{self.name}: has no tokenizer to read the prompt {prompt!r} with; wrap it with one")
         return {} if self.wording is None else {prompt: self.wording.template(prompt) for prompt in request.prompts}
+
+    def check_prompts(self, request: Request) -> None:
+        """Refuse prompts that leave no room for a text.
+
+        Raises:
+            InputError: there is no tokenizer to read them with.
+            HeadError: a prompt as long as the most that the backbone reads.
+        """
+        for prompt, template in self.templates(request).items():
+            taken = template.added + len(template.opening) + len(template.closing)
+            if template.limit is not None and taken >= template.limit:
+                raise HeadError(
+                    f"{self.name}: the prompt {prompt!r:.60} takes {taken} of {template.limit} tokens and leaves no "
+                    "room for a text; shorten it"
+                )
 
     @cached_property
     def _goes_on(self) -> bool:

@@ -34,6 +34,9 @@ class Wording(Protocol):
     def word(self, word: str) -> list[list[int]]:
         """Return the token ids of each part of a word or phrase that blanks divide, as they stand in running text."""
 
+    def loose_blank(self, prompt: str) -> bool:
+        """Tell whether a prompt ends a side with a blank that running text would not have as a token of its own."""
+
     def empty(self) -> list[int]:
         """Return what stands for a text without any token."""
 
@@ -146,6 +149,8 @@ def worded(batch: Batch, mask: Tensor, template: Template, after: bool = True) -
 def _around(row: Sequence[int], template: Template, after: bool) -> list[int]:
     """Return one row with the prompt; the text's end gives way where both are too long."""
     opening, closing = list(template.opening), list(template.closing)
+    if tuple(row) == template.empty and template.added:
+        row = ()
     start = len(opening) if list(row[: len(opening)]) == opening else 0
     end = len(row) - len(closing) if closing and list(row[-len(closing) :]) == closing else len(row)
     text = list(row[start : max(start, end)])

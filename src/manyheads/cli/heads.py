@@ -200,11 +200,13 @@ def _read(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | tuple
 def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:
     """Return the tap that a head's keys describe, ``"auto"``, or ``None`` where they say nothing of one."""
     keys = {key: settings[key] for key in settings if key in _tap_keys()}
-    name: str | None = settings.get("reads", Hidden.kind if keys else None)
+    fitting = next((kind for kind, tap in TAPS.items() if keys.keys() <= plain_fields(tap).keys()), Hidden.kind)
+    name: str | None = settings.get("reads", fitting if keys else None)
     if name is None or (name == _AUTO and not keys):
         return name
     known = [_AUTO, *TAPS]
-    if name not in TAPS or any(key not in plain_fields(TAPS[name]) for key in keys):
-        wrong = f", which takes no {listed(keys)}" if name in known else did_you_mean(name, known)
+    foreign = [key for key in keys if name not in TAPS or key not in plain_fields(TAPS[name])]
+    if name not in TAPS or foreign:
+        wrong = f", which takes no {listed(foreign)}" if name in known else did_you_mean(name, known)
         raise HeadError(f"{cls.__name__}: reads must be one of {listed(known)}, got {name!r}{wrong}")
     return TAPS[name](**keys)

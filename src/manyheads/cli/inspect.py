@@ -113,7 +113,8 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     labels = record["spec"].get("labels")
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
-    trained = f"{rows:,} training rows" if rows is not None else ("trained" if record["trained"] else "never trained")
+    untrained = "zero shot" if record["spec"].get("zero_shot") else "never trained"
+    trained = f"{rows:,} training rows" if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']}, {len(labels)} labels" if labels else record["spec"]["kind"]
     return [f"{name}\n  {kind}\n  {trained}", reads, metric_lines(summary.get("metrics", {}))]

@@ -90,7 +90,7 @@ def _as_json(found: WordProposals) -> dict[str, Any]:
 def _show(found: WordProposals, out: Path | None) -> None:
     console = Console(highlight=False)
     if not len(found):
-        console.print("No word of this table would save a token.")
+        console.print("No word that stands there often enough would save a token.")
         return
     table = RichTable(box=box.SIMPLE)
     for title in ("word", "count", "pieces", "saves"):

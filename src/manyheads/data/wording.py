@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from manyheads.taps.prompted import SLOT
 from manyheads.types import Template
 
-_WORD = re.compile(r"\w+")
+# What stands at a word's edge without being part of it.
+_EDGES = ",;:.!?()[]{}\"'"
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,20 @@ class TokenizerWording:
         """Return a prompt as token ids; its two sides are tokenised apart from the text and from each other."""
         before, after = prompt.split(SLOT)
         opening, closing = self._around()
-        return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit)
+        empty = tuple(self.empty())
+        return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit, empty)
+
+    def loose_blank(self, prompt: str) -> bool:
+        """Tell whether a prompt ends a side with a blank that would be a token of its own, where in running text it is
+        part of the next word's."""
+        before, after = prompt.split(SLOT)
+        inside = len(self._ids(" a")) == 1 and bool(self._ids(" "))
+        return inside and (before.endswith(" ") or after.endswith(" "))
 
     def word(self, word: str) -> list[list[int]]:
-        """Return the token ids of each word of a phrase as it stands behind a blank; what holds no letter or digit is
-        one word."""
-        return [self._behind_blank(part) for part in _WORD.findall(word) or [word]]
+        """Return the token ids of each word of a phrase behind a blank, without punctuation at its edges."""
+        parts = [part.strip(_EDGES) or part for part in word.split()]
+        return [self._behind_blank(part) for part in parts or [word]]
 
     def empty(self) -> list[int]:
         """Return what stands for a text without any token: that which begins or ends a document."""

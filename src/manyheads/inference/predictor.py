@@ -105,6 +105,8 @@ def tokenize_for(
             raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
         limit = max_length
     prompts = core.backbone.templates(core.request(tap.resolve(core.backbone.facts) for tap in taps))
+    if prompts and any(isinstance(text, tuple) for text in texts):
+        raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
     least = min(room, default=None)
     return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, least, words)

@@ -30,8 +30,9 @@ class LMLogits(Tap):
 
     Args:
         pool: As in :class:`Hidden`, without what is learned: ``"auto"``, ``"cls"``, ``"mean"``, ``"max"``, ``"last"``.
-        top_k: How many tokens to keep, those that tell most about the head's labels on the training rows; the softmax
-            is over them alone. ``None`` keeps the whole vocabulary, which is dear where that is large.
+        top_k: How many tokens to keep, those that tell most about the head's labels on the rows that ``train`` is
+            given; the softmax is over them alone. Before that, and in a loop of your own, they are the first ones.
+            ``None`` keeps the whole vocabulary, which is dear where that is large.
         prompt: As in :class:`Hidden`.
 
     Raises:

@@ -91,9 +91,8 @@ class Frozen(Method):
         fits: dict[str, Fit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
-            # What labels words has no numbers by row, and reads nothing that would ask for them.
-            numbers = head.spec.numbers(data.targets[name][places[name][:0] if head.spec.by_word else places[name]])
-            ready = [ready_head(core, head.spec, taps, source, places[name], numbers) for taps in sets[name]]
+            targets = data.targets[name][places[name]]
+            ready = [ready_head(core, head.spec, taps, source, places[name], targets) for taps in sets[name]]
             read = any(name in other.heads_read for other in heads.values())
             rows = [
                 _head_rows(one, data, name, places[name], stacking.read(one.taps, places[name]), read) for one in ready
@@ -179,7 +178,7 @@ def ready_head(
     taps: Sequence[Tap],
     source: FeatureSource,
     places: np.ndarray,
-    numbers: np.ndarray,
+    targets: np.ndarray,
 ) -> Head:
     """Return a fresh head on some taps, in main memory, with what its readers take from these rows without solving.
 
@@ -189,7 +188,7 @@ def ready_head(
         taps: Resolved.
         source: Of features.
         places: Its labelled training rows.
-        numbers: What its scores should be there (rows, outputs).
+        targets: As its spec encodes them there.
     """
     lexical = [tap for tap in taps if isinstance(tap, Lexical)]
     texts = token_ids(source.read(lexical[:1], places)[lexical[0]].take(places)) if lexical else None
@@ -202,7 +201,7 @@ def ready_head(
         if isinstance(reader, LexicalReader) and count is not None:
             reader.learn(*count)
         if isinstance(reader, LMLogitsReader):
-            reader.choose(source.read([tap], places)[tap].take(places).values, torch.from_numpy(numbers))
+            reader.choose(source.read([tap], places)[tap].take(places).values, torch.from_numpy(spec.numbers(targets)))
     return head
 
 

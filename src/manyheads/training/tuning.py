@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
 from manyheads.errors import BackboneError, HeadError, TrainingError, listed
-from manyheads.features import precision
+from manyheads.features import FeatureSource, precision
 from manyheads.heads import Head
 from manyheads.lm_check import perplexity
 from manyheads.training.course import Course, Rows, evaluated
 from manyheads.training.data import TrainingData
-from manyheads.training.frozen import FrozenStart
+from manyheads.training.frozen import FrozenStart, ready_head
 from manyheads.training.methods import Method, Outcome
 from manyheads.training.processes import from_first, is_first, process_count, wait_for_all
 from manyheads.training.restore import recomputing, requiring_gradients, restored_on_failure
@@ -208,12 +208,15 @@ class Tuning(Method):
         if self.start == "frozen":
             self.frozen().fit(core, heads, data)
             return
+        source = FeatureSource(core, data.tokenized)  # for readers that choose tokens by the training rows
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             for name, head in heads.items():
                 places = data.labelled(name, head)
-                weights = class_weights_of(head, data.targets[name][places])
-                head.take_over(core.start_head(core.build_head(head.spec)))
+                targets = data.targets[name][places]
+                weights = class_weights_of(head, targets)
+                fresh = ready_head(core, head.spec, core.resolved(head.spec.taps), source, places, targets)
+                head.take_over(fresh.to(core.backbone.device))
                 head.set_class_weights(None if weights is None else weights.float().to(core.backbone.device))
 
     def frozen(self) -> FrozenStart:
