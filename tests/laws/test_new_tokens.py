@@ -324,6 +324,7 @@ def test_l5_training_does_not_call_a_taught_model_untouched(saved: Saved) -> Non
 
 FRESH = """
 import sys, torch, transformers
+torch.set_num_threads(1)  # as here: threads part the sums otherwise
 folder, auto, text = sys.argv[1:4]
 model = getattr(transformers, auto).from_pretrained(folder).eval()
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
