@@ -48,7 +48,8 @@ class Frozen(Method):
     head reads the last layer then, without a search.
 
     A linear head is solved to its optimum by L-BFGS (squared error in closed form), so its dropout, a help against
-    overfitting by steps, is not used: L2 takes that part. Heads with hidden layers, attention pooling or a mix of
+    overfitting by steps, is not used: L2 takes that part. Where the head has ``init="lm_head"``, the penalty pulls
+    towards that start, at a scale that held-out rows choose (``prior`` in ``result.chosen``). Heads with hidden layers, attention pooling or a mix of
     layers are stepped by AdamW on the stored features, and stop early.
 
     Args:
