@@ -49,8 +49,8 @@ class Frozen(Method):
 
     A linear head is solved to its optimum by L-BFGS (squared error in closed form), so its dropout, a help against
     overfitting by steps, is not used: L2 takes that part. Where the head has ``init="lm_head"``, the penalty pulls
-    towards that start, at a scale that held-out rows choose (``prior`` in ``result.chosen``). Heads with hidden layers, attention pooling or a mix of
-    layers are stepped by AdamW on the stored features, and stop early.
+    towards that start, at a scale that held-out rows choose (``prior`` in ``result.chosen``). Heads with hidden layers,
+    attention pooling or a mix of layers are stepped by AdamW on the stored features, and stop early.
 
     Args:
         cache: Where features are kept between runs: ``"auto"`` for the user's cache folder (``MANYHEADS_CACHE``, see
