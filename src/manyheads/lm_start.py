@@ -88,9 +88,9 @@ def _place(backbone: Backbone, head: Head) -> int:
 
 
 def _is_last_layer(tap: Tap) -> bool:
-    inner = tap.reads if isinstance(tap, Wrapper) else tap
-    inner = inner.reads if isinstance(inner, Wrapper) else inner
-    return isinstance(inner, Hidden) and inner.layer == -1 and inner.pool != "pooler"
+    while isinstance(tap, Wrapper):
+        tap = tap.reads
+    return isinstance(tap, Hidden) and tap.layer == -1 and tap.pool != "pooler"
 
 
 def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:

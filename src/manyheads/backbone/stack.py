@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.arrange import Arranged, arrange
+from manyheads.backbone.vocabulary import rows_of
 from manyheads.errors import BackboneError
 from manyheads.types import Batch
 
@@ -122,7 +123,7 @@ def probe(stack: nn.Module, hidden_states: bool = False) -> Any:
 
 def probe_batch(stack: nn.Module) -> Arranged:
     """Return two rows of different tokens, the second of them shorter."""
-    vocabulary = int(stack.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    vocabulary = rows_of(stack)
     device = next(stack.parameters()).device
     ids = (torch.arange(2 * _PROBE_TOKENS, device=device) * 7 + vocabulary // 3) % vocabulary
     mask = torch.ones((2, _PROBE_TOKENS), dtype=torch.int64, device=device)

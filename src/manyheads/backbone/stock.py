@@ -86,7 +86,7 @@ def _candidate(backbone: Backbone, layer: nn.Linear, pool: str) -> Head | None:
 
 def _stock_logits(backbone: Backbone) -> tuple[Tensor, Batch]:
     """Return the stock model's logits for one row without padding, which every pooling reads alike, and the row."""
-    vocabulary = int(backbone.model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    vocabulary = backbone.rows
     ids = torch.tensor([[vocabulary // 2, vocabulary // 3, vocabulary // 5, vocabulary // 7]], device=backbone.device)
     batch = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))
     settings = {"use_cache": False} if "use_cache" in accepted(backbone.model) else {}

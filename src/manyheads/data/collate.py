@@ -11,10 +11,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from manyheads.errors import InputError, TrainingError
+from manyheads.heads.softmax import MISSING
 
 # What rows are padded with.
 _INPUTS = {"input_ids": 0, "token_type_ids": 0, "word_ids": -1}
-MISSING_CLASS = -100
 
 
 class CollatedLabels(dict[str, Tensor]):
@@ -92,12 +92,12 @@ def _column(name: str, cells: Sequence[Any], words: Sequence[int], cut: bool) ->
         # Rows without a label may have more words than this; they stay without one.
         width = max(len(cell) for cell in present)
         rows = [np.empty(0) if cell is None else np.asarray(cell) for cell in cells]
-        filled = [np.concatenate([row, np.full(width - len(row), MISSING_CLASS)]) for row in rows]
+        filled = [np.concatenate([row, np.full(width - len(row), MISSING)]) for row in rows]
         return torch.from_numpy(np.stack(filled).astype(np.int64))
     if len({(cell.shape, cell.dtype.kind in "iub" and not cell.shape) for cell in present}) != 1:
         raise InputError(f"collate: head {name!r}: labels of one batch are of different kinds or lengths")
     if present[0].dtype.kind in "iub" and not present[0].shape:
-        return torch.tensor([MISSING_CLASS if cell is None else int(cell) for cell in cells])
+        return torch.tensor([MISSING if cell is None else int(cell) for cell in cells])
     missing = np.full(present[0].shape, np.nan, dtype=np.float32)
     return torch.from_numpy(
         np.stack([missing if cell is None else np.asarray(cell, dtype=np.float32) for cell in cells])

@@ -81,7 +81,7 @@ def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
     new = list(dict.fromkeys(spelt[word] for word in asked if word not in set(known)))
     if not new:
         return Lesson({}, {}, {}, known)
-    pieces = {word: _pieces(tokenizer, word) for word in new}
+    pieces = {word: pieces_of(tokenizer, word) for word in new}
     dropped = [word for word, ids in pieces.items() if not ids]
     if dropped:
         raise InputError(f"add_tokens: {type(tokenizer).__name__} reads nothing in {listed(dropped)}; leave these out")
@@ -122,7 +122,7 @@ def is_known(tokenizer: Any, word: str) -> bool:
     """Tell whether a word is one token, at the beginning of a text or behind a blank."""
     unknown = tokenizer.unk_token_id
     for text in (word, f" {word}"):
-        ids = _pieces(tokenizer, text)
+        ids = pieces_of(tokenizer, text)
         if len(ids) == 1 and ids[0] != unknown:
             return True
     return False
@@ -155,7 +155,8 @@ def _fault(word: str, special: set[str]) -> str:
     return ""
 
 
-def _pieces(tokenizer: Any, text: str) -> tuple[int, ...]:
+def pieces_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return the token ids of a text, without the special tokens around it."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -172,4 +173,4 @@ def _lost(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> list[str]:
 
 
 def _found(tokenizer: Any, word: str, token: int) -> bool:
-    return all(token in _pieces(tokenizer, text) for text in (word, f"a {word} b"))
+    return all(token in pieces_of(tokenizer, text) for text in (word, f"a {word} b"))

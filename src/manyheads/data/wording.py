@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from manyheads.data.teaching import pieces_of
 from manyheads.taps.prompted import SLOT
 from manyheads.types import Template
 
@@ -55,7 +56,7 @@ class TokenizerWording:
         return spaced if len(spaced) <= len(alone) else alone
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return list(pieces_of(self.tokenizer, text)) if text else []
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the special tokens in front of and behind every text."""

@@ -16,6 +16,7 @@ from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells import is_missing, split_labels
 from manyheads.heads.labelled import LabelledSpec
 from manyheads.heads.labels import LabelIndex
+from manyheads.heads.softmax import MISSING
 from manyheads.types import Prediction
 
 THRESHOLD = 0.5
@@ -55,7 +56,7 @@ class MultiLabel(LabelledSpec):
                 f"Head {head!r}: labels must have shape ({rows}, {self.outputs}), got {tuple(targets.shape)}"
             )
         if not targets.is_floating_point():
-            targets = targets.float().masked_fill(targets == -100, float("nan"))
+            targets = targets.float().masked_fill(targets == MISSING, float("nan"))
         wrong = ~torch.isnan(targets) & ((targets < 0) | (targets > 1))
         if bool(wrong.any()):
             raise InputError(f"Head {head!r}: a label must lie between 0 and 1, got {float(targets[wrong][0])}")

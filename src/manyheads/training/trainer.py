@@ -29,7 +29,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from manyheads.core import HeadedCore
-from manyheads.data.collate import MISSING_CLASS, collate
+from manyheads.data.collate import collate
 from manyheads.errors import (
     CorruptCheckpointError,
     InputError,
@@ -40,6 +40,7 @@ from manyheads.errors import (
     listed,
 )
 from manyheads.heads import HeadSpec
+from manyheads.heads.softmax import MISSING
 from manyheads.lm_check import lm_loss, predicted_tokens
 from manyheads.training.order import Epochs, Order, first_rows
 from manyheads.training.processes import from_first, is_first, wait_for_all
@@ -363,5 +364,5 @@ def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
 
 def _unlabelled(spec: HeadSpec, logits: Tensor) -> Tensor:
     if spec.by_word:
-        return torch.full(logits.shape[:2], MISSING_CLASS)
+        return torch.full(logits.shape[:2], MISSING)
     return torch.from_numpy(spec.encode([None] * len(logits), "", ""))
