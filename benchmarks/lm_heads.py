@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import manyheads as mh
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 
 PROMPT = "Diagnosis:\n{text}\nICD-10 chapter:"
 COUNTS = (1, 8, 64)

@@ -21,7 +21,7 @@ from sklearn.metrics import cohen_kappa_score
 
 import manyheads as mh
 from benchmarks.data import cut, minilm
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 
 LEVELS = [3, 4, 5, 6, 7]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import manyheads as mh
 from benchmarks.data import cut
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 
 
 def convert(gguf: Path, folder: Path) -> None:

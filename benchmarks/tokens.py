@@ -21,7 +21,7 @@ import transformers
 
 import manyheads as mh
 from benchmarks.data import draw, minilm
-from manyheads.data.splitting import find_words
+from manyheads.data.texts.words import find_words
 
 Rows = list[dict[str, object]]
 TYPES = ("action", "object")

@@ -14,33 +14,33 @@ from manyheads.errors import ManyheadsError, ManyheadsWarning
 if TYPE_CHECKING:
     from manyheads.data.collate import collate
     from manyheads.data.infer import infer_heads
-    from manyheads.data.propose import WordProposal, WordProposals
-    from manyheads.data.teaching import AddedTokens
+    from manyheads.data.vocabulary.added_tokens import AddedTokens
+    from manyheads.data.vocabulary.propose import WordProposal, WordProposals
+    from manyheads.evaluation.lm_check import LMCheck
     from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression, Tokens
     from manyheads.inference import Predictions
-    from manyheads.lm_check import LMCheck
     from manyheads.model import HeadedModel, check_lm, propose_words, train
     from manyheads.taps import Hidden, Lexical, LMLogits, Output
     from manyheads.training import Frozen, TrainResult
-    from manyheads.training.fork import Fork
-    from manyheads.training.full import Full
-    from manyheads.training.lora import LoRA
-    from manyheads.training.trainer import Trainer
+    from manyheads.training.tuning.fork import Fork
+    from manyheads.training.tuning.full import Full
+    from manyheads.training.tuning.lora import LoRA
+    from manyheads.training.tuning.trainer import Trainer
     from manyheads.types import Prediction, Span
 
 __version__ = VERSION
 
 _HOMES = {
-    "AddedTokens": "manyheads.data.teaching",
-    "Fork": "manyheads.training.fork",
+    "AddedTokens": "manyheads.data.vocabulary.added_tokens",
+    "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
-    "Full": "manyheads.training.full",
+    "Full": "manyheads.training.tuning.full",
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
-    "LMCheck": "manyheads.lm_check",
+    "LMCheck": "manyheads.evaluation.lm_check",
     "LMLogits": "manyheads.taps",
     "Lexical": "manyheads.taps",
-    "LoRA": "manyheads.training.lora",
+    "LoRA": "manyheads.training.tuning.lora",
     "MultiLabel": "manyheads.heads",
     "Multiclass": "manyheads.heads",
     "Ordinal": "manyheads.heads",
@@ -51,9 +51,9 @@ _HOMES = {
     "Span": "manyheads.types",
     "Tokens": "manyheads.heads",
     "TrainResult": "manyheads.training",
-    "Trainer": "manyheads.training.trainer",
-    "WordProposal": "manyheads.data.propose",
-    "WordProposals": "manyheads.data.propose",
+    "Trainer": "manyheads.training.tuning.trainer",
+    "WordProposal": "manyheads.data.vocabulary.propose",
+    "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
     "infer_heads": "manyheads.data.infer",

@@ -11,21 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone, load_backbone
+from manyheads.backbone.identity.source import locate
 from manyheads.backbone.limits import token_limit
 from manyheads.backbone.load import load_tokenizer, read_tokenizer, wrap_model
-from manyheads.backbone.source import locate
 from manyheads.backbone.stock import NAME as STOCK_NAME
 from manyheads.backbone.stock import has_stock_head, stock_head
 from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_checkpoint
-from manyheads.checkpoint.atomic import recover
 from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
-from manyheads.data.propose import WordProposals, propose
-from manyheads.data.table import read_table
-from manyheads.data.teaching import AddedTokens, plan_lesson, teach
-from manyheads.data.texts import read_texts, read_texts_from_list
-from manyheads.data.wording import TokenizerWording
+from manyheads.data.tables.table import read_table
+from manyheads.data.texts.prompt_tokens import TokenizerWording
+from manyheads.data.texts.texts import read_texts, read_texts_from_list
+from manyheads.data.vocabulary.added_tokens import AddedTokens, plan_lesson, teach
+from manyheads.data.vocabulary.propose import WordProposals, propose
 from manyheads.errors import (
     BackboneError,
     CheckpointError,
@@ -38,14 +37,15 @@ from manyheads.errors import (
     UnknownHeadError,
     listed,
 )
+from manyheads.evaluation.lm_check import LMCheck, compare_logits
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.heads.collection import check_name
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
-from manyheads.lm_check import LMCheck, compare_logits
+from manyheads.runtime.files import recover
 from manyheads.training import Frozen, Method, TrainResult
 from manyheads.training import train as train_core
-from manyheads.training.data import Evaluation, Reading
+from manyheads.training.dataset import Evaluation, Reading
 from manyheads.types import Batch, HeadedOutput
 
 

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, log_loss
 
 import manyheads as mh
-from manyheads.metrics import main_metric, measure
-from manyheads.training.designs import DenseDesign
-from manyheads.training.solver import Linear, Problem, solve
+from manyheads.evaluation.metrics import main_metric, measure
+from manyheads.training.solving.design import DenseDesign
+from manyheads.training.solving.objective import Linear, Problem, solve
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 
 LEVELS = ["low", "middle", "high", "highest"]

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
-from manyheads.training.screening import (
+from manyheads.training.searching.screening import (
     NEGLIGIBLE,
     PENALTY,
     Screening,

@@ -12,8 +12,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
-from manyheads.training.designs import DenseDesign, Scaling
-from manyheads.training.solver import Linear, Problem, solve
+from manyheads.training.solving.design import DenseDesign, Scaling
+from manyheads.training.solving.objective import Linear, Problem, solve
 from tests.families import BY_NAME, WORDS, tokenizer_for
 
 ROWS, WIDTH = 150, 12

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from manyheads.backbone.digest import file_digest
+from manyheads.backbone.identity.digest import file_digest
 from manyheads.features.cache import FeatureCache
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 from manyheads.errors import DataError, EmptyTableError
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"

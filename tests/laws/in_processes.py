@@ -20,7 +20,7 @@ from torch import Tensor
 import manyheads as mh
 from manyheads.features import precision
 from manyheads.heads import Ragged
-from manyheads.training.processes import process_count
+from manyheads.runtime.processes import process_count
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.test_tuning import DATA, LABELS, ROWS, arguments, examples, fresh
 

@@ -24,7 +24,10 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.features import precision
-from manyheads.training import same_run, trainer, tuning, watch
+from manyheads.training.resuming import run_folder as same_run
+from manyheads.training.tuning.method import best_epoch as watch
+from manyheads.training.tuning.method import method as tuning
+from manyheads.training.tuning.method import trainer
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS
 

@@ -14,7 +14,7 @@ import torch
 from tokenizers.models import WordLevel
 
 import manyheads as mh
-from manyheads.backbone.digest import tensors_digest
+from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.heads import HeadSpec
 from manyheads.types import Batch
 from tests.families import BY_NAME, WORDS

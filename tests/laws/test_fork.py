@@ -24,10 +24,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import manyheads as mh
-from manyheads.backbone.arrange import arrange
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.fork import Fork
-from manyheads.backbone.stack import find_blocks
+from manyheads.backbone.branches.fork import Fork
+from manyheads.backbone.stack.right_padding import arrange
+from manyheads.backbone.stack.stack import find_blocks
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.core import HeadedCore
 from manyheads.features import FeatureSource
@@ -523,7 +523,7 @@ def plain_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
 
 
 def in_order(folder: Path, batch: int, **settings: Any) -> transformers.TrainingArguments:
@@ -553,7 +553,7 @@ def test_training_is_that_of_a_thawed_copy(
     if kept == "float32":
         monkeypatch.setattr(TokenStates, "read", lambda tap, states: Features(states.hidden[tap.layer], states.mask))
     if kept == "live":
-        monkeypatch.setattr("manyheads.training.fork._HELD_BYTES", 0)
+        monkeypatch.setattr("manyheads.training.tuning.fork._HELD_BYTES", 0)
         cache = None
     method = mh.Fork(top=2, lr=rate, head_lr=head_rate, cache=cache, trainer=in_order(tmp_path, 8))
     result = mh.train(model, DATA, "text", method, eval_fraction=0)
@@ -589,7 +589,7 @@ def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pyt
         seen.extend({**group, "params": list(group["params"])} for group in groups)
         return steps(groups, **settings)
 
-    monkeypatch.setattr("manyheads.training.tuning.torch.optim.AdamW", watched)
+    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", watched)
     model = wrapped("gpt2", FORKED)
     train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}
@@ -1288,9 +1288,9 @@ def test_where_token_states_are_not_kept_the_result_is_nearly_the_same(
         monkeypatch.setenv("MANYHEADS_CACHE_GB", "0.000001")
     elif why == "a full disk":
         usage = shutil.disk_usage("/")
-        monkeypatch.setattr("manyheads.training.fork.shutil.disk_usage", lambda _: usage._replace(free=1 << 30))
+        monkeypatch.setattr("manyheads.training.tuning.fork.shutil.disk_usage", lambda _: usage._replace(free=1 << 30))
     elif why == "little memory":
-        monkeypatch.setattr("manyheads.training.fork._HELD_BYTES", 100)
+        monkeypatch.setattr("manyheads.training.tuning.fork._HELD_BYTES", 100)
         settings = {"cache": None}
     live = wrapped(family, TWO, still=True)
     if why == "a head below":

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import manyheads as mh
-from manyheads.backbone.digest import file_digest
-from manyheads.backbone.lora import LoRA as Adapted
-from manyheads.backbone.lora import LowRank
+from manyheads.backbone.branches.lora import LoRA as Adapted
+from manyheads.backbone.branches.lora import LowRank
+from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.cli.inspect import run_inspect
 from tests.families import BY_NAME, FAMILIES, TEXTS, Family, tokenizer_for

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.cli import main
-from manyheads.training import same_run
+from manyheads.training.resuming import run_folder as same_run
 from tests.laws.killed_runs import DATA, SETTINGS, fresh, plans
 from tests.laws.oracle import changed, snapshot
 from tests.laws.test_tuning import arguments, examples
@@ -150,7 +150,7 @@ def test_checkpoints_stay_until_the_model_is_saved(tmp_path: Path, monkeypatch: 
     found: list[bool] = []
     plain = same_run.clear
     monkeypatch.setattr(
-        "manyheads.training.tuning.clear",
+        "manyheads.training.tuning.method.clear",
         lambda folder: (found.append((tmp_path / "out/heads.json").exists()), plain(folder)),
     )
     method = mh.Full(**{**SETTINGS, "checkpoints": tmp_path / "kept"})

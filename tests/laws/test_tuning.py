@@ -14,11 +14,11 @@ import transformers
 from torch import Tensor, nn
 
 import manyheads as mh
-from manyheads.data.tokens import tokenize
-from manyheads.lm_check import lm_loss
-from manyheads.training.course import Replay, Stepped
-from manyheads.training.trainer import LM
-from manyheads.training.weighting import Weighting
+from manyheads.data.texts.tokenize import tokenize
+from manyheads.evaluation.lm_check import lm_loss
+from manyheads.training.tuning.loss_weighting import Weighting
+from manyheads.training.tuning.step_module import Replay, Stepped
+from manyheads.training.tuning.trainer import LM
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import manyheads as mh
+from manyheads.evaluation.metrics import entity_scores
 from manyheads.features.cache import open_cache
-from manyheads.heads.entities import bio_tags
-from manyheads.metrics import entity_scores
+from manyheads.heads.cells.entities import bio_tags
 from tests.families import BY_NAME, FAMILIES, HIDDEN, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,

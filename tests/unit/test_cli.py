@@ -98,7 +98,7 @@ def test_predict_reads_standard_input_and_writes_standard_output(run: Run, train
 def test_a_scored_table_can_be_read_again(run: Run, trained: Path, ads: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"scored{ending}"
     assert run("predict", trained, ads, "--out", out)[0] == 0
-    from manyheads.data.table import read_table
+    from manyheads.data.tables.table import read_table
 
     assert read_table(out).rows == 60
     assert mh.infer_heads(out, ["topics_labels"])["topics_labels"].kind == "multilabel"

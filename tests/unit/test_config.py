@@ -19,16 +19,16 @@ import transformers
 from safetensors.numpy import load_file
 
 import manyheads as mh
-from manyheads.backbone.source import resolve_source
-from manyheads.cli import config as config_module
-from manyheads.cli import methods
-from manyheads.cli.fields import checked, plain_fields
-from manyheads.cli.heads import KINDS, build_head, write_head
-from manyheads.cli.methods import METHODS, build_method, method_keys, read_method, write_method
+from manyheads.backbone.identity.source import resolve_source
+from manyheads.cli.run_file import config as config_module
+from manyheads.cli.run_file import methods
+from manyheads.cli.run_file.fields import checked, plain_fields
+from manyheads.cli.run_file.heads import KINDS, build_head, write_head
+from manyheads.cli.run_file.methods import METHODS, build_method, method_keys, read_method, write_method
 from manyheads.training import Frozen
-from manyheads.training.fork import Fork
-from manyheads.training.full import Full
-from manyheads.training.lora import LoRA
+from manyheads.training.tuning.fork import Fork
+from manyheads.training.tuning.full import Full
+from manyheads.training.tuning.lora import LoRA
 from tests.families import TEXTS
 from tests.unit.test_cli import called
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import manyheads as mh
-from manyheads.training import designs
-from manyheads.training.designs import (
+from manyheads.training.solving import design as designs
+from manyheads.training.solving.design import (
     Basis,
     DenseDesign,
     Design,
@@ -22,8 +22,8 @@ from manyheads.training.designs import (
     SparseDesign,
     StreamedDesign,
 )
-from manyheads.training.lbfgs import Objective, minimise
-from manyheads.training.solver import Linear, Problem, solve, solve_parts
+from manyheads.training.solving.lbfgs import Objective, minimise
+from manyheads.training.solving.objective import Linear, Problem, solve, solve_parts
 
 LABELS = ["routine", "urgent", "emergency"]
 ROWS, WIDTH = 120, 10

@@ -161,7 +161,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         ran: list[str] = []
         core = precision.feature_core
         monkeypatch.setattr(
-            "manyheads.training.frozen.feature_core",
+            "manyheads.training.frozen.method.feature_core",
             lambda *given: [found := core(*given), ran.append(str(next(found.backbone.stack.parameters()).dtype))][0],
         )
         mh.train(model, TABLE, text="text", method=mh.Frozen(dtype=dtype, l2=0.1))

@@ -12,8 +12,8 @@ import torch
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
-from manyheads.training.search import candidates
-from manyheads.training.trial import HELD_OUT, LEAVE_ONE_OUT, Trial
+from manyheads.training.fit import HELD_OUT, LEAVE_ONE_OUT, Trial
+from manyheads.training.searching.shortlist import candidates
 from manyheads.types import Batch
 from tests.families import LAYERS, WORDS
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import manyheads as mh
-from manyheads.data.splitting import RULES, find_words, joined
-from manyheads.data.table import read_table
-from manyheads.data.texts import read_texts, read_texts_from_list
-from manyheads.data.word_ids import WordTokens, words_of_tokens
+from manyheads.data.tables.table import read_table
+from manyheads.data.texts.texts import read_texts, read_texts_from_list
+from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
+from manyheads.data.texts.words import RULES, find_words, joined
 from manyheads.heads import Ragged
-from manyheads.heads.tagged import WORD_RULES, Tagged
+from manyheads.heads.cells.word_labels import WORD_RULES, Tagged
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, add_heads, headed, tags_of

@@ -13,9 +13,9 @@ import transformers
 from torch import Tensor, nn
 
 import manyheads as mh
-from manyheads.data.tokens import Tokenized
-from manyheads.training.data import TrainingData
-from manyheads.training.watch import Selection, Watch, selection_of
+from manyheads.data.texts.tokenize import Tokenized
+from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.best_epoch import Selection, Watch, selection_of
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
 

@@ -12,8 +12,8 @@ import transformers
 from torch import nn
 
 import manyheads as mh
-from manyheads.training.watch import Selection
-from manyheads.training.weighting import LearnedWeighting, Weighting
+from manyheads.training.tuning.best_epoch import Selection
+from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.types import HeadedOutput
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, padded
@@ -162,7 +162,7 @@ def test_one_step_moves_each_variance_by_its_gradient(
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
     monkeypatch.setattr(mh.Full, "begin", lambda *_: None)
     rows = [{**row, "age": row["age"] if number < 5 else None} for number, row in enumerate(DATA)]
     model = headed()

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import pooler as poolers
-from manyheads.backbone.arrange import Arranged, arrange
-from manyheads.backbone.branch import Branch, states_of
-from manyheads.backbone.digest import tensors_digest
-from manyheads.backbone.fork import Fork
+from manyheads.backbone.branches.branch import Branch, states_of
+from manyheads.backbone.branches.fork import Fork
+from manyheads.backbone.branches.lora import LoRA, LowRank, targets_of
+from manyheads.backbone.identity.digest import tensors_digest
+from manyheads.backbone.identity.source import Source
 from manyheads.backbone.limits import table_limit
-from manyheads.backbone.lm_head import LMHead
-from manyheads.backbone.lora import LoRA, LowRank, targets_of
 from manyheads.backbone.pooler import BesidePooler
-from manyheads.backbone.prompts import Passes, Wording, can_go_on
-from manyheads.backbone.source import Source
-from manyheads.backbone.stack import accepted, find_blocks, find_stack, observe, switches
+from manyheads.backbone.stack.lm_head import LMHead
+from manyheads.backbone.stack.prompts import Passes, Wording, can_go_on
+from manyheads.backbone.stack.right_padding import Arranged, arrange
+from manyheads.backbone.stack.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
 from manyheads.errors import BackboneError, HeadError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
@@ -200,7 +200,7 @@ class Backbone(nn.Module):
         """Run the backbone once, and each branch that cannot go on from it once; none of which nothing is asked.
 
         Args:
-            batch: Any padding; see :func:`manyheads.backbone.arrange.arrange`.
+            batch: Any padding; see :func:`manyheads.backbone.stack.right_padding.arrange`.
             request: What the taps need.
             lm: Whether the language model's logits are wanted too, from the same pass.
 
@@ -302,7 +302,7 @@ class Backbone(nn.Module):
         return Fork(self.stack, self.pooler, len(self.facts.widths), top, unread)
 
     def lora_targets(self, targets: str | Sequence[str]) -> tuple[str, ...]:
-        """Return the linear layers that adapters are to stand in; see :func:`manyheads.backbone.lora.targets_of`.
+        """Return the linear layers that adapters are to stand in; see :func:`targets_of`.
 
         Raises:
             BackboneError: no layer of such a name, or one that no adapter can stand in.

@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.identity.source import Source, resolve_source
 from manyheads.backbone.pooler import load_beside
 from manyheads.backbone.quiet import transformers_quiet
-from manyheads.backbone.source import Source, resolve_source
-from manyheads.backbone.stack import find_stack
+from manyheads.backbone.stack.stack import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
 
 

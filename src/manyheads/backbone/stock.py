@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.stack import accepted, evaluating
+from manyheads.backbone.stack.stack import accepted, evaluating
 from manyheads.errors import HeadError, PoolerError, UnsupportedHeadError
 from manyheads.heads import Head, HeadSpec, Multiclass, MultiLabel, Regression
 from manyheads.taps import Hidden

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from manyheads.backbone.branch import Branch
-from manyheads.backbone.digest import file_digest
-from manyheads.backbone.lora import LoRA, LowRank
+from manyheads.backbone.branches.branch import Branch
+from manyheads.backbone.branches.lora import LoRA, LowRank
+from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, BranchRecord
 from manyheads.errors import BackboneError, CorruptCheckpointError, listed, one_line
 

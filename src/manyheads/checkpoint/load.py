@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.branch import Branch, replace_own
-from manyheads.backbone.digest import file_digest
+from manyheads.backbone.branches.branch import Branch, replace_own
+from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
 from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
-from manyheads.backbone.branch import Branch
-from manyheads.backbone.digest import file_digest
+from manyheads.backbone.branches.branch import Branch
+from manyheads.backbone.identity.digest import file_digest
+from manyheads.backbone.identity.source import files_fingerprint, resolve_source
 from manyheads.backbone.quiet import transformers_quiet
-from manyheads.backbone.source import files_fingerprint, resolve_source
 from manyheads.checkpoint.adapter import write_adapters
-from manyheads.checkpoint.atomic import copy_file, replacing
 from manyheads.checkpoint.format import (
     HEADS_WEIGHTS,
     KINDS,
@@ -29,6 +28,7 @@ from manyheads.checkpoint.format import (
 )
 from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
+from manyheads.runtime.files import copy_file, replacing
 from manyheads.taps import Branched
 
 # What transformers rewrites on saving though nothing about the model changed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manyheads.training.trial import LEAVE_ONE_OUT
+from manyheads.training.fit import LEAVE_ONE_OUT
 
 _WIDTH = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"

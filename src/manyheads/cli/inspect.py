@@ -11,14 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from manyheads.backbone.source import locate
-from manyheads.checkpoint.atomic import recover
+from manyheads.backbone.identity.source import locate
 from manyheads.checkpoint.format import BranchRecord, HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
 from manyheads.cli.chart import learning_curve, search_chart
 from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError
 from manyheads.heads import write_spec
+from manyheads.runtime.files import recover
 from manyheads.taps import write_tap
 
 

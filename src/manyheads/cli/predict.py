@@ -10,8 +10,8 @@ import pyarrow as pa
 from rich.console import Console
 
 from manyheads.cli.tables import check_output, read_input, write_output
-from manyheads.data.table import Table
-from manyheads.data.texts import read_texts
+from manyheads.data.tables.table import Table
+from manyheads.data.texts.texts import read_texts
 from manyheads.errors import DataError, listed
 from manyheads.inference import Predictions, predict
 from manyheads.model import HeadedModel

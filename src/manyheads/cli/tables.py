@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from manyheads.data.table import Table, read_stream, read_table
+from manyheads.data.tables.table import Table, read_stream, read_table
 from manyheads.errors import DataError, OutputExistsError, listed
 
 

@@ -13,20 +13,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from manyheads.checkpoint.atomic import check_free
 from manyheads.cli.chart import learning_curve
-from manyheads.cli.config import CONFIG, Run, Said, check_run, merged, read_config, whole_run, write_config
-from manyheads.cli.heads import asks_column, build_head, check_kept, write_head
-from manyheads.cli.methods import DEFAULT, build_method, read_options, write_method
+from manyheads.cli.run_file.config import CONFIG, Run, Said, check_run, merged, read_config, whole_run, write_config
+from manyheads.cli.run_file.heads import asks_column, build_head, check_kept, write_head
+from manyheads.cli.run_file.methods import DEFAULT, build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
 from manyheads.cli.words import read_words
 from manyheads.data.infer import InferredHeads, explain, infer_heads
-from manyheads.data.table import Table, read_table
-from manyheads.data.teaching import AddedTokens
+from manyheads.data.tables.table import Table, read_table
+from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
-from manyheads.progress import is_first
+from manyheads.runtime.files import check_free
+from manyheads.runtime.progress import is_first
 from manyheads.training import Method, TrainResult
 
 
@@ -35,7 +35,7 @@ class TrainOptions:
     """What the command line says: only what was given.
 
     Attributes:
-        run: As :class:`~manyheads.cli.config.Run`.
+        run: As :class:`~manyheads.cli.run_file.config.Run`.
         method: The method's name and its own settings.
         heads: ``name`` or ``name=column``.
         new_heads: Settings of every head that the model does not have yet.

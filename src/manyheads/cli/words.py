@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from manyheads.cli.tables import read_input
-from manyheads.data.propose import WordProposals
+from manyheads.data.vocabulary.propose import WordProposals
 from manyheads.errors import DataError, OutputExistsError
 from manyheads.model import propose_words
 

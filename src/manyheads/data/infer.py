@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyheads.data.table import read_table
+from manyheads.data.tables.table import read_table
 from manyheads.errors import LabelError, listed
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression, Tokens
-from manyheads.heads.cells import is_json_list, is_missing, plain, split_labels
-from manyheads.heads.entities import is_tag, types_of
-from manyheads.heads.tagged import is_spans, parsed
+from manyheads.heads.cells.cells import is_json_list, is_missing, plain, split_labels
+from manyheads.heads.cells.entities import is_tag, types_of
+from manyheads.heads.cells.word_labels import is_spans, parsed
 
 MOST_INTEGER_CLASSES = 20
 MOST_DISTINCT_STRINGS = 50
@@ -57,7 +57,7 @@ def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
     Missing cells count for nothing. No column tells that its labels have an order: write :class:`Ordinal` yourself.
 
     Args:
-        data: A table, as :func:`manyheads.data.table.read_table` takes it.
+        data: A table, as :func:`manyheads.data.tables.table.read_table` takes it.
         columns: The label columns' names.
 
     Returns:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.progress import progress_bar
+from manyheads.runtime.progress import progress_bar
 
 END = "<|endoftext|>"
 

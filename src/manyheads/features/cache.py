@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from manyheads.backbone.digest import file_digest
+from manyheads.backbone.identity.digest import file_digest
 from manyheads.errors import CacheError, CacheWarning, one_line
 from manyheads.features.table import Piece
 

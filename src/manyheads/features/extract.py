@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from manyheads.backbone.stack import evaluating
+from manyheads.backbone.stack.stack import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import Batches
-from manyheads.data.tokens import Tokenized
-from manyheads.progress import progress_bar
+from manyheads.data.texts.tokenize import Tokenized
+from manyheads.runtime.progress import progress_bar
 from manyheads.taps import Tap
 from manyheads.types import Features
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from manyheads.data.tokens import Tokenized
+from manyheads.data.texts.tokenize import Tokenized
 
 
 def row_keys(tokenized: Tokenized, by_word: bool) -> np.ndarray:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from manyheads.backbone.stack import evaluating
+from manyheads.backbone.stack.stack import evaluating
 from manyheads.core import HeadedCore
-from manyheads.data.tokens import Tokenized
+from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache
 from manyheads.features.source import identity_of, store_of
 from manyheads.taps import Tap

@@ -11,9 +11,9 @@ from importlib.metadata import version
 import numpy as np
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.digest import tensors_digest
+from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.core import HeadedCore
-from manyheads.data.tokens import Tokenized
+from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache, Store
 from manyheads.features.extract import run_pass
 from manyheads.features.keys import row_keys

@@ -2,15 +2,15 @@
 
 from manyheads.heads.base import HeadSpec, LossTerms, read_spec, write_spec
 from manyheads.heads.collection import HeadCollection
-from manyheads.heads.labelled import LabelledSpec
+from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.multiclass import Multiclass
+from manyheads.heads.kinds.multilabel import MultiLabel
+from manyheads.heads.kinds.one_label import OneLabelSpec
+from manyheads.heads.kinds.ordinal import Ordinal
+from manyheads.heads.kinds.regression import Regression
+from manyheads.heads.kinds.tokens import Tokens
 from manyheads.heads.module import Head
-from manyheads.heads.multiclass import Multiclass
-from manyheads.heads.multilabel import MultiLabel
-from manyheads.heads.one_label import OneLabelSpec
-from manyheads.heads.ordinal import Ordinal
 from manyheads.heads.ragged import Ragged
-from manyheads.heads.regression import Regression
-from manyheads.heads.tokens import Tokens
 
 __all__ = [
     "Head",

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
+from manyheads.heads.kinds.tokens import Tokens
 from manyheads.heads.module import Head
-from manyheads.heads.tokens import Tokens
 from manyheads.taps import Output, Tap
 from manyheads.types import Features
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
+from manyheads.features.logits import Logits
 from manyheads.heads import HeadSpec, LabelledSpec, Ragged, Regression, Tokens
 from manyheads.heads.base import Column
-from manyheads.inference.logits import Logits
 from manyheads.types import Prediction, Span
 
 Value = TypeVar("Value")

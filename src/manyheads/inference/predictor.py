@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from manyheads.backbone.limits import token_limit
-from manyheads.backbone.stack import accepted, evaluating
+from manyheads.backbone.stack.stack import accepted, evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
-from manyheads.data.splitting import Place
-from manyheads.data.texts import Texts
-from manyheads.data.tokens import Tokenized, tokenize
+from manyheads.data.texts.texts import Texts
+from manyheads.data.texts.tokenize import Tokenized, tokenize
+from manyheads.data.texts.words import Place
 from manyheads.errors import HeadError, InputError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource, FeatureTable
+from manyheads.features.logits import LogitRows, Logits, joined
 from manyheads.heads import Head, Tokens
-from manyheads.inference.logits import LogitRows, Logits, joined
 from manyheads.inference.predictions import Predictions
 from manyheads.taps import Tap
 
@@ -92,7 +92,7 @@ def tokenize_for(
     words: Sequence[Sequence[Place]] | None = None,
 ) -> Tokenized:
     """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less; see
-    :func:`manyheads.data.tokens.tokenize`.
+    :func:`manyheads.data.texts.tokenize.tokenize`.
 
     A text that fits alone but not with the prompt that a tap puts around it counts as cut: there, its end gives way.
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, PoolerError, did_you_mean, listed
-from manyheads.pooling import POOLINGS, AttentionPooling, ScalarMix
 from manyheads.taps.base import Reader, Tap
+from manyheads.taps.pooling import POOLINGS, AttentionPooling, ScalarMix
 from manyheads.taps.prompted import check_prompt, under
 from manyheads.types import BackboneFacts, Features, Request, States
 

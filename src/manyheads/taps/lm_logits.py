@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, did_you_mean, listed
-from manyheads.pooling import POOLINGS
 from manyheads.taps.base import Reader, Tap
 from manyheads.taps.hidden import Hidden, default_pool
+from manyheads.taps.pooling import POOLINGS
 from manyheads.taps.prompted import check_prompt, under
 from manyheads.types import BackboneFacts, Features, Request, States
 

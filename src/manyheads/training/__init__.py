@@ -1,7 +1,7 @@
 """Training: one driver, and methods that hold only their own settings."""
 
-from manyheads.training.frozen import Frozen
-from manyheads.training.methods import Method
+from manyheads.training.frozen.method import Frozen
+from manyheads.training.method import Method
 from manyheads.training.train import TrainResult, train
 
 __all__ = ["Frozen", "Method", "TrainResult", "train"]

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from manyheads.core import HeadedCore
-from manyheads.data.table import Table, read_table
-from manyheads.data.texts import read_texts, read_texts_from_list
-from manyheads.data.tokens import Tokenized
+from manyheads.data.tables.table import Table, read_table
+from manyheads.data.texts.texts import read_texts, read_texts_from_list
+from manyheads.data.texts.tokenize import Tokenized
+from manyheads.data.word_targets import check_words_left, read_words, stacked
 from manyheads.errors import DataError
 from manyheads.heads import Head, OneLabelSpec, Tokens
-from manyheads.heads.softmax import MISSING
+from manyheads.heads.kinds.softmax import MISSING
 from manyheads.inference.predictor import tokenize_for
-from manyheads.training.data import (
+from manyheads.training.dataset import (
     Evaluation,
     LabelledTexts,
     Reading,
@@ -27,7 +28,6 @@ from manyheads.training.data import (
     split_rows,
     usable_rows,
 )
-from manyheads.training.words import check_words_left, read_words, stacked
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from manyheads.checkpoint import save_checkpoint
-from manyheads.checkpoint.atomic import check_free
 from manyheads.core import HeadedCore
+from manyheads.data.labelled import labelled_rows
+from manyheads.data.word_targets import word_rows
 from manyheads.errors import HeadError, TrainingError, listed
+from manyheads.evaluation.lm_check import LMCheck, compare_weights
+from manyheads.evaluation.metrics import Metrics, measure
+from manyheads.features.logits import Logits
 from manyheads.heads import Head, OneLabelSpec
-from manyheads.inference.logits import Logits
-from manyheads.lm_check import LMCheck, compare_weights
-from manyheads.metrics import Metrics, measure
-from manyheads.training.data import Evaluation, Reading, TrainingData
-from manyheads.training.labelled import labelled_rows
-from manyheads.training.methods import Method, Outcome
+from manyheads.runtime.files import check_free
+from manyheads.runtime.processes import is_first, process_count, wait_for_all
+from manyheads.training.dataset import Evaluation, Reading, TrainingData
+from manyheads.training.fit import Fit, Trial
+from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
-from manyheads.training.processes import is_first, process_count, wait_for_all
-from manyheads.training.trial import Fit, Trial
-from manyheads.training.words import word_rows
 
 
 @dataclass(frozen=True, eq=False)

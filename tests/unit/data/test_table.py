@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from manyheads.data.table import Table, read_stream, read_table
+from manyheads.data.tables.table import Table, read_stream, read_table
 from manyheads.errors import DataError, EmptyTableError, MissingColumnError
 
 
@@ -325,7 +325,7 @@ def test_reading_imports_no_optional_library(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from manyheads.data import split, texts\n"
-        "from manyheads.data.table import read_table\n"
+        "from manyheads.data.tables.table import read_table\n"
         f"texts.read_texts(read_table({str(path)!r}), 'a')\n"
         "heavy = {'torch', 'transformers', 'pandas', 'polars', 'datasets'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"

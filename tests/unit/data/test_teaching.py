@@ -16,9 +16,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 import manyheads as mh
-from manyheads.data.propose import propose
-from manyheads.data.teaching import plan_lesson, spelling, teach
-from manyheads.data.texts import read_texts_from_list
+from manyheads.data.texts.texts import read_texts_from_list
+from manyheads.data.vocabulary.added_tokens import plan_lesson, spelling, teach
+from manyheads.data.vocabulary.propose import propose
 from tests.families import BY_NAME, TEXTS, WORDS, tokenizer_for
 
 CORPUS = [" ".join(WORDS), *TEXTS, "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 , ( ) . -"] * 3

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from manyheads.data.table import read_table
-from manyheads.data.texts import read_texts, read_texts_from_list
+from manyheads.data.tables.table import read_table
+from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.errors import MissingColumnError, TextError
 
 

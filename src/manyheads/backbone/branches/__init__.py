@@ -1,0 +1,1 @@
+"""Branches: trainable copies of the stack that only heads read."""

@@ -1,0 +1,123 @@
+"""A branch: a second way through the backbone's stack, which only heads read.
+
+It is a copy of the stack in structure alone: every weight that the branch does not train is the backbone's own tensor,
+so that it costs the memory of what it trains, and the language model, which runs on the backbone, cannot change.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.backbone.stack.stack import switches
+from manyheads.errors import BackboneError
+from manyheads.types import Request, States
+
+
+class Branch(nn.Module, ABC):
+    """One branch.
+
+    Attributes:
+        stack: The copy.
+        pooler: The branch's own copy of a pooler that lies beside the backbone, or ``None``.
+        layers: Number of hidden states, the embeddings' output included.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, stack: nn.Module, pooler: nn.Module | None, layers: int) -> None:
+        super().__init__()
+        self.stack = stack
+        self.pooler = pooler
+        self.layers = layers
+        self.training = stack.training
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return what it takes, beside its weights, to build it again on the same backbone, as plain JSON."""
+
+    @abstractmethod
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Return what the branch trains, by the names that it is saved under; all else is the backbone's."""
+
+    def stacks(self) -> list[nn.Module]:
+        """Return the modules that it runs in, one for each way through it."""
+        return [self.stack]
+
+    def starts_from(self, request: Request) -> frozenset[int]:
+        """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
+        return frozenset()
+
+    def forward(self, arranged: Arranged, request: Request) -> States:
+        """Run the branch from the token ids on.
+
+        Args:
+            arranged: A right-padded batch.
+            request: What the taps need.
+        """
+        settings = switches(self.stack, hidden_states=bool(request.layers - {-1}))
+        return states_of(self.stack(**arranged.batch.inputs(), **settings), arranged, request, self.pooler, self.layers)
+
+
+def states_of(output: Any, arranged: Arranged, request: Request, pooler: nn.Module | None, layers: int) -> States:
+    """Return what was asked for of a stack's output.
+
+    Args:
+        output: As transformers returns it.
+        arranged: The batch it is of.
+        request: What the taps need.
+        pooler: One that lies beside the stack.
+        layers: How many hidden states there should be.
+    """
+    hidden = {layer: layer_of(output, layer, layers) for layer in request.layers}
+    pooled: Tensor | None = None
+    if request.pooled:
+        pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
+    return States(hidden, arranged.mask, arranged.batch.input_ids, pooled, words=arranged.words)
+
+
+def layer_of(output: Any, layer: int, layers: int) -> Tensor:
+    """Return a hidden state by its negative index; -1 is the last hidden state, behind the final norm.
+
+    Raises:
+        BackboneError: another number of states than there should be.
+    """
+    if layer == -1:
+        last: Tensor = output.last_hidden_state
+        return last
+    states = output.hidden_states
+    if states is None or len(states) != layers:
+        raise BackboneError(f"hidden_states: expected {layers} layers, got {len(states) if states else 0}")
+    chosen: Tensor = states[layer]
+    return chosen
+
+
+def sharing_copy(module: nn.Module, own: Iterable[nn.Parameter] = ()) -> nn.Module:
+    """Return a copy of a module whose parameters are the module's own, but for those named, which are copied too."""
+    copied = {id(parameter) for parameter in own}
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in module.parameters() if id(tensor) not in copied}
+    return copy.deepcopy(module, memo)
+
+
+def replace_own(branch: Branch, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved weights in place of those a branch trains, in the precision that the branch has.
+
+    Raises:
+        BackboneError: names or shapes that differ, or numbers that are no weights.
+    """
+    own = branch.own_parameters()
+    if set(own) != set(tensors):
+        raise BackboneError(f"{sorted(set(own) ^ set(tensors))[0]} is in only one of branch and file")
+    for name, parameter in own.items():
+        stored = tensors[name]
+        if parameter.shape != stored.shape or not stored.is_floating_point():
+            raise BackboneError(
+                f"{name} is {stored.dtype} {tuple(stored.shape)} in the file, and {tuple(parameter.shape)} here"
+            )
+    for name, parameter in own.items():
+        parameter.data.copy_(tensors[name])

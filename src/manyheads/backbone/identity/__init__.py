@@ -1,0 +1,1 @@
+"""Which weights a backbone has: the files they came from, and their fingerprint."""

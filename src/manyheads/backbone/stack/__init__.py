@@ -1,0 +1,1 @@
+"""The stack of blocks: found, probed and run on right-padded batches."""

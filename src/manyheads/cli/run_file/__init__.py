@@ -1,0 +1,1 @@
+"""Run files: the settings of ``manyheads train`` as TOML."""

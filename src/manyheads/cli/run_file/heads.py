@@ -1,0 +1,212 @@
+"""Heads as flat tables of plain settings: ``[heads.NAME]`` in a configuration file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from manyheads.cli.run_file.fields import checked, plain_fields
+from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
+from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression, Tokens
+from manyheads.taps import Hidden, LMLogits, Output, Tap
+
+KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression, Tokens)}
+
+# What `reads` may name; the other keys of a tap stand beside it.
+TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
+_AUTO = "auto"
+# Names a head that is read beside the tap.
+OUTPUT = "output"
+
+# Stand in for labels that a column will name, while the other settings are tried.
+_SOME_LABELS = ("a", "b")
+
+
+def head_keys(kind: str | None) -> dict[str, Any]:
+    """Return the keys that a head of a kind takes, or of any kind if that is yet to be inferred: name -> type."""
+    specs = [KINDS[kind]] if kind is not None else list(KINDS.values())
+    own = {key: hint for spec in specs for key, hint in plain_fields(spec).items() if key != "reads"}
+    return {"kind": str, **own, "reads": str, **_tap_keys(), OUTPUT: str}
+
+
+def _tap_keys() -> dict[str, Any]:
+    return {key: hint for tap in TAPS.values() for key, hint in plain_fields(tap).items()}
+
+
+def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
+    """Check a head's table, values included, and return it.
+
+    Raises:
+        ConfigError: an unknown kind, a key that it does not have, or a value of a wrong type or out of its range.
+    """
+    kind = table.get("kind")
+    if kind is not None and not (isinstance(kind, str) and kind in KINDS):
+        raise ConfigError(f"{place}: kind must be one of {listed(KINDS)}, got {kind!r:.60}{did_you_mean(kind, KINDS)}")
+    settings = checked(place if kind is None else f"{place} ({kind})", table, head_keys(kind))
+    cls = MultiLabel if kind is None else KINDS[kind]
+    if cls is Ordinal and "labels" not in settings:
+        raise ConfigError(
+            f"{place}: an ordinal head needs its labels, from the lowest to the highest: no column tells their order; "
+            'write labels = ["low", "high"]'
+        )
+    try:
+        cls(**_arguments(cls, _with_some_labels(cls, settings)))
+    except HeadError as error:
+        raise ConfigError(f"{place}: {str(error).removeprefix(f'{cls.__name__}: ')}") from None
+    return settings
+
+
+def asks_column(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a head's kind or labels are to be found in its column."""
+    return "kind" not in settings or ("labels" in head_keys(settings["kind"]) and "labels" not in settings)
+
+
+def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None) -> HeadSpec:
+    """Return a head's spec.
+
+    Args:
+        name: The head's name.
+        settings: Its table.
+        inferred: What its column asks for, where :func:`asks_column`.
+
+    Raises:
+        HeadError: settings that its kind does not take, or that contradict each other or the column.
+    """
+    kind = settings["kind"] if inferred is None else settings.get("kind", inferred.kind)
+    for key in settings:
+        if key not in head_keys(kind):
+            raise HeadError(
+                f"Head {name!r}: its column asks for a {kind} head, which takes no {key}; leave that out, or write "
+                "its kind"
+            )
+    if inferred is not None and "labels" in head_keys(kind) and "labels" not in settings:
+        settings = {**settings, "labels": _labels(name, kind, settings, inferred)}
+    column = settings.get("column")
+    arguments = _arguments(KINDS[kind], {**settings, "column": None if column == name else column})
+    try:
+        return KINDS[kind](**arguments)
+    except HeadError as error:
+        raise HeadError(f"Head {name!r}: {error}") from None
+
+
+def write_head(spec: HeadSpec) -> dict[str, Any]:
+    """Return the table that :func:`build_head` makes this spec of."""
+    table: dict[str, Any] = {"kind": spec.kind}
+    for key in plain_fields(type(spec)):
+        value = getattr(spec, key)
+        if key == "label_words" and value is not None and isinstance(spec, LabelledSpec):
+            table[key] = {str(label): list(words) for label, words in zip(spec.labels, value, strict=True) if words}
+        elif key != "reads" and value is not None:
+            table[key] = list(value) if isinstance(value, tuple) else value
+    tap, output = _reads(spec)
+    said = {} if tap is None else _write_tap(tap)
+    return {**table, **said, **({} if output is None else {OUTPUT: output.head})}
+
+
+def _write_tap(tap: Tap) -> dict[str, Any]:
+    said = {key: value for key, value in dataclasses.asdict(tap).items() if value is not None}
+    return {"reads": tap.kind, **said}
+
+
+def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a head that the model has already, if it has others: it is trained as it is.
+
+    Raises:
+        HeadError: names the settings.
+    """
+    wrong = [key for key in settings if not _says(name, spec, key, settings)]
+    if wrong:
+        raise HeadError(
+            f"Head {name!r}: the model has it already, and trains it as it is, with another {' and '.join(wrong)}; "
+            "leave that out, or give the new head another name"
+        )
+
+
+def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a spec says of one key what the settings say."""
+    if key == "kind":
+        return bool(spec.kind == settings[key])
+    if key == "column":
+        return bool((spec.column or name) == settings[key])
+    if key not in head_keys(spec.kind):
+        return False
+    tap, output = _reads(spec)
+    if key == OUTPUT:
+        return output is not None and output.head == settings[key]
+    if key == "reads":
+        return bool((spec.reads if tap is None else tap.kind) == settings[key])
+    if key in _tap_keys():
+        return tap is not None and getattr(tap, key, None) == settings[key]
+    labels = {"labels": spec.labels} if isinstance(spec, LabelledSpec) else {}
+    arguments = _arguments(type(spec), {**labels, key: settings[key]})
+    return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
+
+
+def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
+    """Return what a table's keys can say of what a head reads: a tap, and another head beside it."""
+    match spec.reads:
+        case Hidden() | LMLogits():
+            return spec.reads, None
+        case (Hidden() | LMLogits() as tap, Output() as output):
+            return tap, output
+    return None, None
+
+
+def _labels(name: str, kind: str, settings: Mapping[str, Any], inferred: HeadSpec) -> Sequence[object]:
+    # A column cannot tell lists of one label per word from lists of any labels; who says "plain" can.
+    lists = kind == Tokens.kind and settings.get("scheme") == "plain" and isinstance(inferred, MultiLabel)
+    if not isinstance(inferred, LabelledSpec) or (inferred.kind != kind and not lists):
+        raise HeadError(
+            f"Head {name!r}: its column asks for a {inferred.kind} head; for a {kind} one, write its labels, or name "
+            "another column"
+        )
+    return inferred.labels
+
+
+def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that a head can be built of before its column was read."""
+    if "labels" in settings or "labels" not in plain_fields(cls):
+        return dict(settings)
+    weights = settings.get("class_weights")
+    known = {key: value for key, value in settings.items() if key != "label_words"}
+    return {**known, "labels": _SOME_LABELS, "class_weights": weights if isinstance(weights, str) else None}
+
+
+def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a spec is built of."""
+    arguments = {key: value for key, value in settings.items() if key in plain_fields(cls)}
+    reads = _read(cls, settings)
+    if reads is not None:
+        arguments["reads"] = reads
+    # TOML's keys are text, labels need not be.
+    by_text = {str(label): label for label in arguments.get("labels", ())}
+    for key in ("class_weights", "label_words"):
+        if isinstance(arguments.get(key), Mapping):
+            arguments[key] = {by_text.get(text, text): value for text, value in arguments[key].items()}
+    return arguments
+
+
+def _read(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | tuple[Tap, Output] | None:
+    """Return what a head's keys say it reads, ``None`` where they say nothing."""
+    tap = _tap(cls, settings)
+    if OUTPUT not in settings:
+        return tap
+    if isinstance(tap, str):
+        raise HeadError(f"{cls.__name__}: reads={tap!r} searches alone; beside {OUTPUT}, name one of {listed(TAPS)}")
+    return (Hidden() if tap is None else tap, Output(settings[OUTPUT]))
+
+
+def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:
+    """Return the tap that a head's keys describe, ``"auto"``, or ``None`` where they say nothing of one."""
+    keys = {key: settings[key] for key in settings if key in _tap_keys()}
+    fitting = next((kind for kind, tap in TAPS.items() if keys.keys() <= plain_fields(tap).keys()), Hidden.kind)
+    name: str | None = settings.get("reads", fitting if keys else None)
+    if name is None or (name == _AUTO and not keys):
+        return name
+    known = [_AUTO, *TAPS]
+    foreign = [key for key in keys if name not in TAPS or key not in plain_fields(TAPS[name])]
+    if name not in TAPS or foreign:
+        wrong = f", which takes no {listed(foreign)}" if name in known else did_you_mean(name, known)
+        raise HeadError(f"{cls.__name__}: reads must be one of {listed(known)}, got {name!r}{wrong}")
+    return TAPS[name](**keys)

@@ -1,0 +1,47 @@
+"""JSON lines: bytes to rows, each value with the type it was written in."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from manyheads.data.tables.plain_text import check_plain, not_utf8
+from manyheads.errors import DataError
+
+
+def parse_json_lines(data: bytes, name: str) -> list[dict[str, object]]:
+    """Return one dict per line that is not blank.
+
+    Args:
+        data: The file, UTF-8 with or without a byte-order mark.
+        name: What messages call it.
+
+    Raises:
+        DataError: another encoding, or a line that holds no JSON object; the message has its number.
+    """
+    check_plain(data, name)
+    # Only "\n" ends a line: str.splitlines would also cut inside strings, at U+2028 for one.
+    lines = enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), start=1)
+    return [_parse_line(line, f"{name}, line {number}", data, name) for number, line in lines if line.strip()]
+
+
+def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, object]:
+    try:
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
+    except UnicodeDecodeError:
+        raise not_utf8(data, name) or DataError(f"{place}: is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        shown = line.strip()[:40].decode("utf-8", "replace")
+        raise DataError(
+            f"{place}: is not JSON ({error}): {shown!r}. Each line must be one object on its own."
+        ) from None
+    if not isinstance(value, dict):
+        raise DataError(f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = dict(pairs)
+    if len(keys) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return keys

@@ -1,0 +1,73 @@
+"""Prompts and label words as token ids, by the backbone's own tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from manyheads.data.vocabulary.added_tokens import pieces_of
+from manyheads.taps.prompted import SLOT
+from manyheads.types import Template
+
+# What stands at a word's edge without being part of it.
+_EDGES = ",;:.!?()[]{}\"'"
+
+
+@dataclass(frozen=True)
+class TokenizerWording:
+    """What a tokenizer makes of words that are not the user's texts.
+
+    Args:
+        tokenizer: The backbone's own.
+        limit: Most tokens of a row, or ``None``.
+    """
+
+    tokenizer: Any
+    limit: int | None
+
+    def template(self, prompt: str) -> Template:
+        """Return a prompt as token ids; its two sides are tokenised apart from the text and from each other."""
+        before, after = prompt.split(SLOT)
+        opening, closing = self._around()
+        empty = tuple(self.empty())
+        return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit, empty)
+
+    def loose_blank(self, prompt: str) -> bool:
+        """Tell whether a prompt ends a side with a blank that would be a token of its own, where in running text it is
+        part of the next word's."""
+        before, after = prompt.split(SLOT)
+        inside = len(self._ids(" a")) == 1 and bool(self._ids(" "))
+        return inside and (before.endswith(" ") or after.endswith(" "))
+
+    def word(self, word: str) -> list[list[int]]:
+        """Return the token ids of each word of a phrase behind a blank, without punctuation at its edges."""
+        parts = [part.strip(_EDGES) or part for part in word.split()]
+        return [self._behind_blank(part) for part in parts or [word]]
+
+    def empty(self) -> list[int]:
+        """Return what stands for a text without any token: that which begins or ends a document."""
+        own = list(self.tokenizer("")["input_ids"])
+        return own or [start_of_document(self.tokenizer)]
+
+    def _behind_blank(self, word: str) -> list[int]:
+        # Byte-level tokenizers keep the blank in the word's first piece; others give it a piece of its own, or add one
+        # themselves, and are better asked without.
+        spaced, alone = self._ids(f" {word}"), self._ids(word)
+        return spaced if len(spaced) <= len(alone) else alone
+
+    def _ids(self, text: str) -> list[int]:
+        return list(pieces_of(self.tokenizer, text)) if text else []
+
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the special tokens in front of and behind every text."""
+        plain, whole = self._ids("a"), list(self.tokenizer("a")["input_ids"])
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+        return (), ()
+
+
+def start_of_document(tokenizer: Any) -> int:
+    """Return the id of the token that begins or ends a document, or the nearest to one that a tokenizer has."""
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+    return int(next(candidate for candidate in known if candidate is not None))

@@ -1,0 +1,161 @@
+"""The texts of a table or a list, empty ones kept and flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyheads.data.tables.columns import plain_cell
+from manyheads.data.tables.table import Table
+from manyheads.data.texts.words import Place, find_words, joined
+from manyheads.errors import TextError
+
+TextColumns = str | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """One text, or one pair of texts, per row.
+
+    Attributes:
+        texts: The texts as they stand; a missing or blank one is ``""``.
+        empty: Which rows hold no text, bool (rows,); a pair only where both are blank.
+        given: Row -> where its words stand in its text, for rows that were given as a list of words.
+    """
+
+    texts: list[str] | list[tuple[str, str]]
+    empty: NDArray[np.bool_]
+    given: Mapping[int, list[Place]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def words(self, rule: str) -> list[list[Place]]:
+        """Return where each text's words stand: those it was given as, or what the rule finds.
+
+        Args:
+            rule: See :func:`manyheads.data.texts.words.find_words`.
+
+        Raises:
+            TextError: pairs of texts.
+        """
+        found: list[list[Place]] = []
+        for row, text in enumerate(self.texts):
+            if not isinstance(text, str):
+                raise TextError(
+                    "Token heads label the words of one text, got pairs of texts; join each pair, or name one."
+                )
+            found.append(self.given[row] if row in self.given else find_words(text, rule))
+        return found
+
+
+def read_texts(table: Table, text: TextColumns) -> Texts:
+    """Return the texts of a table.
+
+    Args:
+        table: Where they are. A cell may be a list of strings: the words of a text, which is them with one blank
+            between.
+        text: A column's name, or a pair of names for a tokenizer that takes text pairs.
+
+    Raises:
+        MissingColumnError: no column of that name.
+        TextError: a cell that is not a string, with its column and row (from 1); or not one or two names.
+    """
+    if isinstance(text, str):
+        cells = table.values(text)
+        return _single(cells, [f"{table.name}, column {text!r}, row {row}" for row in range(1, len(cells) + 1)])
+    if len(text) != 2 or not all(isinstance(name, str) for name in text):
+        raise TextError(f"{table.name}: text must be one column name or a pair of them, got {text!r}.")
+    return _paired(_column_texts(table, text[0]), _column_texts(table, text[1]))
+
+
+def read_texts_from_list(items: Iterable[object]) -> Texts:
+    """Return the texts of a list, as ``model.predict`` takes it.
+
+    Args:
+        items: Strings, lists of the words of a text, or tuples, which are pairs of texts; ``None`` is an empty text.
+            Beside a tuple, a list of two is a pair too.
+
+    Raises:
+        TextError: a bare string instead of a list, an item that is neither, or strings and pairs together.
+    """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        step = "wrap it in a list: [text]" if isinstance(items, str) else "give a list such as ['text', ...]"
+        raise TextError(f"Texts must be a list, got {_shown(items)}; {step}.")
+    cells = [plain_cell(item) for item in items]
+    present = [(number, cell) for number, cell in enumerate(cells, start=1) if cell is not None]
+    if not any(_is_pair(cell) and isinstance(cell, tuple) for _, cell in present):
+        return _single(cells, [f"The list of texts, row {row}" for row in range(1, len(cells) + 1)])
+    for number, cell in present:
+        if not _is_pair(cell):
+            raise TextError(
+                f"The list of texts, row {number}: other rows are pairs, got {_shown(cell)}; "
+                "give all texts as pairs, or none."
+            )
+    pairs = [cell if isinstance(cell, Sequence) else (None, None) for cell in cells]
+    sides = [
+        [_text(plain_cell(pair[side]), f"The list of texts, row {row}") for row, pair in enumerate(pairs, start=1)]
+        for side in (0, 1)
+    ]
+    return _paired(sides[0], sides[1])
+
+
+def _is_pair(cell: object) -> bool:
+    return isinstance(cell, tuple | list) and len(cell) == 2
+
+
+def _column_texts(table: Table, column: str) -> list[str]:
+    cells = table.values(column)
+    return [_text(cell, f"{table.name}, column {column!r}, row {row}") for row, cell in enumerate(cells, start=1)]
+
+
+def _text(cell: object, place: str) -> str:
+    """Return a cell's text, ``""`` where there is none."""
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first.")
+    if not (cell.isascii() or _is_encodable(cell)):
+        raise TextError(
+            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text."
+        )
+    return str(cell) if cell.strip() else ""
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
+
+
+def _single(cells: Sequence[object], places: Sequence[str]) -> Texts:
+    texts: list[str] = []
+    given: dict[int, list[Place]] = {}
+    for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
+        if isinstance(cell, list):
+            text, given[row] = joined([_word(word, f"{place}, word {at}") for at, word in enumerate(cell, start=1)])
+            texts.append(text if text.strip() else "")
+        else:
+            texts.append(_text(cell, place))
+    return Texts(texts, np.array([not text for text in texts], dtype=np.bool_), given)
+
+
+def _word(cell: object, place: str) -> str:
+    """Return a word; a missing one is ``""``, which keeps the others' numbers."""
+    word = plain_cell(cell)
+    return _text(word, place) if word is None or not isinstance(word, str) or word.strip() else word
+
+
+def _paired(first: list[str], second: list[str]) -> Texts:
+    pairs = list(zip(first, second, strict=True))
+    return Texts(pairs, np.array([not a and not b for a, b in pairs], dtype=np.bool_))

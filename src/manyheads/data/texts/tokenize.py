@@ -1,0 +1,179 @@
+"""Texts to token ids: what the backbone's own tokenizer emits, cut to the backbone's limit, counted where cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from manyheads.data.texts.prompt_tokens import start_of_document
+from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
+from manyheads.data.texts.words import Place
+from manyheads.errors import InputError
+from manyheads.types import Batch
+
+Text = str | tuple[str, str]
+
+_EMITTED = ("input_ids", "token_type_ids")
+LONG_TEXT = ("truncate", "error")
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Token ids of texts.
+
+    Attributes:
+        inputs: ``input_ids`` and whatever else the tokenizer emits, a list of integers per row; ``word_ids`` where
+            words were asked for.
+        truncated: (rows,) booleans: which texts were cut.
+        pad: The id that padding gets; masks, not ids, say what padding is.
+        words: Per row, the words that ``word_ids`` number, where they were asked for.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    truncated: np.ndarray
+    pad: int
+    words: Sequence[WordTokens] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens per row (rows,), int64."""
+        return np.array([len(row) for row in self.inputs["input_ids"]], dtype=np.int64)
+
+    def ids(self, row: int) -> list[int]:
+        """Return the token ids of a row."""
+        return self.inputs["input_ids"][row]
+
+    def part(self, rows: np.ndarray) -> Tokenized:
+        """Return some rows."""
+        inputs = {name: [values[row] for row in rows] for name, values in self.inputs.items()}
+        words = None if self.words is None else [self.words[row] for row in rows]
+        return Tokenized(inputs, self.truncated[rows], self.pad, words)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """Return some rows as right-padded tensors."""
+        ids = _padded([self.inputs["input_ids"][row] for row in rows], self.pad)
+        lengths = torch.tensor([len(self.inputs["input_ids"][row]) for row in rows])
+        mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
+        segments, words = self._column("token_type_ids", rows, 0), self._column("word_ids", rows, -1)
+        return Batch(input_ids=ids, attention_mask=mask, token_type_ids=segments, word_ids=words)
+
+    def _column(self, name: str, rows: np.ndarray, filler: int) -> torch.Tensor | None:
+        values = self.inputs.get(name)
+        return None if values is None else _padded([values[row] for row in rows], filler)
+
+
+def tokenize(
+    tokenizer: Any,
+    texts: Sequence[Text],
+    limit: int | None,
+    accepted: frozenset[str],
+    long_text: str = "truncate",
+    places: Sequence[str] | None = None,
+    room: int | None = None,
+    words: Sequence[Sequence[Place]] | None = None,
+) -> Tokenized:
+    """Tokenize texts, or pairs of them.
+
+    Args:
+        tokenizer: The backbone's own.
+        texts: Strings, or pairs of strings.
+        limit: Most tokens of a row, special tokens included; ``None`` for no limit.
+        accepted: Input names that the backbone takes; segments it cannot read are not made.
+        long_text: ``"truncate"`` or ``"error"``, for a text beyond the limit.
+        places: Where each text stands, for messages; its place in ``texts`` by default.
+        room: Tokens beyond which a text counts as cut, since something else needs their place.
+        words: Where each text's words stand, if tokens are to be told which word they belong to.
+
+    Raises:
+        InputError: no tokenizer, a text beyond the limit under ``long_text="error"``, or words without a tokenizer that
+            knows which characters a token stands for.
+    """
+    if tokenizer is None:
+        raise InputError("This model has no tokenizer, so it cannot read texts; wrap it with one, or call it with ids")
+    if long_text not in LONG_TEXT:
+        raise InputError(f"long_text must be 'truncate' or 'error', got {long_text!r}")
+    if words is not None and not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"{type(tokenizer).__name__}: does not tell which characters a token stands for, so words have no tokens; "
+            "load a fast tokenizer (AutoTokenizer, use_fast=True) for token heads"
+        )
+    inputs = _encode(tokenizer, texts, accepted, None, words)
+    lengths = np.array([len(row) for row in inputs["input_ids"]], dtype=np.int64)
+    most = min((size for size in (limit, room) if size is not None), default=None)
+    truncated = np.zeros(len(texts), dtype=bool) if most is None else lengths > most
+    if truncated.any() and long_text == "error":
+        row = int(truncated.argmax())
+        place = places[row] if places else f"The list of texts, row {row + 1}"
+        raise InputError(
+            f"{place}: has {lengths[row]} tokens, the limit is {most} "
+            f"({truncated.sum()} such texts); shorten it, or allow long_text='truncate'"
+        )
+    long = [] if limit is None else np.flatnonzero(lengths > limit).tolist()
+    if long:
+        _cut(tokenizer, texts, inputs, long, accepted, limit, words)
+    _fill_empty(tokenizer, inputs)
+    held = None
+    if words is not None:
+        held = [WordTokens.of(ids, places) for ids, places in zip(inputs["word_ids"], words, strict=True)]
+        inputs["word_ids"] = [one.renumbered(ids) for one, ids in zip(held, inputs["word_ids"], strict=True)]
+    return Tokenized(inputs, truncated, tokenizer.pad_token_id or 0, held)
+
+
+def _encode(
+    tokenizer: Any,
+    texts: Sequence[Text],
+    accepted: frozenset[str],
+    limit: int | None,
+    words: Sequence[Sequence[Place]] | None,
+) -> dict[str, list[list[int]]]:
+    if not texts:
+        return {"input_ids": []} if words is None else {"input_ids": [], "word_ids": []}
+    offsets = {} if words is None else {"return_offsets_mapping": True}
+    encoded = tokenizer(
+        list(texts), truncation=limit is not None, max_length=limit, padding=False, verbose=False, **offsets
+    )
+    inputs = {name: [list(row) for row in encoded[name]] for name in _EMITTED if name in encoded and name in accepted}
+    if words is not None:
+        inputs["word_ids"] = [
+            words_of_tokens(spans, places) for spans, places in zip(encoded["offset_mapping"], words, strict=True)
+        ]
+    return inputs
+
+
+def _cut(
+    tokenizer: Any,
+    texts: Sequence[Text],
+    inputs: dict[str, list[list[int]]],
+    rows: Sequence[int],
+    accepted: frozenset[str],
+    limit: int | None,
+    words: Sequence[Sequence[Place]] | None,
+) -> None:
+    """Tokenize some rows again, cut: the tokenizer knows which special tokens must stay."""
+    mine = None if words is None else [words[row] for row in rows]
+    for name, values in _encode(tokenizer, [texts[row] for row in rows], accepted, limit, mine).items():
+        for row, value in zip(rows, values, strict=True):
+            inputs[name][row] = value
+
+
+def _fill_empty(tokenizer: Any, inputs: dict[str, list[list[int]]]) -> None:
+    """Give a text without tokens the one that begins or ends a document, so that there is a state to read."""
+    token = start_of_document(tokenizer)
+    for row, ids in enumerate(inputs["input_ids"]):
+        if not ids:
+            ids.append(token)
+            for name, filler in (("token_type_ids", 0), ("word_ids", -1)):
+                if name in inputs:
+                    inputs[name][row].append(filler)
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])

@@ -1,0 +1,1 @@
+"""The tokenizer's vocabulary: words worth adding, and adding them."""

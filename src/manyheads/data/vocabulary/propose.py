@@ -1,0 +1,154 @@
+"""Which words of a table a tokenizer shatters, and what it would save to teach it them. No backbone is needed."""
+
+from __future__ import annotations
+
+import copy
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from manyheads.data.texts.texts import Texts
+from manyheads.data.vocabulary.added_tokens import plan_lesson, spelling, teach
+from manyheads.errors import InputError
+
+# A word is tried behind this one, as words stand in running text: some tokenizers write the blank into the word.
+_BEFORE = "a"
+
+
+@dataclass(frozen=True)
+class WordProposal:
+    """A word that would be worth a token of its own.
+
+    Attributes:
+        word: As the tokenizer spells it.
+        count: How often it stands in the texts.
+        pieces: The tokens that it is split into behind a blank.
+        saves: How many tokens fewer the texts would have.
+    """
+
+    word: str
+    count: int
+    pieces: tuple[str, ...]
+    saves: int
+
+
+@dataclass(frozen=True)
+class WordProposals(Sequence[WordProposal]):
+    """The words, those first that save most.
+
+    Attributes:
+        proposals: The words.
+        texts: Number of texts.
+        tokens_before: Number of tokens of all texts, special tokens included and nothing cut.
+        tokens_after: The same by a tokenizer that was taught all the words.
+    """
+
+    proposals: tuple[WordProposal, ...]
+    texts: int
+    tokens_before: int
+    tokens_after: int
+
+    @property
+    def words(self) -> list[str]:
+        """The words alone, as ``add_tokens`` takes them."""
+        return [proposal.word for proposal in self.proposals]
+
+    @property
+    def per_text_before(self) -> float:
+        """Mean number of tokens of a text."""
+        return self.tokens_before / self.texts
+
+    @property
+    def per_text_after(self) -> float:
+        """The same by a tokenizer that was taught all the words."""
+        return self.tokens_after / self.texts
+
+    def __len__(self) -> int:
+        return len(self.proposals)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.proposals[place]
+
+    def __iter__(self) -> Iterator[WordProposal]:
+        return iter(self.proposals)
+
+
+def propose(tokenizer: Any, texts: Texts, top: int = 50, min_count: int = 5) -> WordProposals:
+    """Return the words whose own tokens would save the most on these texts.
+
+    Words are runs of two letters or more; what holds a digit or an underscore is a number or an id. Where the tokenizer
+    reads all letters as small ones, so are the words counted.
+
+    Args:
+        tokenizer: The backbone's own; it is left as it is.
+        texts: At least one.
+        top: How many words at most.
+        min_count: How often a word must stand in the texts.
+
+    Raises:
+        InputError: no tokenizer, or a ``top`` or ``min_count`` that is no positive number.
+    """
+    for name, value in {"top": top, "min_count": min_count}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"propose_words: {name} must be a positive whole number, got {value!r:.60}")
+    if tokenizer is None:
+        raise InputError("There is no tokenizer whose words could be counted; name a checkpoint that has one")
+    counts = {word: count for word, count in _counted(tokenizer, texts).items() if count >= min_count}
+    pieces = {word: found for word, found in _pieces(tokenizer, list(counts)).items() if len(found) > 1}
+    taught = _taught(tokenizer, list(pieces))
+    left = {word: len(found) for word, found in _pieces(taught, list(pieces)).items()}
+    saves = {word: (len(found) - left[word]) * counts[word] for word, found in pieces.items()}
+    best = sorted((word for word in saves if saves[word] > 0), key=lambda word: (-saves[word], word))[:top]
+    return WordProposals(
+        tuple(
+            WordProposal(word, counts[word], tuple(tokenizer.convert_ids_to_tokens(pieces[word])), saves[word])
+            for word in best
+        ),
+        len(texts),
+        _tokens(tokenizer, texts),
+        _tokens(_taught(tokenizer, best), texts),
+    )
+
+
+def _counted(tokenizer: Any, texts: Texts) -> Counter[str]:
+    """Return how often each word stands in the texts, as the tokenizer spells it."""
+    pattern = _word_pattern()
+    raw: Counter[str] = Counter()
+    for text in texts.texts:
+        for side in (text,) if isinstance(text, str) else text:
+            raw.update(pattern.findall(side))
+    counts: Counter[str] = Counter()
+    for word, count in raw.items():
+        counts[spelling(tokenizer, word)] += count
+    return counts
+
+
+@lru_cache(maxsize=1)
+def _word_pattern() -> re.Pattern[str]:
+    """Return what finds words; Python counts the marks of Indic scripts, say, as no part of a word, tokenizers do."""
+    marks = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M")
+    return re.compile(rf"(?<![\w{marks}])(?:[^\W\d_][{marks}]*){{2,}}(?![\w{marks}])")
+
+
+def _pieces(tokenizer: Any, words: Sequence[str]) -> Mapping[str, list[int]]:
+    """Return the tokens that each word adds to a text in which it stands behind a blank."""
+    if not words:
+        return {}
+    first = len(tokenizer(_BEFORE, add_special_tokens=False)["input_ids"])
+    split = tokenizer([f"{_BEFORE} {word}" for word in words], add_special_tokens=False)["input_ids"]
+    return {word: list(ids[first:]) for word, ids in zip(words, split, strict=True)}
+
+
+def _taught(tokenizer: Any, words: Sequence[str]) -> Any:
+    """Return a copy of a tokenizer that knows these words."""
+    taught = copy.deepcopy(tokenizer)
+    teach(taught, plan_lesson(taught, words))
+    return taught
+
+
+def _tokens(tokenizer: Any, texts: Texts) -> int:
+    return sum(map(len, tokenizer(list(texts.texts), verbose=False)["input_ids"]))

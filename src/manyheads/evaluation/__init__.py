@@ -1,0 +1,1 @@
+"""How good a model is: metrics per head, and what became of the language model."""

@@ -1,0 +1,231 @@
+"""Is the language model still what it was? Compared by logits on texts, or by every weight's bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.backbone import Backbone
+from manyheads.backbone.stack.stack import accepted, evaluating
+from manyheads.core import HeadedCore
+from manyheads.data.batching import plan_batches
+from manyheads.data.texts.tokenize import Tokenized, tokenize
+from manyheads.errors import BackboneError, NoLanguageModelError
+
+
+@dataclass(frozen=True)
+class LMCheck:
+    """What a comparison of two language models found.
+
+    Attributes:
+        bit_identical: Whether everything compared is equal bit for bit.
+        max_abs_diff: Largest difference of a logit; 0.0 where the weights are identical, ``None`` if not measured.
+        perplexity: Of the model on the texts; ``None`` if not measured (only a causal model has one).
+        reference_perplexity: Of the reference on the same texts.
+        compared: ``"logits"`` on texts, or ``"weights"``: every tensor of the backbone, before and after.
+        new_tokens: How many tokens the model was taught that the reference does not know; negative if the reference was
+            taught some. They take probability from all others, so that a model with any is never ``bit_identical``;
+            ``max_abs_diff`` is then of the logits of tokens that both know, and both perplexities are of texts split
+            into those.
+    """
+
+    bit_identical: bool
+    max_abs_diff: float | None
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
+    compared: str = "logits"
+    new_tokens: int = 0
+
+
+def compare_weights(
+    before: str,
+    after: str,
+    perplexity: float | None = None,
+    reference_perplexity: float | None = None,
+    new_tokens: int = 0,
+) -> LMCheck:
+    """Compare two digests of a backbone's tensors: equal weights make equal logits, without a forward.
+
+    Args:
+        before: Digest of the reference.
+        after: Digest of the model in question.
+        perplexity: Of the model in question, if it was measured.
+        reference_perplexity: Of the reference, if it was measured.
+        new_tokens: How many tokens the backbone was taught since it was loaded. Then it is not what it was, though
+            nothing else changed it.
+    """
+    same = before == after and not new_tokens
+    diff = 0.0 if same else None
+    return LMCheck(same, diff, perplexity, reference_perplexity, compared="weights", new_tokens=new_tokens)
+
+
+def compare_logits(
+    backbone: Backbone,
+    reference: Backbone,
+    tokenizer: Any,
+    texts: Sequence[str],
+    limit: int | None,
+    reference_tokenizer: Any = None,
+) -> LMCheck:
+    """Compare two language models on texts, one text at a time, both in eval mode.
+
+    Args:
+        backbone: The model in question.
+        reference: What it should equal.
+        tokenizer: The model's.
+        texts: At least one.
+        limit: Most tokens of a text.
+        reference_tokenizer: The reference's, if it is another. Where one of the two knows words beyond the other's, the
+            other's is the one that splits the texts.
+
+    Raises:
+        NoLanguageModelError: one of the two has no language model.
+        BackboneError: their vocabularies differ in more than tokens that one of them was taught, or no text was given.
+    """
+    for side in (backbone, reference):
+        if side.lm is None:
+            raise NoLanguageModelError(f"{side.name}: holds no language model to check")
+    if not texts:
+        raise BackboneError("check_lm needs at least one text")
+    common = _in_common(tokenizer, reference_tokenizer)
+    tokenized = tokenize(common.tokenizer, texts, limit, accepted(backbone.stack))
+    _check_widths(backbone, reference, tokenized.inputs, common)
+    pairs = []
+    with evaluating(backbone), evaluating(reference):
+        for ids, types in _rows(tokenized.inputs, backbone.device):
+            mine, theirs = _logits(backbone, ids, types), _logits(reference, ids.to(reference.device), types)
+            pairs.append((ids, mine, theirs.to(mine.device)))
+    causal = backbone.facts.causal
+    same = all(torch.equal(mine, theirs) for _, mine, theirs in pairs)
+    # A token without a row of its own, such as a pad token for GPT-2, takes no probability.
+    tokens = None if same else common.tokens
+    return LMCheck(
+        bit_identical=same,
+        max_abs_diff=max(_difference(mine, theirs, tokens) for _, mine, theirs in pairs),
+        perplexity=_perplexity([(ids, mine) for ids, mine, _ in pairs]) if causal else None,
+        reference_perplexity=_perplexity([(ids, theirs) for ids, _, theirs in pairs]) if causal else None,
+        new_tokens=0 if same else common.new,
+    )
+
+
+def lm_loss(logits: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy of every real token after a real one, fp32, and how many there are.
+
+    The same as a causal model's own loss in transformers times that number, with padding as label -100.
+
+    Args:
+        logits: (rows, tokens, vocabulary).
+        input_ids: (rows, tokens).
+        attention_mask: (rows, tokens).
+    """
+    predicted = predicted_tokens(attention_mask)
+    total = F.cross_entropy(logits[:, :-1][predicted].float(), input_ids[:, 1:][predicted], reduction="sum")
+    return total, predicted.sum()
+
+
+def predicted_tokens(attention_mask: Tensor) -> Tensor:
+    """Return which tokens (rows, tokens - 1), from the second on, are real and follow a real one."""
+    mask = attention_mask.bool()
+    predicted: Tensor = mask[:, 1:] & mask[:, :-1]
+    return predicted
+
+
+def perplexity(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray) -> float | None:
+    """Return the causal language model's perplexity on some rows; ``None`` without one, or without a token to predict.
+
+    Args:
+        core: Whose language model; its mode is eval meanwhile.
+        tokenized: The texts.
+        rows: Which of them.
+    """
+    if core.backbone.lm is None or not core.backbone.facts.causal:
+        return None
+    total = count = 0.0
+    with evaluating(core):
+        for places in plan_batches(tokenized.lengths[rows]):
+            batch = tokenized.batch(rows[places]).to(core.backbone.device)
+            _, logits = core.read(batch, [], lm=True)
+            assert logits is not None
+            loss, tokens = lm_loss(logits, batch.input_ids, batch.attention_mask)
+            total, count = total + float(loss), count + float(tokens)
+    return math.exp(total / count) if count else None
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What two models' tokenizers have in common.
+
+    Attributes:
+        tokenizer: Splits texts into tokens that both know.
+        tokens: How many ids both know; ``None`` if nothing is known to tell them apart.
+        new: How many more the model's tokenizer knows than the reference's; negative if that one knows more.
+    """
+
+    tokenizer: Any
+    tokens: int | None = None
+    new: int = 0
+
+
+def _in_common(tokenizer: Any, reference: Any) -> _Common:
+    """Compare tokenizers: one may know all that the other knows, and more."""
+    if tokenizer is None or reference is None or tokenizer is reference:
+        return _Common(tokenizer)
+    mine, theirs = tokenizer.get_vocab(), reference.get_vocab()
+    fewer, more = (theirs, mine) if len(theirs) < len(mine) else (mine, theirs)
+    if len(mine) == len(theirs) or any(more.get(token) != at for token, at in fewer.items()):
+        return _Common(tokenizer)
+    return _Common(reference if fewer is theirs else tokenizer, max(fewer.values()) + 1, len(mine) - len(theirs))
+
+
+def _check_widths(backbone: Backbone, reference: Backbone, inputs: dict[str, list[list[int]]], common: _Common) -> None:
+    """Refuse two models that cannot read the same ids, or whose logits cannot be laid beside each other."""
+    beyond = max(max(row) for row in inputs["input_ids"]) >= min(backbone.rows, reference.rows)
+    if beyond or (backbone.rows != reference.rows and common.tokens is None):
+        raise BackboneError(
+            f"The vocabularies differ: {backbone.rows} and {reference.rows} tokens, and not by words that one was "
+            "taught, as far as is known; give the reference with its tokenizer: as a path, or as "
+            "HeadedModel.wrap(model, tokenizer)"
+        )
+
+
+def _difference(mine: Tensor, theirs: Tensor, tokens: int | None) -> float:
+    """Return the largest difference of a logit, of the first ids alone if their number is given."""
+    return float((mine[..., :tokens].float() - theirs[..., :tokens].float()).abs().max())
+
+
+def _rows(inputs: dict[str, list[list[int]]], device: torch.device) -> list[tuple[Tensor, Tensor | None]]:
+    types = inputs.get("token_type_ids")
+    return [
+        (torch.tensor([ids], device=device), None if types is None else torch.tensor([types[row]], device=device))
+        for row, ids in enumerate(inputs["input_ids"])
+    ]
+
+
+def _logits(backbone: Backbone, ids: Tensor, types: Tensor | None) -> Tensor:
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if types is not None:
+        inputs["token_type_ids"] = types.to(ids.device)
+    config = backbone.model.config
+    if config.is_encoder_decoder:  # type: ignore[union-attr]
+        # The decoder is asked to repeat the text: any fixed input serves to compare two models.
+        inputs["decoder_input_ids"] = ids
+        inputs.pop("token_type_ids", None)
+    logits: Tensor = backbone.model(**inputs).logits
+    return logits
+
+
+def _perplexity(rows: Sequence[tuple[Tensor, Tensor]]) -> float | None:
+    """Return exp of the mean negative log-likelihood of every token after its row's first."""
+    total, count = 0.0, 0
+    for ids, logits in rows:
+        if ids.shape[1] > 1:
+            total += float(F.cross_entropy(logits[0, :-1].float(), ids[0, 1:], reduction="sum"))
+            count += ids.shape[1] - 1
+    return math.exp(total / count) if count else None

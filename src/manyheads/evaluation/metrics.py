@@ -1,0 +1,145 @@
+"""How good a head's logits are, by scikit-learn's metrics, on labelled rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from sklearn import metrics as sk
+
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Ragged, Regression, Tokens
+from manyheads.heads.cells.entities import entities
+from manyheads.heads.kinds.multilabel import THRESHOLD
+from manyheads.heads.kinds.softmax import MISSING
+
+Metrics = dict[str, float]
+
+# The metric by which one epoch is better than another, by head kind; more is better.
+_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kappa", Regression: "r2"}
+
+
+@singledispatch
+def measure(spec: HeadSpec, targets: np.ndarray, logits: Any) -> Metrics:
+    """Return a head's metrics, ``rows`` (labelled ones) first; only that where no row is labelled.
+
+    Args:
+        spec: The head's spec.
+        targets: As :meth:`HeadSpec.encode` returns them.
+        logits: fp32 (rows, outputs); of a token head, a :class:`~manyheads.heads.Ragged` of (words, outputs).
+    """
+    raise TypeError(f"no metrics for {type(spec).__name__}")
+
+
+def main_metric(spec: HeadSpec) -> str:
+    """Return the name of the metric by which a head is judged where one number must do; more is better."""
+    if isinstance(spec, Tokens):
+        return "entity_f1" if spec.scheme == "BIO" else "accuracy"
+    return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
+
+
+@measure.register
+def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = targets != MISSING
+    targets, logits = targets[present], logits[present]
+    if not len(targets):
+        return {"rows": 0}
+    guesses, scores = logits.argmax(axis=1), spec.scores(logits.astype(np.float64))
+    return {
+        "rows": len(targets),
+        "accuracy": float(sk.accuracy_score(targets, guesses)),
+        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
+        "log_loss": float(sk.log_loss(targets, scores, labels=range(spec.outputs))),
+    }
+
+
+@measure.register
+def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = targets != MISSING
+    targets, scores = targets[present], spec.scores(logits[present].astype(np.float64))
+    if not len(targets):
+        return {"rows": 0}
+    guesses = spec.positions(scores)
+    ranks = range(len(spec.labels))
+    # Kappa divides by what chance would get wrong: nothing, where all is one label.
+    alike = len(np.unique([targets, guesses])) == 1
+    kappa = float("nan") if alike else sk.cohen_kappa_score(targets, guesses, labels=ranks, weights="quadratic")
+    return {
+        "rows": len(targets),
+        "accuracy": float(sk.accuracy_score(targets, guesses)),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, guesses)),
+        "quadratic_kappa": float(kappa),
+        "log_loss": float(sk.log_loss(targets, scores / scores.sum(axis=1, keepdims=True), labels=ranks)),
+    }
+
+
+@measure.register
+def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets).any(axis=1)
+    targets, scores = targets[present].astype(int), spec.scores(logits[present])
+    if not len(targets):
+        return {"rows": 0}
+    guesses = (scores >= THRESHOLD).astype(int)
+    used = targets.any(axis=0)
+    precision = sk.average_precision_score(targets[:, used], scores[:, used], average="macro") if used.any() else 0.0
+    return {
+        "rows": len(targets),
+        "micro_f1": float(sk.f1_score(targets, guesses, average="micro", zero_division=0)),
+        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
+        "average_precision": float(precision),
+        "exact_match": float((guesses == targets).all(axis=1).mean()),
+    }
+
+
+@measure.register
+def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets)
+    targets, values = targets[present].astype(np.float64), logits[present, 0].astype(np.float64)
+    if not len(targets):
+        return {"rows": 0}
+    return {
+        "rows": len(targets),
+        # R squared compares with the mean of at least two values.
+        "r2": float(sk.r2_score(targets, values)) if len(targets) > 1 else float("nan"),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, values)),
+        "root_mean_squared_error": float(sk.root_mean_squared_error(targets, values)),
+    }
+
+
+@measure.register
+def _(spec: Tokens, targets: np.ndarray, logits: Ragged) -> Metrics:
+    guesses = Ragged(logits.values.argmax(axis=1), logits.offsets)
+    labelled = [row[: len(guess)] != MISSING for row, guess in zip(targets, guesses, strict=True)]
+    rows = [row for row, present in enumerate(labelled) if present.any()]
+    if not rows:
+        return {"rows": 0}
+    # Words without a label are no words, as in seqeval's users' scripts.
+    true = [targets[row, : len(labelled[row])][labelled[row]] for row in rows]
+    said = [guesses[row][labelled[row]] for row in rows]
+    all_true, all_said = np.concatenate(true), np.concatenate(said)
+    accuracy = float(sk.accuracy_score(all_true, all_said))
+    if spec.scheme == "BIO":
+        return {"rows": len(rows), **entity_scores(true, said), "accuracy": accuracy}
+    macro_f1 = float(sk.f1_score(all_true, all_said, average="macro", zero_division=0))
+    return {"rows": len(rows), "accuracy": accuracy, "macro_f1": macro_f1}
+
+
+def entity_scores(true: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> Metrics:
+    """Return precision, recall and F1 of whole entities, right where first word, last word and type are.
+
+    The same numbers as seqeval's, micro-averaged, in its default mode (Nakayama 2018), against which this is tested.
+
+    Args:
+        true: BIO tags (words,) of each text.
+        said: Those predicted.
+    """
+    wanted, found = _entity_set(true), _entity_set(said)
+    right = len(wanted & found)
+    precision, recall = right / len(found) if found else 0.0, right / len(wanted) if wanted else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall}
+
+
+def _entity_set(rows: Sequence[np.ndarray]) -> set[tuple[int, ...]]:
+    return {(row, *entity) for row, tags in enumerate(rows) for entity in entities(tags).tolist()}

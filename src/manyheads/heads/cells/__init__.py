@@ -1,0 +1,1 @@
+"""Label cells: what one cell of a label column contains."""

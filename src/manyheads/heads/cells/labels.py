@@ -1,0 +1,73 @@
+"""Label names: their order, their type, and how a cell finds its label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from manyheads.errors import HeadError, LabelError, did_you_mean, listed
+from manyheads.heads.cells.cells import is_missing, plain
+
+
+def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]:
+    """Return label names as a tuple of plain str, int, float or bool, in the order given.
+
+    Raises:
+        HeadError: fewer than ``least``, a repeated one, or one of another type.
+    """
+    if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):
+        raise HeadError(f"{owner}: labels must be a list of names, got {labels!r}")
+    names = tuple(plain(label) for label in labels)
+    for name in names:
+        number = isinstance(name, int | float) and math.isfinite(name)
+        if not number and (is_missing(name) or not isinstance(name, str)):
+            raise HeadError(f"{owner}: a label must be a non-empty string or a finite number, got {name!r}")
+    if len(set(names)) != len(names):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        raise HeadError(f"{owner}: labels must differ, these stand twice: {listed(twice)}")
+    if len(names) < least:
+        raise HeadError(f"{owner}: needs at least {least} labels, got {listed(names)}")
+    return names
+
+
+class LabelIndex:
+    """From a label value to its position; a value of another type is found by its text if that is unambiguous."""
+
+    def __init__(self, labels: Iterable[object]) -> None:
+        self.labels = tuple(labels)
+        self._exact = {label: position for position, label in enumerate(self.labels)}
+        self._text = {str(label): position for position, label in enumerate(self.labels)}
+
+    def position(self, label: object, row: int, head: str, source: str) -> int:
+        """Return the position of ``label``.
+
+        Raises:
+            LabelError: the head does not have it; names head, row and the closest known label.
+        """
+        label = plain(label)
+        found = self._exact.get(label) if isinstance(label, str | int | float) else None
+        if found is None:
+            found = self._text.get(_text(label))
+        if found is None:
+            raise LabelError(
+                f"{source}: head {head!r}: label {label!r} (row {row + 1}) is not among {len(self.labels)} labels"
+                f"{did_you_mean(label, self.labels)} Correct the column, or add the label to the head."
+            )
+        return found
+
+
+def _text(label: object) -> str:
+    """Return a label's text; a whole float (an integer column with gaps, in pandas) reads as its integer."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+
+
+def label_array(labels: Sequence[object]) -> np.ndarray:
+    """Return label names as an array that positions can index: a plain dtype if they share one type, else objects."""
+    kinds = {type(label) for label in labels}
+    if len(kinds) == 1 and kinds <= {int, float, bool}:
+        return np.array(labels)
+    names = np.empty(len(labels), dtype=object)
+    names[:] = labels
+    return names

@@ -1,0 +1,1 @@
+"""The head kinds, one per file."""

@@ -1,0 +1,62 @@
+"""Multi-class: exactly one of several labels per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from manyheads.errors import HeadError
+from manyheads.heads.base import LossTerms
+from manyheads.heads.kinds.one_label import OneLabelSpec
+from manyheads.heads.kinds.softmax import cross_entropy_terms, curvature, softmax
+
+
+@dataclass(frozen=True)
+class Multiclass(OneLabelSpec):
+    """One of several labels; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
+
+    Args:
+        labels: At least two label names, in the order of the logits.
+        zero_shot: Whether the head predicts without any training: by the logits that a causal language model gives its
+            labels' words as the next token behind the text, or behind the prompt that it reads, less what it gives them
+            for an empty text (contextual calibration, Zhao et al. 2021). Training goes on from there:
+            ``init="lm_head"`` is implied.
+    """
+
+    kind: ClassVar[str] = "multiclass"
+    speaks: ClassVar[bool] = True
+    least_labels: ClassVar[int] = 2
+
+    zero_shot: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.zero_shot, bool):
+            raise HeadError(f"Multiclass: zero_shot must be True or False, got {self.zero_shot!r}")
+        if self.zero_shot:
+            object.__setattr__(self, "init", "lm_head")
+        super().__post_init__()
+
+    @property
+    def needs_no_training(self) -> bool:
+        """Whether it is a zero-shot head."""
+        return self.zero_shot
+
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return summed cross-entropy; class weights and smoothing act as in ``cross_entropy``."""
+        return cross_entropy_terms(logits, targets, class_weights, self.label_smoothing)
+
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the softmax's ``p (1 - p)``, averaged over rows."""
+        return curvature(logits)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the softmax (rows, labels)."""
+        return softmax(logits)
+
+    def positions(self, scores: np.ndarray) -> np.ndarray:
+        """Return the most probable label's."""
+        places: np.ndarray = scores.argmax(axis=-1)
+        return places

@@ -1,0 +1,112 @@
+"""Multi-label: any number of several labels per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.errors import InputError
+from manyheads.heads.base import Column, LossTerms, count_of, weighted
+from manyheads.heads.cells.cells import is_missing, split_labels
+from manyheads.heads.cells.labels import LabelIndex
+from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.softmax import MISSING
+from manyheads.types import Prediction
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class MultiLabel(LabelledSpec):
+    """Any of several labels; one sigmoid and binary cross-entropy per label.
+
+    Class weights weigh the positive cells of each label, as ``pos_weight`` does in
+    ``torch.nn.functional.binary_cross_entropy_with_logits``.
+
+    Args:
+        labels: At least one label name, in the order of the logits.
+    """
+
+    kind: ClassVar[str] = "multilabel"
+    speaks: ClassVar[bool] = True
+    least_labels: ClassVar[int] = 1
+
+    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+        """Return float32 zeros and ones (rows, labels), a row of NaN where the cell is missing."""
+        index = LabelIndex(self.labels)
+        targets = np.zeros((len(cells), self.outputs), dtype=np.float32)
+        for row, cell in enumerate(cells):
+            if is_missing(cell):
+                targets[row] = np.nan
+                continue
+            for label in split_labels(cell):
+                targets[row, index.position(label, row, head, source)] = 1.0
+        return targets
+
+    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
+        """Take zeros and ones (rows, labels); a missing cell is NaN, or -100 in an integer tensor."""
+        if targets.shape != (rows, self.outputs):
+            raise InputError(
+                f"Head {head!r}: labels must have shape ({rows}, {self.outputs}), got {tuple(targets.shape)}"
+            )
+        if not targets.is_floating_point():
+            targets = targets.float().masked_fill(targets == MISSING, float("nan"))
+        wrong = ~torch.isnan(targets) & ((targets < 0) | (targets > 1))
+        if bool(wrong.any()):
+            raise InputError(f"Head {head!r}: a label must lie between 0 and 1, got {float(targets[wrong][0])}")
+        return targets.float()
+
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Tell which rows carry a label in any cell."""
+        return ~torch.isnan(targets).all(dim=1)
+
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return summed binary cross-entropy over the labelled cells."""
+        present = ~torch.isnan(targets)
+        weights = weighted(class_weights, logits)
+        if weights is not None:
+            weights = weights.expand_as(logits)[present]
+        wanted = targets[present].to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        total = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="sum")
+        count = count_of(present)
+        return LossTerms(total, logits.new_tensor(float(count)), count)
+
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the sigmoid's ``p (1 - p)``, averaged over rows, as a share of all cells."""
+        probabilities = logits.sigmoid()
+        return (probabilities * (1 - probabilities)).mean(dim=0) / self.outputs
+
+    def balanced_weights(self, targets: Tensor) -> Tensor:
+        """Return negatives / positives per label; 1 for a label without either."""
+        positives, negatives = (targets == 1).sum(dim=0).float(), (targets == 0).sum(dim=0).float()
+        both = (positives > 0) & (negatives > 0)
+        return torch.where(both, negatives / positives.clamp(min=1), 1.0)
+
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return the targets: they are such numbers."""
+        return targets
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the sigmoid (rows, labels)."""
+        # tanh does not overflow where exp(-logit) would.
+        probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        return probabilities
+
+    def prediction(self, scores: np.ndarray) -> Prediction:
+        """Return the labels whose probability is at least one half."""
+        chosen = tuple(self.labels[k] for k in np.flatnonzero(scores >= THRESHOLD).tolist())
+        return Prediction(labels=chosen, scores=self.named(scores))
+
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+        """Return ``{head}_labels`` (lists), ``{head}_score`` (the largest) and, if asked, one column per label."""
+        columns: dict[str, Column] = {
+            f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row >= THRESHOLD).tolist()] for row in scores],
+            f"{head}_score": scores.max(axis=1),
+        }
+        return columns | self.score_columns(head, scores) if all_scores else columns

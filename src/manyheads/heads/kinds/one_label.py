@@ -1,0 +1,70 @@
+"""What the kinds with exactly one label per row have in common: positions as targets, one label as the answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from manyheads.errors import InputError
+from manyheads.heads.base import Column
+from manyheads.heads.cells.cells import is_missing
+from manyheads.heads.cells.labels import LabelIndex, label_array
+from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.softmax import MISSING, balanced, check_classes, one_hot
+from manyheads.types import Prediction
+
+
+@dataclass(frozen=True)
+class OneLabelSpec(LabelledSpec):
+    """A head that gives each row one of its labels, and a probability to each."""
+
+    @abstractmethod
+    def positions(self, scores: np.ndarray) -> np.ndarray:
+        """Return the predicted label's position (...) for scores (..., labels)."""
+
+    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+        """Return int64 label positions (rows,), -100 where missing."""
+        index = LabelIndex(self.labels)
+        return np.array(
+            [
+                MISSING if is_missing(cell) else index.position(cell, row, head, source)
+                for row, cell in enumerate(cells)
+            ],
+            dtype=np.int64,
+        )
+
+    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
+        """Take integer positions (rows,), -100 where missing."""
+        if targets.shape != (rows,):
+            raise InputError(f"Head {head!r}: labels must have shape ({rows},), got {tuple(targets.shape)}")
+        return check_classes(targets, len(self.labels), head)
+
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Tell which rows carry a label."""
+        return targets != MISSING
+
+    def balanced_weights(self, targets: Tensor) -> Tensor:
+        """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
+        return balanced(targets, len(self.labels))
+
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return one for the label and zero for the others."""
+        return one_hot(targets, len(self.labels))
+
+    def prediction(self, scores: np.ndarray) -> Prediction:
+        """Return the label of :meth:`positions`."""
+        place = int(self.positions(scores))
+        return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
+
+    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+        """Return ``{head}_label``, ``{head}_score`` and, if asked, one column per label."""
+        places = self.positions(scores)
+        columns: dict[str, Column] = {
+            f"{head}_label": label_array(self.labels)[places].tolist(),
+            f"{head}_score": np.take_along_axis(scores, places[:, None], axis=1)[:, 0],
+        }
+        return columns | self.score_columns(head, scores) if all_scores else columns

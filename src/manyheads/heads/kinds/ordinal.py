@@ -1,0 +1,79 @@
+"""Ordinal: exactly one of several labels per row, and the labels stand in an order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.heads.base import LossTerms, weighted
+from manyheads.heads.kinds.one_label import OneLabelSpec
+
+
+@dataclass(frozen=True)
+class Ordinal(OneLabelSpec):
+    """One of several ordered labels, by conditional probabilities (CORN: Shi, Cao and Raschka 2021).
+
+    There is one logit fewer than labels. Logit ``k`` says how probable a label beyond the ``k``-th is where that is
+    reached, ``P(y > k | y >= k)``, and is learned from the rows that reach it. The product of the first ``k + 1`` is
+    ``P(y > k)``, which so never rises with ``k``; the labels' probabilities are its differences.
+
+    The predicted label is the paper's, the number of ``k`` with ``P(y > k) > 1/2``: the median, which minimises the
+    expected absolute error in ranks; it need not be the most probable label. ``.score`` is its probability.
+
+    A class weight weighs every task of the rows of its label. Label smoothing is over yes and no of each task.
+
+    Args:
+        labels: At least two label names, from the lowest to the highest.
+    """
+
+    kind: ClassVar[str] = "ordinal"
+    least_labels: ClassVar[int] = 2
+
+    @property
+    def outputs(self) -> int:
+        """One fewer than labels."""
+        return len(self.labels) - 1
+
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return summed binary cross-entropy over the cells (row, task) that a row reaches, as the paper's loss over
+        conditional subsets, whose mean is over all of these cells."""
+        reached = self._reached(targets)
+        rows, tasks = reached.nonzero(as_tuple=True)
+        beyond = (targets[rows] > tasks).to(logits.dtype)
+        wanted = beyond * (1 - self.label_smoothing) + self.label_smoothing / 2
+        weights = weighted(class_weights, logits)
+        of_cell = None if weights is None else weights[targets[rows]]
+        total = F.binary_cross_entropy_with_logits(logits[rows, tasks], wanted, weight=of_cell, reduction="sum")
+        count = rows.shape[0]
+        return LossTerms(total, logits.new_tensor(float(count)) if of_cell is None else of_cell.sum(), count)
+
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return each task's ``p (1 - p)`` over the cells of its own, as shares of all cells."""
+        reached = self._reached(targets)
+        probabilities = logits.sigmoid()
+        squares = (probabilities * (1 - probabilities)).masked_fill(~reached, 0.0)
+        return squares.sum(dim=0) / reached.sum().clamp(min=1)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the labels' probabilities (rows, labels): products of the conditional ones."""
+        # In logarithms: neither a far logit nor a long product loses its digits.
+        beyond, short = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+        none = np.zeros_like(logits[..., :1])
+        reached = np.concatenate([none, np.cumsum(beyond, axis=-1, dtype=logits.dtype)], axis=-1)
+        probabilities: np.ndarray = np.exp(reached + np.concatenate([short, none], axis=-1))
+        return probabilities
+
+    def positions(self, scores: np.ndarray) -> np.ndarray:
+        """Return the median's: how many labels more than half of the probability lies beyond."""
+        beyond = np.cumsum(scores[..., :0:-1], axis=-1)
+        places: np.ndarray = (beyond > 0.5).sum(axis=-1)
+        return places
+
+    def _reached(self, targets: Tensor) -> Tensor:
+        """Return (rows, tasks) booleans: a row reaches the tasks up to its own label; without a label, none."""
+        return targets.unsqueeze(1) >= torch.arange(self.outputs, device=targets.device)

@@ -1,0 +1,244 @@
+"""Tokens: one label per word of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyheads.errors import HeadError, InputError, did_you_mean, listed
+from manyheads.heads.base import Column, LossTerms
+from manyheads.heads.cells.cells import is_missing
+from manyheads.heads.cells.entities import OUTSIDE, bio_tags, entities, is_tag, types_of
+from manyheads.heads.cells.labels import LabelIndex
+from manyheads.heads.cells.word_labels import WORD_RULES, LabelSpan, Tagged, check_count, parsed, spans_over
+from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.softmax import (
+    MISSING,
+    balanced,
+    check_classes,
+    cross_entropy_terms,
+    curvature,
+    one_hot,
+    softmax,
+)
+from manyheads.heads.ragged import Ragged
+from manyheads.taps import Hidden, Tap, Words
+from manyheads.taps.words import check_subword
+from manyheads.types import Prediction, Span
+
+SCHEMES = ("BIO", "plain")
+
+
+@dataclass(frozen=True)
+class Tokens(LabelledSpec):
+    """One label per word; softmax and cross-entropy over the labelled words.
+
+    A cell is a list of tags, one per word (``None`` where a word has none), or a list of spans: objects with ``start``
+    and ``end``, in characters, and ``label``. A span labels every word that it shares a character with.
+
+    Args:
+        labels: With ``scheme="BIO"`` at least one entity type, or the tags themselves (``"O"``, ``"B-drug"``, ...);
+            with ``"plain"`` at least two labels, such as parts of speech.
+        scheme: ``"BIO"``: entities of one or more words, with an output for ``O`` and for ``B`` and ``I`` of each type;
+            ``"plain"``: each word has a label of its own.
+        subword: A word is read at its ``"first"`` token, or as the ``"mean"`` of its tokens.
+        words: How a text is split that is not given as a list of words: ``"punctuation"`` (runs of letters and digits,
+            and every other symbol by itself) or ``"spaces"``. All token heads of a model split alike.
+
+    ``reads`` names layers: ``Hidden(layer=-4)``, or several; ``"auto"`` is the last one.
+
+    Raises:
+        HeadError: a setting out of its range, or a tap that does not read words.
+    """
+
+    kind: ClassVar[str] = "tokens"
+    least_labels: ClassVar[int] = 1
+    by_word: ClassVar[bool] = True
+
+    scheme: str = field(default="BIO", kw_only=True)
+    subword: str = field(default="first", kw_only=True)
+    words: str = field(default="punctuation", kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("scheme", self.scheme, SCHEMES), ("words", self.words, WORD_RULES)):
+            if value not in allowed:
+                raise HeadError(
+                    f"Tokens: {name} {value!r} is not among {listed(allowed)}{did_you_mean(value, allowed)}"
+                )
+        check_subword("Tokens", self.subword)
+        if self.scheme == "BIO":
+            object.__setattr__(self, "labels", _as_types(self.labels))
+        super().__post_init__()
+        if self.scheme == "plain" and len(self.labels) < 2:
+            raise HeadError(f"Tokens: scheme='plain' needs at least 2 labels, got {listed(self.labels)}")
+        for tap in super().taps:
+            _check_tap(tap)
+
+    @property
+    def classes(self) -> tuple[object, ...]:
+        """The tags (BIO), or the labels."""
+        return bio_tags(self.labels) if self.scheme == "BIO" else tuple(self.labels)
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The layers that it reads, word by word."""
+        named = [tap for tap in super().taps if isinstance(tap, Hidden)]
+        return tuple(Words(tap.layer, self.subword) for tap in named)  # type: ignore[arg-type]
+
+    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+        """Return int64 class positions (rows, most words), -100 where missing and behind a row's last word.
+
+        Args:
+            cells: A :class:`~manyheads.heads.cells.word_labels.Tagged` per row, or ``None``.
+            head: The head's name, for messages.
+            source: Where the cells come from, for messages.
+        """
+        rows = [
+            self._row(cell, row, head, source) if isinstance(cell, Tagged) else [] for row, cell in enumerate(cells)
+        ]
+        targets = np.full((len(rows), max(map(len, rows), default=0)), MISSING, dtype=np.int64)
+        for row, values in enumerate(rows):
+            targets[row, : len(values)] = values
+        return targets
+
+    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
+        """Take integer positions (rows, words), -100 where missing."""
+        if targets.dim() != 2 or len(targets) != rows:
+            raise InputError(f"Head {head!r}: labels must have shape ({rows}, words), got {tuple(targets.shape)}")
+        return check_classes(targets, self.outputs, head)
+
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Tell which rows carry a label of any word."""
+        return (targets != MISSING).any(dim=1)
+
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
+        """Return summed cross-entropy over labelled words; of (rows, words, outputs) logits, or of (words, outputs)."""
+        flat = logits.reshape(-1, self.outputs)
+        return cross_entropy_terms(flat, targets.reshape(-1), class_weights, self.label_smoothing)
+
+    def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the softmax's ``p (1 - p)``, averaged over words."""
+        return curvature(logits.reshape(-1, self.outputs))
+
+    def balanced_weights(self, targets: Tensor) -> Tensor:
+        """Return words / (tags * words of the tag), scikit-learn's rule; 1 for a tag without words."""
+        return balanced(targets, self.outputs)
+
+    def numbers(self, targets: np.ndarray) -> np.ndarray:
+        """Return one for the tag of each word and zero for the others."""
+        return one_hot(targets, self.outputs)
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the softmax (words, outputs)."""
+        return softmax(logits)
+
+    def prediction(self, scores: np.ndarray) -> Prediction:
+        """Return the spans of one text's scores (words, outputs), counted in words."""
+        return Prediction(spans=self._spans(scores))
+
+    def table_columns(self, head: str, scores: Any, all_scores: bool) -> dict[str, Column]:
+        """Return ``{head}_spans``, counted in words, and, if asked, one column per tag with a number per word.
+
+        Args:
+            head: The head's name.
+            scores: A :class:`~manyheads.heads.ragged.Ragged` of (words, outputs).
+            all_scores: Whether to add the scores.
+        """
+        rows: Ragged = scores
+        columns: dict[str, Column] = {f"{head}_spans": [list(self._spans(row)) for row in rows]}
+        if all_scores:
+            for place, name in enumerate(self.classes):
+                columns[f"{head}_score_{name}"] = [row[:, place].tolist() for row in rows]
+        return columns
+
+    def _spans(self, scores: np.ndarray) -> tuple[Span, ...]:
+        if not len(scores):
+            return ()
+        tags, best = scores.argmax(axis=1), scores.max(axis=1)
+        if self.scheme == "plain":
+            pairs = zip(tags.tolist(), best.tolist(), strict=True)
+            return tuple(Span(word, word + 1, self.labels[tag], score) for word, (tag, score) in enumerate(pairs))
+        found = entities(tags).tolist()
+        return tuple(Span(start, end, self.labels[kind], float(best[start:end].mean())) for start, end, kind in found)
+
+    def _row(self, tagged: Tagged, row: int, head: str, source: str) -> list[int]:
+        """Return the class of each word of a row."""
+        if is_missing(tagged.cell):
+            return []
+        place = f"{source}: head {head!r}, row {row + 1}"
+        said = parsed(tagged.cell, place)
+        spans = [item for item in said if isinstance(item, LabelSpan)]
+        # An empty list says that there are no spans.
+        if spans or not said:
+            return self._from_spans(tagged, spans, row, head, source)
+        check_count(said, tagged, place, self.words)
+        index = LabelIndex(self.classes)
+        return [MISSING if is_missing(tag) else index.position(tag, row, head, source) for tag in said]
+
+    def _from_spans(self, tagged: Tagged, spans: Sequence[LabelSpan], row: int, head: str, source: str) -> list[int]:
+        """Return the class of each word: outside of entities ``O``, and missing outside of plain labels."""
+        index = LabelIndex(self.labels)
+        bio = self.scheme == "BIO"
+        classes = [OUTSIDE if bio else MISSING] * len(tagged.words)
+        for inside, span in spans_over(tagged, spans, f"{source}: head {head!r}, row {row + 1}"):
+            label = index.position(span.label, row, head, source)
+            for word in inside:
+                first = word == inside.start
+                classes[word] = (2 * label + (1 if first else 2)) if bio else label
+        return classes
+
+
+def _as_types(labels: Any) -> Any:
+    """Return entity types, of which a list of tags names each once."""
+    if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):
+        return labels
+    if not any(is_tag(label) for label in labels):
+        return labels
+    types = types_of(list(labels))
+    if types is None:
+        wrong = [label for label in labels if not is_tag(label)]
+        raise HeadError(
+            f"Tokens: labels mix tags (O, B-..., I-...) with {listed(wrong)}; name entity types alone, or tags alone, "
+            "or take scheme='plain'"
+        )
+    return types
+
+
+def _check_tap(tap: Tap) -> None:
+    """Refuse what cannot be read word by word."""
+    if not isinstance(tap, Hidden) or tap.layer == "mix":
+        raise HeadError(f"Tokens: reads layers word by word, such as Hidden(layer=-2), got {tap!r}")
+    if tap != Hidden(layer=tap.layer):
+        raise HeadError(
+            "Tokens: reads each word by itself, so there is nothing to pool or to prompt; leave all but layer out of "
+            f"{tap!r}"
+        )
+
+
+def on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tensor:
+    """Return targets (rows, any) as one per word of a batch, missing where a word has no token.
+
+    Args:
+        targets: As :meth:`Tokens.check_targets` returns them.
+        words: (rows, words) booleans: which words have a token.
+        head: The head's name, for messages.
+        by_token: Whether words are tokens, so that there is one target for each, padding included.
+
+    Raises:
+        InputError: more targets than tokens, or a labelled row with words, or tokens, behind its last target.
+    """
+    count, given = words.shape[1], targets.shape[1]
+    uncovered = words[:, given:].any(dim=1) & (targets != MISSING).any(dim=1)
+    if (by_token and given > count) or bool(uncovered.any()):
+        what = "token of input_ids" if by_token else "word of word_ids"
+        raise InputError(
+            f"Head {head!r}: labels must have shape ({len(words)}, {count}), one per {what}, got "
+            f"{tuple(targets.shape)}; -100 is missing"
+        )
+    missing = targets.new_full((len(targets), max(count - given, 0)), MISSING)
+    return torch.cat([targets[:, :count], missing], dim=1).masked_fill(~words, MISSING)

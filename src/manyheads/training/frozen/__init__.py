@@ -1,0 +1,1 @@
+"""Training with a frozen backbone: features computed once, heads solved on them."""

@@ -1,0 +1,1 @@
+"""Choosing what a head reads: layers, poolings and their combinations."""

@@ -1,0 +1,1 @@
+"""Solving heads on stored features."""

@@ -1,0 +1,1 @@
+"""Fine-tuning by gradient steps: full, forked or with adapters."""

@@ -1,0 +1,224 @@
+"""Watching a tuned model learn: metrics of every head after each epoch, which epoch was the best, and when to stop."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from manyheads.errors import HeadError, UnknownHeadError, listed
+from manyheads.evaluation.metrics import Metrics, main_metric, measure
+from manyheads.features.logits import Logits
+from manyheads.heads import Head, Ragged
+from manyheads.runtime.processes import from_first
+from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.trainer import Keeper
+
+MEAN = "mean"
+
+# In a checkpoint: what was measured, and the best epoch's weights.
+_HISTORY, _BEST = "watch.json", "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """By what one epoch is better than another.
+
+    Attributes:
+        weights: Head name -> weight of its main metric (accuracy, micro F1, quadratic kappa or R squared).
+        patience: Epochs without a better one after which to stop; ``None`` for never.
+    """
+
+    weights: Mapping[str, float]
+    patience: int | None
+
+    def score(self, metrics: Mapping[str, Metrics], heads: Mapping[str, Head]) -> float:
+        """Return the weighted mean of the heads' main metrics; minus infinity where one is undefined."""
+        values = [(weight, metrics[name].get(main_metric(heads[name].spec))) for name, weight in self.weights.items()]
+        if any(value is None or math.isnan(value) for _, value in values):
+            return -math.inf
+        return sum(weight * value for weight, value in values if value is not None) / sum(self.weights.values())
+
+
+def selection_of(
+    best_by: str | Mapping[str, float] | None, patience: int | None, heads: Mapping[str, Head], data: TrainingData
+) -> Selection | None:
+    """Return the selection that a method's settings ask for; ``None`` where the last epoch is kept.
+
+    Raises:
+        UnknownHeadError: a head that is not being trained.
+        HeadError: there are no evaluation rows of a head to judge by.
+    """
+    if best_by is None and patience is None:
+        return None
+    if isinstance(best_by, Mapping):
+        weights = {name: float(weight) for name, weight in best_by.items()}
+    elif best_by is None or (best_by == MEAN and MEAN not in heads):
+        weights = dict.fromkeys(heads, 1.0)
+    else:
+        weights = {best_by: 1.0}
+    for name in weights:
+        if name not in heads:
+            raise UnknownHeadError(f"best_by: no head {name!r} is being trained; the heads: {listed(heads)}")
+        targets = torch.from_numpy(data.targets[name][data.evaluate])
+        if not bool(heads[name].spec.labelled(targets).any()):
+            raise HeadError(
+                f"best_by: no evaluation row is labelled for head {name!r}; give eval_data or eval_fraction"
+            )
+    return Selection(weights, patience)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best epoch so far: its score, when it was, and what it was."""
+
+    score: float
+    epoch: float
+    place: int
+    weights: list[Tensor]
+    logits: dict[str, Logits]
+
+
+class Watch(Keeper):
+    """Measures after each epoch, and keeps the best one's weights if it is to select.
+
+    A checkpoint that falls on the end of an epoch is written once that has been measured.
+
+    Args:
+        heads: Those that train.
+        data: Whose evaluation rows.
+        evaluate: Returns their logits as the weights stand.
+        tuned: Everything that trains.
+        selection: By what an epoch is the best, or ``None``.
+
+    Attributes:
+        history: Head name -> one record per epoch.
+    """
+
+    def __init__(
+        self,
+        heads: Mapping[str, Head],
+        data: TrainingData,
+        evaluate: Callable[[], dict[str, Logits]],
+        tuned: Sequence[nn.Parameter],
+        selection: Selection | None,
+    ) -> None:
+        self.history: dict[str, list[dict[str, float]]] = {name: [] for name in heads}
+        self._heads, self._data, self._evaluate = heads, data, evaluate
+        self._tuned, self._selection = tuned, selection
+        self._best: _Best | None = None
+        self._logits: dict[str, Logits] | None = None
+        self._step = -1
+        self._owed = False
+
+    def on_step_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Put off a checkpoint at the end of an epoch."""
+        if control.should_save and (control.should_training_stop or float(state.epoch or 0).is_integer()):
+            control.should_save, self._owed = False, True
+
+    def on_epoch_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Measure, remember, and stop where nothing has become better for too long."""
+        if len(self._data.evaluate):
+            self._measure(state, control)
+        self.ended = control.should_training_stop
+        if self._owed:
+            control.should_save, self._owed = True, False
+
+    def _measure(self, state: transformers.TrainerState, control: transformers.TrainerControl) -> None:
+        self._logits, self._step = self._evaluate(), state.global_step
+        metrics = self._measured(self._logits)
+        epoch = float(state.epoch or 0)
+        for name, values in metrics.items():
+            self.history[name].append({"epoch": epoch, **values})
+        if self._selection is None:
+            return
+        # Processes must stop together, and their last bits may differ.
+        place, score = self._place(), from_first(self._selection.score(metrics, self._heads))
+        if self._best is None or score > self._best.score:
+            weights = [parameter.detach().clone() for parameter in self._tuned]
+            self._best = _Best(score, epoch, place, weights, self._logits)
+        patience = self._selection.patience
+        if patience is not None and place - self._best.place >= patience:
+            control.should_training_stop = True
+
+    @property
+    def best_epoch(self) -> float | None:
+        """The best epoch so far, if one is to be selected."""
+        return None if self._best is None else self._best.epoch
+
+    def keep(self, folder: Path) -> None:
+        """Write the history, and the best epoch, to a checkpoint."""
+        best = self._best
+        found = None if best is None else {"score": best.score, "epoch": best.epoch, "place": best.place}
+        kept = {"history": self.history, "ended": self.ended, "best": found}
+        (folder / _HISTORY).write_text(json.dumps(kept), encoding="utf-8")
+        if best is not None:
+            weights = {f"weight.{place}": tensor.contiguous() for place, tensor in enumerate(best.weights)}
+            logits = {name: values for name, values in best.logits.items() if isinstance(values, np.ndarray)}
+            words = {name: values for name, values in best.logits.items() if isinstance(values, Ragged)}
+            kept_logits = {
+                **{f"logits.{name}": values for name, values in logits.items()},
+                **{f"logits.{name}": values.values for name, values in words.items()},
+                **{f"offsets.{name}": values.offsets for name, values in words.items()},
+            }
+            arrays = {name: torch.from_numpy(values) for name, values in kept_logits.items()}
+            save_file({**weights, **arrays}, folder / _BEST)
+
+    def take_up(self, folder: Path) -> None:
+        """Go on from what a checkpoint holds."""
+        kept = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
+        self.history, self.ended = kept["history"], kept["ended"]
+        if kept["best"] is not None:
+            found = load_file(folder / _BEST)
+            weights = [found[f"weight.{place}"].to(of.device) for place, of in enumerate(self._tuned)]
+            logits: dict[str, Logits] = {name: found[f"logits.{name}"].numpy() for name in self._heads}
+            for name, head in self._heads.items():
+                if head.spec.by_word:
+                    logits[name] = Ragged(found[f"logits.{name}"].numpy(), found[f"offsets.{name}"].numpy())
+            self._best = _Best(**kept["best"], weights=weights, logits=logits)
+
+    def finish(self, step: int) -> dict[str, Logits] | None:
+        """Put the best epoch's weights in place, if one was to be selected; return the logits of the weights that now
+        stand, if they are known.
+
+        Args:
+            step: At which training ended.
+        """
+        if self._best is None:
+            return self._logits if self._step == step else None
+        with torch.no_grad():
+            for parameter, value in zip(self._tuned, self._best.weights, strict=True):
+                parameter.copy_(value)
+        return self._best.logits
+
+    def _measured(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
+        rows = self._data.evaluate
+        return {
+            name: measure(self._heads[name].spec, self._data.targets[name][rows], values)
+            for name, values in logits.items()
+        }
+
+    def _place(self) -> int:
+        """Return the number of epochs measured."""
+        return max(len(records) for records in self.history.values())

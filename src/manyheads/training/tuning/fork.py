@@ -1,0 +1,220 @@
+"""Tune a copy of the top blocks that only heads read: the language model keeps the originals and cannot change."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from manyheads.backbone.branches.fork import Fork as ForkBranch
+from manyheads.backbone.branches.fork import top_blocks
+from manyheads.backbone.stack.stack import evaluating
+from manyheads.core import HeadedCore
+from manyheads.data.batching import plan_batches
+from manyheads.errors import HeadError
+from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
+from manyheads.features.logits import LogitRows, Logits
+from manyheads.features.precision import feature_core
+from manyheads.heads import Head
+from manyheads.taps import off_branch, on_branch
+from manyheads.taps.token_states import TokenStates
+from manyheads.training.dataset import TrainingData
+from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.tuning.loss_weighting import Weighting
+from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note, depth_rates, head_rates
+from manyheads.training.tuning.step_module import Course, Stepped, collate_rows, evaluated
+from manyheads.types import Batch, HeadedOutput
+
+# Without a cache, token states of at most this many bytes are held in memory.
+_HELD_BYTES = 1 << 30
+# What is left free on the disk.
+_SPARE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Fork(Tuning):
+    """Tune a copy of the top blocks, of the final norm and of the pooler; heads read the copy, the LM the originals.
+
+    What enters the fork is read once, kept in the feature cache (two bytes per number), and trained on: no block below
+    the fork runs again, so that an epoch costs about top / layers of a full one. Where it does not fit, or a head reads
+    layers below the fork, the blocks below run in every epoch, in eval mode and without a graph.
+
+    Args:
+        top: Number of blocks to copy.
+        layer_decay: Factor on ``lr`` for each block further down.
+        cache: Where token states are kept: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
+
+    The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
+
+    Raises:
+        HeadError: a setting out of its range.
+        CacheError: a cache that is no folder.
+    """
+
+    top: int = 2
+    lr: float = field(default=1e-4, kw_only=True)
+    layer_decay: float = field(default=1.0, kw_only=True)
+    cache: str | Path | None = field(default="auto", kw_only=True, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_whole("top")
+        self.check_number("layer_decay", above=0.0)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the method's name and settings; where features are kept is nobody else's business."""
+        return {name: value for name, value in super().describe().items() if name != "cache"}
+
+    def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
+        """Refuse a backbone without such blocks, and heads for which there is nothing to fork."""
+        facts = core.backbone.facts
+        check_steppable(core.backbone, self.name)
+        top_blocks(core.backbone.stack, len(facts.widths), self.top)
+        open_cache(self.cache)
+        for name, head in heads.items():
+            if not any(tap.resolve(facts).needs_pass(facts) for tap in head.spec.taps):
+                raise HeadError(
+                    f"Head {name!r}: reads no hidden states, so a fork does nothing for it; train it Frozen"
+                )
+
+    def frozen(self) -> FrozenStart:
+        """Return how heads are solved first: on features kept in the same place."""
+        return FrozenStart(cache=self.cache)
+
+    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+        """Put a fork in place, let the heads read it, and return it to be stepped on what enters it."""
+        fork = core.backbone.fork(self.top)
+        name = core.backbone.free_name("fork")
+        core.backbone.branches[name] = fork
+        for head in heads.values():
+            head.taps = tuple(on_branch(tap, name, core.backbone.facts) for tap in head.taps)
+        rates = self._rates(fork) | head_rates(heads, self.head_lr)
+        kept, said = self._entries(core, fork, heads, name, data)
+        notes = (said, *coarse_note(core.backbone))
+        if kept is None:
+            module = Stepped(core, list(heads), fork.tuned_parts(), weighting)
+            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
+        entries = Entries(core, name, list(heads), data, kept)
+        forked = _SteppedFork(core, list(heads), fork.tuned_parts(), weighting, name)
+        return Course(forked, rates, entries.collate, entries.evaluate, live=False, notes=notes)
+
+    def _rates(self, fork: ForkBranch) -> dict[nn.Parameter, float]:
+        blocks = top_blocks(fork.stack, fork.layers, fork.top)
+        depth = depth_rates(blocks, self.lr, self.layer_decay)
+        return {parameter: depth.get(parameter, self.lr) for parameter in fork.own_parameters().values()}
+
+    def _entries(
+        self, core: HeadedCore, fork: ForkBranch, heads: Mapping[str, Head], name: str, data: TrainingData
+    ) -> tuple[FeatureTable | None, str]:
+        """Return what enters the fork, of every row, and a sentence on what that took; ``None`` if it is not kept."""
+        taps = core.heads.taps_of(heads)
+        wanted = core.request(taps)
+        if wanted.prompts:
+            return (
+                None,
+                "The blocks below the fork ran in every epoch: a head reads a prompt, whose states are not kept.",
+            )
+        # A head that is only read stays where it is.
+        below = [tap for tap in taps if tap.needs_pass(core.backbone.facts) and off_branch(tap, name) is tap]
+        if below or fork.starts_from(wanted.branches[name]) != {fork.entry}:
+            return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
+        tap = TokenStates(fork.entry)
+        rows = np.concatenate([data.train, data.evaluate])
+        octets = 2 * int(data.tokenized.lengths[rows].sum()) * tap.width(core.backbone.facts)
+        cache = open_cache(self.cache)
+        room = _room(cache)
+        if octets > room:
+            return None, (
+                f"The blocks below the fork ran in every epoch: keeping their output takes {_size(octets)}, and there "
+                f"is room for {_size(room)}; free some, name another cache, or raise MANYHEADS_CACHE_GB."
+            )
+        running = feature_core(core, "auto", data.tokenized, [tap], cache, data.digest)
+        source = FeatureSource(running, data.tokenized, cache, identity_of(running.backbone, data.digest))
+        table = source.read([tap], rows)[tap]
+        return table, f"The fork trained on {_size(octets)} of token states, read once."
+
+
+class Entries:
+    """What enters a fork, row by row: examples to step on, and evaluation rows.
+
+    Args:
+        core: Whose fork it is.
+        fork: The fork's name.
+        names: The heads.
+        data: The rows.
+        table: Their token states.
+    """
+
+    def __init__(
+        self, core: HeadedCore, fork: str, names: Sequence[str], data: TrainingData, table: FeatureTable
+    ) -> None:
+        self._core, self._fork, self._names = core, fork, list(names)
+        self._data, self._table = data, table
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return a batch with the states that enter the fork, (rows, tokens, width)."""
+        rows = np.array([example["rows"] for example in examples])
+        return {**collate_rows(examples), "entry": self._table.take(rows).values}
+
+    def evaluate(self) -> dict[str, Logits]:
+        """Return fp32 logits of the evaluation rows."""
+        rows, words = self._data.evaluate, self._data.tokenized.words
+        logits = LogitRows({name: self._core.heads[name].spec for name in self._names}, len(rows))
+        with evaluating(self._core):
+            for places, found in self._passes(rows):
+                counts = None if words is None else np.array([len(words[row]) for row in rows[places]])
+                logits.put(places, {name: values.float().cpu().numpy() for name, values in found.items()}, counts)
+        return logits.logits()
+
+    def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
+        device = self._core.backbone.device
+        for places in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
+            batch = self._data.tokenized.batch(rows[places]).to(device)
+            entry = self._table.take(rows[places]).values.to(device)
+            output = self._core.go_on(batch, self._fork, entry, None, self._names)
+            assert output.logits is not None
+            yield places, output.logits
+
+
+class _SteppedFork(Stepped):
+    """A fork to be stepped on what enters it."""
+
+    def __init__(
+        self, core: HeadedCore, names: Sequence[str], parts: Sequence[nn.Module], weighting: Weighting, fork: str
+    ) -> None:
+        super().__init__(core, names, parts, weighting)
+        self._fork = fork
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        entry: Tensor,
+        token_type_ids: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
+        heads: Sequence[str] | None = None,
+        lm: bool = False,
+        word_ids: Tensor | None = None,
+    ) -> HeadedOutput:
+        """Run the fork; see :meth:`HeadedCore.go_on`."""
+        batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
+        chosen = self._names if heads is None else heads
+        weighed: HeadedOutput = self.weighting(self.core.go_on(batch, self._fork, entry, labels, chosen))
+        return weighed
+
+
+def _room(cache: FeatureCache | None) -> int:
+    """Return how many bytes of token states may be kept."""
+    if cache is None:
+        return _HELD_BYTES
+    folder = next(path for path in [cache.folder, *cache.folder.absolute().parents] if path.exists())
+    return max(min(cache.limit, shutil.disk_usage(folder).free - _SPARE_BYTES), 0)
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1e9:.2f} GB" if octets >= 1e8 else f"{octets / 1e6:.1f} MB"

@@ -1,0 +1,161 @@
+"""What a tuning method hands to the trainer: a module to step, examples, and who learns how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manyheads.core import HeadedCore
+from manyheads.data.collate import collate
+from manyheads.data.labelled import labelled_rows
+from manyheads.data.texts.tokenize import Tokenized
+from manyheads.features import FeatureSource
+from manyheads.features.logits import Logits, no_logits
+from manyheads.heads import Head
+from manyheads.inference.predictor import apply_heads
+from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.loss_weighting import Weighting
+from manyheads.types import Batch, HeadedOutput
+
+Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is stepped.
+
+    Attributes:
+        module: What the trainer calls.
+        rates: Parameter -> peak learning rate, for everything that trains.
+        collate: From examples of :class:`Rows` to the module's tensors.
+        evaluate: Returns fp32 logits of the evaluation rows by head, as the weights stand.
+        live: Whether ``evaluate`` computes what a prediction will, to the bit.
+        notes: What a person should know, one sentence each.
+    """
+
+    module: Stepped
+    rates: Mapping[nn.Parameter, float]
+    collate: Collate
+    evaluate: Callable[[], dict[str, Logits]]
+    live: bool = True
+    notes: tuple[str, ...] = ()
+
+
+class Stepped(nn.Module):
+    """The core with the signature that a trainer calls, for some of its heads.
+
+    Args:
+        core: The core.
+        names: The heads that train.
+        parts: The backbone's parts that are in training mode while training, or ``None`` for all: what does not learn
+            computes what it will compute afterwards.
+        weighting: How losses are weighed against each other.
+    """
+
+    def __init__(
+        self, core: HeadedCore, names: Sequence[str], parts: Sequence[nn.Module] | None, weighting: Weighting
+    ) -> None:
+        super().__init__()
+        self.core = core
+        self.weighting = weighting
+        self._names = list(names)
+        self._parts = None if parts is None else tuple(parts)
+
+    def train(self, mode: bool = True) -> Stepped:
+        """Switch what learns into training mode, and the rest of the backbone into eval mode."""
+        super().train(mode)
+        if mode and self._parts is not None:
+            self.core.backbone.eval()
+            for part in self._parts:
+                part.train()
+        return self
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
+        heads: Sequence[str] | None = None,
+        lm: bool = False,
+        replay_input_ids: Tensor | None = None,
+        replay_attention_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
+    ) -> HeadedOutput:
+        """Run the core, see :meth:`HeadedCore.forward`; the language model on the replayed texts, if there are any."""
+        replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
+        batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
+        output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)
+        if replaying:
+            assert replay_input_ids is not None
+            assert replay_attention_mask is not None
+            other = self.core(Batch(replay_input_ids, replay_attention_mask), None, [], lm=True)
+            output = replace(output, lm_logits=other.lm_logits)
+        weighed: HeadedOutput = self.weighting(output)
+        return weighed
+
+
+class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+    """The training rows as examples."""
+
+    def __init__(self, data: TrainingData, heads: Mapping[str, Head]) -> None:
+        self._data = data
+        self._by_word = {name for name, head in heads.items() if head.spec.by_word}
+        self._labelled = {name: labelled_rows(head.spec, data.targets[name]) for name, head in heads.items()}
+
+    def __len__(self) -> int:
+        return len(self._data.train)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        row = int(self._data.train[place])
+        labels = {name: self._target(name, row) for name, known in self._labelled.items() if known[row]}
+        inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
+        return {**inputs, "labels": labels, "rows": row}
+
+    def _target(self, name: str, row: int) -> Any:
+        target, words = self._data.targets[name][row], self._data.tokenized.words
+        return target[: len(words[row])] if name in self._by_word and words is not None else target
+
+
+def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Collate, and keep which rows they are, for messages."""
+    return {**collate(examples), "rows": torch.tensor([example["rows"] for example in examples])}
+
+
+class Replay:
+    """Joins other texts to each batch, as many as it has rows, for the language model's loss.
+
+    Which ones follows from the batch's rows alone, so that a run that goes on after a break meets the same. Where there
+    are more of them than training rows, an epoch's order decides which it meets.
+
+    Args:
+        others: The texts.
+    """
+
+    def __init__(self, others: Tokenized) -> None:
+        self._others = others
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return a batch with ``replay_input_ids`` and ``replay_attention_mask``."""
+        rows = np.array([example["rows"] for example in examples], dtype=np.int64)
+        start = np.random.default_rng(rows).integers(len(self._others))
+        batch = self._others.batch((start + np.arange(len(rows))) % len(self._others))
+        return {
+            **collate_rows(examples),
+            "replay_input_ids": batch.input_ids,
+            "replay_attention_mask": batch.attention_mask,
+        }
+
+
+def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, Logits]:
+    """Return fp32 logits of the evaluation rows, by a pass of the backbone as it stands."""
+    if not len(data.evaluate):
+        return {name: no_logits(head.spec) for name, head in heads.items()}
+    source = FeatureSource(core, data.tokenized)
+    tables = source.read(core.heads.taps_of(heads), data.evaluate)
+    return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)

@@ -1,0 +1,368 @@
+"""A transformers Trainer whose joint loss is right: normalised per head over everything that makes up one step.
+
+transformers' own divides a batch's mean loss by the number of micro-batches, which is right only if each of them has as
+many labels of every head as the others. Here each head's loss is summed, and divided by what is labelled in all
+micro-batches of a step, on all processes.
+
+Every process runs the very heads that some process has labels of in this step, and its loss reaches all of them: then
+processes agree on which gradients there are to exchange, and a head without any label gets none.
+
+The order of the rows follows from the seed and the epoch alone, so that processes share them out, and a resumed run
+goes on with those it has not seen. Where the rows of an epoch cannot be shared out evenly, accelerate gives processes
+some of its first rows again (``even_batches``), so that all of them take as many steps; those rows are left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from manyheads.core import HeadedCore
+from manyheads.data.collate import collate
+from manyheads.errors import (
+    CorruptCheckpointError,
+    InputError,
+    MissingExtraError,
+    NotACheckpointError,
+    TrainingError,
+    WrongRunError,
+    listed,
+)
+from manyheads.evaluation.lm_check import lm_loss, predicted_tokens
+from manyheads.heads import HeadSpec
+from manyheads.heads.kinds.softmax import MISSING
+from manyheads.runtime.processes import from_first, is_first, wait_for_all
+from manyheads.training.resuming.checkpoints import damage, delete, keep_newest, last_whole, mark_whole
+from manyheads.training.tuning.sampler import Epochs, Order, first_rows
+from manyheads.types import Batch, HeadedOutput
+
+# The language model's place among the weights that losses are divided by; no head may have this name.
+LM = "lm"
+
+
+class Keeper(transformers.TrainerCallback):  # type: ignore[misc]
+    """A callback with something of its own in every checkpoint.
+
+    Attributes:
+        ended: Whether training had come to its end when it was kept.
+    """
+
+    ended = False
+
+    def keep(self, folder: Path) -> None:
+        """Write it to a checkpoint."""
+
+    def take_up(self, folder: Path) -> None:
+        """Read it from a checkpoint."""
+
+
+class Trainer(transformers.Trainer):  # type: ignore[misc]
+    """Trains a :class:`manyheads.HeadedModel` on examples as :func:`manyheads.collate` takes them.
+
+    Accumulation, processes, precision, loggers and callbacks are transformers' own.
+    Arguments that are not here are transformers' defaults.
+
+    Args:
+        model: A headed model, or any module with such a ``forward`` and a ``core``.
+        args: Batch sizes count rows.
+        data_collator: :func:`manyheads.collate` by default.
+        train_dataset: Examples.
+        eval_dataset: Examples.
+        compute_metrics: From ``EvalPrediction`` with logits and labels by head name.
+        callbacks: Further ones.
+        optimizers: An optimiser and a schedule of one's own.
+        lm_weight: Factor of the causal language model's loss on the same texts.
+
+    Raises:
+        InputError: a model without a core.
+        MissingExtraError: accelerate is not installed.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: transformers.TrainingArguments | None = None,
+        data_collator: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = collate,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        compute_metrics: Callable[[transformers.EvalPrediction], dict[str, float]] | None = None,
+        callbacks: list[transformers.TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        lm_weight: float = 0.0,
+    ) -> None:
+        if not isinstance(getattr(model, "core", None), HeadedCore):
+            raise InputError(f"mh.Trainer trains a HeadedModel, got {type(model).__name__}; use transformers.Trainer")
+        if find_spec("accelerate") is None:
+            raise MissingExtraError("Tuning needs accelerate: pip install 'manyheads[finetune]'")
+        super().__init__(
+            model=model, args=args, data_collator=data_collator, train_dataset=train_dataset, eval_dataset=eval_dataset,
+            compute_metrics=compute_metrics, callbacks=callbacks, optimizers=optimizers,
+        )  # fmt: skip
+        self.model_accepts_loss_kwargs = True
+        self.label_names = ["labels"]
+        self.lm_weight = lm_weight
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
+        """Return the micro-batches of one step, and what each head's loss is to be divided by, on all processes."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        if not batches:
+            return batches, None
+        batches[-1] = self._without_repeated(batches[-1])
+        weights = self._weights(batches, device)
+        summed = self.accelerator.reduce(torch.stack(list(weights.values())), reduction="sum")
+        return batches, dict(zip(weights, summed, strict=True))
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: dict[str, Tensor] | None = None,
+    ) -> Any:
+        """Return a micro-batch's share of the step's loss.
+
+        Raises:
+            TrainingError: a loss that is not finite; names the head, the step and the rows.
+        """
+        inputs = dict(inputs)
+        rows = inputs.pop("rows", None)
+        labels = dict(inputs.pop("labels"))
+        active = None
+        if num_items_in_batch is not None:
+            active = [name for name in self._core().heads if num_items_in_batch[name] > 0]
+        outputs: HeadedOutput = model(**inputs, labels=labels, heads=active, lm=self.lm_weight > 0)
+        terms = self._terms(outputs, inputs)
+        self._check_finite(terms, rows)
+        if num_items_in_batch is None:
+            shares = [value / weight for value, weight in terms.values() if weight > 0]
+        else:
+            # Processes average their gradients, and a step's gradient is the sum of all shares.
+            processes = self.accelerator.num_processes
+            shares = [
+                processes * value / num_items_in_batch[name].clamp(min=1e-38) for name, (value, _) in terms.items()
+            ]
+        loss = torch.stack(shares).sum() if shares else torch.zeros((), device=self.args.device, requires_grad=True)
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, Any, Any]:
+        """Return the loss, the heads' logits and their labels; never losses or the language model's logits."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        heads = self._core().heads
+        labels = {
+            name: inputs["labels"].get(name, _unlabelled(heads[name].spec, logits))
+            for name, logits in outputs.logits.items()
+        }
+        return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int] | None:
+        """Return an order of the rows that every process, and a resumed run, draws alike."""
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        strategy = self.args.train_sampling_strategy
+        if strategy not in ("random", "group_by_length") or not hasattr(rows, "__len__"):
+            other: torch.utils.data.Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            return other
+        arguments = self.args
+        seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+        lengths = [len(row["input_ids"]) for row in rows] if strategy == "group_by_length" else None
+        together = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        order = Order(len(rows), seed, lengths, together)
+        self.remove_callback(Epochs)
+        self.add_callback(Epochs(order))
+        return order
+
+    def _without_repeated(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return an epoch's last batch without the rows that only fill it up, and any other as it is."""
+        processes, size = self.args.world_size, self.args.train_batch_size
+        ends = self.accelerator.gradient_state.end_of_dataloader
+        if processes == 1 or not ends or self.accelerator.split_batches or not hasattr(self.train_dataset, "__len__"):
+            return batch
+        left = len(self.train_dataset) % (processes * size)
+        if not left or self.args.dataloader_drop_last:
+            return batch
+        return first_rows(batch, min(max(left - self.args.process_index * size, 0), size))
+
+    def _core(self) -> HeadedCore:
+        core: HeadedCore = self.accelerator.unwrap_model(self.model).core
+        return core
+
+    def _terms(self, outputs: HeadedOutput, inputs: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return weighted sums of losses and the sums of their weights, per head and for the language model."""
+        assert outputs.logits is not None
+        assert outputs.losses is not None
+        assert outputs.weights is not None
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, logits in outputs.logits.items():
+            weight = outputs.weights.get(name)
+            if weight is None or weight == 0:
+                # No share of this micro-batch, but its gradient comes from the step's others: zero, and not none.
+                terms[name] = logits.sum() * 0.0, logits.new_zeros(())
+            else:
+                terms[name] = self._core().heads[name].spec.loss_weight * outputs.losses[name] * weight, weight
+        if self.lm_weight > 0:
+            assert outputs.lm_logits is not None
+            total, count = lm_loss(outputs.lm_logits, *(inputs[name] for name in _lm_names(inputs)))
+            terms[LM] = (self.lm_weight * total, count)
+        return terms
+
+    def _weights(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Tensor]:
+        """Return, per head, the weight of everything labelled in these batches."""
+        core = self._core()
+        weights = {name: torch.zeros((), device=device) for name in [*core.heads, LM]}
+        for batch in batches:
+            seen = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
+            for name, checked in core.targets(batch["labels"], seen).items():
+                head = core.heads[name]
+                words = checked.shape[:2] if head.spec.by_word else checked.shape[:1]
+                logits = torch.zeros((*words, head.spec.outputs))
+                class_weights = head.loss_weights(name)
+                cpu = None if class_weights is None else class_weights.cpu()
+                weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
+            weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
+        return weights
+
+    def _check_finite(self, terms: Mapping[str, tuple[Tensor, Tensor]], rows: Tensor | None) -> None:
+        wrong = [name for name, (value, _) in terms.items() if not bool(torch.isfinite(value))]
+        if wrong:
+            where = "" if rows is None else f", training rows {listed((rows + 1).tolist())}"
+            raise TrainingError(
+                f"Head {wrong[0]!r}: its loss is not finite at step {self.state.global_step + 1}{where}; lower the "
+                "learning rate, or look for extreme values in those rows"
+            )
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train, from the start or from a checkpoint.
+
+        Args:
+            resume_from_checkpoint: Its folder, or True for the newest whole one in ``args.output_dir``.
+            trial: As in transformers.
+            ignore_keys_for_eval: As in transformers.
+
+        Raises:
+            NotACheckpointError: there is no whole checkpoint.
+            CorruptCheckpointError: the one that was named is damaged, or was not written to its end.
+            WrongRunError: it is of another model.
+        """
+        if not resume_from_checkpoint:
+            return super().train(None, trial, ignore_keys_for_eval)
+        folder = from_first(self._checkpoint(resume_from_checkpoint) if is_first() else Path())
+        for keeper in self._keepers():
+            keeper.take_up(folder)
+        if any(keeper.ended for keeper in self._keepers()):
+            self._load_from_checkpoint(str(folder))
+            self.state = transformers.TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+            return TrainOutput(self.state.global_step, 0.0, {})
+        return super().train(str(folder), trial, ignore_keys_for_eval)
+
+    def _checkpoint(self, wanted: str | bool) -> Path:
+        """Return the checkpoint to go on from, every file of it being what was written."""
+        if wanted is True:
+            found = last_whole(Path(self.args.output_dir))
+            if found is None:
+                raise NotACheckpointError(f"{self.args.output_dir}: holds no whole checkpoint to go on from")
+            return found
+        folder = Path(str(wanted))
+        wrong = damage(folder)
+        if wrong is not None:
+            raise CorruptCheckpointError(f"{folder}: {wrong}; go on from another one, or start anew")
+        return folder
+
+    def _keepers(self) -> list[Keeper]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, Keeper)]
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint, then mark it as whole; only then may older ones go."""
+        runs = Path(self._get_output_dir(trial))
+        folder = runs / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            delete(folder)  # what a killed run left of it
+        wait_for_all()
+        most, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = most
+        wait_for_all()
+        if self.args.should_save:
+            for keeper in self._keepers():
+                keeper.keep(folder)
+            mark_whole(folder)
+            if most:
+                best = self.state.best_model_checkpoint
+                keep_newest(runs, most, None if best is None else Path(best))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save what trains, every tensor once: tied weights are one tensor under two names, which a state file must
+        not hold, and what does not train is where the model came from."""
+        super()._save(output_dir, self._trained() if state_dict is None else state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Load what :meth:`_save` saved."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        found, mine = load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME), self._trained()
+        other = [name for name in {**found, **mine} if name not in found or name not in mine]
+        other += [name for name in found if name in mine and found[name].shape != mine[name].shape]
+        if other:
+            raise WrongRunError(
+                f"{resume_from_checkpoint}: is of another model, or other parts of it train: {listed(other, most=3)}; "
+                "go on with the very model and settings that it was written with"
+            )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(found[name])
+
+    def _trained(self) -> dict[str, Tensor]:
+        """Return the state of the model without the weights that do not train, each tensor under one name."""
+        still = {
+            name for name, tensor in self.model.named_parameters(remove_duplicate=False) if not tensor.requires_grad
+        }
+        state = {name: tensor for name, tensor in self.model.state_dict().items() if name not in still}
+        first: dict[tuple[int, torch.Size], str] = {}
+        return {
+            name: tensor
+            for name, tensor in state.items()
+            if not tensor.numel() or first.setdefault((tensor.data_ptr(), tensor.shape), name) == name
+        }
+
+
+def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of the ids and the mask that the language model's loss is of."""
+    prefix = "replay_" if "replay_input_ids" in batch else ""
+    return f"{prefix}input_ids", f"{prefix}attention_mask"
+
+
+def _unlabelled(spec: HeadSpec, logits: Tensor) -> Tensor:
+    if spec.by_word:
+        return torch.full(logits.shape[:2], MISSING)
+    return torch.from_numpy(spec.encode([None] * len(logits), "", ""))
