@@ -26,7 +26,7 @@ from benchmarks.data import bert_base, draw, minilm
 from benchmarks.rivals import encoder
 from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.features import FeatureSource
-from manyheads.inference.predictor import tokenize_for
+from manyheads.features.tokenize import tokenize_for
 from manyheads.taps import Tap
 
 

@@ -14,9 +14,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import manyheads as mh
-from manyheads.training.solving.design import Basis, DenseDesign, Scaling, StreamedDesign
+from manyheads.training.solving.design import DenseDesign, StreamedDesign
 from manyheads.training.solving.linear_fit import polished
 from manyheads.training.solving.objective import Linear, Problem
+from manyheads.training.solving.scaling import Basis, Scaling
 
 WIDTH, LABELS, L2 = 768, 22, 0.01
 # Above this, features are streamed, as in training.

@@ -20,6 +20,7 @@ from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_che
 from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
+from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.prompt_tokens import TokenizerWording
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
@@ -45,7 +46,7 @@ from manyheads.inference import predict as predict_texts
 from manyheads.runtime.files import recover
 from manyheads.training import Frozen, Method, TrainResult
 from manyheads.training import train as train_core
-from manyheads.training.dataset import Evaluation, Reading
+from manyheads.training.dataset import Evaluation
 from manyheads.types import Batch, HeadedOutput
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
+MISSING = -100
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.features.cache import FeatureCache
+from manyheads.runtime.files import file_digest
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import manyheads as mh
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
+from manyheads.runtime.files import file_digest
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
 Saved = Callable[[str], Path]

@@ -24,9 +24,9 @@ from torch.nn import functional
 import manyheads as mh
 from manyheads.backbone.branches.lora import LoRA as Adapted
 from manyheads.backbone.branches.lora import LowRank
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.cli.inspect import run_inspect
+from manyheads.runtime.files import file_digest
 from tests.families import BY_NAME, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,

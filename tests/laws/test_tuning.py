@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.data.texts.tokenize import tokenize
-from manyheads.evaluation.lm_check import lm_loss
+from manyheads.evaluation.lm_loss import lm_loss
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.step_module import Replay, Stepped
 from manyheads.training.tuning.trainer import LM

@@ -13,17 +13,10 @@ from torch.nn import functional as F
 
 import manyheads as mh
 from manyheads.training.solving import design as designs
-from manyheads.training.solving.design import (
-    Basis,
-    DenseDesign,
-    Design,
-    JoinedDesign,
-    Scaling,
-    SparseDesign,
-    StreamedDesign,
-)
+from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
 from manyheads.training.solving.lbfgs import Objective, minimise
 from manyheads.training.solving.objective import Linear, Problem, solve, solve_parts
+from manyheads.training.solving.scaling import Basis, Scaling
 
 LABELS = ["routine", "urgent", "emergency"]
 ROWS, WIDTH = 120, 10

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import pooler as poolers
-from manyheads.backbone.branches.branch import Branch, states_of
+from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.fork import Fork
 from manyheads.backbone.branches.lora import LoRA, LowRank, targets_of
 from manyheads.backbone.identity.digest import tensors_digest
@@ -21,6 +21,7 @@ from manyheads.backbone.identity.source import Source
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.stack.lm_head import LMHead
+from manyheads.backbone.stack.outputs import states_of
 from manyheads.backbone.stack.prompts import Passes, Wording, can_go_on
 from manyheads.backbone.stack.right_padding import Arranged, arrange
 from manyheads.backbone.stack.stack import accepted, find_blocks, find_stack, observe, switches

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.lora import LoRA, LowRank
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.format import HEADS_JSON, BranchRecord
 from manyheads.errors import BackboneError, CorruptCheckpointError, listed, one_line
+from manyheads.runtime.files import file_digest
 
 FOLDER = "adapter"
 CONFIG = "adapter_config.json"

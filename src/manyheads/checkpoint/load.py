@@ -14,7 +14,6 @@ from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.branch import Branch, replace_own
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
 from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (
@@ -37,6 +36,7 @@ from manyheads.errors import (
     one_line,
 )
 from manyheads.heads import Head
+from manyheads.runtime.files import file_digest
 from manyheads.taps import Branched, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts

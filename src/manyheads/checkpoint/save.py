@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.branch import Branch
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.backbone.identity.source import files_fingerprint, resolve_source
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.checkpoint.adapter import write_adapters
@@ -28,7 +27,7 @@ from manyheads.checkpoint.format import (
 )
 from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
-from manyheads.runtime.files import copy_file, replacing
+from manyheads.runtime.files import copy_file, file_digest, replacing
 from manyheads.taps import Branched
 
 # What transformers rewrites on saving though nothing about the model changed.

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
 from rich.console import Console
 
-from manyheads.cli.tables import check_output, read_input, write_output
-from manyheads.data.tables.table import Table
+from manyheads.cli.tables import read_input
+from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
-from manyheads.errors import DataError, listed
+from manyheads.errors import DataError
 from manyheads.inference import Predictions, predict
+from manyheads.inference.score_table import FLAG_COLUMN, _scored
 from manyheads.model import HeadedModel
-
-FLAG_COLUMN = "text_flag"
 
 
 @dataclass(frozen=True)
@@ -56,24 +53,6 @@ def _text_columns(request: PredictRequest, model: HeadedModel) -> str | tuple[st
         raise DataError(f"{request.data}: the model does not say which column holds the text; name it with --text")
     remembered: str | list[str] = json.loads(known.pop())
     return remembered if isinstance(remembered, str) else tuple(remembered)
-
-
-def _scored(table: Table, predictions: Predictions, all_scores: bool) -> pa.Table:
-    scored, added = table.to_arrow(), predictions.to_arrow(all_scores)
-    flags = _flags(predictions)
-    if any(flag is not None for flag in flags):
-        added = added.append_column(FLAG_COLUMN, pa.array(flags, pa.string()))
-    taken = sorted(set(scored.column_names) & set(added.column_names))
-    if taken:
-        raise DataError(f"{table.name}: has the columns {listed(taken)} already, which the scores need; rename them")
-    for name in added.column_names:
-        scored = scored.append_column(name, added.column(name))
-    return scored
-
-
-def _flags(predictions: Predictions) -> list[str | None]:
-    marks = np.where(predictions.empty, "empty", np.where(predictions.truncated, "truncated", ""))
-    return [str(mark) or None for mark in marks]
 
 
 def _report(request: PredictRequest, predictions: Predictions, as_json: bool) -> None:

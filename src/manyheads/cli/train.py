@@ -26,7 +26,7 @@ from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
 from manyheads.model import HeadedModel, train
 from manyheads.runtime.files import check_free
-from manyheads.runtime.progress import is_first
+from manyheads.runtime.processes import is_first
 from manyheads.training import Method, TrainResult
 
 

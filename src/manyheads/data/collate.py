@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from manyheads.errors import InputError, TrainingError
-from manyheads.heads.kinds.softmax import MISSING
+from manyheads.types import MISSING
 
 # What rows are padded with.
 _INPUTS = {"input_ids": 0, "token_type_ids": 0, "word_ids": -1}

@@ -2,13 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from manyheads.heads import HeadSpec
+from manyheads.data.tables.table import Table
+from manyheads.data.texts.texts import Texts, read_texts, words_for
+from manyheads.data.texts.words import Place
+from manyheads.errors import LabelError, MissingColumnError
+from manyheads.heads import Head, HeadSpec
+from manyheads.heads.cells.cells import is_missing
+from manyheads.heads.cells.word_labels import Tagged
 
 
 def labelled_rows(spec: HeadSpec, targets: np.ndarray) -> np.ndarray:
     """Return (rows,) booleans."""
     present: np.ndarray = spec.labelled(torch.from_numpy(targets)).numpy()
     return present
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read from a table.
+
+    Attributes:
+        text: The text column, or two for text pairs.
+        max_length: Most tokens of a text; ``None`` for the backbone's limit.
+        long_text: ``"truncate"`` or ``"error"``.
+    """
+
+    text: str | Sequence[str]
+    max_length: int | None = None
+    long_text: str = "truncate"
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with targets, before any split.
+
+    Attributes:
+        source: What messages call it.
+        texts: The texts.
+        targets: Head name -> encoded targets, one per text; of a token head, one per word of it.
+        words: Where each text's words stand, where a head labels them.
+    """
+
+    source: str
+    texts: Texts
+    targets: Mapping[str, np.ndarray]
+    words: Sequence[Sequence[Place]] | None = None
+
+
+def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:
+    """Read texts and every head's labels from a table.
+
+    Raises:
+        MissingColumnError: no text column, or none for a head; names the columns that exist.
+        LabelError: a label that its head does not know, or none at all.
+    """
+    texts = read_texts(table, text)
+    words = words_for(heads, texts)
+    targets: dict[str, np.ndarray] = {}
+    for name, head in heads.items():
+        cells = _cells(table, name, head)
+        if all(is_missing(cell) for cell in cells):
+            raise LabelError(
+                f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
+                "missing; check the column, or train other heads with heads=[...]"
+            )
+        if head.spec.by_word:
+            assert words is not None
+            cells = [Tagged(*row) for row in zip(cells, words, map(len, texts.texts), strict=True)]
+        targets[name] = head.spec.encode(cells, name, table.name)
+    return LabelledTexts(table.name, texts, targets, words)
+
+
+def usable_rows(labelled: LabelledTexts, heads: Mapping[str, Head]) -> np.ndarray:
+    """Return the rows that hold a text and a label of any head."""
+    any_label = np.zeros(len(labelled.texts), dtype=bool)
+    for name, head in heads.items():
+        any_label |= labelled_rows(head.spec, labelled.targets[name])
+    return np.flatnonzero(any_label & ~labelled.texts.empty)
+
+
+def _cells(table: Table, name: str, head: Head) -> list[object]:
+    column = head.spec.column or name
+    try:
+        return table.values(column)
+    except MissingColumnError as error:
+        raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Ragged, Regression, Tokens
 from manyheads.heads.cells.entities import entities
 from manyheads.heads.kinds.multilabel import THRESHOLD
-from manyheads.heads.kinds.softmax import MISSING
+from manyheads.types import MISSING
 
 Metrics = dict[str, float]
 

@@ -25,9 +25,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.errors import CacheError, CacheWarning, one_line
 from manyheads.features.table import Piece
+from manyheads.runtime.files import file_digest
 
 FOLDER_VARIABLE = "MANYHEADS_CACHE"
 LIMIT_VARIABLE = "MANYHEADS_CACHE_GB"

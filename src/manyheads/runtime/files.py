@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from manyheads.errors import OutputExistsError
+
+_CHUNK = 1 << 24
 
 # Linux's request to share a file's blocks until one of the two is changed.
 _FICLONE = 0x40049409
@@ -113,3 +116,27 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def combined(digests: Iterable[str]) -> str:
+    """Return one digest of several, in their order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it: it is there whole, or not at all."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from manyheads.runtime.progress import is_first
-
 __all__ = ["from_first", "is_first", "process_count", "wait_for_all"]
 
 T = TypeVar("T")
@@ -36,3 +34,8 @@ def from_first(value: T) -> T:
 
 def _together() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_first() -> bool:
+    """Tell whether this is the process that writes and speaks for all that ``torchrun`` started."""
+    return int(os.environ.get("RANK", "0")) == 0

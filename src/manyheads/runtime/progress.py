@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from manyheads.runtime.processes import is_first
+
 Advance = Callable[[int], None]
-
-
-def is_first() -> bool:
-    """Tell whether this is the process that writes and speaks for all that ``torchrun`` started."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager

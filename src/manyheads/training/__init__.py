@@ -2,6 +2,7 @@
 
 from manyheads.training.frozen.method import Frozen
 from manyheads.training.method import Method
-from manyheads.training.train import TrainResult, train
+from manyheads.training.result import TrainResult
+from manyheads.training.train import train
 
 __all__ = ["Frozen", "Method", "TrainResult", "train"]

@@ -10,24 +10,17 @@ from typing import Any
 import numpy as np
 
 from manyheads.core import HeadedCore
+from manyheads.data.labelled import LabelledTexts, Reading, labelled_rows, read_labelled, usable_rows
+from manyheads.data.split import split_by_text
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.data.word_targets import check_words_left, read_words, stacked
-from manyheads.errors import DataError
-from manyheads.heads import Head, OneLabelSpec, Tokens
-from manyheads.heads.kinds.softmax import MISSING
-from manyheads.inference.predictor import tokenize_for
-from manyheads.training.dataset import (
-    Evaluation,
-    LabelledTexts,
-    Reading,
-    TrainingData,
-    check_learnable,
-    read_labelled,
-    split_rows,
-    usable_rows,
-)
+from manyheads.data.word_targets import read_words, stacked
+from manyheads.errors import DataError, LabelError
+from manyheads.features.tokenize import tokenize_for
+from manyheads.heads import Head, LabelledSpec, OneLabelSpec, Tokens
+from manyheads.training.dataset import Evaluation, TrainingData
+from manyheads.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -143,3 +136,56 @@ def _notes(
             if unseen:
                 notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
     return notes
+
+
+def check_words_left(source: str, data: TrainingData, heads: Mapping[str, Head]) -> None:
+    """Refuse a head none of whose labelled training words has a token.
+
+    Raises:
+        LabelError: names the head.
+    """
+    for name, head in heads.items():
+        if head.spec.by_word and not len(data.labelled(name, head)):
+            raise LabelError(
+                f"{source}: head {name!r}: no labelled word of the training rows has a token: all were cut away; raise "
+                "max_length, or shorten the texts"
+            )
+
+
+def split_rows(labelled: LabelledTexts, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut rows into training and evaluation rows, no text on both sides; a fraction of 0 evaluates nothing.
+
+    Raises:
+        DataError: a fraction outside [0, 1), or too few different texts.
+    """
+    if fraction == 0:
+        return rows, rows[:0]
+    if not len(rows):
+        raise DataError(f"{labelled.source}: no row holds both a text and a label; check the columns")
+    train, evaluate = split_by_text([labelled.texts.texts[row] for row in rows], fraction, seed)
+    return rows[train], rows[evaluate]
+
+
+def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[str, Head]) -> None:
+    """Refuse training rows from which a head could learn nothing.
+
+    Raises:
+        LabelError: no label, labels of one text only, or one class only.
+    """
+    source = labelled.source
+    for name, head in heads.items():
+        mine = rows[labelled_rows(head.spec, labelled.targets[name][rows])]
+        present = labelled.targets[name][mine]
+        if len({labelled.texts.texts[row] for row in mine}) < 2:
+            raise LabelError(
+                f"{source}: head {name!r}: {len(mine)} training rows have a text and a label, and fewer than two "
+                "different texts; add some, or leave the head out with heads=[...]"
+            )
+        if head.spec.by_word:
+            present = present[present != MISSING]
+        if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
+            what = "words of the training rows" if head.spec.by_word else "training rows"
+            raise LabelError(
+                f"{source}: head {name!r}: all {len(present)} {what} are labelled alike; a head needs at least "
+                "two classes to learn; add rows, or leave the head out with heads=[...]"
+            )

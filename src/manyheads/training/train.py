@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,66 +12,20 @@ import numpy as np
 
 from manyheads.checkpoint import save_checkpoint
 from manyheads.core import HeadedCore
-from manyheads.data.labelled import labelled_rows
-from manyheads.data.word_targets import word_rows
+from manyheads.data.labelled import Reading, labelled_rows
 from manyheads.errors import HeadError, TrainingError, listed
-from manyheads.evaluation.lm_check import LMCheck, compare_weights
+from manyheads.evaluation.lm_check import compare_weights
 from manyheads.evaluation.metrics import Metrics, measure
 from manyheads.features.logits import Logits
 from manyheads.heads import Head, OneLabelSpec
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
-from manyheads.training.dataset import Evaluation, Reading, TrainingData
-from manyheads.training.fit import Fit, Trial
+from manyheads.training.dataset import Evaluation, TrainingData
+from manyheads.training.fit import Fit
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
-
-
-@dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """What a head says of training rows that it had not seen when it said so.
-
-    Attributes:
-        rows: Their numbers (from 0) in ``data``; for a token head, of each labelled word in its order.
-        logits: fp32 (rows, outputs).
-    """
-
-    rows: np.ndarray
-    logits: np.ndarray
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What training did.
-
-    Attributes:
-        metrics: Head name -> metric name -> value, on the evaluation rows.
-        rows: Head name -> number of labelled rows it trained on and was evaluated on.
-        evaluated: Numbers (from 0) of the evaluation rows, in ``eval_data`` or, held out, in ``data``.
-        reads: Head name -> what it reads, as chosen or as asked for.
-        chosen: Head name -> the settings it was fitted with.
-        search: Head name -> what was tried, and how well each did on training rows that it had not seen.
-        history: Head name -> one record per epoch, for heads that are stepped.
-        out_of_fold: Head name -> scores of training rows by weights that did not see them.
-        lm_check: Whether the backbone, and so its language model, is what it was, bit for bit; one that was taught
-            words since it was loaded is not.
-        notes: What a person should know, one sentence each.
-        seconds: Wall time.
-        out: Where the model was saved, if it was.
-    """
-
-    metrics: dict[str, Metrics]
-    rows: dict[str, dict[str, int]]
-    evaluated: list[int]
-    reads: dict[str, str]
-    chosen: dict[str, dict[str, float]]
-    search: dict[str, list[Trial]]
-    history: dict[str, list[dict[str, float]]]
-    out_of_fold: dict[str, OutOfFold]
-    lm_check: LMCheck
-    notes: list[str]
-    seconds: float
-    out: Path | None = field(default=None)
+from manyheads.training.result import OutOfFold, TrainResult
+from manyheads.training.solving.head_rows import word_rows
 
 
 def train(

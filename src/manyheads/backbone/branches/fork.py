@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from manyheads.backbone.branches.branch import Branch, layer_of, sharing_copy, states_of
+from manyheads.backbone.branches.branch import Branch, sharing_copy
+from manyheads.backbone.stack.outputs import layer_of, states_of
 from manyheads.backbone.stack.right_padding import Arranged
 from manyheads.backbone.stack.stack import evaluating, find_blocks, probe, probe_batch, switches
 from manyheads.errors import BackboneError

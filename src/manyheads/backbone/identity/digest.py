@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_CHUNK = 1 << 24
+from manyheads.runtime.files import combined
 
 
 def tensors_digest(module: nn.Module) -> str:
@@ -23,20 +21,6 @@ def tensors_digest(module: nn.Module) -> str:
     with ThreadPoolExecutor() as pool:
         parts = pool.map(_tensor_digest, state.keys(), state.values())
     return combined(parts)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def combined(digests: Iterable[str]) -> str:
-    """Return one digest of several, in their order."""
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _tensor_digest(name: str, tensor: Tensor) -> str:

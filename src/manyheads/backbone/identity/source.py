@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from manyheads.backbone.identity.digest import combined, file_digest
 from manyheads.errors import BackboneError, UnknownBackboneError, one_line
+from manyheads.runtime.files import combined, file_digest
 
 # Weight files in the order in which transformers prefers them.
 _WEIGHTS = (

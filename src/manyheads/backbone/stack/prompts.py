@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from manyheads.backbone.branches.branch import layer_of
+from manyheads.backbone.stack.outputs import layer_of
 from manyheads.backbone.stack.right_padding import Arranged
 from manyheads.backbone.stack.stack import accepted, evaluating, probe_batch, switches
 from manyheads.errors import InputError

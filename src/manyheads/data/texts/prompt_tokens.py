@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from manyheads.data.vocabulary.added_tokens import pieces_of
+from manyheads.data.texts.tokenize import pieces_of, start_of_document
 from manyheads.taps.prompted import SLOT
 from manyheads.types import Template
 
@@ -65,9 +65,3 @@ class TokenizerWording:
             if whole[start : start + len(plain)] == plain:
                 return tuple(whole[:start]), tuple(whole[start + len(plain) :])
         return (), ()
-
-
-def start_of_document(tokenizer: Any) -> int:
-    """Return the id of the token that begins or ends a document, or the nearest to one that a tokenizer has."""
-    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
-    return int(next(candidate for candidate in known if candidate is not None))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from manyheads.data.texts.prompt_tokens import start_of_document
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
 from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
@@ -177,3 +176,14 @@ def _fill_empty(tokenizer: Any, inputs: dict[str, list[list[int]]]) -> None:
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
     longest = max(len(row) for row in rows)
     return torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
+
+
+def pieces_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return the token ids of a text, without the special tokens around it."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def start_of_document(tokenizer: Any) -> int:
+    """Return the id of the token that begins or ends a document, or the nearest to one that a tokenizer has."""
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+    return int(next(candidate for candidate in known if candidate is not None))

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
+from manyheads.data.texts.tokenize import pieces_of
 from manyheads.errors import InputError, TextError, listed
 
 # How SentencePiece's tokenizers write a blank.
@@ -153,11 +154,6 @@ def _fault(word: str, special: set[str]) -> str:
     if word in special:
         return "is one of the tokenizer's special tokens; leave it out"
     return ""
-
-
-def pieces_of(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Return the token ids of a text, without the special tokens around it."""
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _taught(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> Any:

@@ -16,8 +16,7 @@ from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import MISSING
-from manyheads.types import Prediction
+from manyheads.types import MISSING, Prediction
 
 THRESHOLD = 0.5
 

@@ -14,8 +14,8 @@ from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import MISSING, balanced, check_classes, one_hot
-from manyheads.types import Prediction
+from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
+from manyheads.types import MISSING, Prediction
 
 
 @dataclass(frozen=True)

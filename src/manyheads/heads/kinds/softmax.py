@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from manyheads.errors import InputError
 from manyheads.heads.base import LossTerms, count_of, weighted
-
-MISSING = -100
+from manyheads.types import MISSING
 
 
 def cross_entropy_terms(

@@ -17,19 +17,11 @@ from manyheads.heads.cells.entities import OUTSIDE, bio_tags, entities, is_tag, 
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.word_labels import WORD_RULES, LabelSpan, Tagged, check_count, parsed, spans_over
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import (
-    MISSING,
-    balanced,
-    check_classes,
-    cross_entropy_terms,
-    curvature,
-    one_hot,
-    softmax,
-)
+from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
 from manyheads.heads.ragged import Ragged
 from manyheads.taps import Hidden, Tap, Words
 from manyheads.taps.words import check_subword
-from manyheads.types import Prediction, Span
+from manyheads.types import MISSING, Prediction, Span
 
 SCHEMES = ("BIO", "plain")
 

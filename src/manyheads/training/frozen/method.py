@@ -13,12 +13,11 @@ from torch import Tensor
 
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
-from manyheads.data.word_targets import by_words
 from manyheads.errors import HeadError, listed
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
+from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head, HeadSpec
-from manyheads.inference.predictor import apply_heads
 from manyheads.taps import Branched, Lexical, Output, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.taps.lm_logits import LMLogitsReader
@@ -30,7 +29,7 @@ from manyheads.training.searching.choose import fit_simplest
 from manyheads.training.searching.shortlist import Asked, Shortlist, screen
 from manyheads.training.solving.design_of_head import token_ids
 from manyheads.training.solving.gradient_fit import SteppedFitter
-from manyheads.training.solving.head_rows import HeadRows, class_weights_of
+from manyheads.training.solving.head_rows import HeadRows, by_words, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
 
 # Words per step, where a head has to be stepped: those of about as many texts as other heads take.

@@ -10,9 +10,9 @@ import torch
 
 from manyheads.core import HeadedCore
 from manyheads.features import FeatureSource, FeatureTable
+from manyheads.features.apply_heads import apply_heads
 from manyheads.features.table import GivenTable
 from manyheads.heads import Head
-from manyheads.inference.predictor import apply_heads
 from manyheads.taps import Branched, Output, Tap
 from manyheads.training.dataset import TrainingData
 from manyheads.training.fit import Fit

@@ -7,14 +7,13 @@ agree, the writer was killed or the disk failed, and an older checkpoint is the 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import warnings
 from pathlib import Path
 
-from manyheads.backbone.identity.digest import file_digest
 from manyheads.errors import CheckpointWarning
+from manyheads.runtime.files import file_digest, write_whole
 
 MARK = "whole.json"
 
@@ -25,16 +24,6 @@ def mark_whole(folder: Path) -> None:
     """Mark a checkpoint as whole, all its files being written."""
     files = {path.name: [path.stat().st_size, file_digest(path)] for path in _files(folder)}
     write_whole(folder / MARK, json.dumps(files, indent=1))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it: it is there whole, or not at all."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def damage(folder: Path) -> str | None:

@@ -13,10 +13,10 @@ import numpy as np
 
 from manyheads.errors import OutputExistsError, WrongRunError
 from manyheads.heads import Head, write_spec
-from manyheads.runtime.files import check_free
+from manyheads.runtime.files import check_free, write_whole
 from manyheads.runtime.processes import is_first, process_count
 from manyheads.training.dataset import TrainingData
-from manyheads.training.resuming.checkpoints import checkpoints_in, delete, last_whole, write_whole
+from manyheads.training.resuming.checkpoints import checkpoints_in, delete, last_whole
 
 FACTS = "run.json"
 

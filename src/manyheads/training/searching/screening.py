@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from manyheads.taps import Tap
-from manyheads.training.solving.design import Scaling
+from manyheads.training.solving.scaling import Scaling
 
 # Relative to the kernel's mean diagonal: near the best wherever it was tried, and ranks hardly depend on it.
 PENALTY = 1e-3

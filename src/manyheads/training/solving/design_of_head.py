@@ -16,9 +16,10 @@ from torch import Tensor
 from manyheads.errors import HeadError
 from manyheads.heads import Head
 from manyheads.taps.lexical import LexicalReader, TokenIds, bags
-from manyheads.training.solving.design import Basis, DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
+from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
 from manyheads.training.solving.head_rows import HeadRows
 from manyheads.training.solving.objective import Linear
+from manyheads.training.solving.scaling import Basis
 from manyheads.types import Features
 
 # Above this many numbers, features are taken block by block and not held turned in memory as well.

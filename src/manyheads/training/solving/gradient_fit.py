@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from manyheads.heads import Head, LossTerms, Regression
 from manyheads.runtime.progress import progress_bar
 from manyheads.training.fit import Fit, Trial
-from manyheads.training.solving.design import Scaling
 from manyheads.training.solving.head_rows import HeadRows
+from manyheads.training.solving.scaling import Scaling
 
 # Rows whose vectors are measured at once.
 _MEASURED = 256

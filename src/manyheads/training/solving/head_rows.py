@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from manyheads.data.split import folds_by_text
 from manyheads.features import FeatureTable
+from manyheads.features.word_table import WordTable
 from manyheads.heads import Head
 from manyheads.taps import Tap
-from manyheads.types import Features
+from manyheads.types import MISSING, Features
 
 # With fewer labelled rows one held-out fifth says too little; every fifth is held out once instead.
 _FEW = 1000
@@ -73,3 +74,29 @@ def class_weights_of(head: Head, targets: np.ndarray) -> Tensor | None:
         return head.spec.balanced_weights(torch.from_numpy(targets))
     given = head.spec.class_weights
     return None if given is None else torch.tensor(given, dtype=torch.float32)
+
+
+def by_words(rows: HeadRows) -> HeadRows:
+    """Return a token head's labelled rows as one row per labelled word, which is what its loss is a mean of.
+
+    Words of one text have one text, so that they stay on one side of every split.
+    """
+    text, word = np.nonzero(rows.targets != MISSING)
+    tables = {tap: WordTable(table, rows.places[text], word) for tap, table in rows.tables.items()}
+    return replace(
+        rows,
+        tables=tables,
+        places=np.arange(len(text)),
+        targets=rows.targets[text, word],
+        texts=[rows.texts[row] for row in text],
+    )
+
+
+def word_rows(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the row of each labelled word, in the order of :func:`by_words`.
+
+    Args:
+        rows: The labelled rows (n,).
+        targets: Theirs (n, most words).
+    """
+    return np.repeat(rows, (targets != MISSING).sum(axis=1))

@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from manyheads.heads import HeadSpec, Regression
-from manyheads.training.solving.design import DenseDesign, Design, Scaling
+from manyheads.training.solving.design import DenseDesign, Design
 from manyheads.training.solving.lbfgs import minimise
+from manyheads.training.solving.scaling import Scaling
 
 # Strong to weak, each solution the start of the next.
 L2_PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003, 0.00001)

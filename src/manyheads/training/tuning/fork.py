@@ -25,8 +25,9 @@ from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note, depth_rates, head_rates
+from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
 from manyheads.training.tuning.step_module import Course, Stepped, collate_rows, evaluated
 from manyheads.types import Batch, HeadedOutput
 

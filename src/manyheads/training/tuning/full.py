@@ -16,8 +16,9 @@ from manyheads.errors import BackboneError, HeadError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note, depth_rates, head_rates
+from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
 from manyheads.training.tuning.step_module import Course, Replay, Stepped, collate_rows, evaluated
 
 

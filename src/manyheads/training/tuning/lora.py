@@ -13,8 +13,9 @@ from manyheads.errors import HeadError
 from manyheads.heads import Head
 from manyheads.taps import on_branch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.learning_rates import head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, head_rates
+from manyheads.training.tuning.method import Tuning
 from manyheads.training.tuning.step_module import Course, Stepped, collate_rows, evaluated
 
 

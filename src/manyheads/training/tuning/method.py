@@ -6,7 +6,7 @@ import copy
 import math
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
 from manyheads.errors import BackboneError, HeadError, TrainingError, listed
-from manyheads.evaluation.lm_check import perplexity
+from manyheads.evaluation.lm_loss import perplexity
 from manyheads.features import FeatureSource, precision
 from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, process_count, wait_for_all
@@ -30,6 +30,7 @@ from manyheads.training.method import Method, Outcome
 from manyheads.training.resuming.run_folder import RunFolder, clear, run_facts
 from manyheads.training.solving.head_rows import class_weights_of
 from manyheads.training.tuning.best_epoch import Watch, selection_of
+from manyheads.training.tuning.learning_rates import parameter_groups
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
 from manyheads.training.tuning.step_module import Course, Rows, evaluated
@@ -347,27 +348,6 @@ def coarse_note(backbone: Backbone) -> tuple[str, ...]:
     if any(parameter.dtype == torch.bfloat16 for parameter in backbone.stack.parameters()):
         return ("The weights that were tuned are bf16, which loses small updates; if memory allows, load float32.",)
     return ()
-
-
-def parameter_groups(rates: Mapping[nn.Parameter, float], weight_decay: float) -> list[dict[str, Any]]:
-    """Return AdamW's groups: one per learning rate, matrices apart from what must not decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter, rate in rates.items():
-        groups.setdefault((rate, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
-    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
-
-
-def head_rates(heads: Mapping[str, Head], rate: float) -> dict[nn.Parameter, float]:
-    """Return the heads' parameters with their learning rate."""
-    return {parameter: rate for head in heads.values() for parameter in head.parameters()}
-
-
-def depth_rates(blocks: Sequence[nn.Module], rate: float, decay: float) -> dict[nn.Parameter, float]:
-    """Return the parameters of blocks, the lowest first, each block slower than the one above it by a factor."""
-    rates: dict[nn.Parameter, float] = {}
-    for depth, block in enumerate(reversed(blocks)):
-        rates |= dict.fromkeys(block.parameters(), rate * decay**depth)
-    return rates
 
 
 def _settings(run: Trainer, watch: Watch, rate: float) -> dict[str, float]:

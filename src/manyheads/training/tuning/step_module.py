@@ -15,9 +15,9 @@ from manyheads.data.collate import collate
 from manyheads.data.labelled import labelled_rows
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features import FeatureSource
+from manyheads.features.apply_heads import apply_heads
 from manyheads.features.logits import Logits, no_logits
 from manyheads.heads import Head
-from manyheads.inference.predictor import apply_heads
 from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.types import Batch, HeadedOutput

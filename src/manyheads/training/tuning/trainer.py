@@ -39,13 +39,12 @@ from manyheads.errors import (
     WrongRunError,
     listed,
 )
-from manyheads.evaluation.lm_check import lm_loss, predicted_tokens
+from manyheads.evaluation.lm_loss import lm_loss, predicted_tokens
 from manyheads.heads import HeadSpec
-from manyheads.heads.kinds.softmax import MISSING
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.resuming.checkpoints import damage, delete, keep_newest, last_whole, mark_whole
 from manyheads.training.tuning.sampler import Epochs, Order, first_rows
-from manyheads.types import Batch, HeadedOutput
+from manyheads.types import MISSING, Batch, HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"

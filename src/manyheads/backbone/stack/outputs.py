@@ -1,0 +1,44 @@
+"""From a stack's output to the states that heads read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.errors import BackboneError
+from manyheads.types import Request, States
+
+
+def states_of(output: Any, arranged: Arranged, request: Request, pooler: nn.Module | None, layers: int) -> States:
+    """Return what was asked for of a stack's output.
+
+    Args:
+        output: As transformers returns it.
+        arranged: The batch it is of.
+        request: What the taps need.
+        pooler: One that lies beside the stack.
+        layers: How many hidden states there should be.
+    """
+    hidden = {layer: layer_of(output, layer, layers) for layer in request.layers}
+    pooled: Tensor | None = None
+    if request.pooled:
+        pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
+    return States(hidden, arranged.mask, arranged.batch.input_ids, pooled, words=arranged.words)
+
+
+def layer_of(output: Any, layer: int, layers: int) -> Tensor:
+    """Return a hidden state by its negative index; -1 is the last hidden state, behind the final norm.
+
+    Raises:
+        BackboneError: another number of states than there should be.
+    """
+    if layer == -1:
+        last: Tensor = output.last_hidden_state
+        return last
+    states = output.hidden_states
+    if states is None or len(states) != layers:
+        raise BackboneError(f"hidden_states: expected {layers} layers, got {len(states) if states else 0}")
+    chosen: Tensor = states[layer]
+    return chosen

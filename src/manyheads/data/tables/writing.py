@@ -1,0 +1,87 @@
+"""Write tables: CSV, TSV, JSON Lines or Parquet by the file's ending."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from manyheads.errors import DataError, OutputExistsError, listed
+
+
+def check_output(out: str, overwrite: bool) -> None:
+    """Refuse an output path that cannot be written to, before any work is spent.
+
+    Raises:
+        DataError: an ending that names no format, or a folder that does not exist.
+        OutputExistsError: a file is there already.
+    """
+    if out == "-":
+        return
+    path = Path(out)
+    if path.suffix not in _WRITERS:
+        raise DataError(f"{out}: the ending names no format; use one of {listed(_WRITERS)}")
+    if not path.absolute().parent.is_dir():
+        raise DataError(f"{out}: the folder {path.parent} does not exist; create it first")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{out}: exists already; choose another path, or pass --overwrite")
+
+
+def write_output(table: pa.Table, out: str) -> None:
+    """Write a table whole: to standard output as CSV for ``-``, else beside the path and then renamed onto it."""
+    if out == "-":
+        buffer = io.BytesIO()
+        _write_csv(table, buffer)
+        sys.stdout.write(buffer.getvalue().decode("utf-8"))
+        return
+    path = Path(out)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            _WRITERS[path.suffix](table, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_csv(table: pa.Table, file: Any) -> None:
+    pa_csv.write_csv(_flat(table), file)
+
+
+def _write_tsv(table: pa.Table, file: Any) -> None:
+    pa_csv.write_csv(_flat(table), file, pa_csv.WriteOptions(delimiter="\t"))
+
+
+def _write_json_lines(table: pa.Table, file: Any) -> None:
+    for row in table.to_pylist():
+        file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8"))
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Return the table with lists as JSON text, the form in which a label cell is read back."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            cells = [
+                None if cell is None else json.dumps(cell, ensure_ascii=False, default=str)
+                for cell in table.column(place).to_pylist()
+            ]
+            table = table.set_column(place, field.name, pa.array(cells, pa.string()))
+    return table
+
+
+_WRITERS: dict[str, Callable[[pa.Table, Any], None]] = {
+    ".csv": _write_csv,
+    ".tsv": _write_tsv,
+    ".jsonl": _write_json_lines,
+    ".parquet": lambda table, file: pq.write_table(table, file),
+}

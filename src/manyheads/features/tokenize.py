@@ -1,0 +1,45 @@
+"""Tokenize texts for one backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from manyheads.backbone.limits import token_limit
+from manyheads.backbone.stack.stack import accepted
+from manyheads.core import HeadedCore
+from manyheads.data.texts.tokenize import Tokenized, tokenize
+from manyheads.data.texts.words import Place
+from manyheads.errors import InputError
+from manyheads.taps import Tap
+
+
+def tokenize_for(
+    core: HeadedCore,
+    tokenizer: Any,
+    texts: Sequence[Any],
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    places: Sequence[str] | None = None,
+    taps: Iterable[Tap] = (),
+    words: Sequence[Sequence[Place]] | None = None,
+) -> Tokenized:
+    """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less; see
+    :func:`manyheads.data.texts.tokenize.tokenize`.
+
+    A text that fits alone but not with the prompt that a tap puts around it counts as cut: there, its end gives way.
+
+    Raises:
+        InputError: a ``max_length`` that is no positive number, or beyond the backbone's limit.
+    """
+    limit = token_limit(core.backbone.model, tokenizer)
+    if max_length is not None:
+        if max_length < 1 or (limit is not None and max_length > limit):
+            raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
+        limit = max_length
+    prompts = core.backbone.templates(core.request(tap.resolve(core.backbone.facts) for tap in taps))
+    if prompts and any(isinstance(text, tuple) for text in texts):
+        raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
+    room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
+    least = min(room, default=None)
+    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, least, words)
