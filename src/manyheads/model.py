@@ -22,9 +22,9 @@ from manyheads.core import HeadedCore
 from manyheads.data.collate import check_collated
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
-from manyheads.data.texts.prompt_tokens import TokenizerWording
+from manyheads.data.texts.prompt_tokens import TextPromptTokenizer
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
-from manyheads.data.vocabulary.added_tokens import AddedTokens, plan_lesson, teach
+from manyheads.data.vocabulary.added_tokens import AddedTokens, add_to_tokenizer, plan_tokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
 from manyheads.errors import (
     BackboneError,
@@ -47,7 +47,7 @@ from manyheads.runtime.files import recover
 from manyheads.training import Frozen, Method, TrainResult
 from manyheads.training import train as train_core
 from manyheads.training.dataset import Evaluation
-from manyheads.types import Batch, HeadedOutput
+from manyheads.types import Batch, HeadedOutput, Tokenizer
 
 
 class HeadedModel(nn.Module):
@@ -60,7 +60,7 @@ class HeadedModel(nn.Module):
         tokenizer: The backbone's own tokenizer, or ``None``.
     """
 
-    def __init__(self, core: HeadedCore, tokenizer: Any = None) -> None:
+    def __init__(self, core: HeadedCore, tokenizer: Tokenizer | None = None) -> None:
         super().__init__()
         self.core = core
         self.tokenizer = tokenizer
@@ -117,7 +117,7 @@ class HeadedModel(nn.Module):
         return model
 
     @classmethod
-    def wrap(cls, model: nn.Module, tokenizer: Any = None) -> HeadedModel:
+    def wrap(cls, model: nn.Module, tokenizer: Tokenizer | None = None) -> HeadedModel:
         """Put heads beside a Hugging Face model object that you already hold; it is used as it is, not copied."""
         core = HeadedCore(wrap_model(model))
         wrapped = cls(core, tokenizer)
@@ -133,10 +133,10 @@ class HeadedModel(nn.Module):
         return self._tokenizer
 
     @tokenizer.setter
-    def tokenizer(self, tokenizer: Any) -> None:
+    def tokenizer(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
         limit = token_limit(self.core.backbone.model, tokenizer)
-        self.core.backbone.wording = None if tokenizer is None else TokenizerWording(tokenizer, limit)
+        self.core.backbone.prompt_tokenizer = None if tokenizer is None else TextPromptTokenizer(tokenizer, limit)
 
     @property
     def backbone(self) -> nn.Module:
@@ -177,9 +177,9 @@ class HeadedModel(nn.Module):
         return head
 
     def _warn_of_blanks(self, name: str, head: Head) -> None:
-        wording = self.core.backbone.wording
+        prompt_tokenizer = self.core.backbone.prompt_tokenizer
         prompts = self.core.request(head.taps).prompts
-        if wording is not None and any(wording.loose_blank(prompt) for prompt in prompts):
+        if prompt_tokenizer is not None and any(prompt_tokenizer.loose_blank(prompt) for prompt in prompts):
             warnings.warn(
                 f"Head {name!r}: its prompt has a blank before {{text}} or at its end, which becomes a token of its "
                 "own, unlike in running text; end the line there instead, or leave the blank out",
@@ -216,15 +216,15 @@ class HeadedModel(nn.Module):
         """
         if init != "mean of sub-words":
             raise InputError(f"add_tokens: init must be 'mean of sub-words', got {init!r:.60}")
-        lesson = plan_lesson(self.tokenizer, words)
+        plan = plan_tokens(self.tokenizer, words)
         backbone = self.core.backbone
         tokens, rows = len(self.tokenizer), backbone.rows
-        pieces = {word: tuple(self.tokenizer.convert_ids_to_tokens(ids)) for word, ids in lesson.pieces.items()}
-        if lesson.tokens:
-            backbone.learn_tokens({lesson.ids[word]: ids for word, ids in lesson.pieces.items()})
-            teach(self.tokenizer, lesson)
-            self._warn_of_new_tokens(len(lesson.tokens))
-        return AddedTokens(tuple(lesson.tokens), lesson.known, pieces, tokens, len(self.tokenizer), rows, backbone.rows)
+        pieces = {word: tuple(self.tokenizer.convert_ids_to_tokens(ids)) for word, ids in plan.pieces.items()}
+        if plan.tokens:
+            backbone.learn_tokens({plan.ids[word]: ids for word, ids in plan.pieces.items()})
+            add_to_tokenizer(self.tokenizer, plan)
+            self._warn_of_new_tokens(len(plan.tokens))
+        return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(self.tokenizer), rows, backbone.rows)
 
     def _warn_of_new_tokens(self, count: int) -> None:
         trained = [name for name, head in self.heads.items() if head.trained]

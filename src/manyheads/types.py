@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -270,3 +271,40 @@ class Prediction:
     labels: tuple[object, ...] = ()
     value: float | None = None
     spans: tuple[Span, ...] = ()
+
+
+class Tokenizer(Protocol):
+    """What a Hugging Face tokenizer offers, as far as it is used here; see ``transformers.PreTrainedTokenizerBase``."""
+
+    all_special_tokens: list[str]
+    all_special_ids: list[int]
+    bos_token_id: int | None
+    eos_token_id: int | None
+    pad_token_id: int | None
+    unk_token_id: int | None
+    is_fast: bool
+    model_max_length: int
+
+    def __call__(self, text: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the encoding of one text or of many."""
+
+    def __len__(self) -> int:
+        """Return the number of tokens, added ones included."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of every token."""
+
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """Add tokens and return how many were new."""
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        """Return the id of a token, or the ids of several."""
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        """Return the token of an id, or the tokens of several."""
+
+    def decode(self, token_ids: Any) -> str:
+        """Return the text of token ids."""
+
+    def save_pretrained(self, save_directory: Any) -> Any:
+        """Write the tokenizer's files to a folder."""

@@ -166,7 +166,7 @@ def test_a_disk_that_takes_nothing_changes_no_result(
 ) -> None:
     expected, _ = train(cache=None)
 
-    def refuse(path: Path, octets: bytes) -> None:
+    def refuse(path: Path, content: bytes) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(caching, "_write", refuse)
@@ -263,9 +263,9 @@ def test_no_text_and_no_label_is_in_any_file(train: Callable[..., Trained], own_
 def test_clearing_frees_what_entries_counted(train: Callable[..., Trained], own_cache: Path) -> None:
     train()
     cache = FeatureCache(own_cache, 10**9)
-    octets = sum(entry.octets for entry in cache.entries())
+    size_bytes = sum(entry.size_bytes for entry in cache.entries())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cache.clear() == octets > 0
+        assert cache.clear() == size_bytes > 0
     assert cache.entries() == []
     assert train()[1] == len(TEXTS)

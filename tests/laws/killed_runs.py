@@ -25,9 +25,9 @@ from torch import Tensor
 import manyheads as mh
 from manyheads.features import precision
 from manyheads.training.resuming import run_folder as same_run
-from manyheads.training.tuning.method import best_epoch as watch
-from manyheads.training.tuning.method import method as tuning
-from manyheads.training.tuning.method import trainer
+from manyheads.training.tuning import best_epoch as watch
+from manyheads.training.tuning import method as tuning
+from manyheads.training.tuning import trainer
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS
 
@@ -109,7 +109,7 @@ PLACES: dict[str, Callable[[int, Kill], None]] = {
     "marking": on_call(trainer, "mark_whole", lambda *_: None),
     "marked": on_call(trainer, "mark_whole", trainer.mark_whole),
     "deleting": on_call(same_run, "delete", same_run.delete),
-    "trained": on_call(watch.Watch, "finish", lambda *_: None),
+    "trained": on_call(watch.EpochEvaluator, "finish", lambda *_: None),
 }
 
 
@@ -188,9 +188,9 @@ def forked(do: Callable[[], None]) -> int:
 def damaged(folder: Path) -> None:
     """Change one bit of the newest checkpoint's optimiser."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    octets = bytearray((newest / "optimizer.pt").read_bytes())
-    octets[len(octets) // 2] ^= 4
-    (newest / "optimizer.pt").write_bytes(octets)
+    content = bytearray((newest / "optimizer.pt").read_bytes())
+    content[len(content) // 2] ^= 4
+    (newest / "optimizer.pt").write_bytes(content)
 
 
 def ran(plan: Plan, folder: Path) -> dict[str, Any]:

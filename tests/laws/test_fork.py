@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.branches.fork import Fork
-from manyheads.backbone.stack.right_padding import arrange
+from manyheads.backbone.stack.right_padding import right_pad
 from manyheads.backbone.stack.stack import find_blocks
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.core import HeadedCore
@@ -225,8 +225,8 @@ def test_files_and_what_loads_from_them(family: Family, saved: Saved, forked: Mo
 def test_no_backbone_tensor_moves_and_what_is_forked_does(family: Family, saved: Saved, forked: Models) -> None:
     model, plain = forked(family), plain_model(family, saved(family.name))
     assert changed(model.backbone, snapshot(plain)) == []
-    untrained = Backbone(plain).fork(2).own_parameters()
-    trained = fork_of(model).own_parameters()
+    untrained = Backbone(plain).fork(2).trainable_parameters()
+    trained = fork_of(model).trainable_parameters()
     assert list(trained) == list(untrained)
     # A fork that heads read at -1 alone leaves nothing of itself unread, but for a pooler.
     same = [name for name, tensor in trained.items() if torch.equal(tensor, untrained[name])]
@@ -274,12 +274,12 @@ def test_it_copies_the_top_blocks_and_what_follows_and_shares_the_rest(family: F
     backbone = Backbone(family.build())
     fork = backbone.fork(top)
     names = [name for name, _ in backbone.stack.named_parameters() if name.startswith(fork_prefixes(family, top))]
-    assert list(fork.own_parameters()) == names
+    assert list(fork.trainable_parameters()) == names
     theirs, mine = dict(backbone.stack.named_parameters()), dict(fork.stack.named_parameters())
     assert {name for name in theirs if mine[name] is theirs[name]} == set(theirs) - set(names)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     places = {tensor.data_ptr() for tensor in backbone.parameters()}
-    assert not any(parameter.data_ptr() in places for parameter in fork.own_parameters().values())
+    assert not any(parameter.data_ptr() in places for parameter in fork.trainable_parameters().values())
     if fork.upper is not None:
         again = dict(fork.upper.named_parameters())
         assert all(again[name] is mine[name] for name in mine)
@@ -338,16 +338,16 @@ def moved(fork: Fork, seed: int = 3) -> Fork:
     """Give what a fork trains other values, as training does."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in fork.own_parameters().values():
+        for parameter in fork.trainable_parameters().values():
             parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.1)
     return fork
 
 
 def both_ways(backbone: Backbone, fork: Fork, batch: Mapping[str, Tensor], request: Request) -> tuple[States, States]:
-    arranged = arrange(Batch(**batch))
+    arranged = right_pad(Batch(**batch))
     with torch.no_grad():
         known = backbone(Batch(**batch), Request(fork.starts_from(request)))[0].hidden
-        return fork(arranged, request), fork.go_on(arranged, request, known)
+        return fork(arranged, request), fork.resume_from_states(arranged, request, known)
 
 
 def assert_same_states(one: States, other: States) -> None:
@@ -381,7 +381,7 @@ def test_a_pooler_is_forked_too(where: str) -> None:
     before = snapshot(backbone)
     fork = moved(backbone.eval().fork(1)).eval()
     prefix = "pooler." if where == "in the class" else "pooler_beside."
-    mine = [name for name in fork.own_parameters() if name.startswith(prefix)]
+    mine = [name for name in fork.trainable_parameters() if name.startswith(prefix)]
     assert [name.rpartition(".")[2] for name in mine] == ["weight", "bias"]
     for batch in layouts(BY_NAME["bert"]).values():
         request = Request(frozenset({-1}), pooled=True)
@@ -476,7 +476,7 @@ def test_its_gradients_are_those_of_a_thawed_copy(family: Family, kept: str) -> 
     rounding of the copy's own states."""
     model = wrapped(family.name, two_heads(family))
     batch = layouts(family)["right"]
-    core, pad = model.core, arrange(Batch(**layouts(family)["right"])).batch
+    core, pad = model.core, right_pad(Batch(**layouts(family)["right"])).batch
     stack, theirs = thawed(family, model.backbone, 2)
     reference = nn.ModuleDict({name: copy.deepcopy(head.output) for name, head in model.heads.items()})
     fork = core.backbone.fork(2).eval()
@@ -498,14 +498,14 @@ def test_its_gradients_are_those_of_a_thawed_copy(family: Family, kept: str) -> 
             return args, {**kwargs, "hidden_states": kwargs["hidden_states"].bfloat16().float()}
 
         stack.get_submodule(fork_prefixes(family, 2)[0][:-1]).register_forward_pre_hook(rounded, with_kwargs=True)
-    loss = core.go_on(pad, "fork", given, LABELS, None).loss
+    loss = core.resume_from_states(pad, "fork", given, LABELS, None).loss
     loss.backward()
     expected = hand_loss(family, stack, reference, batch, LABELS)
     expected.backward()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     # A rounding that falls the other way moves a number by 1/256; a few of them do, since rows alone differ by 1e-7.
     tolerance = 2e-5 if kept == "float32" else 2e-3
-    mine = fork.own_parameters()
+    mine = fork.trainable_parameters()
     assert list(mine) == list(theirs)
     # A key's bias moves no attention weight: its gradient is rounding.
     told = {name for name, parameter in theirs.items() if float(parameter.grad.norm()) > 1e-6}
@@ -571,7 +571,7 @@ def test_training_is_that_of_a_thawed_copy(
         hand_loss(family, stack.eval(), reference, batch, labels).backward()
         descent.step()
 
-    mine = fork_of(model).own_parameters()
+    mine = fork_of(model).trainable_parameters()
     tolerance = 0.02 if kept == "bfloat16" else 2e-4
     for key, parameter in theirs.items():
         if float((parameter - before[key]).detach().norm()) > 1e-6:
@@ -593,7 +593,7 @@ def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pyt
     model = wrapped("gpt2", FORKED)
     train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}
-    for name, parameter in fork_of(model).own_parameters().items():
+    for name, parameter in fork_of(model).trainable_parameters().items():
         expected = 5e-4 if name.startswith("h.1.") else 1e-3
         assert rates.pop(parameter) == (expected, 0.1 if parameter.dim() > 1 else 0.0)
     for parameter in (parameter for head in model.heads.values() for parameter in head.parameters()):
@@ -702,7 +702,7 @@ def test_a_fresh_process_gets_the_same_model(family: Family, forked: Models, tol
     for way, batch in layouts(family).items():
         for name, values in logits(model, batch).items():
             assert found["logits"][way][name] == values.numpy().tobytes().hex(), (way, name)
-    own = sum(parameter.numel() for parameter in fork_of(model).own_parameters().values())
+    own = sum(parameter.numel() for parameter in fork_of(model).trainable_parameters().values())
     parts = sizes(model)
     assert found["sizes"] == parts
     assert parts["all"] == parts["backbone"] + own + sum(parts[name] for name in model.heads)
@@ -742,7 +742,7 @@ def test_l19_heads_of_one_fork_loaded_one_by_one_share_it(bert: Any, saved: Save
         assert names == {name}
         model.load_head(tmp_path / name)
     assert list(model.core.backbone.branches) == ["fork"]
-    own = sum(parameter.numel() for parameter in fork_of(model).own_parameters().values())
+    own = sum(parameter.numel() for parameter in fork_of(model).trainable_parameters().values())
     assert sizes(model)["all"] == plain + own + sum(sizes(model)[name] for name in FORKED)
     for name in FORKED:
         assert torch.equal(logits(model, batch)[name], logits(bert, batch)[name])
@@ -753,7 +753,7 @@ def test_l19_a_fork_that_changed_since_is_a_second_one(bert: Any, saved: Saved, 
     bert.save_head("urgency", tmp_path / "head")
     model.load_head(tmp_path / "head", name="old")
     with torch.no_grad():
-        next(iter(fork_of(model).own_parameters().values())).view(-1)[0] += 0.5
+        next(iter(fork_of(model).trainable_parameters().values())).view(-1)[0] += 0.5
     model.load_head(tmp_path / "head", name="new")
     assert branches_read(model) == {"old": ["fork"], "new": ["fork2"]}
     found = logits(model, batch)
@@ -782,12 +782,12 @@ def test_l19_a_pooler_beside_comes_back_as_the_fork_trained_it(tmp_path: Path) -
     model = headed(tmp_path / "source", {"urgency": replace(FORKED["urgency"], reads=mh.Hidden(pool="pooler"))})
     train(model, heads=None)
     dense = "pooler_beside.dense.dense.weight"
-    own = fork_of(model).own_parameters()
+    own = fork_of(model).trainable_parameters()
     assert not torch.equal(own[dense], model.core.backbone.pooler.dense.dense.weight)
     assert torch.equal(model.core.backbone.pooler.dense.dense.weight, whole.bert.pooler.dense.weight)
     model.save_pretrained(tmp_path / "out")
     again, batch = mh.HeadedModel.from_pretrained(tmp_path / "out"), layouts(BY_NAME["bert"])["mixed"]
-    assert torch.equal(fork_of(again).own_parameters()[dense], own[dense])
+    assert torch.equal(fork_of(again).trainable_parameters()[dense], own[dense])
     assert torch.equal(logits(again, batch)["urgency"], logits(model, batch)["urgency"])
     assert torch.equal(logits(model, batch, lm=True)["urgency"], logits(model, batch)["urgency"])
 
@@ -801,7 +801,7 @@ def test_l8_a_random_pooler_is_neither_forked_nor_saved(saved: Saved, tmp_path: 
     model = headed(tmp_path / "source", FORKED)
     assert model.core.backbone.facts.pooler_width is None
     train(model)
-    assert [name for name in fork_of(model).own_parameters() if "pooler" in name] == []
+    assert [name for name in fork_of(model).trainable_parameters() if "pooler" in name] == []
     model.save_pretrained(tmp_path / "out")
     assert [name for name in load_file(tmp_path / "out" / HEADS_WEIGHTS) if "pooler" in name] == []
     again, batch = mh.HeadedModel.from_pretrained(tmp_path / "out"), layouts(BY_NAME["bert"])["mixed"]
@@ -1257,7 +1257,9 @@ def test_l25_the_same_seed_trains_the_same_fork_and_another_another(saved: Saved
 def deltas(model: mh.HeadedModel) -> Tensor:
     """Return what training moved, end to end."""
     names = dict(model.core.backbone.stack.named_parameters())
-    return torch.cat([(new - names[name]).flatten() for name, new in fork_of(model).own_parameters().items()]).detach()
+    return torch.cat(
+        [(new - names[name]).flatten() for name, new in fork_of(model).trainable_parameters().items()]
+    ).detach()
 
 
 def small_steps(**settings: Any) -> mh.Fork:
@@ -1402,8 +1404,8 @@ def test_two_forks_at_once(model: mh.HeadedModel, tmp_path: Path) -> None:
     assert result.lm_check.bit_identical
     assert list(model.core.backbone.branches) == ["fork", "fork2"]
     assert branches_read(model)["sent"] == ["fork2", "fork2"]
-    one = set(fork_of(model).own_parameters().values())
-    assert not one & set(fork_of(model, "fork2").own_parameters().values())
+    one = set(fork_of(model).trainable_parameters().values())
+    assert not one & set(fork_of(model, "fork2").trainable_parameters().values())
     together = logits(model, batch)
     assert all(torch.equal(together[name], before[name]) for name in FORKED)
     for name in model.heads:
@@ -1465,7 +1467,7 @@ def test_moving_a_model_keeps_what_its_fork_shares(model: mh.HeadedModel) -> Non
     fork = fork_of(model)
     for stack in (fork.stack, fork.upper):
         assert sum(parameter is shared[name] for name, parameter in stack.named_parameters()) == len(shared) - len(
-            fork.own_parameters()
+            fork.trainable_parameters()
         )
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
     model.to(torch.float32)

@@ -15,7 +15,7 @@ from transformers import BertModel
 
 import manyheads as mh
 from manyheads.core.label_rows import label_rows
-from manyheads.data.texts.prompt_tokens import TokenizerWording
+from manyheads.data.texts.prompt_tokens import TextPromptTokenizer
 from tests.families import BY_NAME, CAUSAL, ENCODERS, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,
@@ -180,7 +180,7 @@ def test_a_vocabulary_too_wide_for_its_rows_is_refused(
 
 
 def test_signs_are_part_of_words() -> None:
-    words = TokenizerWording(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
+    words = TextPromptTokenizer(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
     assert len({str(words.word(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
     assert words.word("pain, (fever)") == [*words.word("pain"), *words.word("fever")]
 

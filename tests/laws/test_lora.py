@@ -158,7 +158,7 @@ def test_l4_no_backbone_tensor_moves_and_adapters_do(family: Family, saved: Save
     assert changed(model.backbone, snapshot(plain.backbone)) == []
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert not any(module.training for module in branch_of(model).modules())
-    own = branch_of(model).own_parameters()
+    own = branch_of(model).trainable_parameters()
     assert all(bool(tensor.any()) for name, tensor in own.items() if "lora_B" in name), "an adapter that did not learn"
     shared = {id(tensor) for tensor in model.backbone.parameters()}
     assert all(
@@ -234,7 +234,7 @@ def test_l12_the_joint_loss_is_the_sum(family: Family, trained: Trained) -> None
         out.logits["age"][known, 0], age[known]
     )
     torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=0)
-    own = list(branch_of(model).own_parameters().values())
+    own = list(branch_of(model).trainable_parameters().values())
     for found, expected in zip(
         torch.autograd.grad(out.loss, own, retain_graph=True), torch.autograd.grad(by_hand, own), strict=True
     ):
@@ -263,11 +263,11 @@ def test_a_step_is_that_of_a_hand_written_loop_on_peft(
     def descent(groups: list[dict[str, Any]], **_: Any) -> torch.optim.Optimizer:
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():  # where half of the matrices are zero, the others have no gradient
-            for tensor in branch_of(model).own_parameters().values():
+            for tensor in branch_of(model).trainable_parameters().values():
                 tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.1)
         start.update(
             snapshot(model.heads)
-            | {key: value.detach().clone() for key, value in branch_of(model).own_parameters().items()}
+            | {key: value.detach().clone() for key, value in branch_of(model).trainable_parameters().items()}
         )
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups])
 
@@ -304,7 +304,7 @@ def test_a_step_is_that_of_a_hand_written_loop_on_peft(
     losses = {name: functional.cross_entropy(functional.linear(mean, *heads[name]), targets[name]) for name in heads}
     (losses["urgency"] + 0.5 * losses["sent"]).backward()
 
-    own = branch_of(model).own_parameters()
+    own = branch_of(model).trainable_parameters()
     learned = {name: value for name, value in adapted.named_parameters() if value.requires_grad}
     assert len(learned) == len(own)
     for name, value in learned.items():
@@ -441,7 +441,7 @@ def test_half_precision_keeps_its_bits_and_its_adapters_are_fp32(saved: Saved, t
     before = snapshot(model.backbone)
     train(model, lora())
     assert changed(model.backbone, before) == []
-    assert {tensor.dtype for tensor in branch_of(model).own_parameters().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in branch_of(model).trainable_parameters().values()} == {torch.float32}
     model.save_pretrained(tmp_path / "out")
     assert_same_bits(logits(mh.HeadedModel.from_pretrained(tmp_path / "out", dtype=torch.bfloat16)), logits(model))
 
@@ -459,7 +459,7 @@ def test_recomputed_activations_give_the_same_adapter(saved: Saved) -> None:
     for recomputed in (False, True):
         model = headed(mh.HeadedModel.from_pretrained(saved("llama")))
         train(model, lora(gradient_checkpointing=recomputed))
-        found.append(branch_of(model).own_parameters())
+        found.append(branch_of(model).trainable_parameters())
         assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
     assert_same_bits(*found)
 
@@ -781,7 +781,7 @@ def test_an_adapter_that_is_not_finite_is_not_merged(kept: Path) -> None:
     model = mh.HeadedModel.from_pretrained(kept)
     before = snapshot(model.backbone)
     with torch.no_grad():
-        next(iter(branch_of(model).own_parameters().values())).fill_(float("inf"))
+        next(iter(branch_of(model).trainable_parameters().values())).fill_(float("inf"))
     with pytest.raises(mh.errors.BackboneError, match="cannot be added"):
         model.merge_adapter("lora", change_lm=True)
     assert changed(model.backbone, before) == []

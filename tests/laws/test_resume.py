@@ -108,7 +108,7 @@ def test_l22_a_forks_checkpoint_holds_the_fork_and_the_heads(tmp_path: Path, mon
     assert names
     assert all("heads" in name or "branches.fork" in name for name in names)
     model = trained(method)
-    own = [*model.core.backbone.branches["fork"].own_parameters().values(), *model.heads.parameters()]
+    own = [*model.core.backbone.branches["fork"].trainable_parameters().values(), *model.heads.parameters()]
     assert numbers == pytest.approx(sum(parameter.numel() for parameter in own), rel=0.05)
 
 

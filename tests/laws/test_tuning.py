@@ -17,7 +17,7 @@ import manyheads as mh
 from manyheads.data.texts.tokenize import tokenize
 from manyheads.evaluation.lm_loss import lm_loss
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.step_module import Replay, Stepped
+from manyheads.training.tuning.step_module import Replay, TrainableCore
 from manyheads.training.tuning.trainer import LM
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
@@ -405,7 +405,7 @@ def test_l13_holds_for_the_lm_loss_on_other_texts(batch: int, accumulation: int,
     before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
     descent = torch.optim.SGD(model.parameters(), lr=1.0)
     mh.Trainer(
-        Stepped(model.core, list(model.heads), None, Weighting()),
+        TrainableCore(model.core, list(model.heads), None, Weighting()),
         arguments(tmp_path, batch, accumulation, remove_unused_columns=False), replay.collate, rows, lm_weight=0.7,
         optimizers=(descent, torch.optim.lr_scheduler.ConstantLR(descent, factor=1.0)),
     ).train()  # fmt: skip

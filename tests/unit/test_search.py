@@ -12,7 +12,7 @@ import torch
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
-from manyheads.training.fit import HELD_OUT, LEAVE_ONE_OUT, Trial
+from manyheads.training.fit import HELD_OUT, LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.shortlist import candidates
 from manyheads.types import Batch
 from tests.families import LAYERS, WORDS
@@ -73,8 +73,8 @@ def trained(
     return model, mh.train(model, table, text="text", method=method, eval_fraction=0)
 
 
-def screened(trials: list[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.by == LEAVE_ONE_OUT]
+def screened(alternatives: list[Alternative]) -> list[Alternative]:
+    return [alternative for alternative in alternatives if alternative.by == LEAVE_ONE_OUT]
 
 
 def sign_table() -> Table:
@@ -97,7 +97,11 @@ def test_a_label_that_one_rare_word_decides_reads_the_bag(saved: Saved, hidden: 
     specs = {"label": mh.Multiclass(labels=["a", "b"], hidden=hidden)}
     model, result = trained(saved, specs, sign_table())
     assert any(isinstance(tap, mh.Lexical) for tap in model.heads["label"].taps)
-    losses = {trial.reads: trial.loss for trial in screened(result.search["label"]) if len(trial.reads) == 1}
+    losses = {
+        alternative.reads: alternative.loss
+        for alternative in screened(result.search["label"])
+        if len(alternative.reads) == 1
+    }
     assert losses[mh.Lexical(),] == min(losses.values())
     assert result.reads["label"].startswith("Lexical")
 
@@ -118,7 +122,7 @@ def test_what_no_tap_tells_joins_none(saved: Saved) -> None:
     table: Table = [{"text": text, "label": "ab"[draw.integers(2)]} for text in texts()]
     model, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, table)
     assert len(model.heads["label"].taps) == 1
-    assert min(trial.loss for trial in screened(result.search["label"])) > 0.9
+    assert min(alternative.loss for alternative in screened(result.search["label"])) > 0.9
 
 
 @pytest.mark.parametrize("tap", [mh.Hidden(-4, "max"), mh.Hidden(-2, "cls")], ids=str)
@@ -169,10 +173,10 @@ def test_texts_that_stand_often_give_nothing_away(saved: Saved) -> None:
     once: Table = [{"text": text, "label": "ab"[draw.integers(2)]} for text in texts(60)]
     often = [{**row, "text": f"{row['text']}{blanks}"} for blanks in ("", " ", "  ", "") for row in once]
     _, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, often)
-    trials = screened(result.search["label"])
-    assert {trial.settings["rows"] for trial in trials} == {60.0}
-    assert min(trial.loss for trial in trials) > 0.8
-    held_out = [trial.loss for trial in result.search["label"] if trial.by == HELD_OUT]
+    alternatives = screened(result.search["label"])
+    assert {alternative.settings["rows"] for alternative in alternatives} == {60.0}
+    assert min(alternative.loss for alternative in alternatives) > 0.8
+    held_out = [alternative.loss for alternative in result.search["label"] if alternative.by == HELD_OUT]
     assert min(held_out) > 0.5
 
 
@@ -194,7 +198,7 @@ def test_heads_with_other_missing_labels_are_judged_on_their_own_rows(saved: Sav
         "hours": mh.Regression(),
     }
     _, result = trained(saved, specs, table)
-    rows = {name: {trial.settings["rows"] for trial in screened(result.search[name])} for name in specs}
+    rows = {name: {alternative.settings["rows"] for alternative in screened(result.search[name])} for name in specs}
     assert rows == {"label": {60.0}, "same": {60.0}, "tags": {70.0}, "hours": {60.0}}
     alone = trained(saved, {"tags": specs["tags"]}, [row for row in table if row["tags"] is not None])[1]
     assert [t.reads for t in screened(alone.search["tags"])] == [t.reads for t in screened(result.search["tags"])]
@@ -216,7 +220,7 @@ def test_targets_of_any_size_are_solved_alike(saved: Saved, tmp_path: Path, read
     assert model.heads["one"].taps == model.heads["large"].taps == model.heads["small"].taps
     np.testing.assert_allclose(found["large"] / 1e30, found["one"], atol=1e-2)
     np.testing.assert_allclose(found["small"] / 1e-30, found["one"], atol=1e-2)
-    assert all(np.isfinite(trial.loss) for trials in result.search.values() for trial in trials)
+    assert all(np.isfinite(alternative.loss) for alternatives in result.search.values() for alternative in alternatives)
     model.save_pretrained(tmp_path / "out")
 
 
@@ -227,11 +231,15 @@ def test_what_was_tried_is_told_and_kept(saved: Saved, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "out")
     loaded = mh.HeadedModel.from_pretrained(tmp_path / "out")
     for name in specs:
-        trials = result.search[name]
-        assert {trial.by for trial in trials} == {HELD_OUT, LEAVE_ONE_OUT}
-        assert all(trial.error is not None and trial.error >= 0 for trial in trials)
+        alternatives = result.search[name]
+        assert {alternative.by for alternative in alternatives} == {HELD_OUT, LEAVE_ONE_OUT}
+        assert all(alternative.error is not None and alternative.error >= 0 for alternative in alternatives)
         tried = loaded.heads[name].summary["tried"]
-        assert json.loads(json.dumps(tried, allow_nan=False)) == [trial.record() for trial in trials]
-        chosen = [trial for trial in trials if trial.by == HELD_OUT and trial.settings == result.chosen[name]]
+        assert json.loads(json.dumps(tried, allow_nan=False)) == [alternative.record() for alternative in alternatives]
+        chosen = [
+            alternative
+            for alternative in alternatives
+            if alternative.by == HELD_OUT and alternative.settings == result.chosen[name]
+        ]
         kinds = tuple(type(tap) for tap in model.heads[name].taps)
-        assert kinds in {tuple(type(tap) for tap in trial.reads) for trial in chosen}
+        assert kinds in {tuple(type(tap) for tap in alternative.reads) for alternative in chosen}

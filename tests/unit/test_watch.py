@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import manyheads as mh
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.training.dataset import TrainingData
-from manyheads.training.tuning.best_epoch import Selection, Watch, selection_of
+from manyheads.training.tuning.best_epoch import EpochEvaluator, Selection, selection_of
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
 
@@ -132,7 +132,7 @@ class Run:
         self.data = data_of()
         self.heads = {"urgency": heads["urgency"]}
         selection = selection_of(best_by, patience, self.heads, self.data)
-        self.watch = Watch(self.heads, self.data, self.logits, [self.parameter], selection)
+        self.watch = EpochEvaluator(self.heads, self.data, self.logits, [self.parameter], selection)
         self.measured: list[dict[str, np.ndarray]] = []
 
     def logits(self) -> dict[str, np.ndarray]:
@@ -254,13 +254,13 @@ def test_the_weights_kept_are_those_of_a_run_that_ended_there(method: str, monke
     """Selecting the first epoch of two, at a constant rate, is training for one."""
     monkeypatch.setattr(Selection, "score", lambda selection, metrics, heads: -len(seen))
     seen: list[dict[str, Tensor]] = []
-    end = Watch.on_epoch_end
+    end = EpochEvaluator.on_epoch_end
 
-    def look(watch: Watch, *given: Any, **named: Any) -> None:
+    def look(watch: EpochEvaluator, *given: Any, **named: Any) -> None:
         seen.append(snapshot(model))
         end(watch, *given, **named)
 
-    monkeypatch.setattr(Watch, "on_epoch_end", look)
+    monkeypatch.setattr(EpochEvaluator, "on_epoch_end", look)
     model = headed()
     train(model, method, epochs=2, best_by="mean")
     assert changed(model, seen[0]) == []

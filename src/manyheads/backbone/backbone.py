@@ -22,8 +22,8 @@ from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
 from manyheads.backbone.stack.lm_head import LMHead
 from manyheads.backbone.stack.outputs import states_of
-from manyheads.backbone.stack.prompts import Passes, Wording, can_go_on
-from manyheads.backbone.stack.right_padding import Arranged, arrange
+from manyheads.backbone.stack.prompts import Passes, PromptTokenizer, can_extend_cache
+from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.backbone.stack.stack import accepted, find_blocks, find_stack, observe, switches
 from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
 from manyheads.errors import BackboneError, HeadError, InputError, NoLanguageModelError, listed
@@ -46,7 +46,7 @@ class Backbone(nn.Module):
         token_budget: Tokens per batch at which it runs fastest here, once a long pass has measured it.
         dtype_was_asked_for: Whether its weights are in a precision that somebody chose, not the checkpoint's own.
         branches: Branch name -> a second way through the stack that only heads read.
-        wording: What turns prompts and label words into token ids; ``None`` without a tokenizer.
+        prompt_tokenizer: What turns prompts and label words into token ids; ``None`` without a tokenizer.
         new_tokens: How many tokens it was taught since it was loaded.
     """
 
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         self.pooler = beside
         self.branches = nn.ModuleDict()
         self.source = source
-        self.wording: Wording | None = None
+        self.prompt_tokenizer: PromptTokenizer | None = None
         self.token_budget: int | None = None
         self.dtype_was_asked_for = False
         self.new_tokens = 0
@@ -192,7 +192,7 @@ class Backbone(nn.Module):
         pooler = None if self.pooler is None else copy.deepcopy(self.pooler).to(dtype)
         copied = Backbone(copy.deepcopy(self.model, kept | converted), None, pooler, self._random_pooler)
         copied.source, copied._loaded_digest = self.source, self._loaded_digest
-        copied.token_budget, copied.wording = self.token_budget, self.wording
+        copied.token_budget, copied.prompt_tokenizer = self.token_budget, self.prompt_tokenizer
         copied.new_tokens = self.new_tokens
         copied.__dict__["facts"] = self.facts
         return copied
@@ -201,7 +201,7 @@ class Backbone(nn.Module):
         """Run the backbone once, and each branch that cannot go on from it once; none of which nothing is asked.
 
         Args:
-            batch: Any padding; see :func:`manyheads.backbone.stack.right_padding.arrange`.
+            batch: Any padding; see :func:`manyheads.backbone.stack.right_padding.right_pad`.
             request: What the taps need.
             lm: Whether the language model's logits are wanted too, from the same pass.
 
@@ -214,7 +214,7 @@ class Backbone(nn.Module):
         """
         runner = self._runner(lm)
         self._check_inputs(batch, runner)
-        arranged = arrange(batch)
+        arranged = right_pad(batch)
         self._check_ids(arranged.batch.input_ids)
         passes = self._passes(arranged, request, lm)
         together, alone = self._divided(request, lm)
@@ -226,12 +226,12 @@ class Backbone(nn.Module):
         for name in together:
             branch = self.branch(name)
             assert isinstance(branch, Fork)
-            branches[name] = branch.go_on(arranged, request.branches[name], states.hidden)
-        prompts = passes.gone_on(passes.plain, states, past)
+            branches[name] = branch.resume_from_states(arranged, request.branches[name], states.hidden)
+        prompts = passes.extended_from_cache(passes.plain, states, past)
         for group in passes.groups:
-            start = arrange(passes.beginning(group, arranged))
+            start = right_pad(passes.beginning(group, arranged))
             common, _, past = self._trunk(start, passes.common(group), False, True)
-            prompts |= passes.gone_on(group, common, past)
+            prompts |= passes.extended_from_cache(group, common, past)
         for prompt in passes.whole:
             prompts[prompt] = self(passes.all_of(prompt, arranged), request.prompts[prompt])[0]
         return replace(states, branches=branches, prompts=prompts), logits
@@ -242,10 +242,14 @@ class Backbone(nn.Module):
         Raises:
             InputError: there is no tokenizer to read them with.
         """
-        if request.prompts and self.wording is None:
+        if request.prompts and self.prompt_tokenizer is None:
             prompt = next(iter(request.prompts))
             raise InputError(f"{self.name}: has no tokenizer to read the prompt {prompt!r} with; wrap it with one")
-        return {} if self.wording is None else {prompt: self.wording.template(prompt) for prompt in request.prompts}
+        return (
+            {}
+            if self.prompt_tokenizer is None
+            else {prompt: self.prompt_tokenizer.template(prompt) for prompt in request.prompts}
+        )
 
     def check_prompts(self, request: Request) -> None:
         """Refuse prompts that leave no room for a text.
@@ -263,10 +267,10 @@ class Backbone(nn.Module):
                 )
 
     @cached_property
-    def _goes_on(self) -> bool:
-        return self.facts.causal and can_go_on(self.stack)
+    def _extends_cache(self) -> bool:
+        return self.facts.causal and can_extend_cache(self.stack)
 
-    def _passes(self, arranged: Arranged, request: Request, lm: bool) -> Passes:
+    def _passes(self, arranged: RightPadded, request: Request, lm: bool) -> Passes:
         """Return how the prompts of a request are read."""
         templates, layers = self.templates(request), len(self.facts.widths)
         apart = Passes.apart(self.stack, layers, templates, request.prompts)
@@ -275,7 +279,7 @@ class Backbone(nn.Module):
         if not templates or torch.is_grad_enabled():
             return apart
         shared = apart.shared(arranged, plain=lm or not request.trunk.empty)
-        return shared if shared.sharing and self._goes_on else apart
+        return shared if shared.sharing and self._extends_cache else apart
 
     def branch(self, name: str) -> Branch:
         """Return a branch by its name.
@@ -386,7 +390,7 @@ class Backbone(nn.Module):
         branch.fold()
         del self.branches[name]
 
-    def go_on(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
+    def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run a fork alone, from hidden states below it.
 
         Args:
@@ -397,9 +401,9 @@ class Backbone(nn.Module):
         """
         fork = self.branch(name)
         assert isinstance(fork, Fork)
-        arranged = arrange(batch)
+        arranged = right_pad(batch)
         entry = entry.to(next(fork.stack.parameters()).dtype)
-        states = fork.go_on(arranged, request, {fork.entry: entry})
+        states = fork.resume_from_states(arranged, request, {fork.entry: entry})
         return States({}, arranged.mask, arranged.batch.input_ids, branches={name: states})
 
     def _divided(self, request: Request, lm: bool) -> tuple[list[str], list[str]]:
@@ -415,7 +419,7 @@ class Backbone(nn.Module):
         return Request(request.layers.union(*layers), request.pooled)
 
     def _trunk(
-        self, arranged: Arranged, request: Request, lm: bool, keep: bool = False
+        self, arranged: RightPadded, request: Request, lm: bool, keep: bool = False
     ) -> tuple[States, Tensor | None, Any]:
         """Return the states, the language model's logits if wanted, and the key-value cache if it is to be kept."""
         if request.empty and not lm:
@@ -461,7 +465,7 @@ class Backbone(nn.Module):
                 f"{vocabulary - 1}; is this the backbone's own tokenizer?"
             )
 
-    def _states(self, output: Any, arranged: Arranged, request: Request) -> States:
+    def _states(self, output: Any, arranged: RightPadded, request: Request) -> States:
         return states_of(output, arranged, request, self.pooler, len(self.facts.widths))
 
     def _pooler_refusal(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
+
+from manyheads.types import Tokenizer
 
 # transformers writes 10^30 for "no limit known".
 _NO_LIMIT = 1_000_000
@@ -12,7 +12,7 @@ _NO_LIMIT = 1_000_000
 _TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
-def token_limit(model: nn.Module, tokenizer: Any) -> int | None:
+def token_limit(model: nn.Module, tokenizer: Tokenizer | None) -> int | None:
     """Return the longest row of tokens that model and tokenizer allow, special tokens included, or ``None``.
 
     RoBERTa-like models count positions from behind the padding id, so their table is larger than their limit.

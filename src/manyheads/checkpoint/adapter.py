@@ -52,7 +52,7 @@ def write_adapters(folder: Path, branches: Mapping[str, Branch], base: str | Non
         here.mkdir()
         text = json.dumps(branch.peft_config(base), ensure_ascii=False, indent=2, sort_keys=True)
         (here / CONFIG).write_text(text + "\n", encoding="utf-8")
-        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in branch.own_parameters().items()}
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in branch.trainable_parameters().items()}
         save_file(tensors, here / WEIGHTS, metadata={"format": "pt"})
         written[name] = {file: file_digest(here / file) for file in FILES}
     return written

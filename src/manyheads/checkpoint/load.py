@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.branches.branch import Branch, replace_own
+from manyheads.backbone.branches.branch import Branch, load_trainable
 from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
 from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (
@@ -193,7 +193,7 @@ def _attached_branches(core: HeadedCore, opened: Opened, names: Iterable[str]) -
         record, tensors = opened.checkpoint.branches[saved], opened.branches[saved]
         try:
             branch = core.backbone.build_branch(record.kind, record.settings)
-            replace_own(branch, tensors)
+            load_trainable(branch, tensors)
         except BackboneError as error:
             raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: branch {saved!r}: {error}") from None
         twin = next(
@@ -213,7 +213,7 @@ def _put(core: HeadedCore, opened: Opened, name: str, branch: Branch) -> None:
 
 
 def _same(branch: Branch, other: Branch) -> bool:
-    mine, theirs = branch.own_parameters(), other.own_parameters()
+    mine, theirs = branch.trainable_parameters(), other.trainable_parameters()
     alike = (branch.kind, branch.settings(), set(mine)) == (other.kind, other.settings(), set(theirs))
     return alike and all(torch.equal(mine[name], theirs[name]) for name in mine)
 

@@ -29,6 +29,7 @@ from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
 from manyheads.runtime.files import copy_file, file_digest, replacing
 from manyheads.taps import Branched
+from manyheads.types import Tokenizer
 
 # What transformers rewrites on saving though nothing about the model changed.
 _CONFIGS = ("config.json", "generation_config.json")
@@ -39,7 +40,7 @@ _SHAPE_KEYS = frozenset({"dtype", "torch_dtype", "vocab_size"})
 def save_checkpoint(
     folder: Path,
     backbone: Backbone,
-    tokenizer: Any,
+    tokenizer: Tokenizer | None,
     heads: Mapping[str, Head],
     kind: str = "full",
     overwrite: bool = False,
@@ -118,7 +119,7 @@ def _branch_record(branch: Branch, files: dict[str, str]) -> BranchRecord:
 
 
 def _branch_weights(branch: Branch) -> dict[str, Tensor]:
-    return {key: tensor.detach().cpu().contiguous() for key, tensor in branch.own_parameters().items()}
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in branch.trainable_parameters().items()}
 
 
 def _branches_read(backbone: Backbone, heads: Mapping[str, Head]) -> dict[str, Branch]:
@@ -152,7 +153,7 @@ def _weights(head: nn.Module) -> dict[str, Tensor]:
 
 def _check_whole(heads: Mapping[str, Head]) -> None:
     for name, head in heads.items():
-        absent = [other for other in head.heads_read if other not in heads]
+        absent = [other for other in head.reads_heads if other not in heads]
         if absent:
             raise CheckpointError(
                 f"Head {name!r}: reads {listed(absent)}, and says nothing without; save them together, with "
@@ -181,7 +182,7 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
     return name, source.revision
 
 
-def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any, digest: str) -> None:
+def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None, digest: str) -> None:
     source = backbone.source
     if source is not None and backbone.in_files(digest):
         source.check_unmoved()
@@ -191,7 +192,7 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Any, digest: st
         _write_anew(folder, backbone, tokenizer)
 
 
-def _write_anew(folder: Path, backbone: Backbone, tokenizer: Any) -> None:
+def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
     """Write changed weights; take every file about which nothing changed from the source."""
     model = cast(Any, backbone.model)
     with transformers_quiet():

@@ -40,7 +40,7 @@ def _record(entry: Entry) -> dict[str, Any]:
     return {
         **entry.description,
         "rows": entry.rows,
-        "bytes": entry.octets,
+        "bytes": entry.size_bytes,
         "used": entry.used,
         "folder": str(entry.folder),
     }
@@ -55,7 +55,7 @@ def _show(cache: FeatureCache, entries: list[Entry]) -> None:
         table.add_row(*_cells(entry))
     if entries:
         console.print(table)
-    total = sum(entry.octets for entry in entries) / _MEGABYTE
+    total = sum(entry.size_bytes for entry in entries) / _MEGABYTE
     console.print(
         f"{cache.folder}: {total:,.1f} of {cache.limit / _MEGABYTE:,.0f} MB, {len(entries)} stores.", markup=False
     )
@@ -67,4 +67,11 @@ def _cells(entry: Entry) -> list[str]:
     reads = " ".join(str(value) for value in tap.values()) if isinstance(tap, dict) else "?"
     name = f"{said.get('backbone', '?')} {str(said.get('fingerprint', '?')).partition(':')[2][:8]}"
     used = datetime.datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-    return [name, reads, str(said.get("precision", "?")), f"{entry.rows:,}", f"{entry.octets / _MEGABYTE:,.1f}", used]
+    return [
+        name,
+        reads,
+        str(said.get("precision", "?")),
+        f"{entry.rows:,}",
+        f"{entry.size_bytes / _MEGABYTE:,.1f}",
+        used,
+    ]

@@ -14,7 +14,16 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from manyheads.cli.chart import learning_curve
-from manyheads.cli.run_file.config import CONFIG, Run, Said, check_run, merged, read_config, whole_run, write_config
+from manyheads.cli.run_file.config import (
+    CONFIG,
+    PartialRun,
+    Run,
+    check_run,
+    merged,
+    read_config,
+    whole_run,
+    write_config,
+)
 from manyheads.cli.run_file.heads import asks_column, build_head, check_kept, write_head
 from manyheads.cli.run_file.methods import DEFAULT, build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
@@ -110,9 +119,9 @@ def _planned(options: TrainOptions, config: Path | None) -> _Plan:
     """Check the options and the file, and put them together."""
     check_run({f"--{key.replace('_', '-')}": (key, value) for key, value in options.run.items()})
     new_heads = {key: _layer(value) if key == "layer" else value for key, value in options.new_heads.items()}
-    file = Said({}, {}, {}) if config is None else read_config(config)
+    file = PartialRun({}, {}, {}) if config is None else read_config(config)
     method = read_options(options.method, options.method.get("name", file.method.get("name", DEFAULT)))
-    said = merged(file, Said(options.run, method, dict(_named(head) for head in options.heads)))
+    said = merged(file, PartialRun(options.run, method, dict(_named(head) for head in options.heads)))
     return _Plan(whole_run(said, config), build_method(said.method), said.heads, new_heads, options.balanced)
 
 
@@ -164,7 +173,9 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
         "rows": result.rows,
-        "search": {name: [trial.record() for trial in trials] for name, trials in result.search.items()},
+        "search": {
+            name: [alternative.record() for alternative in alternatives] for name, alternatives in result.search.items()
+        },
         "lm_check": dataclasses.asdict(result.lm_check),
         "notes": result.notes,
         "seconds": result.seconds,

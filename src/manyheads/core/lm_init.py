@@ -29,12 +29,12 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
     """
     place = _place(backbone, head)
     spec = cast(LabelledSpec, head.spec)
-    if backbone.wording is None:
+    if backbone.prompt_tokenizer is None:
         raise HeadError(
             f"{spec.owner}: init='lm_head' looks labels up in the tokenizer, and there is none; wrap it too"
         )
-    wording = backbone.wording
-    labels = [[pieces for word in words for pieces in wording.word(word)] for words in spec.spoken]
+    prompt_tokenizer = backbone.prompt_tokenizer
+    labels = [[pieces for word in words for pieces in prompt_tokenizer.word(word)] for words in spec.label_words_of]
     _check_apart(spec, labels)
     try:
         rows = label_rows(backbone.lm_head.rows(), labels)
@@ -95,10 +95,10 @@ def _is_last_layer(tap: Tap) -> bool:
 
 def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:
     """Return what a head's tap reads (width,) of an empty text; with a prompt around it, of the prompt alone."""
-    assert backbone.wording is not None
+    assert backbone.prompt_tokenizer is not None
     tap = head.taps[place]
     asked = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
-    ids = torch.tensor([[0] if asked else backbone.wording.empty()], device=backbone.device)
+    ids = torch.tensor([[0] if asked else backbone.prompt_tokenizer.empty()], device=backbone.device)
     mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
     with evaluating(backbone), evaluating(head):
         states, _ = backbone(Batch(ids, mask), tap.request(backbone.facts))

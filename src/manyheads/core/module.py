@@ -51,7 +51,7 @@ class HeadedCore(nn.Module):
             HeadError: one reads what there is not.
         """
         facts = self.backbone.facts
-        return list(dict.fromkeys(tap.resolve(facts) for tap in self.heads.sized(taps)))
+        return list(dict.fromkeys(tap.resolve(facts) for tap in self.heads.with_score_counts(taps)))
 
     def start_head(self, head: Head) -> Head:
         """Give a head the weights that its ``init`` asks for, and return it.
@@ -97,7 +97,7 @@ class HeadedCore(nn.Module):
         read, lm_logits = self.read(batch, self.heads.taps_of(chosen), lm)
         return self._output(read, chosen, labels, batch, lm_logits)
 
-    def go_on(
+    def resume_from_states(
         self, batch: Batch, fork: str, entry: Tensor, labels: Mapping[str, Tensor] | None, heads: Iterable[str] | None
     ) -> HeadedOutput:
         """Run a fork alone, from hidden states below it, for heads that read nothing else of the backbone.
@@ -112,7 +112,7 @@ class HeadedCore(nn.Module):
         chosen = self.heads.chosen(heads)
         taps = self.heads.taps_of(chosen)
         wanted = self.request(taps).branches.get(fork, Request())
-        states = self.backbone.go_on(batch, fork, wanted, entry)
+        states = self.backbone.resume_from_states(batch, fork, wanted, entry)
         read = {tap: tap.read(states) for tap in taps}
         return self._output(read, chosen, labels, batch, None)
 

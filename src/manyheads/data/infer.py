@@ -292,7 +292,7 @@ def _bars_separate(texts: Sequence[str]) -> bool:
     """Tell whether bars stand between labels, or belong to the text.
 
     Labels recombine: at least half of the parts between bars also stand in another cell, alone or not.
-    The parts of ``Nurse (m|w|d)``, or of one class name ``Law | Order`` in many rows, do not.
+    The parts of ``Nurse (m|w|d)``, or of one class name ``Law | EpochSampler`` in many rows, do not.
     """
     distinct = set(texts)
     barred = [split_labels(text) for text in distinct if "|" in text]

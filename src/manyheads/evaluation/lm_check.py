@@ -15,6 +15,7 @@ from manyheads.backbone import Backbone
 from manyheads.backbone.stack.stack import accepted, evaluating
 from manyheads.data.texts.tokenize import tokenize
 from manyheads.errors import BackboneError, NoLanguageModelError
+from manyheads.types import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ def compare_weights(
 def compare_logits(
     backbone: Backbone,
     reference: Backbone,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Sequence[str],
     limit: int | None,
-    reference_tokenizer: Any = None,
+    reference_tokenizer: Tokenizer | None = None,
 ) -> LMCheck:
     """Compare two language models on texts, one text at a time, both in eval mode.
 
@@ -122,12 +123,12 @@ class _Common:
         new: How many more the model's tokenizer knows than the reference's; negative if that one knows more.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     tokens: int | None = None
     new: int = 0
 
 
-def _in_common(tokenizer: Any, reference: Any) -> _Common:
+def _in_common(tokenizer: Tokenizer, reference: Any) -> _Common:
     """Compare tokenizers: one may know all that the other knows, and more."""
     if tokenizer is None or reference is None or tokenizer is reference:
         return _Common(tokenizer)

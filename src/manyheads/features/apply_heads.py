@@ -48,7 +48,7 @@ def _in_blocks(
     core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Take as many rows at once as a head's input allows, which may be a whole vocabulary wide."""
-    widest = max((head.width for head in core.heads.with_read(names).values()), default=1)
+    widest = max((head.width for head in core.heads.with_dependencies(names).values()), default=1)
     size = max(1, _HELD_VALUES // widest)
     parts = [_logits(core, tables, names, rows[start : start + size])[0] for start in range(0, max(len(rows), 1), size)]
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}

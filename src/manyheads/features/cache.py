@@ -53,13 +53,13 @@ class Entry:
 
     description: Mapping[str, object]
     rows: int
-    octets: int
+    size_bytes: int
     used: float
     folder: Path
 
 
 @dataclass(frozen=True)
-class Found:
+class Hit:
     """Features that a segment holds of some of the texts that were asked for.
 
     Attributes:
@@ -101,7 +101,7 @@ class FeatureCache:
         freed = 0
         for entry in self.entries():
             shutil.rmtree(entry.folder, ignore_errors=True)
-            freed += entry.octets
+            freed += entry.size_bytes
         return freed
 
     def shrink(self) -> None:
@@ -140,7 +140,7 @@ class Store:
         """Whether it holds any features."""
         return any(self.folder.glob(f"*{_SUFFIX}"))
 
-    def find(self, keys: np.ndarray) -> Iterator[Found]:
+    def find(self, keys: np.ndarray) -> Iterator[Hit]:
         """Yield the features of those texts that are here, each text once.
 
         Args:
@@ -154,7 +154,7 @@ class Store:
             hits, places = _matched(keys[wanted], held)
             piece = _mapped(path) if len(hits) else None
             if piece is not None:
-                yield Found(wanted[hits], places, piece)
+                yield Hit(wanted[hits], places, piece)
                 wanted = np.delete(wanted, hits)
 
     def keep(self, keys: np.ndarray, piece: Piece) -> Piece:
@@ -162,11 +162,11 @@ class Store:
         tensors = {"keys": torch.from_numpy(keys.view(np.uint8).reshape(-1, _KEY_BYTES)), "values": piece.values}
         if piece.offsets is not None:
             tensors["offsets"] = piece.offsets
-        octets = save(tensors)
-        path = self.folder / f"{hashlib.sha256(octets).hexdigest()}{_SUFFIX}"
+        content = save(tensors)
+        path = self.folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
         try:
             self._describe()
-            _write(path, octets)
+            _write(path, content)
             self.cache.shrink()
         except OSError as error:
             warnings.warn(f"Feature cache {self.folder}: {one_line(error)}; going on without", CacheWarning, 2)
@@ -219,10 +219,10 @@ def _limit() -> int:
     return int(gigabytes * 1e9)
 
 
-def _write(path: Path, octets: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     beside = path.parent / f".{uuid.uuid4().hex}.part"
     try:
-        beside.write_bytes(octets)
+        beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -286,10 +286,10 @@ def _sized(paths: Iterator[Path]) -> Iterator[tuple[os.stat_result, Path]]:
 def _entry(folder: Path) -> Entry:
     segments = list(_sized(folder.glob(f"*{_SUFFIX}")))
     rows = sum(len(_keys_of(path)) for _, path in segments)
-    octets = sum(status.st_size for status, _ in segments)
+    size_bytes = sum(status.st_size for status, _ in segments)
     used = max((status.st_mtime for status, _ in segments), default=folder.stat().st_mtime)
     try:
         description = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
     except (OSError, ValueError):
         description = {}
-    return Entry(description, rows, octets, used, folder)
+    return Entry(description, rows, size_bytes, used, folder)

@@ -49,7 +49,7 @@ class Piece:
         return Piece(values, torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(dim=0)]))
 
     @property
-    def octets(self) -> int:
+    def size_bytes(self) -> int:
         """Size of the values in bytes."""
         return self.values.numel() * self.values.element_size()
 

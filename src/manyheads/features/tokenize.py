@@ -12,11 +12,12 @@ from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
 from manyheads.taps import Tap
+from manyheads.types import Tokenizer
 
 
 def tokenize_for(
     core: HeadedCore,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Sequence[Any],
     max_length: int | None = None,
     long_text: str = "truncate",

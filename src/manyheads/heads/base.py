@@ -68,7 +68,7 @@ class HeadSpec(ABC):
 
     kind: ClassVar[str]
     # Whether each output stands for a label whose words the language model knows.
-    speaks: ClassVar[bool] = False
+    has_label_words: ClassVar[bool] = False
     # Whether it says something of each word of a text, and not of each text.
     by_word: ClassVar[bool] = False
     _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
@@ -173,7 +173,7 @@ class HeadSpec(ABC):
         """
 
     @abstractmethod
-    def numbers(self, targets: np.ndarray) -> np.ndarray:
+    def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return encoded targets as what :meth:`scores` should be, fp32 (rows, score_width), NaN where missing."""
 
     @abstractmethod
@@ -192,7 +192,7 @@ class HeadSpec(ABC):
     def _check_init(self) -> None:
         if self.init not in INITS:
             raise HeadError(f"{self.owner}: init must be one of {listed(INITS)}, got {self.init!r}")
-        if self.init == "lm_head" and not self.speaks:
+        if self.init == "lm_head" and not self.has_label_words:
             raise HeadError(f"{self.owner}: the LM head has no rows for its outputs; leave init out")
         if self.init == "lm_head" and self.hidden:
             raise HeadError(
@@ -208,10 +208,10 @@ class HeadSpec(ABC):
             raise HeadError(
                 f"{self.owner}: class_weights must be None, 'balanced' or {self.score_width} numbers, got {weights!r}"
             )
-        numbers = tuple(float(weight) for weight in weights)
-        if not all(math.isfinite(weight) and weight > 0 for weight in numbers):
+        target_scores = tuple(float(weight) for weight in weights)
+        if not all(math.isfinite(weight) and weight > 0 for weight in target_scores):
             raise HeadError(f"{self.owner}: class_weights must be finite and positive, got {weights!r}")
-        return numbers
+        return target_scores
 
 
 def is_number(value: object) -> bool:

@@ -59,7 +59,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         check_name(name)
         if name in self:
             raise HeadNameError(f"Head {name!r} exists already; remove_head({name!r}) first, or choose another name")
-        self.sized(head.taps)
+        self.with_score_counts(head.taps)
         self._check_words(name, head)
         self.add_module(_PREFIX + name, head)
 
@@ -101,12 +101,12 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         wanted = {name: self[name] for name in names}
         return {name: wanted[name] for name in self if name in wanted}
 
-    def with_read(self, names: Iterable[str]) -> dict[str, Head]:
+    def with_dependencies(self, names: Iterable[str]) -> dict[str, Head]:
         """Return the heads of these names and those that they read, each behind what it reads."""
         wanted = set(names)
         for name in reversed(list(self)):
             if name in wanted:
-                wanted |= set(self[name].heads_read)
+                wanted |= set(self[name].reads_heads)
         return {name: self[name] for name in self if name in wanted}
 
     def readers(self, names: Iterable[str]) -> list[str]:
@@ -114,17 +114,17 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         read = set(names)
         found = []
         for name, head in self.items():
-            if name not in read and not read.isdisjoint(head.heads_read):
+            if name not in read and not read.isdisjoint(head.reads_heads):
                 read.add(name)
                 found.append(name)
         return found
 
     def taps_of(self, names: Iterable[str]) -> list[Tap]:
         """Return what has to be read of the backbone for these heads, and for those that they read."""
-        taps = [tap for head in self.with_read(names).values() for tap in head.taps]
+        taps = [tap for head in self.with_dependencies(names).values() for tap in head.taps]
         return list(dict.fromkeys(tap for tap in taps if not isinstance(tap, Output)))
 
-    def sized(self, taps: Iterable[Tap]) -> list[Tap]:
+    def with_score_counts(self, taps: Iterable[Tap]) -> list[Tap]:
         """Return taps with the number of scores filled in where they read one of these heads.
 
         Raises:
@@ -168,7 +168,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
             fp32 (rows, outputs) by head name.
         """
         heads = self.chosen(names)
-        everything = self.with_read(heads)
+        everything = self.with_dependencies(heads)
         logits: dict[str, Tensor] = {}
         said: dict[Tap, Features] = {}
         for stage in _stages(everything):
@@ -213,7 +213,7 @@ def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:
     """Part heads into groups that read outputs of earlier groups alone; what is read stands first."""
     depth: dict[str, int] = {}
     for name, head in heads.items():
-        depth[name] = max((depth[other] + 1 for other in head.heads_read), default=0)
+        depth[name] = max((depth[other] + 1 for other in head.reads_heads), default=0)
     stages: list[dict[str, Head]] = [{} for _ in range(max(depth.values(), default=-1) + 1)]
     for name, level in depth.items():
         stages[level][name] = heads[name]

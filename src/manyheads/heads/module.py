@@ -54,12 +54,12 @@ class Head(nn.Module):
             setattr(self, part, getattr(other, part))
 
     @property
-    def heads_read(self) -> tuple[str, ...]:
+    def reads_heads(self) -> tuple[str, ...]:
         """The names of the heads whose output it reads."""
         return tuple(tap.head for tap in self.taps if isinstance(tap, Output))
 
     @property
-    def says_something(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether its predictions are more than chance: it learned from a label, or needs none."""
         return self.trained or self.spec.needs_no_training
 

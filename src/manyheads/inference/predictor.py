@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from manyheads.features.logits import Logits, joined
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head
 from manyheads.inference.predictions import Predictions
+from manyheads.types import Tokenizer
 
 # Rows whose features are held at once.
 _CHUNK = 16_384
@@ -24,7 +24,7 @@ _CHUNK = 16_384
 
 def predict(
     core: HeadedCore,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Texts,
     heads: Iterable[str] | None = None,
     max_length: int | None = None,
@@ -48,7 +48,7 @@ def predict(
     if not chosen:
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
-    _warn_untrained(core.heads.with_read(chosen))
+    _warn_untrained(core.heads.with_dependencies(chosen))
     taps = core.heads.taps_of(chosen)
     words = words_for(chosen, texts)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
@@ -66,7 +66,7 @@ def predict(
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:
-    untrained = [name for name, head in heads.items() if not head.says_something]
+    untrained = [name for name, head in heads.items() if not head.is_usable]
     if untrained:
         warnings.warn(
             f"Heads that never saw a label predict at random: {listed(untrained)}; train them first",

@@ -16,7 +16,7 @@ LEAVE_ONE_OUT = "leave one out"
 
 
 @dataclass(frozen=True)
-class Trial:
+class Alternative:
     """One alternative that was tried.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Fit:
+class HeadFit:
     """A head's new weights, not yet put into it.
 
     Attributes:
@@ -55,6 +55,6 @@ class Fit:
 
     state: dict[str, Tensor]
     settings: dict[str, float]
-    trials: list[Trial]
+    alternatives: list[Alternative]
     history: list[dict[str, float]]
     out_of_fold: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))

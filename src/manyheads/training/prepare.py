@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from manyheads.errors import DataError, LabelError
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, LabelledSpec, OneLabelSpec, Tokens
 from manyheads.training.dataset import Evaluation, TrainingData
-from manyheads.types import MISSING
+from manyheads.types import MISSING, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Prepared:
 
 def prepare(
     core: HeadedCore,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     data: object,
     heads: Mapping[str, Head],
     reading: Reading,
@@ -67,7 +66,7 @@ def prepare(
     words = None
     if parts[0].words is not None:
         words = [part.words[row] for part, rows in zip(parts, picked, strict=True) for row in rows if part.words]
-    taps = [tap for head in core.heads.with_read(heads).values() for tap in head.spec.taps]
+    taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
     tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places, taps, words)
     whole = {
         name: stacked([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)]) for name in heads
@@ -90,7 +89,7 @@ def _lost(name: str, whole: np.ndarray, read: np.ndarray) -> list[str]:
     )
 
 
-def _others(core: HeadedCore, tokenizer: Any, other_texts: object, reading: Reading) -> Tokenized:
+def _others(core: HeadedCore, tokenizer: Tokenizer, other_texts: object, reading: Reading) -> Tokenized:
     """Tokenize texts without labels: a list of strings, or the text columns of a table.
 
     Raises:

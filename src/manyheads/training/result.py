@@ -9,7 +9,7 @@ import numpy as np
 
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics
-from manyheads.training.fit import Trial
+from manyheads.training.fit import Alternative
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class TrainResult:
     evaluated: list[int]
     reads: dict[str, str]
     chosen: dict[str, dict[str, float]]
-    search: dict[str, list[Trial]]
+    search: dict[str, list[Alternative]]
     history: dict[str, list[dict[str, float]]]
     out_of_fold: dict[str, OutOfFold]
     lm_check: LMCheck

@@ -21,16 +21,17 @@ from manyheads.heads import Head, OneLabelSpec
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
-from manyheads.training.fit import Fit
+from manyheads.training.fit import HeadFit
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.result import OutOfFold, TrainResult
 from manyheads.training.solving.head_rows import word_rows
+from manyheads.types import Tokenizer
 
 
 def train(
     core: HeadedCore,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     data: object,
     method: Method,
     heads: Iterable[str] | None,
@@ -72,7 +73,7 @@ def train(
         evaluated=prepared.evaluated.tolist(),
         reads={name: " + ".join(str(tap) for tap in head.taps) for name, head in chosen.items()},
         chosen={name: fit.settings for name, fit in outcome.fits.items()},
-        search={name: fit.trials for name, fit in outcome.fits.items()},
+        search={name: fit.alternatives for name, fit in outcome.fits.items()},
         history={name: fit.history for name, fit in outcome.fits.items()},
         out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
@@ -85,7 +86,7 @@ def train(
 def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
     """Refuse to train a head on what another one says that never learned anything."""
     for name, head in heads.items():
-        raw = [other for other in head.heads_read if other not in heads and not core.heads[other].says_something]
+        raw = [other for other in head.reads_heads if other not in heads and not core.heads[other].is_usable]
         if raw:
             raise HeadError(
                 f"Head {name!r}: reads {listed(raw)}, which never saw a label; train what it reads with it, or before"
@@ -103,7 +104,7 @@ def _taught(tokens: int) -> list[str]:
     return [f"{said} its language model is not what it was."] if tokens else []
 
 
-def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: Fit) -> OutOfFold:
+def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: HeadFit) -> OutOfFold:
     data = prepared.data
     places = data.labelled(name, head)
     if head.spec.by_word:
@@ -147,5 +148,5 @@ def _summary(
         "rows": rows,
         "metrics": _finite(metrics),
         "history": [_finite(record) for record in fit.history],
-        "tried": [trial.record() for trial in fit.trials],
+        "tried": [alternative.record() for alternative in fit.alternatives],
     }

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 import manyheads as mh
 from manyheads.data.texts.texts import read_texts_from_list
-from manyheads.data.vocabulary.added_tokens import plan_lesson, spelling, teach
+from manyheads.data.vocabulary.added_tokens import add_to_tokenizer, plan_tokens, spelling
 from manyheads.data.vocabulary.propose import propose
 from tests.families import BY_NAME, TEXTS, WORDS, tokenizer_for
 
@@ -109,7 +109,7 @@ def taught(kind: str, *words: str) -> tuple[Any, Any]:
     """Return a tokenizer before and after it was taught."""
     tokenizer = KINDS[kind]()
     old = copy.deepcopy(tokenizer)
-    teach(tokenizer, plan_lesson(tokenizer, words))
+    add_to_tokenizer(tokenizer, plan_tokens(tokenizer, words))
     return old, tokenizer
 
 
@@ -149,12 +149,12 @@ def test_a_longer_word_is_split_as_before(kind: str, text: str) -> None:
 @kinds
 def test_letter_case_counts_as_much_as_to_the_tokenizer(kind: str) -> None:
     _, new = taught(kind, "Metformin")
-    spelt = "metformin" if kind in UNCASED else "Metformin"
-    token = new.convert_tokens_to_ids(spelt)
+    normalized = "metformin" if kind in UNCASED else "Metformin"
+    token = new.convert_tokens_to_ids(normalized)
     for text in ("takes Metformin daily", "takes metformin daily", "takes METFORMIN daily"):
         # transformers' slow tokenizers look for words before they make letters small.
         anyhow = kind in UNCASED and kind != "slow"
-        assert (token in ids(new, text)) == (anyhow or spelt in text)
+        assert (token in ids(new, text)) == (anyhow or normalized in text)
 
 
 @kinds
@@ -188,19 +188,19 @@ def test_words_are_kept_by_saving(kind: str, tmp_path: Path) -> None:
 def test_what_is_known_and_what_comes_twice(kind: str) -> None:
     tokenizer = KINDS[kind]()
     known = next(word for word in WORDS if len(word) > 1 and len(ids(tokenizer, word)) == 1)
-    lesson = plan_lesson(tokenizer, [known, "metformin", "metformin"])
-    assert lesson.known == (known,)
-    assert list(lesson.ids) == ["metformin"]
-    assert list(lesson.ids.values()) == [len(tokenizer)]
+    plan = plan_tokens(tokenizer, [known, "metformin", "metformin"])
+    assert plan.known == (known,)
+    assert list(plan.ids) == ["metformin"]
+    assert list(plan.ids.values()) == [len(tokenizer)]
     assert "metformin" not in tokenizer.get_vocab(), "planning teaches nothing"
-    teach(tokenizer, lesson)
-    assert plan_lesson(tokenizer, ["metformin"]).known == ("metformin",)
+    add_to_tokenizer(tokenizer, plan)
+    assert plan_tokens(tokenizer, ["metformin"]).known == ("metformin",)
 
 
 def test_spellings_that_are_one_to_the_tokenizer_are_one_word() -> None:
-    lesson = plan_lesson(word_pieces(), ["Zyprexa", "zyprexa", "ZYPREXA"])
-    assert list(lesson.ids) == ["zyprexa"]
-    assert list(plan_lesson(byte_pairs(), ["Zyprexa", "zyprexa"]).ids) == ["Zyprexa", "zyprexa"]
+    plan = plan_tokens(word_pieces(), ["Zyprexa", "zyprexa", "ZYPREXA"])
+    assert list(plan.ids) == ["zyprexa"]
+    assert list(plan_tokens(byte_pairs(), ["Zyprexa", "zyprexa"]).ids) == ["Zyprexa", "zyprexa"]
 
 
 def test_gpt2s_blank_is_a_token_of_its_own_before_a_word() -> None:
@@ -260,7 +260,7 @@ def test_tokens_before_and_after_are_counted_anew(kind: str) -> None:
     tokenizer = KINDS[kind]()
     proposals = found(kind, min_count=1)
     before = sum(len(row) for row in tokenizer(NOTES)["input_ids"])
-    teach(tokenizer, plan_lesson(tokenizer, proposals.words))
+    add_to_tokenizer(tokenizer, plan_tokens(tokenizer, proposals.words))
     after = sum(len(row) for row in tokenizer(NOTES)["input_ids"])
     assert (proposals.tokens_before, proposals.tokens_after) == (before, after)
     assert proposals.per_text_before == before / len(NOTES)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import states_of
-from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.backbone.stack.stack import switches
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
@@ -43,7 +43,7 @@ class Branch(nn.Module, ABC):
         """Return what it takes, beside its weights, to build it again on the same backbone, as plain JSON."""
 
     @abstractmethod
-    def own_parameters(self) -> dict[str, nn.Parameter]:
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return what the branch trains, by the names that it is saved under; all else is the backbone's."""
 
     def stacks(self) -> list[nn.Module]:
@@ -54,7 +54,7 @@ class Branch(nn.Module, ABC):
         """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
         return frozenset()
 
-    def forward(self, arranged: Arranged, request: Request) -> States:
+    def forward(self, arranged: RightPadded, request: Request) -> States:
         """Run the branch from the token ids on.
 
         Args:
@@ -72,13 +72,13 @@ def sharing_copy(module: nn.Module, own: Iterable[nn.Parameter] = ()) -> nn.Modu
     return copy.deepcopy(module, memo)
 
 
-def replace_own(branch: Branch, tensors: Mapping[str, Tensor]) -> None:
+def load_trainable(branch: Branch, tensors: Mapping[str, Tensor]) -> None:
     """Put saved weights in place of those a branch trains, in the precision that the branch has.
 
     Raises:
         BackboneError: names or shapes that differ, or numbers that are no weights.
     """
-    own = branch.own_parameters()
+    own = branch.trainable_parameters()
     if set(own) != set(tensors):
         raise BackboneError(f"{sorted(set(own) ^ set(tensors))[0]} is in only one of branch and file")
     for name, parameter in own.items():

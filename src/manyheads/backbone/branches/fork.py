@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
 from manyheads.backbone.stack.outputs import layer_of, states_of
-from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.backbone.stack.stack import evaluating, find_blocks, probe, probe_batch, switches
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
@@ -66,7 +66,7 @@ class Fork(Branch):
         """Return the number of blocks."""
         return {"top": self.top}
 
-    def own_parameters(self) -> dict[str, nn.Parameter]:
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the copied parameters by their names in the stack, and those of a pooler beside it."""
         held = dict(self.stack.named_parameters())
         own = {name: held[name] for name in self._own}
@@ -91,7 +91,7 @@ class Fork(Branch):
             parts += [*blocks, *after(stack, blocks[-1])]
         return parts
 
-    def go_on(self, arranged: Arranged, request: Request, known: Mapping[int, Tensor]) -> States:
+    def resume_from_states(self, arranged: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
         """Run the top blocks alone.
 
         Args:
@@ -147,7 +147,7 @@ def after(stack: nn.Module, block: nn.Module) -> list[nn.Module]:
     return [module for module in late if module not in nested]
 
 
-class _Nothing:
+class PassThrough:
     """What a block below the fork does: hand on what it got, in the form that such a block returns.
 
     Attributes:
@@ -159,6 +159,7 @@ class _Nothing:
         self.items = items
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the hidden states unchanged, in the form in which the block returns its own output."""
         hidden_states = args[0] if args else kwargs["hidden_states"]
         if self.items is None:
             return hidden_states
@@ -172,7 +173,7 @@ def _by_place(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int | st
 
 
 def enter(
-    upper: nn.Module, layers: int, top: int, arranged: Arranged, hidden_states: Tensor, hidden_layers: bool
+    upper: nn.Module, layers: int, top: int, arranged: RightPadded, hidden_states: Tensor, hidden_layers: bool
 ) -> Any:
     """Run a stack whose lower blocks do nothing, with these hidden states in place of what they hand on."""
     below = find_blocks(upper, layers - 1)[-top - 1]
@@ -228,14 +229,14 @@ def _upper(whole: nn.Module, layers: int, top: int, entry: int) -> nn.Module | N
     for kept in (0, 1):
         upper = sharing_copy(whole)
         for block in list(find_blocks(upper, layers - 1))[kept:-top]:
-            block.forward = _Nothing(items)
+            block.forward = PassThrough(items)
         if _agree(whole, upper, layers, top, entry):
             return upper
     return None
 
 
 def _returned_items(block: nn.Module, stack: nn.Module) -> list[int | str | None] | None:
-    """Return what a block hands back beside hidden states, as :class:`_Nothing` takes it."""
+    """Return what a block hands back beside hidden states, as :class:`PassThrough` takes it."""
     found: list[list[int | str | None] | None] = []
 
     def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

@@ -128,7 +128,7 @@ class LoRA(Branch):
         """Return rank, alpha, dropout, and the adapted layers by name."""
         return self.low_rank.plain()
 
-    def own_parameters(self) -> dict[str, nn.Parameter]:
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the adapters' matrices by the names that PEFT gives them in its files."""
         return {
             f"{_PREFIX}{name}.{part}.weight": getattr(layer, part)[_ADAPTER].weight

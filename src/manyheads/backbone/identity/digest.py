@@ -26,6 +26,6 @@ def tensors_digest(module: nn.Module) -> str:
 def _tensor_digest(name: str, tensor: Tensor) -> str:
     header = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
     digest = hashlib.sha256(header.encode())
-    octets: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    digest.update(octets)
+    content: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    digest.update(content)
     return digest.hexdigest()

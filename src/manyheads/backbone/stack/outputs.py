@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
 
-def states_of(output: Any, arranged: Arranged, request: Request, pooler: nn.Module | None, layers: int) -> States:
+def states_of(output: Any, arranged: RightPadded, request: Request, pooler: nn.Module | None, layers: int) -> States:
     """Return what was asked for of a stack's output.
 
     Args:

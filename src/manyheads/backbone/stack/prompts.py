@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import layer_of
-from manyheads.backbone.stack.right_padding import Arranged
+from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.backbone.stack.stack import accepted, evaluating, probe_batch, switches
 from manyheads.errors import InputError
 from manyheads.types import Batch, Request, States, Template
@@ -25,7 +25,7 @@ _AGREES = 1e-4
 _PROBED = 3
 
 
-class Wording(Protocol):
+class PromptTokenizer(Protocol):
     """What turns words into token ids: the backbone's tokenizer, as far as a backbone need know of it."""
 
     def template(self, prompt: str) -> Template:
@@ -75,7 +75,7 @@ class Passes:
         """Whether any prompt goes on from what others have read."""
         return bool(self.plain or self.groups)
 
-    def shared(self, arranged: Arranged, plain: bool) -> Passes:
+    def shared(self, arranged: RightPadded, plain: bool) -> Passes:
         """Return them with every beginning that several have in common read once.
 
         Args:
@@ -84,7 +84,7 @@ class Passes:
         """
         longest = arranged.mask.shape[1]
         groups: dict[tuple[int, ...], list[str]] = {}
-        for prompt in (prompt for prompt in self.templates if self._may_go_on(prompt, longest)):
+        for prompt in (prompt for prompt in self.templates if self._may_extend_cache(prompt, longest)):
             groups.setdefault(self.templates[prompt].before, []).append(prompt)
         behind = tuple(groups.pop((), [])) if plain else ()
         several = tuple(tuple(prompts) for prompts in groups.values() if len(prompts) > 1)
@@ -96,22 +96,24 @@ class Passes:
         """Return what a beginning has to yield for the prompts that go on from it."""
         return Request(frozenset[int]().union(*(self.wanted[prompt].layers for prompt in prompts)))
 
-    def gone_on(self, prompts: Sequence[str], states: States, past: Any) -> dict[str, States]:
+    def extended_from_cache(self, prompts: Sequence[str], states: States, past: Any) -> dict[str, States]:
         """Return what prompts yield, from what their beginning yielded and its key-value cache."""
         return {
-            prompt: go_on(self.stack, past, states, self.templates[prompt].after, self.wanted[prompt], self.layers)
+            prompt: extend_from_cache(
+                self.stack, past, states, self.templates[prompt].after, self.wanted[prompt], self.layers
+            )
             for prompt in prompts
         }
 
-    def beginning(self, prompts: Sequence[str], arranged: Arranged) -> Batch:
+    def beginning(self, prompts: Sequence[str], arranged: RightPadded) -> Batch:
         """Return the batch that these prompts begin with."""
         return worded(arranged.batch, arranged.mask, self.templates[prompts[0]], after=False)
 
-    def all_of(self, prompt: str, arranged: Arranged) -> Batch:
+    def all_of(self, prompt: str, arranged: RightPadded) -> Batch:
         """Return the batch of one whole prompt."""
         return worded(arranged.batch, arranged.mask, self.templates[prompt])
 
-    def _may_go_on(self, prompt: str, longest: int) -> bool:
+    def _may_extend_cache(self, prompt: str, longest: int) -> bool:
         """Tell whether a prompt asks for plain states behind texts that need not be cut for it, with no window of
         attention shorter than the rows: it would count the padding in between."""
         template, wanted = self.templates[prompt], self.wanted[prompt]
@@ -160,7 +162,9 @@ def _around(row: Sequence[int], template: Template, after: bool) -> list[int]:
     return [*opening, *template.before, *text, *behind]
 
 
-def go_on(stack: nn.Module, past: Any, states: States, after: Sequence[int], request: Request, layers: int) -> States:
+def extend_from_cache(
+    stack: nn.Module, past: Any, states: States, after: Sequence[int], request: Request, layers: int
+) -> States:
     """Return the states of texts and of what comes behind them, from those of the texts alone.
 
     Args:
@@ -184,7 +188,7 @@ def go_on(stack: nn.Module, past: Any, states: States, after: Sequence[int], req
     return States(hidden, mask, torch.cat([states.input_ids, ids], dim=1))
 
 
-def can_go_on(stack: nn.Module) -> bool:
+def can_extend_cache(stack: nn.Module) -> bool:
     """Tell whether a causal stack that goes on from its key-value cache gives what it gives whole, rows of unequal
     length included; tried on a few tokens."""
     arranged = probe_batch(stack)
@@ -197,7 +201,7 @@ def can_go_on(stack: nn.Module) -> bool:
         if past is None:
             return False
         states = States({-1: short.last_hidden_state}, arranged.mask, arranged.batch.input_ids)
-        found = go_on(stack, past, states, after, Request(frozenset({-1})), 0).hidden[-1][:, -len(after) :]
+        found = extend_from_cache(stack, past, states, after, Request(frozenset({-1})), 0).hidden[-1][:, -len(after) :]
     ends = whole.attention_mask.sum(dim=1)
     wanted = torch.stack([row[end - len(after) : end] for row, end in zip(expected, ends.tolist(), strict=True)])
     return bool((found - wanted).abs().max() <= _AGREES * wanted.abs().max())

@@ -20,7 +20,7 @@ _MOST_WORDS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Arranged:
+class RightPadded:
     """A right-padded batch and the way back.
 
     Attributes:
@@ -49,7 +49,7 @@ class Arranged:
         return restored
 
 
-def arrange(batch: Batch) -> Arranged:
+def right_pad(batch: Batch) -> RightPadded:
     """Return the batch right-padded.
 
     Raises:
@@ -60,13 +60,13 @@ def arrange(batch: Batch) -> Arranged:
     longest = max(int(mask.sum(dim=1).max()), 1)
     moved = bool((mask[:, 1:] & ~mask[:, :-1]).any())
     if not moved and longest == mask.shape[1]:
-        return Arranged(_harmless(batch, mask), mask, None, mask.shape[1], _words(batch, mask, None))
+        return RightPadded(_harmless(batch, mask), mask, None, mask.shape[1], _words(batch, mask, None))
     # A stable sort keeps the real tokens in order and puts the padding behind them.
     order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
     tokens = {name: tensor.gather(1, order) for name, tensor in batch.inputs().items() if name != "decoder_input_ids"}
     arranged = replace(batch, **tokens)
     kept = mask.gather(1, order)
-    return Arranged(_harmless(arranged, kept), kept, order, mask.shape[1], _words(batch, kept, order))
+    return RightPadded(_harmless(arranged, kept), kept, order, mask.shape[1], _words(batch, kept, order))
 
 
 def _words(batch: Batch, mask: Tensor, order: Tensor | None) -> WordPlaces:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from manyheads.backbone.stack.right_padding import Arranged, arrange
+from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.backbone.vocabulary import rows_of
 from manyheads.errors import BackboneError
 from manyheads.types import Batch
@@ -121,11 +121,11 @@ def probe(stack: nn.Module, hidden_states: bool = False) -> Any:
         return stack(**probe_batch(stack).batch.inputs(), **switches(stack, hidden_states))
 
 
-def probe_batch(stack: nn.Module) -> Arranged:
+def probe_batch(stack: nn.Module) -> RightPadded:
     """Return two rows of different tokens, the second of them shorter."""
     vocabulary = rows_of(stack)
     device = next(stack.parameters()).device
     ids = (torch.arange(2 * _PROBE_TOKENS, device=device) * 7 + vocabulary // 3) % vocabulary
     mask = torch.ones((2, _PROBE_TOKENS), dtype=torch.int64, device=device)
     mask[1, _PROBE_TOKENS // 2 :] = 0
-    return arrange(Batch(ids.reshape(2, _PROBE_TOKENS), mask))
+    return right_pad(Batch(ids.reshape(2, _PROBE_TOKENS), mask))

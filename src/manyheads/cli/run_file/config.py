@@ -45,7 +45,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Said:
+class PartialRun:
     """What a file, or the options, say of a run; what they leave out has its default.
 
     Attributes:
@@ -72,7 +72,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_config(path: Path) -> Said:
+def read_config(path: Path) -> PartialRun:
     """Read a file and check all that it says; its paths come back as seen from its own folder.
 
     Raises:
@@ -85,7 +85,7 @@ def read_config(path: Path) -> Said:
     check_run({f"{path}: {key}": (key, value) for key, value in run.items()})
     method = _table(f"{path}, [method]", tables.get("method", _NOTHING))
     heads = _table(f"{path}, [heads]", tables.get("heads", _NOTHING))
-    return Said(
+    return PartialRun(
         _run_from(path, run), _method_from(path, method), {name: _head_from(path, name, heads[name]) for name in heads}
     )
 
@@ -104,7 +104,7 @@ def check_run(values: Mapping[str, tuple[str, Any]]) -> None:
             raise ConfigError(f"{called} must be {_RULES[key][1]}, got {value!r:.60}")
 
 
-def merged(file: Said, options: Said) -> Said:
+def merged(file: PartialRun, options: PartialRun) -> PartialRun:
     """Return what both say; the options win.
 
     Another method than the file's brings its own settings alone. Heads that are named by option are those of the run,
@@ -113,10 +113,10 @@ def merged(file: Said, options: Said) -> Said:
     other = "name" in options.method and options.method["name"] != file.method.get("name", DEFAULT)
     method = {**(_NOTHING if other else file.method), **options.method}
     heads = {name: {**file.heads.get(name, _NOTHING), **said} for name, said in options.heads.items()}
-    return Said({**file.run, **options.run}, method, heads or file.heads)
+    return PartialRun({**file.run, **options.run}, method, heads or file.heads)
 
 
-def whole_run(said: Said, path: Path | None) -> Run:
+def whole_run(said: PartialRun, path: Path | None) -> Run:
     """Return the run, with defaults for what nobody said.
 
     Args:

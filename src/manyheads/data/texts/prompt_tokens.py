@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from manyheads.data.texts.tokenize import pieces_of, start_of_document
 from manyheads.taps.prompted import SLOT
-from manyheads.types import Template
+from manyheads.types import Template, Tokenizer
 
 # What stands at a word's edge without being part of it.
 _EDGES = ",;:.!?()[]{}\"'"
 
 
 @dataclass(frozen=True)
-class TokenizerWording:
+class TextPromptTokenizer:
     """What a tokenizer makes of words that are not the user's texts.
 
     Args:
@@ -22,7 +21,7 @@ class TokenizerWording:
         limit: Most tokens of a row, or ``None``.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     limit: int | None
 
     def template(self, prompt: str) -> Template:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
 from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
-from manyheads.types import Batch
+from manyheads.types import Batch, Tokenizer
 
 Text = str | tuple[str, str]
 
@@ -69,7 +68,7 @@ class Tokenized:
 
 
 def tokenize(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Sequence[Text],
     limit: int | None,
     accepted: frozenset[str],
@@ -126,7 +125,7 @@ def tokenize(
 
 
 def _encode(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Sequence[Text],
     accepted: frozenset[str],
     limit: int | None,
@@ -147,7 +146,7 @@ def _encode(
 
 
 def _cut(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     texts: Sequence[Text],
     inputs: dict[str, list[list[int]]],
     rows: Sequence[int],
@@ -162,7 +161,7 @@ def _cut(
             inputs[name][row] = value
 
 
-def _fill_empty(tokenizer: Any, inputs: dict[str, list[list[int]]]) -> None:
+def _fill_empty(tokenizer: Tokenizer, inputs: dict[str, list[list[int]]]) -> None:
     """Give a text without tokens the one that begins or ends a document, so that there is a state to read."""
     token = start_of_document(tokenizer)
     for row, ids in enumerate(inputs["input_ids"]):
@@ -178,12 +177,12 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
     return torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
 
 
-def pieces_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     """Return the token ids of a text, without the special tokens around it."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def start_of_document(tokenizer: Any) -> int:
+def start_of_document(tokenizer: Tokenizer) -> int:
     """Return the id of the token that begins or ends a document, or the nearest to one that a tokenizer has."""
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
     return int(next(candidate for candidate in known if candidate is not None))

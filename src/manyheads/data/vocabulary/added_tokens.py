@@ -11,13 +11,14 @@ from tokenizers import AddedToken
 
 from manyheads.data.texts.tokenize import pieces_of
 from manyheads.errors import InputError, TextError, listed
+from manyheads.types import Tokenizer
 
 # How SentencePiece's tokenizers write a blank.
 _BLANK = "\u2581"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TokenPlan:
     """Words that a tokenizer does not know, and how it is to learn them.
 
     Attributes:
@@ -56,7 +57,7 @@ class AddedTokens:
     rows_after: int
 
 
-def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
+def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
     """Return what there is to learn of some words; the tokenizer is left as it is.
 
     A new word is matched as a whole, between blanks, punctuation and the text's ends, and never inside a longer one;
@@ -77,11 +78,11 @@ def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
     if tokenizer is None:
         raise InputError("This model has no tokenizer to teach words to; wrap it with one: HeadedModel.wrap(model, it)")
     asked = _checked(tokenizer, words)
-    spelt = {word: spelling(tokenizer, word) for word in asked}
-    known = tuple(word for word in asked if is_known(tokenizer, spelt[word]))
-    new = list(dict.fromkeys(spelt[word] for word in asked if word not in set(known)))
+    normalized = {word: spelling(tokenizer, word) for word in asked}
+    known = tuple(word for word in asked if is_known(tokenizer, normalized[word]))
+    new = list(dict.fromkeys(normalized[word] for word in asked if word not in set(known)))
     if not new:
-        return Lesson({}, {}, {}, known)
+        return TokenPlan({}, {}, {}, known)
     pieces = {word: pieces_of(tokenizer, word) for word in new}
     dropped = [word for word, ids in pieces.items() if not ids]
     if dropped:
@@ -95,17 +96,17 @@ def plan_lesson(tokenizer: Any, words: Iterable[str]) -> Lesson:
         raise InputError(
             f"add_tokens: {type(tokenizer).__name__} would not find {listed(lost)} in a text; leave these out"
         )
-    taught = _taught(tokenizer, tokens)
-    return Lesson(tokens, {word: int(taught.convert_tokens_to_ids(word)) for word in new}, pieces, known)
+    new_tokens = _taught(tokenizer, tokens)
+    return TokenPlan(tokens, {word: int(new_tokens.convert_tokens_to_ids(word)) for word in new}, pieces, known)
 
 
-def teach(tokenizer: Any, lesson: Lesson) -> None:
-    """Teach a tokenizer what :func:`plan_lesson` planned with it."""
-    if lesson.tokens:
-        tokenizer.add_tokens(list(lesson.tokens.values()))
+def add_to_tokenizer(tokenizer: Tokenizer, plan: TokenPlan) -> None:
+    """Teach a tokenizer what :func:`plan_tokens` planned with it."""
+    if plan.tokens:
+        tokenizer.add_tokens(list(plan.tokens.values()))
 
 
-def spelling(tokenizer: Any, word: str) -> str:
+def spelling(tokenizer: Tokenizer, word: str) -> str:
     """Return a word as the tokenizer normalises it (an uncased one: in lower case), or as it is where that would not be
     one word."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -114,12 +115,12 @@ def spelling(tokenizer: Any, word: str) -> str:
         return word.lower()
     if normaliser is None:
         return word
-    spelt: str = normaliser.normalize_str(word)
-    whole = spelt and not any(character.isspace() or character == _BLANK for character in spelt)
-    return spelt if whole else word
+    normalized: str = normaliser.normalize_str(word)
+    whole = normalized and not any(character.isspace() or character == _BLANK for character in normalized)
+    return normalized if whole else word
 
 
-def is_known(tokenizer: Any, word: str) -> bool:
+def is_known(tokenizer: Tokenizer, word: str) -> bool:
     """Tell whether a word is one token, at the beginning of a text or behind a blank."""
     unknown = tokenizer.unk_token_id
     for text in (word, f" {word}"):
@@ -129,7 +130,7 @@ def is_known(tokenizer: Any, word: str) -> bool:
     return False
 
 
-def _checked(tokenizer: Any, words: Iterable[str]) -> list[str]:
+def _checked(tokenizer: Tokenizer, words: Iterable[str]) -> list[str]:
     if isinstance(words, str | bytes | Mapping) or not isinstance(words, Iterable):
         raise TextError(f"add_tokens takes a list of words, got {words!r:.60}; wrap a single word in a list")
     special = set(tokenizer.all_special_tokens)
@@ -156,17 +157,17 @@ def _fault(word: str, special: set[str]) -> str:
     return ""
 
 
-def _taught(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> Any:
-    taught = copy.deepcopy(tokenizer)
-    taught.add_tokens(list(tokens.values()))
-    return taught
+def _taught(tokenizer: Tokenizer, tokens: Mapping[str, AddedToken]) -> Any:
+    new_tokens = copy.deepcopy(tokenizer)
+    new_tokens.add_tokens(list(tokens.values()))
+    return new_tokens
 
 
-def _lost(tokenizer: Any, tokens: Mapping[str, AddedToken]) -> list[str]:
+def _lost(tokenizer: Tokenizer, tokens: Mapping[str, AddedToken]) -> list[str]:
     """Return the words that the tokenizer, taught them all, would not find alone and between others."""
-    taught = _taught(tokenizer, tokens)
-    return [word for word in tokens if not _found(taught, word, taught.convert_tokens_to_ids(word))]
+    new_tokens = _taught(tokenizer, tokens)
+    return [word for word in tokens if not _found(new_tokens, word, new_tokens.convert_tokens_to_ids(word))]
 
 
-def _found(tokenizer: Any, word: str, token: int) -> bool:
+def _found(tokenizer: Tokenizer, word: str, token: int) -> bool:
     return all(token in pieces_of(tokenizer, text) for text in (word, f"a {word} b"))

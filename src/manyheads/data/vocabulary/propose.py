@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 from manyheads.data.texts.texts import Texts
-from manyheads.data.vocabulary.added_tokens import plan_lesson, spelling, teach
+from manyheads.data.vocabulary.added_tokens import add_to_tokenizer, plan_tokens, spelling
 from manyheads.errors import InputError
+from manyheads.types import Tokenizer
 
 # A word is tried behind this one, as words stand in running text: some tokenizers write the blank into the word.
 _BEFORE = "a"
@@ -77,7 +78,7 @@ class WordProposals(Sequence[WordProposal]):
         return iter(self.proposals)
 
 
-def propose(tokenizer: Any, texts: Texts, top: int = 50, min_count: int = 5) -> WordProposals:
+def propose(tokenizer: Tokenizer, texts: Texts, top: int = 50, min_count: int = 5) -> WordProposals:
     """Return the words whose own tokens would save the most on these texts.
 
     Words are runs of two letters or more; what holds a digit or an underscore is a number or an id. Where the tokenizer
@@ -114,7 +115,7 @@ def propose(tokenizer: Any, texts: Texts, top: int = 50, min_count: int = 5) -> 
     )
 
 
-def _counted(tokenizer: Any, texts: Texts) -> Counter[str]:
+def _counted(tokenizer: Tokenizer, texts: Texts) -> Counter[str]:
     """Return how often each word stands in the texts, as the tokenizer spells it."""
     pattern = _word_pattern()
     raw: Counter[str] = Counter()
@@ -134,7 +135,7 @@ def _word_pattern() -> re.Pattern[str]:
     return re.compile(rf"(?<![\w{marks}])(?:[^\W\d_][{marks}]*){{2,}}(?![\w{marks}])")
 
 
-def _pieces(tokenizer: Any, words: Sequence[str]) -> Mapping[str, list[int]]:
+def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> Mapping[str, list[int]]:
     """Return the tokens that each word adds to a text in which it stands behind a blank."""
     if not words:
         return {}
@@ -143,12 +144,12 @@ def _pieces(tokenizer: Any, words: Sequence[str]) -> Mapping[str, list[int]]:
     return {word: list(ids[first:]) for word, ids in zip(words, split, strict=True)}
 
 
-def _taught(tokenizer: Any, words: Sequence[str]) -> Any:
+def _taught(tokenizer: Tokenizer, words: Sequence[str]) -> Any:
     """Return a copy of a tokenizer that knows these words."""
     taught = copy.deepcopy(tokenizer)
-    teach(taught, plan_lesson(taught, words))
+    add_to_tokenizer(taught, plan_tokens(taught, words))
     return taught
 
 
-def _tokens(tokenizer: Any, texts: Texts) -> int:
+def _tokens(tokenizer: Tokenizer, texts: Texts) -> int:
     return sum(map(len, tokenizer(list(texts.texts), verbose=False)["input_ids"]))

@@ -58,7 +58,7 @@ class LabelledSpec(HeadSpec):
         return len(self.classes)
 
     @property
-    def spoken(self) -> list[tuple[str, ...]]:
+    def label_words_of(self) -> list[tuple[str, ...]]:
         """What the language model would call each label."""
         named = self.label_words or [()] * len(self.labels)
         return [tuple(words) or (str(label),) for label, words in zip(self.labels, named, strict=True)]

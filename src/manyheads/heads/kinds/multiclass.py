@@ -27,7 +27,7 @@ class Multiclass(OneLabelSpec):
     """
 
     kind: ClassVar[str] = "multiclass"
-    speaks: ClassVar[bool] = True
+    has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 2
 
     zero_shot: bool = field(default=False, kw_only=True)

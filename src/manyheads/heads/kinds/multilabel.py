@@ -33,7 +33,7 @@ class MultiLabel(LabelledSpec):
     """
 
     kind: ClassVar[str] = "multilabel"
-    speaks: ClassVar[bool] = True
+    has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
     def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
@@ -87,7 +87,7 @@ class MultiLabel(LabelledSpec):
         both = (positives > 0) & (negatives > 0)
         return torch.where(both, negatives / positives.clamp(min=1), 1.0)
 
-    def numbers(self, targets: np.ndarray) -> np.ndarray:
+    def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets: they are such numbers."""
         return targets
 

@@ -51,7 +51,7 @@ class OneLabelSpec(LabelledSpec):
         """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
         return balanced(targets, len(self.labels))
 
-    def numbers(self, targets: np.ndarray) -> np.ndarray:
+    def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the label and zero for the others."""
         return one_hot(targets, len(self.labels))
 

@@ -73,7 +73,7 @@ class Regression(HeadSpec):
     def balanced_weights(self, targets: Tensor) -> None:
         """There are no classes to balance."""
 
-    def numbers(self, targets: np.ndarray) -> np.ndarray:
+    def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return the values as a column."""
         return targets[:, None]
 

@@ -42,9 +42,9 @@ def balanced(targets: Tensor, classes: int) -> Tensor:
 
 def one_hot(targets: np.ndarray, classes: int) -> np.ndarray:
     """Return fp32 (..., classes): one for the class and zero for the others, NaN where it is missing."""
-    numbers: np.ndarray = (targets[..., None] == np.arange(classes)).astype(np.float32)
-    numbers[targets == MISSING] = np.nan
-    return numbers
+    target_scores: np.ndarray = (targets[..., None] == np.arange(classes)).astype(np.float32)
+    target_scores[targets == MISSING] = np.nan
+    return target_scores
 
 
 def curvature(logits: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class Tokens(LabelledSpec):
         """Return words / (tags * words of the tag), scikit-learn's rule; 1 for a tag without words."""
         return balanced(targets, self.outputs)
 
-    def numbers(self, targets: np.ndarray) -> np.ndarray:
+    def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the tag of each word and zero for the others."""
         return one_hot(targets, self.outputs)
 

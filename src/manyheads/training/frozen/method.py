@@ -22,14 +22,14 @@ from manyheads.taps import Branched, Lexical, Output, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.taps.lm_logits import LMLogitsReader
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import Fit
+from manyheads.training.fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.choose import fit_simplest
-from manyheads.training.searching.shortlist import Asked, Shortlist, screen
+from manyheads.training.searching.shortlist import SearchRequest, Shortlist, screen
 from manyheads.training.solving.design_of_head import token_ids
-from manyheads.training.solving.gradient_fit import SteppedFitter
-from manyheads.training.solving.head_rows import HeadRows, by_words, class_weights_of
+from manyheads.training.solving.gradient_fit import GradientFitter
+from manyheads.training.solving.head_rows import HeadTrainingSet, by_words, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
 
 # Words per step, where a head has to be stepped: those of about as many texts as other heads take.
@@ -84,16 +84,16 @@ class Frozen(Method):
         shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
         wanted = [tap for alternatives in sets.values() for taps in alternatives for tap in taps]
-        standing = [name for name in core.heads.with_read(heads) if name not in heads]
+        standing = [name for name in core.heads.with_dependencies(heads) if name not in heads]
         everything = np.concatenate([data.train, data.evaluate])
         source.read(_passing([*wanted, *core.heads.taps_of(standing)]), everything)
         stacking = Stacking(core, source, data)
-        fits: dict[str, Fit] = {}
+        fits: dict[str, HeadFit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
             targets = data.targets[name][places[name]]
             ready = [ready_head(core, head.spec, taps, source, places[name], targets) for taps in sets[name]]
-            read = any(name in other.heads_read for other in heads.values())
+            read = any(name in other.reads_heads for other in heads.values())
             rows = [
                 _head_rows(one, data, name, places[name], stacking.read(one.taps, places[name]), read) for one in ready
             ]
@@ -121,10 +121,10 @@ class Frozen(Method):
         asking = self._asking(heads)
         if not asking:
             return {}
-        asked: dict[str, Asked] = {}
+        asked: dict[str, SearchRequest] = {}
         for name, spec in asking.items():
             once = places[name][first_of_each([data.texts[row] for row in places[name]])]
-            asked[name] = Asked(spec, once, spec.numbers(data.targets[name][once]))
+            asked[name] = SearchRequest(spec, once, spec.target_scores(data.targets[name][once]))
         also = [tap for name, head in heads.items() if name not in asking for tap in core.resolved(head.spec.taps)]
         everything = np.concatenate([data.train, data.evaluate])
         return screen(core.backbone.facts, source, asked, _passing(also), everything)
@@ -139,19 +139,19 @@ class Frozen(Method):
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
     ) -> HeadedCore:
         dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
-        taps = [tap for head in core.heads.with_read(heads).values() for tap in head.spec.taps]
+        taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
         return feature_core(core, dtype, data.tokenized, _passing(taps), cache, data.digest)
 
-    def _fitted(self, ready: list[tuple[Head, HeadRows]], shortlist: Shortlist | None) -> tuple[Fit, Head]:
+    def _fitted(self, ready: list[tuple[Head, HeadTrainingSet]], shortlist: Shortlist | None) -> tuple[HeadFit, Head]:
         """Fit one head on the best of its alternatives; return what it reads, with its new weights."""
         if ready[0][0].linear:
             fit, head = fit_simplest(LinearFitter(self.l2), ready)
         else:
             head, rows = ready[0]
-            fit = (SteppedFitter(batch_rows=_STEP_WORDS) if head.spec.by_word else SteppedFitter()).fit(head, rows)
+            fit = (GradientFitter(batch_rows=_STEP_WORDS) if head.spec.by_word else GradientFitter()).fit(head, rows)
         head.load_state_dict(dict(fit.state), strict=True)
-        screened = [] if shortlist is None else shortlist.trials
-        return replace(fit, trials=[*screened, *fit.trials]), head
+        screened = [] if shortlist is None else shortlist.alternatives
+        return replace(fit, alternatives=[*screened, *fit.alternatives]), head
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,9 @@ def ready_head(
         if isinstance(reader, LexicalReader) and count is not None:
             reader.learn(*count)
         if isinstance(reader, LMLogitsReader):
-            reader.choose(source.read([tap], places)[tap].take(places).values, torch.from_numpy(spec.numbers(targets)))
+            reader.choose(
+                source.read([tap], places)[tap].take(places).values, torch.from_numpy(spec.target_scores(targets))
+            )
     return head
 
 
@@ -220,9 +222,9 @@ def _passing(taps: Sequence[Tap]) -> list[Tap]:
 
 def _head_rows(
     head: Head, data: TrainingData, name: str, places: np.ndarray, tables: Mapping[Tap, FeatureTable], read: bool
-) -> HeadRows:
+) -> HeadTrainingSet:
     targets = data.targets[name][places]
-    rows = HeadRows(
+    rows = HeadTrainingSet(
         tables=tables,
         taps=head.taps,
         places=places,

@@ -15,7 +15,7 @@ from manyheads.features.table import GivenTable
 from manyheads.heads import Head
 from manyheads.taps import Branched, Output, Tap
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import Fit
+from manyheads.training.fit import HeadFit
 
 
 class Stacking:
@@ -32,7 +32,7 @@ class Stacking:
         self._fitted: dict[str, Head] = {}
         self._out_of_fold: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def add(self, name: str, head: Head, places: np.ndarray, fit: Fit) -> None:
+    def add(self, name: str, head: Head, places: np.ndarray, fit: HeadFit) -> None:
         """Take in a head that was fitted on these rows, for those that read it."""
         self._fitted[name] = head
         if len(fit.out_of_fold) and not head.spec.by_word:
@@ -66,7 +66,7 @@ class Stacking:
     def _plain(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return a head's logits (rows, outputs) by the weights that it will have, or has."""
         stood = HeadedCore(self._core.backbone)
-        for other, head in self._core.heads.with_read([name]).items():
+        for other, head in self._core.heads.with_dependencies([name]).items():
             stood.heads.add(
                 other, self._fitted[other].to(self._core.backbone.device) if other in self._fitted else head
             )

@@ -18,7 +18,7 @@ from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec
 from manyheads.taps import Hidden, Lexical, Tap
 from manyheads.taps.lexical import bags, lexicon
-from manyheads.training.fit import LEAVE_ONE_OUT, Trial
+from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.screening import (
     NEGLIGIBLE,
     PENALTY,
@@ -49,7 +49,7 @@ _CLEARLY = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class SearchRequest:
     """A head that wants to be told what to read.
 
     Attributes:
@@ -75,7 +75,7 @@ class Shortlist:
 
     sets: list[tuple[Tap, ...]]
     preferred: tuple[Tap, ...]
-    trials: list[Trial]
+    alternatives: list[Alternative]
 
 
 def candidates(facts: BackboneFacts) -> list[Tap]:
@@ -88,7 +88,11 @@ def candidates(facts: BackboneFacts) -> list[Tap]:
 
 
 def screen(
-    facts: BackboneFacts, source: FeatureSource, heads: Mapping[str, Asked], also: Sequence[Tap], rows: np.ndarray
+    facts: BackboneFacts,
+    source: FeatureSource,
+    heads: Mapping[str, SearchRequest],
+    also: Sequence[Tap],
+    rows: np.ndarray,
 ) -> dict[str, Shortlist]:
     """Screen taps for all heads; every row is read once, for all that may be wanted of it.
 
@@ -116,7 +120,7 @@ def screen(
     return found
 
 
-def _alike(heads: Mapping[str, Asked]) -> list[list[str]]:
+def _alike(heads: Mapping[str, SearchRequest]) -> list[list[str]]:
     """Group heads that are labelled on the same rows: what is screened for one serves them all."""
     groups: dict[bytes, list[str]] = {}
     for name, head in heads.items():
@@ -127,7 +131,7 @@ def _alike(heads: Mapping[str, Asked]) -> list[list[str]]:
 def _screenings(
     source: FeatureSource,
     groups: Sequence[Sequence[str]],
-    heads: Mapping[str, Asked],
+    heads: Mapping[str, SearchRequest],
     taps: Sequence[Tap],
     also: Sequence[Tap],
     most: int,
@@ -178,16 +182,16 @@ def _shortlist(screening: Screening, head: int, ranked: Sequence[Screened], defa
         path.append(better)
     path = [singles[0], *path]
     best = path[-1].errors[head]
-    trials = [_trial(one, head, best) for one in screened]
-    fewer = [_trial(one, head, ranked[0].errors[head]) for one in ranked]
+    alternatives = [_alternative(one, head, best) for one in screened]
+    fewer = [_alternative(one, head, ranked[0].errors[head]) for one in ranked]
     preferred = path[simplest_near_best([one.errors[head] for one in path])].taps
-    return Shortlist(_promising(path, head), preferred, [*fewer, *trials])
+    return Shortlist(_promising(path, head), preferred, [*fewer, *alternatives])
 
 
-def _trial(one: Screened, head: int, best: np.ndarray) -> Trial:
+def _alternative(one: Screened, head: int, best: np.ndarray) -> Alternative:
     errors = one.errors[head]
     settings = {"l2": PENALTY, "rows": float(len(errors))}
-    return Trial(one.taps, settings, one.loss(head), LEAVE_ONE_OUT, margin(errors, best)[1])
+    return Alternative(one.taps, settings, one.loss(head), LEAVE_ONE_OUT, margin(errors, best)[1])
 
 
 def _joined(screening: Screening, leader: Screened, partners: Sequence[Tap]) -> list[Screened]:

@@ -17,7 +17,7 @@ from manyheads.errors import HeadError
 from manyheads.heads import Head
 from manyheads.taps.lexical import LexicalReader, TokenIds, bags
 from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
-from manyheads.training.solving.head_rows import HeadRows
+from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.objective import Linear
 from manyheads.training.solving.scaling import Basis
 from manyheads.types import Features
@@ -31,7 +31,7 @@ _LONE_WIDTH = 384
 
 
 @dataclass(frozen=True)
-class Posed:
+class HeadDesign:
     """A head's features, ready to be solved on.
 
     Attributes:
@@ -69,7 +69,7 @@ class Posed:
         return [part.width for part in parts if isinstance(part, SparseDesign)]
 
 
-def pose(head: Head, rows: HeadRows) -> Posed:
+def design_of(head: Head, rows: HeadTrainingSet) -> HeadDesign:
     """Return what a linear head is solved on.
 
     Args:
@@ -87,24 +87,24 @@ def pose(head: Head, rows: HeadRows) -> Posed:
     parts: list[Design] = ([] if design is None else [design]) + list(blocks)
     order = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in [*dense, *sparse]])
     joined = parts[0] if len(parts) == 1 else JoinedDesign(parts)
-    return Posed(joined, basis, tuple(scale for _ in blocks), order)
+    return HeadDesign(joined, basis, tuple(scale for _ in blocks), order)
 
 
-def _width(head: Head, rows: HeadRows, place: int) -> int:
+def _width(head: Head, rows: HeadTrainingSet, place: int) -> int:
     reader = head.readers[place]
     if isinstance(reader, LexicalReader):
         return len(reader.ids)
     return int(_vectors(head, rows, place, rows.all[:1]).shape[-1])
 
 
-def _vectors(head: Head, rows: HeadRows, place: int, index: np.ndarray) -> Tensor:
+def _vectors(head: Head, rows: HeadTrainingSet, place: int, index: np.ndarray) -> Tensor:
     """Return what a head's reader makes of some rows' features."""
     with torch.no_grad():
         vectors: Tensor = head.readers[place](rows.feature(place, index))
     return vectors
 
 
-def _dense(head: Head, rows: HeadRows, places: list[int]) -> tuple[Basis | None, Design | None]:
+def _dense(head: Head, rows: HeadTrainingSet, places: list[int]) -> tuple[Basis | None, Design | None]:
     if not places:
         return None, None
 
@@ -125,7 +125,7 @@ def _dense(head: Head, rows: HeadRows, places: list[int]) -> tuple[Basis | None,
     return basis, DenseDesign(basis.apply(features), basis.variances)
 
 
-def _bags(reader: LexicalReader, rows: HeadRows, place: int, scale: float) -> SparseDesign:
+def _bags(reader: LexicalReader, rows: HeadTrainingSet, place: int, scale: float) -> SparseDesign:
     texts = token_ids(rows.feature(place, rows.all))
     return SparseDesign(bags(texts, reader.ids.numpy(), reader.weights.numpy()) * np.float32(scale))
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from manyheads.heads import Head, LossTerms, Regression
 from manyheads.runtime.progress import progress_bar
-from manyheads.training.fit import Fit, Trial
-from manyheads.training.solving.head_rows import HeadRows
+from manyheads.training.fit import Alternative, HeadFit
+from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.scaling import Scaling
 
 # Rows whose vectors are measured at once.
@@ -20,7 +20,7 @@ _MEASURED = 256
 
 
 @dataclass(frozen=True)
-class SteppedFitter:
+class GradientFitter:
     """Fits one head by steps.
 
     Args:
@@ -37,7 +37,7 @@ class SteppedFitter:
     most_epochs: int = 60
     patience: int = 5
 
-    def fit(self, head: Head, rows: HeadRows) -> Fit:
+    def fit(self, head: Head, rows: HeadTrainingSet) -> HeadFit:
         """Return the head's new weights; the head itself is not changed.
 
         The weights start anew, from the seed, so that the same data give the same head.
@@ -60,7 +60,7 @@ class SteppedFitter:
                     break
         scaled.load_state_dict(best.state)
         settings = {"epochs": float(best.epoch), "learning_rate": self.learning_rate}
-        return Fit(scaled.folded(), settings, [Trial(head.taps, settings, best.loss)], history)
+        return HeadFit(scaled.folded(), settings, [Alternative(head.taps, settings, best.loss)], history)
 
     def _epoch(self, scaled: _Scaled, order: np.ndarray, optimiser: torch.optim.Optimizer) -> float:
         scaled.train()
@@ -96,7 +96,7 @@ class _Scaled(nn.Module):
     be folded into that layer afterwards.
     """
 
-    def __init__(self, head: Head, rows: HeadRows) -> None:
+    def __init__(self, head: Head, rows: HeadTrainingSet) -> None:
         super().__init__()
         self.head = copy.deepcopy(head).cpu()
         self._restart()
@@ -152,7 +152,7 @@ class _Scaled(nn.Module):
         return Scaling.of(torch.cat(parts))
 
 
-def _target_scale(head: Head, rows: HeadRows) -> tuple[float, float]:
+def _target_scale(head: Head, rows: HeadTrainingSet) -> tuple[float, float]:
     if not isinstance(head.spec, Regression):
         return 0.0, 1.0
     targets = rows.targets.astype(np.float64)

@@ -24,7 +24,7 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class HeadRows:
+class HeadTrainingSet:
     """What a head learns from.
 
     Attributes:
@@ -76,7 +76,7 @@ def class_weights_of(head: Head, targets: np.ndarray) -> Tensor | None:
     return None if given is None else torch.tensor(given, dtype=torch.float32)
 
 
-def by_words(rows: HeadRows) -> HeadRows:
+def by_words(rows: HeadTrainingSet) -> HeadTrainingSet:
     """Return a token head's labelled rows as one row per labelled word, which is what its loss is a mean of.
 
     Words of one text have one text, so that they stay on one side of every split.

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from manyheads.heads import Head, HeadSpec, Regression
 from manyheads.taps import Tap
-from manyheads.training.fit import Fit, Trial
-from manyheads.training.solving.design_of_head import Posed, pose
-from manyheads.training.solving.head_rows import HeadRows
+from manyheads.training.fit import Alternative, HeadFit
+from manyheads.training.solving.design_of_head import HeadDesign, design_of
+from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.objective import FINE, L2_PATH, ROUGH, Linear, Problem, solve, solve_parts
-from manyheads.training.solving.prior import SCALES, Pull, Start
+from manyheads.training.solving.prior import SCALES, LMHeadStart, Prior
 
 # The rest of the path is not walked once this many weaker penalties in a row are worse on held-out rows, or one is
 # clearly.
@@ -37,7 +37,7 @@ class LinearFitter:
 
     l2: float | None = None
 
-    def walk(self, head: Head, rows: HeadRows) -> Walk:
+    def path(self, head: Head, rows: HeadTrainingSet) -> RegularizationPath:
         """Try penalties from strong to weak, the mean held-out loss over folds as the guide; where the head starts from
         the LM head, with that start at several scales, zero among them.
 
@@ -45,31 +45,31 @@ class LinearFitter:
             head: A head of one linear layer; not changed.
             rows: Its labelled training rows.
         """
-        posed = pose(head, rows)
+        posed = design_of(head, rows)
         problem = Problem(head.spec, posed.design, torch.from_numpy(rows.targets), rows.class_weights)
         parts, held_out = _parts(rows)
-        walk = Walk(head.taps, posed, problem, held_out)
-        start = Start.of(head, rows) if head.spec.init == "lm_head" else None
+        path = RegularizationPath(head.taps, posed, problem, held_out)
+        start = LMHeadStart.of(head, rows) if head.spec.init == "lm_head" else None
         for scale in SCALES if start is not None else (0.0,):
             pulled = replace(problem, prior=start.outputs(scale)) if start is not None and scale else problem
-            self._path(walk, pulled, parts, Pull(start, scale))
-        return walk
+            self._path(path, pulled, parts, Prior(start, scale))
+        return path
 
-    def _path(self, walk: Walk, problem: Problem, parts: list[Tensor], pull: Pull) -> None:
+    def _path(self, path: RegularizationPath, problem: Problem, parts: list[Tensor], prior: Prior) -> None:
         layers = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec)).repeated(len(parts))
         losses: list[float] = []
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, parts, l2, layers, ROUGH)
-            losses.append(walk.see(Step(l2, pull, problem, layers)))
+            losses.append(path.see(Step(l2, prior, problem, layers)))
             if _hopeless(losses):
                 break
 
-    def finish(self, head: Head, walk: Walk) -> Fit:
+    def finish(self, head: Head, path: RegularizationPath) -> HeadFit:
         """Return a head's new weights: its best penalty, solved on all rows."""
-        best = walk.best
-        layer = best.pull.added(walk.posed.folded(polished(best.problem, best.l2, best.layers.mean())))
+        best = path.best
+        layer = best.prior.added(path.posed.folded(polished(best.problem, best.l2, best.layers.mean())))
         state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
-        return Fit(state, best.settings, walk.trials, [], walk.out_of_fold)
+        return HeadFit(state, best.settings, path.alternatives, [], path.out_of_fold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +84,17 @@ class Step:
     """
 
     l2: float
-    pull: Pull
+    prior: Prior
     problem: Problem
     layers: Linear
 
     @property
     def settings(self) -> dict[str, float]:
         """The penalty's strength and, where the head starts from the LM head, at what scale."""
-        return {"l2": self.l2} if self.pull.start is None else {"l2": self.l2, "prior": self.pull.scale}
+        return {"l2": self.l2} if self.prior.start is None else {"l2": self.l2, "prior": self.prior.scale}
 
 
-class Walk:
+class RegularizationPath:
     """A walk along the penalties.
 
     Attributes:
@@ -105,12 +105,12 @@ class Walk:
         best: The step with the least held-out loss.
     """
 
-    def __init__(self, taps: tuple[Tap, ...], posed: Posed, problem: Problem, held_out: list[Tensor]) -> None:
+    def __init__(self, taps: tuple[Tap, ...], posed: HeadDesign, problem: Problem, held_out: list[Tensor]) -> None:
         self.taps, self.posed, self.problem = taps, posed, problem
         self._held_out = held_out
         self._logits: list[Tensor] = []
-        self.trials: list[Trial] = []
-        self.best = Step(math.nan, Pull(), problem, Linear.zeros(0, 0))
+        self.alternatives: list[Alternative] = []
+        self.best = Step(math.nan, Prior(), problem, Linear.zeros(0, 0))
 
     def see(self, step: Step) -> float:
         """Take in a step, and return its mean loss on the held-out rows."""
@@ -121,9 +121,9 @@ class Walk:
             for logits, part in zip(found, self._held_out, strict=True)
         ]
         loss = float(np.mean(losses))
-        if all(loss < trial.loss for trial in self.trials):
+        if all(loss < alternative.loss for alternative in self.alternatives):
             self.best, self._logits = step, found
-        self.trials.append(Trial(self.taps, step.settings, loss))
+        self.alternatives.append(Alternative(self.taps, step.settings, loss))
         return loss
 
     @property
@@ -146,7 +146,7 @@ def _dtype(spec: HeadSpec) -> torch.dtype:
     return torch.float64 if isinstance(spec, Regression) else torch.float32
 
 
-def _parts(rows: HeadRows) -> tuple[list[Tensor], list[Tensor]]:
+def _parts(rows: HeadTrainingSet) -> tuple[list[Tensor], list[Tensor]]:
     """Return each fold's training rows and held-out rows."""
     numbers = np.unique(rows.folds[rows.folds >= 0])
     kept = [torch.from_numpy(np.flatnonzero(rows.folds != number)) for number in numbers]

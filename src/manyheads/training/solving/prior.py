@@ -14,7 +14,7 @@ from torch import Tensor
 
 from manyheads.backbone.stack.stack import evaluating
 from manyheads.heads import Head
-from manyheads.training.solving.head_rows import HeadRows
+from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.objective import Linear
 
 # How far the start's outputs spread over the rows, in logits; held-out rows choose. With zero, a start that says
@@ -24,7 +24,7 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class LMHeadStart:
     """A head's own weights before it learns, and what they say of its rows.
 
     Attributes:
@@ -40,7 +40,7 @@ class Start:
     spread: float
 
     @staticmethod
-    def of(head: Head, rows: HeadRows) -> Start | None:
+    def of(head: Head, rows: HeadTrainingSet) -> LMHeadStart | None:
         """Ask a head about its rows; ``None`` where it says the same of all."""
         parts = [rows.all[start : start + _ROWS] for start in range(0, len(rows.all), _ROWS)]
         with evaluating(head):
@@ -48,7 +48,7 @@ class Start:
         layer = Linear(head.output.weight.detach().clone(), head.output.bias.detach().clone())
         mean = said.mean(dim=0)
         spread = float((said - mean).std())
-        return Start(layer, said - mean, mean, spread) if np.isfinite(spread) and spread > 0 else None
+        return LMHeadStart(layer, said - mean, mean, spread) if np.isfinite(spread) and spread > 0 else None
 
     def outputs(self, scale: float) -> Tensor:
         """Return what it says (rows, outputs), spread to a scale."""
@@ -56,7 +56,7 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Pull:
+class Prior:
     """Where a penalty pulls to.
 
     Attributes:
@@ -64,7 +64,7 @@ class Pull:
         scale: The spread of its outputs.
     """
 
-    start: Start | None = None
+    start: LMHeadStart | None = None
     scale: float = 0.0
 
     def added(self, layer: Linear) -> Linear:

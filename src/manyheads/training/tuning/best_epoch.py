@@ -21,7 +21,7 @@ from manyheads.features.logits import Logits
 from manyheads.heads import Head, Ragged
 from manyheads.runtime.processes import from_first
 from manyheads.training.dataset import TrainingData
-from manyheads.training.tuning.trainer import Keeper
+from manyheads.training.tuning.trainer import CheckpointedCallback
 
 MEAN = "mean"
 
@@ -88,7 +88,7 @@ class _Best:
     logits: dict[str, Logits]
 
 
-class Watch(Keeper):
+class EpochEvaluator(CheckpointedCallback):
     """Measures after each epoch, and keeps the best one's weights if it is to select.
 
     A checkpoint that falls on the end of an epoch is written once that has been measured.

@@ -28,7 +28,7 @@ from manyheads.training.frozen.method import FrozenStart
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
-from manyheads.training.tuning.step_module import Course, Stepped, collate_rows, evaluated
+from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, collate_rows, evaluated
 from manyheads.types import Batch, HeadedOutput
 
 # Without a cache, token states of at most this many bytes are held in memory.
@@ -87,7 +87,9 @@ class Fork(Tuning):
         """Return how heads are solved first: on features kept in the same place."""
         return FrozenStart(cache=self.cache)
 
-    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+    def course(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
+    ) -> TuningPlan:
         """Put a fork in place, let the heads read it, and return it to be stepped on what enters it."""
         fork = core.backbone.fork(self.top)
         name = core.backbone.free_name("fork")
@@ -98,16 +100,16 @@ class Fork(Tuning):
         kept, said = self._entries(core, fork, heads, name, data)
         notes = (said, *coarse_note(core.backbone))
         if kept is None:
-            module = Stepped(core, list(heads), fork.tuned_parts(), weighting)
-            return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
+            module = TrainableCore(core, list(heads), fork.tuned_parts(), weighting)
+            return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
         entries = Entries(core, name, list(heads), data, kept)
         forked = _SteppedFork(core, list(heads), fork.tuned_parts(), weighting, name)
-        return Course(forked, rates, entries.collate, entries.evaluate, live=False, notes=notes)
+        return TuningPlan(forked, rates, entries.collate, entries.evaluate, live=False, notes=notes)
 
     def _rates(self, fork: ForkBranch) -> dict[nn.Parameter, float]:
         blocks = top_blocks(fork.stack, fork.layers, fork.top)
         depth = depth_rates(blocks, self.lr, self.layer_decay)
-        return {parameter: depth.get(parameter, self.lr) for parameter in fork.own_parameters().values()}
+        return {parameter: depth.get(parameter, self.lr) for parameter in fork.trainable_parameters().values()}
 
     def _entries(
         self, core: HeadedCore, fork: ForkBranch, heads: Mapping[str, Head], name: str, data: TrainingData
@@ -126,18 +128,19 @@ class Fork(Tuning):
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
         tap = TokenStates(fork.entry)
         rows = np.concatenate([data.train, data.evaluate])
-        octets = 2 * int(data.tokenized.lengths[rows].sum()) * tap.width(core.backbone.facts)
+        size_bytes = 2 * int(data.tokenized.lengths[rows].sum()) * tap.width(core.backbone.facts)
         cache = open_cache(self.cache)
         room = _room(cache)
-        if octets > room:
+        if size_bytes > room:
             return None, (
-                f"The blocks below the fork ran in every epoch: keeping their output takes {_size(octets)}, and there "
-                f"is room for {_size(room)}; free some, name another cache, or raise MANYHEADS_CACHE_GB."
+                "The blocks below the fork ran in every epoch: "
+                f"storing their output needs {_size(size_bytes)} and only {_size(room)} are free; "
+                "free some space, choose another cache, or raise MANYHEADS_CACHE_GB."
             )
         running = feature_core(core, "auto", data.tokenized, [tap], cache, data.digest)
         source = FeatureSource(running, data.tokenized, cache, identity_of(running.backbone, data.digest))
         table = source.read([tap], rows)[tap]
-        return table, f"The fork trained on {_size(octets)} of token states, read once."
+        return table, f"The fork trained on {_size(size_bytes)} of token states, read once."
 
 
 class Entries:
@@ -177,12 +180,12 @@ class Entries:
         for places in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
             batch = self._data.tokenized.batch(rows[places]).to(device)
             entry = self._table.take(rows[places]).values.to(device)
-            output = self._core.go_on(batch, self._fork, entry, None, self._names)
+            output = self._core.resume_from_states(batch, self._fork, entry, None, self._names)
             assert output.logits is not None
             yield places, output.logits
 
 
-class _SteppedFork(Stepped):
+class _SteppedFork(TrainableCore):
     """A fork to be stepped on what enters it."""
 
     def __init__(
@@ -202,10 +205,10 @@ class _SteppedFork(Stepped):
         lm: bool = False,
         word_ids: Tensor | None = None,
     ) -> HeadedOutput:
-        """Run the fork; see :meth:`HeadedCore.go_on`."""
+        """Run the fork; see :meth:`HeadedCore.resume_from_states`."""
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         chosen = self._names if heads is None else heads
-        weighed: HeadedOutput = self.weighting(self.core.go_on(batch, self._fork, entry, labels, chosen))
+        weighed: HeadedOutput = self.weighting(self.core.resume_from_states(batch, self._fork, entry, labels, chosen))
         return weighed
 
 
@@ -217,5 +220,5 @@ def _room(cache: FeatureCache | None) -> int:
     return max(min(cache.limit, shutil.disk_usage(folder).free - _SPARE_BYTES), 0)
 
 
-def _size(octets: int) -> str:
-    return f"{octets / 1e9:.2f} GB" if octets >= 1e8 else f"{octets / 1e6:.1f} MB"
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"

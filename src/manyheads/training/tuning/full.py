@@ -19,7 +19,7 @@ from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
-from manyheads.training.tuning.step_module import Course, Replay, Stepped, collate_rows, evaluated
+from manyheads.training.tuning.step_module import Replay, TrainableCore, TuningPlan, collate_rows, evaluated
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ class Full(Tuning):
         """Return the backbone's parameters that train."""
         return tuned_parameters(core.backbone, self.top)
 
-    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+    def course(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
+    ) -> TuningPlan:
         """Return the core itself, to be stepped on token ids."""
         backbone = core.backbone
         parts = None
@@ -101,9 +103,9 @@ class Full(Tuning):
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()
         notes = (*notes, *coarse_note(backbone))
-        module = Stepped(core, list(heads), parts, weighting)
+        module = TrainableCore(core, list(heads), parts, weighting)
         collate = collate_rows if data.others is None else Replay(data.others).collate
-        return Course(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)
+        return TuningPlan(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
         """Return each parameter's learning rate: what is in no block counts as below them if it embeds, else as on

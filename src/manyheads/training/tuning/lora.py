@@ -16,7 +16,7 @@ from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.learning_rates import head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning
-from manyheads.training.tuning.step_module import Course, Stepped, collate_rows, evaluated
+from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, collate_rows, evaluated
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class LoRA(Tuning):
                     f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it Frozen"
                 )
 
-    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+    def course(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
+    ) -> TuningPlan:
         """Put adapters in place, let the heads read what they make of a text, and return the core to be stepped."""
         backbone = core.backbone
         branch = self._adapters(core, data.seed)
@@ -84,9 +86,9 @@ class LoRA(Tuning):
         backbone.branches[name] = branch
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, backbone.facts) for tap in head.taps)
-        rates = dict.fromkeys(branch.own_parameters().values(), self.lr) | head_rates(heads, self.head_lr)
-        module = Stepped(core, list(heads), [branch.stack], weighting)
-        return Course(module, rates, collate_rows, lambda: evaluated(core, heads, data))
+        rates = dict.fromkeys(branch.trainable_parameters().values(), self.lr) | head_rates(heads, self.head_lr)
+        module = TrainableCore(core, list(heads), [branch.stack], weighting)
+        return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data))
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
         targets = core.backbone.lora_targets(self.targets)

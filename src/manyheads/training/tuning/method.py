@@ -24,16 +24,16 @@ from manyheads.features import FeatureSource, precision
 from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, process_count, wait_for_all
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import Fit
+from manyheads.training.fit import HeadFit
 from manyheads.training.frozen.method import FrozenStart, ready_head
 from manyheads.training.method import Method, Outcome
 from manyheads.training.resuming.run_folder import RunFolder, clear, run_facts
 from manyheads.training.solving.head_rows import class_weights_of
-from manyheads.training.tuning.best_epoch import Watch, selection_of
+from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
 from manyheads.training.tuning.learning_rates import parameter_groups
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
-from manyheads.training.tuning.step_module import Course, Rows, evaluated
+from manyheads.training.tuning.step_module import Rows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
 
 STARTS = ("frozen", "random")
@@ -130,7 +130,9 @@ class Tuning(Method):
         """
 
     @abstractmethod
-    def course(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> Course:
+    def course(
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
+    ) -> TuningPlan:
         """Return what is to be stepped; the heads have started."""
 
     def changing(self, core: HeadedCore) -> Iterable[Tensor]:
@@ -155,7 +157,7 @@ class Tuning(Method):
             weighting = LearnedWeighting(heads, device) if self.weighting == "learned" else Weighting()
             course = self.course(core, heads, data, weighting)
             tuned = [*course.rates, *weighting.parameters()]
-            watch = Watch(heads, data, course.evaluate, tuned, selection)
+            watch = EpochEvaluator(heads, data, course.evaluate, tuned, selection)
             run, notes = self._stepped(core, heads, data, course, watch, kept)
             logits = watch.finish(run.state.global_step)
             if logits is None or not course.live:
@@ -166,7 +168,9 @@ class Tuning(Method):
         settings = _settings(run, watch, self.lr)
         learned = weighting.weights()
         fits = {
-            name: Fit({}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name])
+            name: HeadFit(
+                {}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name]
+            )
             for name in heads
         }
         return Outcome(fits, logits, (before, after), (*course.notes, *notes))
@@ -176,8 +180,8 @@ class Tuning(Method):
         core: HeadedCore,
         heads: Mapping[str, Head],
         data: TrainingData,
-        course: Course,
-        watch: Watch,
+        course: TuningPlan,
+        watch: EpochEvaluator,
         kept: RunFolder | None,
     ) -> tuple[Trainer, tuple[str, ...]]:
         """Run the trainer over the course; return it, and what a person should know."""
@@ -239,7 +243,7 @@ class Tuning(Method):
             raise HeadError(f"{self.name}: {name} must be a positive whole number, got {value!r}")
 
     def _trainer(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, course: Course, scratch: str
+        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, course: TuningPlan, scratch: str
     ) -> Trainer:
         rates = dict(course.rates) | dict.fromkeys(course.module.weighting.parameters(), self.head_lr)
         # One kernel for all of a group: six times as fast as torch's default on a CPU.
@@ -350,7 +354,7 @@ def coarse_note(backbone: Backbone) -> tuple[str, ...]:
     return ()
 
 
-def _settings(run: Trainer, watch: Watch, rate: float) -> dict[str, float]:
+def _settings(run: Trainer, watch: EpochEvaluator, rate: float) -> dict[str, float]:
     settings = {"epochs": float(run.state.epoch or 0), "steps": float(run.state.global_step), "lr": rate}
     return settings if watch.best_epoch is None else settings | {"best_epoch": watch.best_epoch}
 

@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
-class Order(torch.utils.data.Sampler[int]):
+class EpochSampler(torch.utils.data.Sampler[int]):
     """A new order in each epoch, the same on every process and however many there are.
 
     Args:
@@ -46,10 +46,10 @@ class Order(torch.utils.data.Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._step_rows, generator=draw))
 
 
-class Epochs(TrainerCallback):  # type: ignore[misc]
+class SetEpoch(TrainerCallback):  # type: ignore[misc]
     """Tells an order which epoch begins: a data loader that skips what was trained on before does not pass it on."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: EpochSampler) -> None:
         self._order = order
 
     def on_epoch_begin(

@@ -26,7 +26,7 @@ Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Course:
+class TuningPlan:
     """What is stepped.
 
     Attributes:
@@ -38,7 +38,7 @@ class Course:
         notes: What a person should know, one sentence each.
     """
 
-    module: Stepped
+    module: TrainableCore
     rates: Mapping[nn.Parameter, float]
     collate: Collate
     evaluate: Callable[[], dict[str, Logits]]
@@ -46,7 +46,7 @@ class Course:
     notes: tuple[str, ...] = ()
 
 
-class Stepped(nn.Module):
+class TrainableCore(nn.Module):
     """The core with the signature that a trainer calls, for some of its heads.
 
     Args:
@@ -66,7 +66,7 @@ class Stepped(nn.Module):
         self._names = list(names)
         self._parts = None if parts is None else tuple(parts)
 
-    def train(self, mode: bool = True) -> Stepped:
+    def train(self, mode: bool = True) -> TrainableCore:
         """Switch what learns into training mode, and the rest of the backbone into eval mode."""
         super().train(mode)
         if mode and self._parts is not None:

@@ -43,14 +43,14 @@ from manyheads.evaluation.lm_loss import lm_loss, predicted_tokens
 from manyheads.heads import HeadSpec
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.resuming.checkpoints import damage, delete, keep_newest, last_whole, mark_whole
-from manyheads.training.tuning.sampler import Epochs, Order, first_rows
+from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
 from manyheads.types import MISSING, Batch, HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"
 
 
-class Keeper(transformers.TrainerCallback):  # type: ignore[misc]
+class CheckpointedCallback(transformers.TrainerCallback):  # type: ignore[misc]
     """A callback with something of its own in every checkpoint.
 
     Attributes:
@@ -189,9 +189,9 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
         lengths = [len(row["input_ids"]) for row in rows] if strategy == "group_by_length" else None
         together = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-        order = Order(len(rows), seed, lengths, together)
-        self.remove_callback(Epochs)
-        self.add_callback(Epochs(order))
+        order = EpochSampler(len(rows), seed, lengths, together)
+        self.remove_callback(SetEpoch)
+        self.add_callback(SetEpoch(order))
         return order
 
     def _without_repeated(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -295,8 +295,8 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             raise CorruptCheckpointError(f"{folder}: {wrong}; go on from another one, or start anew")
         return folder
 
-    def _keepers(self) -> list[Keeper]:
-        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, Keeper)]
+    def _keepers(self) -> list[CheckpointedCallback]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointedCallback)]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write a checkpoint, then mark it as whole; only then may older ones go."""
