@@ -41,10 +41,10 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
 
 def write_tables(folder: Path) -> None:
     """Write ``ads.csv``, ``notes.csv`` and ``new.csv``."""
-    texts = [f"{text} {number}" for number in range(5) for text in TEXTS]
+    texts = [f"{text} {number}" for number in range(3) for text in TEXTS]
     rows = range(len(texts))
     job_types = [("full time", "part time", "")[row % 3] for row in rows]
-    levels = [("school", "degree")[row % 2] for row in rows]
+    levels = [("school", "training", "degree")[row // 2 % 3] for row in rows]
     write_csv(folder / "ads.csv", {"ad": texts, "job_type": job_types, "education": levels})
     urgencies = [("routine", "urgent", "emergency")[row % 3] for row in rows]
     write_csv(folder / "notes.csv", {"note": texts, "urgency": urgencies, "wait": [row % 7 + 0.5 for row in rows]})
