@@ -251,9 +251,9 @@ class HeadedModel(nn.Module):
 
         Raises:
             UnknownHeadError: a name that no head has.
-            InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
+            InputError: a tensor of a wrong shape, dtype or range, one that this backbone does not accept, or labels of
+                :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
-            TrainingError: labels of :func:`manyheads.collate` under a trainer that would weigh heads wrongly.
         """
         check_collated(labels, self._accumulating())
         mask = self._full_mask(input_ids) if attention_mask is None else attention_mask
