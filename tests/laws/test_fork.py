@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.branches.fork import Fork
+from manyheads.backbone.branches.fork import ForkBranch
+from manyheads.backbone.stack.find import find_blocks
 from manyheads.backbone.stack.right_padding import right_pad
-from manyheads.backbone.stack.stack import find_blocks
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.core import HeadedCore
 from manyheads.features import FeatureSource
@@ -113,9 +113,9 @@ def logits(model: mh.HeadedModel, batch: Mapping[str, Tensor], **extra: Any) -> 
         return dict(model(**batch, **extra).logits)
 
 
-def fork_of(model: mh.HeadedModel, name: str = "fork") -> Fork:
+def fork_of(model: mh.HeadedModel, name: str = "fork") -> ForkBranch:
     fork = model.core.backbone.branch(name)
-    assert isinstance(fork, Fork)
+    assert isinstance(fork, ForkBranch)
     return fork
 
 
@@ -334,7 +334,7 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) 
 # --- from the entry as from the token ids ---------------------------------------------------------
 
 
-def moved(fork: Fork, seed: int = 3) -> Fork:
+def moved(fork: ForkBranch, seed: int = 3) -> ForkBranch:
     """Give what a fork trains other values, as training does."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -343,10 +343,12 @@ def moved(fork: Fork, seed: int = 3) -> Fork:
     return fork
 
 
-def both_ways(backbone: Backbone, fork: Fork, batch: Mapping[str, Tensor], request: Request) -> tuple[States, States]:
+def both_ways(
+    backbone: Backbone, fork: ForkBranch, batch: Mapping[str, Tensor], request: Request
+) -> tuple[States, States]:
     arranged = right_pad(Batch(**batch))
     with torch.no_grad():
-        known = backbone(Batch(**batch), Request(fork.starts_from(request)))[0].hidden
+        known = backbone(Batch(**batch), Request(fork.entry_layers(request)))[0].hidden
         return fork(arranged, request), fork.resume_from_states(arranged, request, known)
 
 
@@ -1075,7 +1077,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, call: int
 MOMENTS: dict[str, tuple[Any, str, int, BaseException]] = {
     "at the third step": (mh.Trainer, "compute_loss", 3, KeyboardInterrupt()),
     "in the extraction pass": (TokenStates, "read", 1, RuntimeError("out of memory")),
-    "while the fork is put together": (Fork, "tuned_parts", 1, Crash()),
+    "while the fork is put together": (ForkBranch, "tuned_parts", 1, Crash()),
     "while rows are taken": (PieceTable, "take", 4, RuntimeError("out of memory")),
     "in an evaluation": (HeadedCore, "go_on", 4, KeyboardInterrupt()),
     "in the last evaluation": (FeatureSource, "read", 2, Crash()),

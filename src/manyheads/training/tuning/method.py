@@ -340,7 +340,7 @@ def check_steppable(backbone: Backbone, method: str) -> None:
             f"{backbone.name}: {method} steps its weights, which fp16 is too coarse for; load it with dtype='bfloat16' "
             "or 'float32'"
         )
-    if backbone.quantised:
+    if backbone.quantized:
         raise BackboneError(
             f"{backbone.name}: {method} steps its weights, which are quantised; train heads on it with Frozen, "
             "adapters beside it with LoRA, or load it without quantization_config"
