@@ -756,7 +756,7 @@ def test_merging_into_a_backbone_without_a_language_model(tmp_path: Path) -> Non
     model = headed(mh.HeadedModel.wrap(BY_NAME["bert"].build(model_class="BertModel"), tokenizer_for(BY_NAME["bert"])))
     train(model, lora())
     model.add_head("sent", mh.Multiclass(["yes", "no"]))
-    with pytest.raises(mh.errors.BackboneError, match="would change what the heads 'sent' read"):
+    with pytest.raises(mh.errors.BackboneError, match="would change the input of the heads 'sent'"):
         model.merge_adapter()
     model.remove_head("sent")
     before = logits(model)
