@@ -1017,42 +1017,6 @@ def test_l21_heads_that_come_together_come_all_or_none(whole: Path, tmp_path: Pa
     assert list(core.backbone.branches) == []
 
 
-def without_prompts(taps: Any) -> None:
-    """Take from the records of taps what the third protocol did not know."""
-    for tap in taps if isinstance(taps, list) else [taps]:
-        if isinstance(tap, dict):
-            tap.pop("prompt", None)
-            without_prompts(tap.get("reads"))
-
-
-@pytest.mark.parametrize("protocol", [1, 2, 3])
-def test_l20_files_of_earlier_protocols_load(saved: Saved, tmp_path: Path, protocol: int) -> None:
-    model, batch = headed(saved("bert"), BESIDE), layouts(BY_NAME["bert"])["mixed"]
-    model.save_pretrained(tmp_path / "model")
-
-    def earlier(record: dict[str, Any]) -> None:
-        record["protocol"] = protocol
-        for head in record["heads"].values():
-            without_prompts([*head["taps"], head["spec"]["reads"]])
-            for key in ("init", "label_words", "zero_shot", *(["label_smoothing"] if protocol < 3 else [])):
-                head["spec"].pop(key, None)
-        if protocol < 3:
-            assert record.pop("branches") == {}
-        if protocol == 1:
-            del record["backbone"]["token_budget"]
-
-    rewrite_json(tmp_path / "model", earlier)
-    again = mh.HeadedModel.from_pretrained(tmp_path / "model")
-    assert all(torch.equal(values, logits(again, batch)[name]) for name, values in logits(model, batch).items())
-
-
-@pytest.mark.parametrize("protocol", [1, 2])
-def test_l20_files_of_earlier_protocols_know_no_branches(whole: Path, tmp_path: Path, protocol: int) -> None:
-    folder = Path(shutil.copytree(whole, tmp_path / "model"))
-    say("protocol", value=protocol)(folder)
-    assert_refused(Corrupt, (), lambda: mh.HeadedModel.from_pretrained(folder))
-
-
 # --- L22: interrupted -----------------------------------------------------------------------------
 
 
