@@ -181,8 +181,8 @@ def test_a_vocabulary_too_wide_for_its_rows_is_refused(
 
 def test_signs_are_part_of_words() -> None:
     words = TextPromptTokenizer(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
-    assert len({str(words.word(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
-    assert words.word("pain, (fever)") == [*words.word("pain"), *words.word("fever")]
+    assert len({str(words.word_pieces(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
+    assert words.word_pieces("pain, (fever)") == [*words.word_pieces("pain"), *words.word_pieces("fever")]
 
 
 @pytest.mark.parametrize("method", [mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1, start="random")])

@@ -39,7 +39,9 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
             f"{spec.owner}: init='lm_head' looks labels up in the tokenizer, and there is none; wrap it too"
         )
     prompt_tokenizer = backbone.prompt_tokenizer
-    labels = [[pieces for word in words for pieces in prompt_tokenizer.word(word)] for words in spec.label_words_of]
+    labels = [
+        [pieces for word in words for pieces in prompt_tokenizer.word_pieces(word)] for words in spec.label_words_of
+    ]
     _check_apart(spec, labels)
     try:
         rows = label_rows(backbone.lm_head.output_embeddings(), labels)
@@ -103,7 +105,7 @@ def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:
     assert backbone.prompt_tokenizer is not None
     tap = head.taps[place]
     asked = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
-    ids = torch.tensor([[0] if asked else backbone.prompt_tokenizer.empty()], device=backbone.device)
+    ids = torch.tensor([[0] if asked else backbone.prompt_tokenizer.empty_text()], device=backbone.device)
     mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
     with evaluating(backbone), evaluating(head):
         states, _ = backbone(Batch(ids, mask), tap.request(backbone.facts))

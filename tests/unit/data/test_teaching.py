@@ -358,7 +358,7 @@ def test_other_refusals() -> None:
 def test_quantised_weights_are_refused() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), word_pieces())
     model.backbone.is_quantized = True
-    with pytest.raises(mh.errors.BackboneError, match="quantised"):
+    with pytest.raises(mh.errors.BackboneError, match="quantized"):
         model.add_tokens(["metformin"])
     assert "metformin" not in model.tokenizer.get_vocab()
 
