@@ -395,7 +395,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "rows for a learned pooling": (
         "gpt2",
         lambda: mh.Multiclass(AB, reads=mh.Hidden(pool="attention"), init="lm_head"),
-        ("learns to read", "attention"),
+        ("learned pooling", "attention"),
     ),
     "labels of the same words": (
         "gpt2",

@@ -256,6 +256,8 @@ class Backbone(nn.Module):
         """
         adapter = self.branches.adapter(name)
         if self.quantized:
-            raise BackboneError(f"{self.name}: its weights are quantized, so no adapter can be merged; keep the adapter")
+            raise BackboneError(
+                f"{self.name}: its weights are quantized, so no adapter can be merged; keep the adapter"
+            )
         adapter.fold()
         del self.branches[name]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from manyheads.errors import BackboneError, one_line
 
-# transformers' methods that fill new rows from the statistics of old ones, which a copy without contents lacks; families
-# with a resizing method of their own (Marian, MobileBERT) always call them.
+# transformers' methods that fill new rows from the statistics of old ones, which a meta copy lacks; families with a
+# resizing method of their own (Marian, MobileBERT) always call them.
 _INITIALIZERS = (
     "_init_added_embeddings_weights_with_mean",
     "_init_added_lm_head_weights_with_mean",
@@ -74,8 +74,7 @@ def vocabulary_axes(model: nn.Module) -> dict[str, int]:
         _resize(meta, vocabulary_size(meta) + 1)
     except (TypeError, ValueError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise BackboneError(
-            f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; no tokens can "
-            "be added"
+            f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; no tokens can be added"
         ) from None
     after = {name: tensor.shape for name, tensor in _tensors(meta).items()}
     axes = {name: _axis(shape, after[name]) for name, shape in before.items() if after.get(name, shape) != shape}

@@ -339,7 +339,7 @@ def test_what_is_no_word_is_refused_and_nothing_is_learned(words: Any, error: ty
 
 def test_other_refusals() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build())
-    with pytest.raises(mh.errors.InputError, match="no tokenizer to teach"):
+    with pytest.raises(mh.errors.InputError, match="has no tokenizer"):
         model.add_tokens(["metformin"])
     with pytest.raises(mh.errors.InputError, match="no tokenizer"):
         mh.propose_words(model, [{"note": "a"}], text="note")

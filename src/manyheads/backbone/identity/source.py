@@ -83,7 +83,9 @@ def resolve_source(name: str | Path, revision: str | None = None) -> Source:
     """
     folder = locate(name, revision)
     if not (folder / "config.json").is_file():
-        raise UnknownBackboneError(f"{name}: is not a Hugging Face checkpoint, as it contains no config.json; check the path")
+        raise UnknownBackboneError(
+            f"{name}: is not a Hugging Face checkpoint, as it contains no config.json; check the path"
+        )
     weights = _weight_files(folder)
     if not weights:
         raise UnknownBackboneError(f"{name}: contains no weights ({', '.join(_WEIGHTS)}); restore them")
@@ -147,4 +149,6 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except HFValidationError:
         raise UnknownBackboneError(f"{name}: no such folder, and not a hub id (owner/name); check the path") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UnknownBackboneError(f"{name}: no such folder, and it cannot be downloaded from the hub: {one_line(error)}") from None
+        raise UnknownBackboneError(
+            f"{name}: no such folder, and it cannot be downloaded from the hub: {one_line(error)}"
+        ) from None
