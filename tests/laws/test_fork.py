@@ -523,7 +523,7 @@ def plain_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", descent)
 
 
 def in_order(folder: Path, batch: int, **settings: Any) -> transformers.TrainingArguments:
@@ -589,7 +589,7 @@ def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pyt
         seen.extend({**group, "params": list(group["params"])} for group in groups)
         return steps(groups, **settings)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", watched)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", watched)
     model = wrapped("gpt2", FORKED)
     train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}

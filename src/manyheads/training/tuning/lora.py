@@ -13,6 +13,7 @@ from manyheads.errors import MethodError
 from manyheads.heads import Head
 from manyheads.taps import on_branch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning
@@ -66,6 +67,12 @@ class LoRA(Tuning):
         """Return the method's name and settings."""
         return {**super().describe(), "targets": AUTO if self.targets == AUTO else list(self.targets)}
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the adapters and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse layers that are not there, heads for which adapters do nothing, and a missing PEFT."""
         self._adapters(core, 0)
@@ -76,9 +83,7 @@ class LoRA(Tuning):
                     f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it Frozen"
                 )
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Put adapters in place, let the heads read what they make of a text, and return the core to be stepped."""
         backbone = core.backbone
         branch = self._adapters(core, data.seed)
