@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.branches.fork import Fork
+from manyheads.backbone.branches.fork import ForkBranch
+from manyheads.backbone.stack.find import find_blocks
 from manyheads.backbone.stack.right_padding import right_pad
-from manyheads.backbone.stack.stack import find_blocks
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.core import HeadedCore
 from manyheads.features import FeatureSource
@@ -113,9 +113,9 @@ def logits(model: mh.HeadedModel, batch: Mapping[str, Tensor], **extra: Any) -> 
         return dict(model(**batch, **extra).logits)
 
 
-def fork_of(model: mh.HeadedModel, name: str = "fork") -> Fork:
+def fork_of(model: mh.HeadedModel, name: str = "fork") -> ForkBranch:
     fork = model.core.backbone.branch(name)
-    assert isinstance(fork, Fork)
+    assert isinstance(fork, ForkBranch)
     return fork
 
 
@@ -334,7 +334,7 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) 
 # --- from the entry as from the token ids ---------------------------------------------------------
 
 
-def moved(fork: Fork, seed: int = 3) -> Fork:
+def moved(fork: ForkBranch, seed: int = 3) -> ForkBranch:
     """Give what a fork trains other values, as training does."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -343,10 +343,12 @@ def moved(fork: Fork, seed: int = 3) -> Fork:
     return fork
 
 
-def both_ways(backbone: Backbone, fork: Fork, batch: Mapping[str, Tensor], request: Request) -> tuple[States, States]:
+def both_ways(
+    backbone: Backbone, fork: ForkBranch, batch: Mapping[str, Tensor], request: Request
+) -> tuple[States, States]:
     arranged = right_pad(Batch(**batch))
     with torch.no_grad():
-        known = backbone(Batch(**batch), Request(fork.starts_from(request)))[0].hidden
+        known = backbone(Batch(**batch), Request(fork.entry_layers(request)))[0].hidden
         return fork(arranged, request), fork.resume_from_states(arranged, request, known)
 
 
@@ -1015,42 +1017,6 @@ def test_l21_heads_that_come_together_come_all_or_none(whole: Path, tmp_path: Pa
     assert list(core.backbone.branches) == []
 
 
-def without_prompts(taps: Any) -> None:
-    """Take from the records of taps what the third protocol did not know."""
-    for tap in taps if isinstance(taps, list) else [taps]:
-        if isinstance(tap, dict):
-            tap.pop("prompt", None)
-            without_prompts(tap.get("reads"))
-
-
-@pytest.mark.parametrize("protocol", [1, 2, 3])
-def test_l20_files_of_earlier_protocols_load(saved: Saved, tmp_path: Path, protocol: int) -> None:
-    model, batch = headed(saved("bert"), BESIDE), layouts(BY_NAME["bert"])["mixed"]
-    model.save_pretrained(tmp_path / "model")
-
-    def earlier(record: dict[str, Any]) -> None:
-        record["protocol"] = protocol
-        for head in record["heads"].values():
-            without_prompts([*head["taps"], head["spec"]["reads"]])
-            for key in ("init", "label_words", "zero_shot", *(["label_smoothing"] if protocol < 3 else [])):
-                head["spec"].pop(key, None)
-        if protocol < 3:
-            assert record.pop("branches") == {}
-        if protocol == 1:
-            del record["backbone"]["token_budget"]
-
-    rewrite_json(tmp_path / "model", earlier)
-    again = mh.HeadedModel.from_pretrained(tmp_path / "model")
-    assert all(torch.equal(values, logits(again, batch)[name]) for name, values in logits(model, batch).items())
-
-
-@pytest.mark.parametrize("protocol", [1, 2])
-def test_l20_files_of_earlier_protocols_know_no_branches(whole: Path, tmp_path: Path, protocol: int) -> None:
-    folder = Path(shutil.copytree(whole, tmp_path / "model"))
-    say("protocol", value=protocol)(folder)
-    assert_refused(Corrupt, (), lambda: mh.HeadedModel.from_pretrained(folder))
-
-
 # --- L22: interrupted -----------------------------------------------------------------------------
 
 
@@ -1075,7 +1041,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, call: int
 MOMENTS: dict[str, tuple[Any, str, int, BaseException]] = {
     "at the third step": (mh.Trainer, "compute_loss", 3, KeyboardInterrupt()),
     "in the extraction pass": (TokenStates, "read", 1, RuntimeError("out of memory")),
-    "while the fork is put together": (Fork, "tuned_parts", 1, Crash()),
+    "while the fork is put together": (ForkBranch, "tuned_parts", 1, Crash()),
     "while rows are taken": (PieceTable, "take", 4, RuntimeError("out of memory")),
     "in an evaluation": (HeadedCore, "go_on", 4, KeyboardInterrupt()),
     "in the last evaluation": (FeatureSource, "read", 2, Crash()),

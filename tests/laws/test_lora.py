@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import manyheads as mh
-from manyheads.backbone.branches.lora import LoRA as Adapted
-from manyheads.backbone.branches.lora import LowRank
+from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.cli.inspect import run_inspect
 from manyheads.runtime.files import file_digest
@@ -106,9 +105,9 @@ def inputs(family: Family) -> dict[str, Tensor]:
     return padded(rows_of(family)[:6], "left", family.special_id("pad") or 0)
 
 
-def branch_of(model: mh.HeadedModel, name: str = "lora") -> Adapted:
+def branch_of(model: mh.HeadedModel, name: str = "lora") -> LoRABranch:
     branch = model.core.backbone.branch(name)
-    assert isinstance(branch, Adapted)
+    assert isinstance(branch, LoRABranch)
     return branch
 
 
@@ -280,7 +279,7 @@ def test_a_step_is_that_of_a_hand_written_loop_on_peft(
     train(model, lora(lr=0.1, head_lr=0.1, trainer=arguments))
 
     base = without_dropout(family.build())
-    settings = {**LowRank.read(branch_of(model).settings()).in_peft(), "fan_in_fan_out": family.name == "gpt2"}
+    settings = {**LoRASettings.read(branch_of(model).settings()).to_peft(), "fan_in_fan_out": family.name == "gpt2"}
     adapted = peft.get_peft_model(
         base, peft.LoraConfig(**{key: value for key, value in settings.items() if key != "peft_type"})
     )
@@ -659,7 +658,7 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_draws_alone
         torch.manual_seed(noise)
         model = headed(mh.HeadedModel.from_pretrained(saved("bert")))
         expected = torch.get_rng_state()
-        model.core.backbone.lora(LowRank(2, 4, model.core.backbone.lora_targets("auto"), 0.0), seed=7)
+        model.core.backbone.lora(LoRASettings(2, 4, model.core.backbone.lora_targets("auto"), 0.0), seed=7)
         assert torch.equal(torch.get_rng_state(), expected)
         train(model, lora())
         found.append(logits(model))
@@ -757,7 +756,7 @@ def test_merging_into_a_backbone_without_a_language_model(tmp_path: Path) -> Non
     model = headed(mh.HeadedModel.wrap(BY_NAME["bert"].build(model_class="BertModel"), tokenizer_for(BY_NAME["bert"])))
     train(model, lora())
     model.add_head("sent", mh.Multiclass(["yes", "no"]))
-    with pytest.raises(mh.errors.BackboneError, match="would change what the heads 'sent' read"):
+    with pytest.raises(mh.errors.BackboneError, match="would change the input of the heads 'sent'"):
         model.merge_adapter()
     model.remove_head("sent")
     before = logits(model)

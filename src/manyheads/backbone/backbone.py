@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from manyheads.backbone import pooler as poolers
 from manyheads.backbone.branches.branch import Branch
-from manyheads.backbone.branches.fork import Fork
-from manyheads.backbone.branches.lora import LoRA, LowRank, targets_of
+from manyheads.backbone.branches.fork import ForkBranch
+from manyheads.backbone.branches.lora import LoRABranch, LoRASettings, targets_of
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.source import Source
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import BesidePooler
+from manyheads.backbone.stack.find import find_blocks, find_stack
 from manyheads.backbone.stack.lm_head import LMHead
 from manyheads.backbone.stack.outputs import states_of
+from manyheads.backbone.stack.probe import forward_arguments, forward_settings, observe
 from manyheads.backbone.stack.prompts import Passes, PromptTokenizer, can_extend_cache
 from manyheads.backbone.stack.right_padding import RightPadded, right_pad
-from manyheads.backbone.stack.stack import accepted, find_blocks, find_stack, observe, switches
-from manyheads.backbone.vocabulary import follow, grow, named_by_identity, rows_of
+from manyheads.backbone.vocabulary import follow, grow, named_by_identity, vocabulary_size
 from manyheads.errors import BackboneError, HeadError, InputError, NoLanguageModelError, listed
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
@@ -94,12 +95,12 @@ class Backbone(nn.Module):
     @cached_property
     def facts(self) -> BackboneFacts:
         """What taps may know; found out by one forward over eight tokens, on first use."""
-        observed = observe(self.stack, self.rows)
+        observed = observe(self.stack, self.vocabulary_size)
         refusal = self._pooler_refusal()
         width = None if refusal else self._pooler_width(observed.widths[-1])
         # A function, not a method of this object: whoever copies a head must not copy the backbone with it.
         asked = (lambda states: self.lm_head(states)) if self._reads_stack else None
-        return BackboneFacts(self.name, observed.widths, observed.causal, self.rows, width, refusal, asked)
+        return BackboneFacts(self.name, observed.widths, observed.causal, self.vocabulary_size, width, refusal, asked)
 
     @property
     def _reads_stack(self) -> bool:
@@ -122,9 +123,9 @@ class Backbone(nn.Module):
         return self._lm_head[2]
 
     @property
-    def rows(self) -> int:
+    def vocabulary_size(self) -> int:
         """For how many token ids it has embeddings."""
-        return rows_of(self.model)
+        return vocabulary_size(self.model)
 
     def blocks(self) -> nn.ModuleList:
         """Return the blocks of the stack, the lowest first.
@@ -140,7 +141,7 @@ class Backbone(nn.Module):
         return self.model if self.model.get_output_embeddings() is not None else None  # type: ignore[operator]
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         """Whether some of its weights are kept in a few bits, and so cannot be stepped."""
         held = [*self.model.parameters(), *self.model.buffers()]
         return bool(getattr(self.model, "is_quantized", False)) or any(tensor.dtype in _FEW_BITS for tensor in held)
@@ -225,7 +226,7 @@ class Backbone(nn.Module):
         branches = {name: self.branch(name)(arranged, request.branches[name]) for name in alone}
         for name in together:
             branch = self.branch(name)
-            assert isinstance(branch, Fork)
+            assert isinstance(branch, ForkBranch)
             branches[name] = branch.resume_from_states(arranged, request.branches[name], states.hidden)
         prompts = passes.extended_from_cache(passes.plain, states, past)
         for group in passes.groups:
@@ -296,7 +297,7 @@ class Backbone(nn.Module):
         names = [base, *(f"{base}{number}" for number in range(2, len(self.branches) + 3))]
         return next(name for name in names if name not in self.branches)
 
-    def fork(self, top: int) -> Fork:
+    def fork(self, top: int) -> ForkBranch:
         """Return a new fork of the top blocks, not yet among the branches.
 
         Raises:
@@ -304,7 +305,7 @@ class Backbone(nn.Module):
         """
         refused = poolers.in_class(self.stack) and bool(self._pooler_refusal())
         unread = cast(nn.Module, self.stack.pooler) if refused else None
-        return Fork(self.stack, self.pooler, len(self.facts.widths), top, unread)
+        return ForkBranch(self.stack, self.pooler, len(self.facts.widths), top, unread)
 
     def lora_targets(self, targets: str | Sequence[str]) -> tuple[str, ...]:
         """Return the linear layers that adapters are to stand in; see :func:`targets_of`.
@@ -314,7 +315,7 @@ class Backbone(nn.Module):
         """
         return targets_of(self.stack, self._stack_path, len(self.facts.widths), targets)
 
-    def lora(self, low_rank: LowRank, seed: int = 0) -> LoRA:
+    def lora(self, low_rank: LoRASettings, seed: int = 0) -> LoRABranch:
         """Return a new copy of the stack with adapters, not yet among the branches.
 
         Args:
@@ -325,7 +326,7 @@ class Backbone(nn.Module):
             BackboneError: PEFT adapts no such layer.
             MissingExtraError: PEFT is not installed.
         """
-        return LoRA(self.stack, self.pooler, len(self.facts.widths), self._stack_path, low_rank, seed)
+        return LoRABranch(self.stack, self.pooler, len(self.facts.widths), self._stack_path, low_rank, seed)
 
     def build_branch(self, kind: str, settings: Mapping[str, Any]) -> Branch:
         """Return a branch as it was before it learned, from what :meth:`Branch.settings` said.
@@ -333,11 +334,11 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: an unknown kind, or settings that this backbone contradicts.
         """
-        if kind == LoRA.kind:
-            low_rank = LowRank.read(settings)
+        if kind == LoRABranch.kind:
+            low_rank = LoRASettings.read(settings)
             return self.lora(replace(low_rank, targets=self.lora_targets(low_rank.targets)))
         top = settings.get("top")
-        if kind != Fork.kind or set(settings) != {"top"} or type(top) is not int or top < 1:
+        if kind != ForkBranch.kind or set(settings) != {"top"} or type(top) is not int or top < 1:
             raise BackboneError(f"{self.name}: cannot build a branch {kind!r} with {dict(settings)!r:.200}")
         return self.fork(top)
 
@@ -347,7 +348,7 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: there is none, or several and none is named.
         """
-        names = [found for found, branch in self.branches.items() if isinstance(branch, LoRA)]
+        names = [found for found, branch in self.branches.items() if isinstance(branch, LoRABranch)]
         if name in names or (name is None and len(names) == 1):
             return name or names[0]
         asked = "which adapter is meant must be said" if name is None else f"has no adapter {name!r}"
@@ -362,7 +363,7 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: weights that are quantised, or that cannot be resized.
         """
-        if self.quantised:
+        if self.quantized:
             raise BackboneError(
                 f"{self.name}: its weights are quantised, so no token can be added; load it unquantised"
             )
@@ -371,7 +372,7 @@ class Backbone(nn.Module):
         follow(self.branches.values(), self.model, before)
         self._lm_head = None
         if "facts" in self.__dict__:
-            self.__dict__["facts"] = replace(self.facts, vocabulary=self.rows)
+            self.__dict__["facts"] = replace(self.facts, vocabulary_size=self.vocabulary_size)
         self.new_tokens += len(tokens)
         # Whatever its bits say now, the source's files do not hold the tokenizer that goes with them.
         self._loaded_digest = None
@@ -383,9 +384,9 @@ class Backbone(nn.Module):
             BackboneError: no such branch, one without adapters, or weights that cannot be added to.
         """
         branch = self.branch(name)
-        if not isinstance(branch, LoRA):
+        if not isinstance(branch, LoRABranch):
             raise BackboneError(f"{self.name}: branch {name!r} is a {branch.kind}, which has no adapter to merge")
-        if self.quantised:
+        if self.quantized:
             raise BackboneError(f"{self.name}: its weights are quantised, so no adapter can be added to them")
         branch.fold()
         del self.branches[name]
@@ -400,7 +401,7 @@ class Backbone(nn.Module):
             entry: (rows, tokens, width) hidden states that enter it.
         """
         fork = self.branch(name)
-        assert isinstance(fork, Fork)
+        assert isinstance(fork, ForkBranch)
         arranged = right_pad(batch)
         entry = entry.to(next(fork.stack.parameters()).dtype)
         states = fork.resume_from_states(arranged, request, {fork.entry: entry})
@@ -409,13 +410,13 @@ class Backbone(nn.Module):
     def _divided(self, request: Request, lm: bool) -> tuple[list[str], list[str]]:
         """Return the branches that go on from the backbone's own pass, and those that run whole: one alone is as
         cheap run whole, and then the backbone itself need not run."""
-        able = [name for name, wanted in request.branches.items() if self.branch(name).starts_from(wanted)]
+        able = [name for name, wanted in request.branches.items() if self.branch(name).entry_layers(wanted)]
         runs = lm or not request.trunk.empty or len(able) > 1
         together = able if runs else []
         return together, [name for name in request.branches if name not in together]
 
     def _trunk_request(self, request: Request, together: Sequence[str]) -> Request:
-        layers = [self.branch(name).starts_from(request.branches[name]) for name in together]
+        layers = [self.branch(name).entry_layers(request.branches[name]) for name in together]
         return Request(request.layers.union(*layers), request.pooled)
 
     def _trunk(
@@ -426,7 +427,7 @@ class Backbone(nn.Module):
             return States({}, arranged.mask, arranged.batch.input_ids), None, None
         runner = self._runner(lm)
         inputs = arranged.batch.inputs()
-        settings = switches(runner, hidden_states=bool(request.layers - {-1}))
+        settings = forward_settings(runner, hidden_states=bool(request.layers - {-1}))
         settings |= {"use_cache": True} if keep else {}
         if runner is self.stack:
             output = runner(**inputs, **settings)
@@ -449,7 +450,7 @@ class Backbone(nn.Module):
 
     def _check_inputs(self, batch: Batch, runner: nn.Module) -> None:
         given = batch.inputs()
-        unknown = sorted(set(given) - accepted(runner) - {"attention_mask"})
+        unknown = sorted(set(given) - forward_arguments(runner) - {"attention_mask"})
         if unknown:
             raise InputError(f"{self.name}: takes no {listed(unknown)}; leave it out")
         if self.model.config.is_encoder_decoder and runner is self.model and "decoder_input_ids" not in given:  # type: ignore[union-attr]
@@ -458,7 +459,7 @@ class Backbone(nn.Module):
     def _check_ids(self, ids: Tensor) -> None:
         if self._table_limit is not None and ids.shape[1] > self._table_limit:
             raise InputError(f"{self.name}: a row has {ids.shape[1]} tokens, the limit is {self._table_limit}; cut it")
-        vocabulary = self.rows
+        vocabulary = self.vocabulary_size
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(
                 f"{self.name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "

@@ -16,7 +16,7 @@ from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.identity.source import Source, resolve_source
 from manyheads.backbone.pooler import load_beside
 from manyheads.backbone.quiet import transformers_quiet
-from manyheads.backbone.stack.stack import find_stack
+from manyheads.backbone.stack.find import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
 
 

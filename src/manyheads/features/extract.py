@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import Batches
 from manyheads.data.texts.tokenize import Tokenized

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache

@@ -29,7 +29,7 @@ from manyheads.training.solving.head_rows import word_rows
 from manyheads.types import Tokenizer
 
 
-def train(
+def run_training(
     core: HeadedCore,
     tokenizer: Tokenizer,
     data: object,

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import states_of
+from manyheads.backbone.stack.probe import forward_settings
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.backbone.stack.stack import switches
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
@@ -50,7 +50,7 @@ class Branch(nn.Module, ABC):
         """Return the modules that it runs in, one for each way through it."""
         return [self.stack]
 
-    def starts_from(self, request: Request) -> frozenset[int]:
+    def entry_layers(self, request: Request) -> frozenset[int]:
         """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
         return frozenset()
 
@@ -61,7 +61,7 @@ class Branch(nn.Module, ABC):
             arranged: A right-padded batch.
             request: What the taps need.
         """
-        settings = switches(self.stack, hidden_states=bool(request.layers - {-1}))
+        settings = forward_settings(self.stack, hidden_states=bool(request.layers - {-1}))
         return states_of(self.stack(**arranged.batch.inputs(), **settings), arranged, request, self.pooler, self.layers)
 
 

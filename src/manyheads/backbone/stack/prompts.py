@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import layer_of
+from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.backbone.stack.stack import accepted, evaluating, probe_batch, switches
 from manyheads.errors import InputError
 from manyheads.types import Batch, Request, States, Template
 
@@ -179,9 +179,9 @@ def extend_from_cache(
     ids = torch.tensor(after, device=device).expand(rows, -1)
     mask = torch.cat([states.mask, torch.ones_like(ids, dtype=torch.bool)], dim=1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long(), "past_key_values": copy.deepcopy(past)}
-    if "position_ids" in accepted(stack):
+    if "position_ids" in forward_arguments(stack):
         inputs["position_ids"] = states.mask.sum(dim=1, keepdim=True) + torch.arange(len(after), device=device)
-    output = stack(**inputs, **switches(stack, bool(request.layers - {-1})) | {"use_cache": True})
+    output = stack(**inputs, **forward_settings(stack, bool(request.layers - {-1})) | {"use_cache": True})
     hidden = {
         layer: torch.cat([states.hidden[layer], layer_of(output, layer, layers)], dim=1) for layer in request.layers
     }
@@ -195,8 +195,8 @@ def can_extend_cache(stack: nn.Module) -> bool:
     after = [int(token) for token in arranged.batch.input_ids[0, :_PROBED]]
     whole = worded(arranged.batch, arranged.mask, Template((), tuple(after)))
     with evaluating(stack):
-        expected = stack(**whole.inputs(), **switches(stack, False)).last_hidden_state
-        short = stack(**arranged.batch.inputs(), **switches(stack, False) | {"use_cache": True})
+        expected = stack(**whole.inputs(), **forward_settings(stack, False)).last_hidden_state
+        short = stack(**arranged.batch.inputs(), **forward_settings(stack, False) | {"use_cache": True})
         past = getattr(short, "past_key_values", None)
         if past is None:
             return False

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from manyheads.backbone.branches.fork import Fork as ForkBranch
-from manyheads.backbone.branches.fork import top_blocks
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.branches.fork import ForkBranch, top_blocks
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
 from manyheads.errors import MethodError
@@ -129,7 +128,7 @@ class Fork(Tuning):
             )
         # A head that is only read stays where it is.
         below = [tap for tap in taps if tap.needs_pass(core.backbone.facts) and off_branch(tap, name) is tap]
-        if below or fork.starts_from(wanted.branches[name]) != {fork.entry}:
+        if below or fork.entry_layers(wanted.branches[name]) != {fork.entry}:
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
         tap = TokenStates(fork.entry)
         rows = np.concatenate([data.train, data.evaluate])

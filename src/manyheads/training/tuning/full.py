@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.branches.fork import after, top_blocks
+from manyheads.backbone.branches.fork import modules_after, top_blocks
 from manyheads.core import HeadedCore
 from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.heads import Head
@@ -103,7 +103,7 @@ class Full(Tuning):
         parts = None
         if self.top is not None:
             blocks = top_blocks(backbone.stack, len(backbone.facts.widths), self.top)
-            parts = [*blocks, *after(backbone.stack, blocks[-1])]
+            parts = [*blocks, *modules_after(backbone.stack, blocks[-1])]
         rates = self._rates(backbone) | head_rates(heads, self.head_lr)
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manyheads.backbone.branches.lora import AUTO, LowRank
-from manyheads.backbone.branches.lora import LoRA as LoRABranch
+from manyheads.backbone.branches.lora import AUTO, LoRABranch, LoRASettings
 from manyheads.core import HeadedCore
 from manyheads.errors import MethodError
 from manyheads.heads import Head
@@ -97,4 +96,4 @@ class LoRA(Tuning):
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
         targets = core.backbone.lora_targets(self.targets)
-        return core.backbone.lora(LowRank(self.r, self.alpha, targets, self.dropout), seed)
+        return core.backbone.lora(LoRASettings(self.r, self.alpha, targets, self.dropout), seed)

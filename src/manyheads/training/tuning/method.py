@@ -180,7 +180,7 @@ def check_trainable(backbone: Backbone, method: str) -> None:
             f"{backbone.name}: {method} trains its weights, for which fp16 is too coarse; load it with "
             "dtype='bfloat16' or 'float32'"
         )
-    if backbone.quantised:
+    if backbone.quantized:
         raise BackboneError(
             f"{backbone.name}: {method} trains its weights, which are quantized; train heads on it with Frozen, "
             "adapters beside it with LoRA, or load it without quantization_config"
