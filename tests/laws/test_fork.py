@@ -550,7 +550,7 @@ def test_training_is_that_of_a_thawed_copy(
     reference = nn.ModuleDict({key: copy.deepcopy(head.output) for key, head in model.heads.items()})
 
     plain_descent(monkeypatch)
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)  # the heads' weights are drawn already
+    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)  # the heads' weights are drawn already
     cache: str | None = "auto"
     if kept == "float32":
         monkeypatch.setattr(TokenStates, "read", lambda tap, states: Features(states.hidden[tap.layer], states.mask))
@@ -584,7 +584,7 @@ def test_training_is_that_of_a_thawed_copy(
 
 def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)
+    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)
     steps = torch.optim.AdamW
 
     def watched(groups: list[dict[str, Any]], **settings: Any) -> torch.optim.Optimizer:
