@@ -550,7 +550,9 @@ def test_training_is_that_of_a_thawed_copy(
     reference = nn.ModuleDict({key: copy.deepcopy(head.output) for key, head in model.heads.items()})
 
     plain_descent(monkeypatch)
-    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)  # the heads' weights are drawn already
+    monkeypatch.setattr(
+        "manyheads.training.tuning.run.start_heads", lambda *_: None
+    )  # the heads' weights are drawn already
     cache: str | None = "auto"
     if kept == "float32":
         monkeypatch.setattr(TokenStates, "read", lambda tap, states: Features(states.hidden[tap.layer], states.mask))
@@ -1043,7 +1045,7 @@ MOMENTS: dict[str, tuple[Any, str, int, BaseException]] = {
     "in the extraction pass": (TokenStates, "read", 1, RuntimeError("out of memory")),
     "while the fork is put together": (ForkBranch, "tuned_parts", 1, Crash()),
     "while rows are taken": (PieceTable, "take", 4, RuntimeError("out of memory")),
-    "in an evaluation": (HeadedCore, "go_on", 4, KeyboardInterrupt()),
+    "in an evaluation": (HeadedCore, "resume_from_states", 4, KeyboardInterrupt()),
     "in the last evaluation": (FeatureSource, "read", 2, Crash()),
 }
 
@@ -1265,7 +1267,7 @@ def test_where_token_states_are_not_kept_the_result_is_nearly_the_same(
         live.add_head("below", replace(BESIDE["where"], column="where", reads=mh.Hidden(layer=0, pool="mean")))
         live.heads["below"].spec = replace(live.heads["below"].spec, loss_weight=1e-12)
     result = train(live, small_steps(**settings), heads=list(live.heads))
-    expected = "a head reads them" if why == "a head below" else "there is room for"
+    expected = "a head reads them" if why == "a head below" else "are free"
     assert expected in result.notes[-1]
     assert result.lm_check.bit_identical
     assert float(kept.norm()) > 1e-3
