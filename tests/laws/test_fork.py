@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.branches.branches import build_fork
 from manyheads.backbone.branches.fork import ForkBranch
 from manyheads.backbone.stack.find import find_blocks
 from manyheads.backbone.stack.right_padding import right_pad
@@ -114,7 +115,7 @@ def logits(model: mh.HeadedModel, batch: Mapping[str, Tensor], **extra: Any) -> 
 
 
 def fork_of(model: mh.HeadedModel, name: str = "fork") -> ForkBranch:
-    fork = model.core.backbone.branch(name)
+    fork = model.core.backbone.branches.named(name)
     assert isinstance(fork, ForkBranch)
     return fork
 
@@ -225,7 +226,7 @@ def test_files_and_what_loads_from_them(family: Family, saved: Saved, forked: Mo
 def test_no_backbone_tensor_moves_and_what_is_forked_does(family: Family, saved: Saved, forked: Models) -> None:
     model, plain = forked(family), plain_model(family, saved(family.name))
     assert changed(model.backbone, snapshot(plain)) == []
-    untrained = Backbone(plain).fork(2).trainable_parameters()
+    untrained = build_fork(Backbone(plain).trunk, 2).trainable_parameters()
     trained = fork_of(model).trainable_parameters()
     assert list(trained) == list(untrained)
     # A fork that heads read at -1 alone leaves nothing of itself unread, but for a pooler.
@@ -272,7 +273,7 @@ def fork_prefixes(family: Family, top: int) -> tuple[str, ...]:
 @over("fork", FORKABLE)
 def test_it_copies_the_top_blocks_and_what_follows_and_shares_the_rest(family: Family, top: int) -> None:
     backbone = Backbone(family.build())
-    fork = backbone.fork(top)
+    fork = build_fork(backbone.trunk, top)
     names = [name for name, _ in backbone.stack.named_parameters() if name.startswith(fork_prefixes(family, top))]
     assert list(fork.trainable_parameters()) == names
     theirs, mine = dict(backbone.stack.named_parameters()), dict(fork.stack.named_parameters())
@@ -364,7 +365,7 @@ def assert_same_states(one: States, other: States) -> None:
 @over("fork", FORKABLE)
 def test_entered_it_computes_what_it_computes_whole(family: Family, top: int) -> None:
     backbone = Backbone(family.build()).eval()
-    fork = moved(backbone.fork(top)).eval()
+    fork = moved(build_fork(backbone.trunk, top)).eval()
     every = frozenset(range(-len(backbone.facts.widths), 0))
     for batch in layouts(family).values():
         for layers in (frozenset({-1}), every):
@@ -381,7 +382,7 @@ def test_entered_it_computes_what_it_computes_whole(family: Family, top: int) ->
 def test_a_pooler_is_forked_too(where: str) -> None:
     backbone = Backbone(BY_NAME["bert"].build(model_class="BertModel")) if where != "beside" else with_pooler_beside()
     before = snapshot(backbone)
-    fork = moved(backbone.eval().fork(1)).eval()
+    fork = moved(build_fork(backbone.eval().trunk, 1)).eval()
     prefix = "pooler." if where == "in the class" else "pooler_beside."
     mine = [name for name in fork.trainable_parameters() if name.startswith(prefix)]
     assert [name.rpartition(".")[2] for name in mine] == ["weight", "bias"]
@@ -481,7 +482,7 @@ def test_its_gradients_are_those_of_a_thawed_copy(family: Family, kept: str) -> 
     core, pad = model.core, right_pad(Batch(**layouts(family)["right"])).batch
     stack, theirs = thawed(family, model.backbone, 2)
     reference = nn.ModuleDict({name: copy.deepcopy(head.output) for name, head in model.heads.items()})
-    fork = core.backbone.fork(2).eval()
+    fork = build_fork(core.backbone.trunk, 2).eval()
     model.backbone.requires_grad_(False)
     core.backbone.branches["fork"] = fork
     for head in model.heads.values():

@@ -51,8 +51,18 @@ class Branch(nn.Module, ABC):
         return [self.stack]
 
     def entry_layers(self, request: Request) -> frozenset[int]:
-        """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
+        """Return the backbone's layers that :meth:`resume_from_states` needs; empty if the branch must run whole."""
         return frozenset()
+
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the branch from the backbone's hidden states; only if :meth:`entry_layers` names some.
+
+        Args:
+            padded: A right-padded batch.
+            request: The states needed.
+            known: Hidden states (rows, tokens, width) of the layers in :meth:`entry_layers`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot resume from hidden states")
 
     def forward(self, arranged: RightPadded, request: Request) -> States:
         """Run the branch from the token ids on.

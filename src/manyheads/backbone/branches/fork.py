@@ -92,18 +92,12 @@ class ForkBranch(Branch):
             parts += [*blocks, *modules_after(stack, blocks[-1])]
         return parts
 
-    def resume_from_states(self, arranged: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the top blocks alone.
-
-        Args:
-            arranged: A right-padded batch.
-            request: What the taps need.
-            known: Hidden states (rows, tokens, width) of the layers that :meth:`starts_from` named.
-        """
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the top blocks alone; see :meth:`Branch.resume_from_states`."""
         assert self.upper is not None
         above = Request(request.layers - self._below(request), request.pooled)
-        output = enter(self.upper, self.layers, self.top, arranged, known[self.entry], bool(above.layers - {-1}))
-        states = states_of(output, arranged, above, self.pooler, self.layers)
+        output = enter(self.upper, self.layers, self.top, padded, known[self.entry], bool(above.layers - {-1}))
+        states = states_of(output, padded, above, self.pooler, self.layers)
         below = {layer: known[layer] for layer in self._below(request)}
         return replace(states, hidden={**states.hidden, **below})
 

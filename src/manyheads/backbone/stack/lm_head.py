@@ -102,6 +102,20 @@ class LMHead:
             self._plain = fits and _in_line(states.float() @ self._weight.float().T, expected)
 
 
+class CachedLMHead:
+    """An :class:`LMHead`, rebuilt when the model's output embeddings are replaced or moved."""
+
+    def __init__(self) -> None:
+        self._built: tuple[Tensor, torch.device, LMHead] | None = None
+
+    def of(self, model: nn.Module, stack: nn.Module) -> LMHead:
+        """Return the LM head of a model."""
+        weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
+        if self._built is None or self._built[0] is not weight or self._built[1] != weight.device:
+            self._built = weight, weight.device, LMHead(model, stack)
+        return self._built[2]
+
+
 def _near(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= _AGREES * expected.abs().max())
 

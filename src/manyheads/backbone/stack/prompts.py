@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from manyheads.backbone.stack.outputs import layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.types import Batch, Request, States, Template
 
 _AGREES = 1e-4
@@ -123,6 +123,21 @@ class Passes:
         sees = all(size < window for window in windows if isinstance(window, int))
         plain = not (template.closing or wanted.branches or wanted.pooled)
         return fits and sees and plain and bool(template.after)
+
+
+def check_room(templates: Mapping[str, Template], owner: str) -> None:
+    """Check that every prompt leaves room for text.
+
+    Raises:
+        HeadError: a prompt fills the token limit.
+    """
+    for prompt, template in templates.items():
+        taken = template.added + len(template.opening) + len(template.closing)
+        if template.limit is not None and taken >= template.limit:
+            raise HeadError(
+                f"{owner}: the prompt {prompt!r:.60} takes {taken} of {template.limit} tokens and leaves no "
+                "room for a text; shorten it"
+            )
 
 
 def worded(batch: Batch, mask: Tensor, template: Template, after: bool = True) -> Batch:

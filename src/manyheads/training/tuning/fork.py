@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from manyheads.backbone.branches.branches import build_fork
 from manyheads.backbone.branches.fork import ForkBranch, top_blocks
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
@@ -95,8 +96,8 @@ class Fork(Tuning):
 
     def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Put a fork in place, let the heads read it, and return it to be stepped on what enters it."""
-        fork = core.backbone.fork(self.top)
-        name = core.backbone.free_name("fork")
+        fork = build_fork(core.backbone.trunk, self.top)
+        name = core.backbone.branches.free_name("fork")
         core.backbone.branches[name] = fork
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, core.backbone.facts) for tap in head.taps)

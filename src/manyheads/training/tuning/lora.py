@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manyheads.backbone.branches.branches import build_lora, lora_targets
 from manyheads.backbone.branches.lora import AUTO, LoRABranch, LoRASettings
 from manyheads.core import HeadedCore
 from manyheads.errors import MethodError
@@ -86,7 +87,7 @@ class LoRA(Tuning):
         """Put adapters in place, let the heads read what they make of a text, and return the core to be stepped."""
         backbone = core.backbone
         branch = self._adapters(core, data.seed)
-        name = backbone.free_name(branch.kind)
+        name = backbone.branches.free_name(branch.kind)
         backbone.branches[name] = branch
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, backbone.facts) for tap in head.taps)
@@ -95,5 +96,5 @@ class LoRA(Tuning):
         return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data))
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
-        targets = core.backbone.lora_targets(self.targets)
-        return core.backbone.lora(LoRASettings(self.r, self.alpha, targets, self.dropout), seed)
+        targets = lora_targets(core.backbone.trunk, self.targets)
+        return build_lora(core.backbone.trunk, LoRASettings(self.r, self.alpha, targets, self.dropout), seed)
