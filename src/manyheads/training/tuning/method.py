@@ -24,13 +24,13 @@ from manyheads.features import FeatureSource, precision
 from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, process_count, wait_for_all
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.frozen.method import FrozenStart, ready_head
 from manyheads.training.method import Method, Outcome
 from manyheads.training.resuming.run_folder import RunFolder, clear, run_facts
+from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.solving.head_rows import class_weights_of
 from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
-from manyheads.training.tuning.learning_rates import parameter_groups
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
 from manyheads.training.tuning.step_module import Rows, TuningPlan, evaluated
@@ -168,7 +168,7 @@ class Tuning(Method):
         settings = _settings(run, watch, self.lr)
         learned = weighting.weights()
         fits = {
-            name: HeadFit(
+            name: FitResult(
                 {}, settings | ({"learned_weight": learned[name]} if learned else {}), [], watch.history[name]
             )
             for name in heads
