@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
 from manyheads.core.lm_init import start_from_lm_head
-from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
+from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
 from manyheads.heads.kinds.tokens import on_words
 from manyheads.taps import Branched, Tap, off_branch, request_of
@@ -139,21 +139,41 @@ class HeadedCore(nn.Module):
             loss=loss, losses=losses, counts=counts, weights=weights, logits=logits, lm_logits=lm_logits
         )
 
-    def merge(self, name: str) -> None:
-        """Fold a branch's adapters into the backbone's own weights; its heads then read the backbone itself.
+    def merge_adapter(self, name: str | None = None, change_lm: bool = False) -> None:
+        """Fold a LoRA adapter into the backbone's weights; its heads then read the backbone.
+
+        Args:
+            name: The adapter's; the only one by default.
+            change_lm: Whether the language model, and other heads that read the backbone, may change.
 
         Raises:
-            BackboneError: no such branch, one without adapters, or weights that cannot be added to.
+            BackboneError: no such adapter, several and none was named, weights that cannot be added to, or
+                something would change without ``change_lm``.
         """
-        self.backbone.merge(name)
+        chosen = self.backbone.adapter_named(name)
+        others = self.reading_besides(chosen)
+        if not change_lm and (self.backbone.lm is not None or others):
+            changed = (
+                "its language model" if self.backbone.lm is not None else f"the input of the heads {listed(others)}"
+            )
+            raise BackboneError(
+                f"{self.backbone.name}: merging {chosen!r} would change {changed}; keep the adapter, or pass "
+                "change_lm=True"
+            )
+        self.backbone.merge(chosen)
         for head in self.heads.values():
-            head.taps = tuple(off_branch(tap, name) for tap in head.taps)
+            head.taps = tuple(off_branch(tap, chosen) for tap in head.taps)
 
     def reading_besides(self, name: str) -> list[str]:
         """Return the heads that read something of the backbone, or of another branch, beside this branch."""
         facts = self.backbone.facts
         own = {head: [tap for tap in part.taps if tap.needs_pass(facts)] for head, part in self.heads.items()}
         return [head for head, taps in own.items() if any(off_branch(tap, name) is tap for tap in taps)]
+
+    def is_accumulating(self) -> bool:
+        """Return whether gradients of earlier batches are kept for the next one."""
+        kept = any(parameter.grad is not None for head in self.heads.values() for parameter in head.parameters())
+        return self.training and torch.is_grad_enabled() and kept
 
     def prune(self) -> None:
         """Let go of branches that no head reads."""
