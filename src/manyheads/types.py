@@ -58,7 +58,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class WordPlaces:
+class WordIds:
     """Which word each token of a pass belongs to.
 
     Attributes:
@@ -157,7 +157,7 @@ class States:
     pooled: Tensor | None = None
     branches: Mapping[str, States] = field(default_factory=dict)
     prompts: Mapping[str, States] = field(default_factory=dict)
-    words: WordPlaces | None = None
+    words: WordIds | None = None
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ class BackboneFacts:
         name: The model's class, for messages.
         widths: Size of each of the ``hidden_states``, the embeddings' output first: one more than blocks.
         causal: Whether a token sees only those before it.
-        vocabulary: Number of token ids.
+        vocabulary_size: Number of token ids.
         pooler_width: Size of the trained pooler's output, or ``None`` where there is no trained pooler.
-        pooler_refusal: Why there is none, for the message.
+        no_pooler_reason: Why there is none, for the message.
         lm_head: From states (rows, width) of the last layer to the language model's fp32 logits (rows, vocabulary), or
             ``None`` where there is no language model that reads them.
     """
@@ -207,9 +207,9 @@ class BackboneFacts:
     name: str
     widths: tuple[int, ...]
     causal: bool
-    vocabulary: int
+    vocabulary_size: int
     pooler_width: int | None = None
-    pooler_refusal: str = ""
+    no_pooler_reason: str = ""
     lm_head: Callable[[Tensor], Tensor] | None = None
 
 

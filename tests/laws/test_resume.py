@@ -141,7 +141,7 @@ def test_what_else_lies_in_the_folder_stays(tmp_path: Path, monkeypatch: pytest.
     interrupted(monkeypatch, 5, lambda: trained(method))
     (tmp_path / "note.txt").write_text("mine")
     result = mh.train(fresh("gpt2"), DATA, "text", method, eval_fraction=0.2)
-    assert any("went on from" in note and "checkpoint-4" in note for note in result.notes)
+    assert any("resumed from" in note and "checkpoint-4" in note for note in result.notes)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.identity.identity import Provenance
 from manyheads.backbone.identity.source import Source, resolve_source
-from manyheads.backbone.pooler import load_beside
+from manyheads.backbone.pooler import load_separate_pooler
 from manyheads.backbone.quiet import transformers_quiet
-from manyheads.backbone.stack.stack import find_stack
+from manyheads.backbone.stack.find import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
 
 
@@ -59,10 +60,9 @@ def load_backbone(
     random_pooler = _refuse_random(source, report)
     if device is not None:
         model = model.to(device)
-    beside = load_beside(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
-    backbone = Backbone(model.eval(), source, beside, random_pooler)
-    backbone.dtype_was_asked_for = dtype not in (None, "auto") or quantization_config is not None
-    return backbone
+    pooler = load_separate_pooler(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
+    dtype_chosen = dtype not in (None, "auto") or quantization_config is not None
+    return Backbone(model.eval(), Provenance.loaded(model, source, dtype_chosen), pooler, random_pooler)
 
 
 def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:

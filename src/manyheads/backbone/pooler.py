@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 
-class BesidePooler(nn.Module):
+class SeparatePooler(nn.Module):
     """A pooler that lies in the checkpoint's file but not in its class.
 
     Args:
@@ -42,7 +42,7 @@ class BesidePooler(nn.Module):
         return {f"{self.prefix}.{name}": tensor for name, tensor in self.dense.state_dict().items()}
 
 
-def load_beside(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[str]) -> BesidePooler | None:
+def load_separate_pooler(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[str]) -> SeparatePooler | None:
     """Build the pooler from weights that the class had no place for, or return ``None`` if there are none.
 
     Args:
@@ -63,7 +63,52 @@ def load_beside(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[st
     dense = dense.to_empty(device=example.device).to(example.dtype)
     dense.load_state_dict(weights, strict=True)
     activation = getattr(twin, "pooler_activation", None)
-    return BesidePooler(dense, activation, prefix).eval()
+    return SeparatePooler(dense, activation, prefix).eval()
+
+
+def missing_reason(stack: nn.Module, outside: SeparatePooler | None, random: bool) -> str:
+    """Return why there is no trained pooler; empty if there is one.
+
+    Args:
+        stack: The stack.
+        outside: A pooler loaded from the checkpoint, outside the stack.
+        random: Whether the stack's own pooler was initialized at random while loading.
+    """
+    if outside is not None:
+        return ""
+    if not in_class(stack):
+        return "its class has none and its files hold none"
+    if random:
+        return "its files hold none, and the one in memory is random"
+    if looks_untrained(stack):
+        return "the one in memory is as initialised, never trained"
+    return ""
+
+
+def output_width(stack: nn.Module, outside: SeparatePooler | None, hidden: int) -> int:
+    """Return the size of the pooler's output; ``hidden``, the size of its input, if it has no linear layer."""
+    pooler = outside if outside is not None else stack.pooler
+    sizes = [part.out_features for part in pooler.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
+    return sizes[-1] if sizes else hidden
+
+
+def file_tensors(model: nn.Module, stack_path: str, outside: SeparatePooler | None, random: bool) -> dict[str, Tensor]:
+    """Return the tensors that a model's files should contain: a separate pooler's too, an untrained pooler's not.
+
+    Args:
+        model: The Hugging Face model.
+        stack_path: Name of its stack; empty if it is the stack itself.
+        outside: A pooler loaded from the checkpoint, outside the stack.
+        random: Whether the stack's own pooler was initialized at random while loading.
+    """
+    state = dict(model.state_dict())
+    if outside is not None:
+        return state | outside.named_weights()
+    stack = model.get_submodule(stack_path)
+    if in_class(stack) and missing_reason(stack, outside, random):
+        prefix = f"{stack_path}.pooler." if stack_path else "pooler."
+        return {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+    return state
 
 
 def in_class(stack: nn.Module) -> bool:

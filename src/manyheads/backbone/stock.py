@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.stack.stack import accepted, evaluating
+from manyheads.backbone.stack.probe import evaluating, forward_arguments
 from manyheads.errors import HeadError, PoolerError, UnsupportedHeadError
 from manyheads.heads import Head, HeadSpec, Multiclass, MultiLabel, Regression
 from manyheads.taps import Hidden
@@ -86,10 +86,10 @@ def _candidate(backbone: Backbone, layer: nn.Linear, pool: str) -> Head | None:
 
 def _stock_logits(backbone: Backbone) -> tuple[Tensor, Batch]:
     """Return the stock model's logits for one row without padding, which every pooling reads alike, and the row."""
-    vocabulary = backbone.rows
+    vocabulary = backbone.vocabulary_size
     ids = torch.tensor([[vocabulary // 2, vocabulary // 3, vocabulary // 5, vocabulary // 7]], device=backbone.device)
     batch = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))
-    settings = {"use_cache": False} if "use_cache" in accepted(backbone.model) else {}
+    settings = {"use_cache": False} if "use_cache" in forward_arguments(backbone.model) else {}
     with evaluating(backbone.model):
         output = backbone.model(**batch.inputs(), **settings)
     return cast(Tensor, output.logits), batch

@@ -25,7 +25,7 @@ _DRAWS = (
 )
 
 
-def rows_of(model: nn.Module) -> int:
+def vocabulary_size(model: nn.Module) -> int:
     """Return how many token ids a model has embeddings for; it may be more than its tokenizer uses."""
     return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
@@ -45,7 +45,7 @@ def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
     """
     if not tokens:
         return
-    rows = rows_of(model)
+    rows = vocabulary_size(model)
     beyond = [token for pieces in tokens.values() for token in pieces if not 0 <= token < rows]
     if beyond:
         raise BackboneError(
@@ -71,7 +71,7 @@ def vocabulary_axes(model: nn.Module) -> dict[str, int]:
     hollow = _hollow(model)
     before = {name: tensor.shape for name, tensor in _tensors(hollow).items()}
     try:
-        _resize(hollow, rows_of(hollow) + 1)
+        _resize(hollow, vocabulary_size(hollow) + 1)
     except (TypeError, ValueError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise BackboneError(
             f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; its tokenizer can learn no "

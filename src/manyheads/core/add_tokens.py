@@ -33,13 +33,13 @@ def add_tokens(core: HeadedCore, tokenizer: Tokenizer | None, words: Iterable[st
         raise InputError("This model has no tokenizer to teach words to; wrap it with one: HeadedModel.wrap(model, it)")
     plan = plan_tokens(tokenizer, words)
     backbone = core.backbone
-    tokens, rows = len(tokenizer), backbone.rows
+    tokens, rows = len(tokenizer), backbone.vocabulary_size
     pieces = {word: tuple(tokenizer.convert_ids_to_tokens(ids)) for word, ids in plan.pieces.items()}
     if plan.tokens:
-        backbone.learn_tokens({plan.ids[word]: ids for word, ids in plan.pieces.items()})
+        backbone.add_token_rows({plan.ids[word]: ids for word, ids in plan.pieces.items()})
         add_to_tokenizer(tokenizer, plan)
         _warn_trained_heads(core, len(plan.tokens))
-    return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(tokenizer), rows, backbone.rows)
+    return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(tokenizer), rows, backbone.vocabulary_size)
 
 
 def _warn_trained_heads(core: HeadedCore, count: int) -> None:

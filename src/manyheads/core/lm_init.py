@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.errors import BackboneError, HeadError
 from manyheads.heads import Head, LabelledSpec, Multiclass
 from manyheads.taps import Hidden, Prompted, Tap
@@ -42,7 +42,7 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
     labels = [[pieces for word in words for pieces in prompt_tokenizer.word(word)] for words in spec.label_words_of]
     _check_apart(spec, labels)
     try:
-        rows = label_rows(backbone.lm_head.rows(), labels)
+        rows = label_rows(backbone.lm_head.output_embeddings(), labels)
     except BackboneError as error:
         raise HeadError(f"{spec.owner}: init='lm_head': {error}") from error
     widths = [tap.width(backbone.facts) for tap in head.taps]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.stack.prompts import check_room
 from manyheads.core.lm_init import start_from_lm_head
 from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
@@ -59,7 +60,8 @@ class HeadedCore(nn.Module):
         Raises:
             HeadError: it reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
         """
-        self.backbone.check_prompts(request_of(head.taps, self.backbone.facts))
+        prompts = self.backbone.templates(request_of(head.taps, self.backbone.facts))
+        check_room(prompts, self.backbone.name)
         if head.spec.init == "lm_head":
             start_from_lm_head(self.backbone, head)
         return head
@@ -150,7 +152,7 @@ class HeadedCore(nn.Module):
             BackboneError: no such adapter, several and none was named, weights that cannot be added to, or
                 something would change without ``change_lm``.
         """
-        chosen = self.backbone.adapter_named(name)
+        chosen = self.backbone.branches.adapter_name(name)
         others = self.reading_besides(chosen)
         if not change_lm and (self.backbone.lm is not None or others):
             changed = (

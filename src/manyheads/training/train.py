@@ -55,7 +55,7 @@ def run_training(
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
-    taught = core.backbone.new_tokens
+    taught = core.backbone.provenance.new_tokens
     before, after = outcome.perplexity
     check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, taught)
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}

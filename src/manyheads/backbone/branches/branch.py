@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import states_of
+from manyheads.backbone.stack.probe import forward_settings
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.backbone.stack.stack import switches
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
@@ -50,9 +50,19 @@ class Branch(nn.Module, ABC):
         """Return the modules that it runs in, one for each way through it."""
         return [self.stack]
 
-    def starts_from(self, request: Request) -> frozenset[int]:
-        """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
+    def entry_layers(self, request: Request) -> frozenset[int]:
+        """Return the backbone's layers that :meth:`resume_from_states` needs; empty if the branch must run whole."""
         return frozenset()
+
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the branch from the backbone's hidden states; only if :meth:`entry_layers` names some.
+
+        Args:
+            padded: A right-padded batch.
+            request: The states needed.
+            known: Hidden states (rows, tokens, width) of the layers in :meth:`entry_layers`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot resume from hidden states")
 
     def forward(self, arranged: RightPadded, request: Request) -> States:
         """Run the branch from the token ids on.
@@ -61,7 +71,7 @@ class Branch(nn.Module, ABC):
             arranged: A right-padded batch.
             request: What the taps need.
         """
-        settings = switches(self.stack, hidden_states=bool(request.layers - {-1}))
+        settings = forward_settings(self.stack, hidden_states=bool(request.layers - {-1}))
         return states_of(self.stack(**arranged.batch.inputs(), **settings), arranged, request, self.pooler, self.layers)
 
 

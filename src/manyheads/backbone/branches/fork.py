@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
+from manyheads.backbone.stack.find import find_blocks
 from manyheads.backbone.stack.outputs import layer_of, states_of
+from manyheads.backbone.stack.probe import evaluating, forward_settings, probe, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.backbone.stack.stack import evaluating, find_blocks, probe, probe_batch, switches
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
 
-class Fork(Branch):
+class ForkBranch(Branch):
     """A copy of the top blocks.
 
     It runs in two ways that agree bit for bit: whole, from the token ids on; and from the backbone's hidden states
@@ -49,7 +50,7 @@ class Fork(Branch):
             BackboneError: a stack without blocks that can be told apart, or with too few.
         """
         blocks = top_blocks(stack, layers, top)
-        following = [parameter for part in after(stack, blocks[-1]) for parameter in part.parameters()]
+        following = [parameter for part in modules_after(stack, blocks[-1]) for parameter in part.parameters()]
         below = {id(parameter) for block in find_blocks(stack, layers - 1)[:-top] for parameter in block.parameters()}
         own = [*(parameter for block in blocks for parameter in block.parameters()), *following]
         left = below if unread is None else below | {id(parameter) for parameter in unread.parameters()}
@@ -73,7 +74,7 @@ class Fork(Branch):
         beside = {} if self.pooler is None else dict(self.pooler.named_parameters())
         return own | {f"pooler_beside.{name}": parameter for name, parameter in beside.items()}
 
-    def starts_from(self, request: Request) -> frozenset[int]:
+    def entry_layers(self, request: Request) -> frozenset[int]:
         """Return the entry, and what is read at or below it."""
         if self.upper is None:
             return frozenset()
@@ -88,21 +89,15 @@ class Fork(Branch):
         parts: list[nn.Module] = [] if self.pooler is None else [self.pooler]
         for stack in self.stacks():
             blocks = find_blocks(stack, self.layers - 1)[-self.top :]
-            parts += [*blocks, *after(stack, blocks[-1])]
+            parts += [*blocks, *modules_after(stack, blocks[-1])]
         return parts
 
-    def resume_from_states(self, arranged: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the top blocks alone.
-
-        Args:
-            arranged: A right-padded batch.
-            request: What the taps need.
-            known: Hidden states (rows, tokens, width) of the layers that :meth:`starts_from` named.
-        """
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the top blocks alone; see :meth:`Branch.resume_from_states`."""
         assert self.upper is not None
         above = Request(request.layers - self._below(request), request.pooled)
-        output = enter(self.upper, self.layers, self.top, arranged, known[self.entry], bool(above.layers - {-1}))
-        states = states_of(output, arranged, above, self.pooler, self.layers)
+        output = enter(self.upper, self.layers, self.top, padded, known[self.entry], bool(above.layers - {-1}))
+        states = states_of(output, padded, above, self.pooler, self.layers)
         below = {layer: known[layer] for layer in self._below(request)}
         return replace(states, hidden={**states.hidden, **below})
 
@@ -122,7 +117,7 @@ def top_blocks(stack: nn.Module, layers: int, top: int) -> Sequence[nn.Module]:
     return list(blocks)[-top:]
 
 
-def after(stack: nn.Module, block: nn.Module) -> list[nn.Module]:
+def modules_after(stack: nn.Module, block: nn.Module) -> list[nn.Module]:
     """Return the modules that a forward of the stack first calls once a block is done, such as a final norm or a
     pooler; found by running it on a few tokens."""
     begun: dict[nn.Module, None] = {}
@@ -178,7 +173,7 @@ def enter(
     """Run a stack whose lower blocks do nothing, with these hidden states in place of what they hand on."""
     below = find_blocks(upper, layers - 1)[-top - 1]
     with _handing_on(below, hidden_states):
-        return upper(**arranged.batch.inputs(), **switches(upper, hidden_layers))
+        return upper(**arranged.batch.inputs(), **forward_settings(upper, hidden_layers))
 
 
 @contextmanager
@@ -259,7 +254,7 @@ def _agree(whole: nn.Module, upper: nn.Module, layers: int, top: int, entry: int
     """Tell whether both ways through a fork give the same bits on a few tokens, padding among them."""
     arranged = probe_batch(whole)
     with evaluating(whole), evaluating(upper):
-        expected = whole(**arranged.batch.inputs(), **switches(whole, hidden_states=True))
+        expected = whole(**arranged.batch.inputs(), **forward_settings(whole, hidden_states=True))
         known = layer_of(expected, entry, layers)
         try:
             found = enter(upper, layers, top, arranged, known, hidden_layers=True)

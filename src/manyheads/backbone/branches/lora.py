@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
-from manyheads.backbone.stack.stack import find_blocks, probe
+from manyheads.backbone.stack.find import find_blocks
+from manyheads.backbone.stack.probe import probe
 from manyheads.errors import BackboneError, MissingExtraError, did_you_mean, listed, one_line
 
 AUTO = "auto"
@@ -28,7 +29,7 @@ _PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LoRASettings:
     """What an adapter is, beside its weights.
 
     Attributes:
@@ -44,7 +45,7 @@ class LowRank:
     dropout: float
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> LowRank:
+    def read(cls, settings: Mapping[str, Any]) -> LoRASettings:
         """Return it from :meth:`plain`'s, with nothing taken on trust.
 
         Raises:
@@ -61,7 +62,7 @@ class LowRank:
         """Return it as plain JSON."""
         return {"r": self.r, "alpha": self.alpha, "targets": list(self.targets), "dropout": self.dropout}
 
-    def in_peft(self) -> dict[str, Any]:
+    def to_peft(self) -> dict[str, Any]:
         """Return what PEFT's config must say for PEFT to compute the same."""
         return {
             "peft_type": "LORA",
@@ -85,7 +86,7 @@ class LowRank:
         return {f"{_PREFIX}{name}.{part}.weight": at for name in self.targets for part, at in ranks.items()}
 
 
-class LoRA(Branch):
+class LoRABranch(Branch):
     """A copy of the stack with adapters in it; every weight but theirs is the backbone's own tensor.
 
     At first it computes what the backbone computes: of the two matrices of each adapter, one is zero.
@@ -97,7 +98,7 @@ class LoRA(Branch):
     kind: ClassVar[str] = "lora"
 
     def __init__(
-        self, stack: nn.Module, pooler: nn.Module | None, layers: int, path: str, low_rank: LowRank, seed: int
+        self, stack: nn.Module, pooler: nn.Module | None, layers: int, path: str, low_rank: LoRASettings, seed: int
     ) -> None:
         """Put adapters into a copy of a stack.
 
@@ -147,7 +148,7 @@ class LoRA(Branch):
             base: The path or hub id of the backbone, if it has one.
         """
         transposed = any(isinstance(layer.get_base_layer(), Conv1D) for layer in self.adapted().values())
-        config = _config(self.low_rank.in_peft(), fan_in_fan_out=transposed)
+        config = _config(self.low_rank.to_peft(), fan_in_fan_out=transposed)
         said: dict[str, Any] = config.to_dict()
         # Sets have no order of their own, and the file is to be the same whenever it is written.
         plain = {key: sorted(value) if isinstance(value, set) else value for key, value in said.items()}
@@ -264,11 +265,11 @@ def _ends(names: Iterable[str]) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in names})
 
 
-def _inject(copied: nn.Module, low_rank: LowRank, prefix: str, seed: int) -> None:
+def _inject(copied: nn.Module, low_rank: LoRASettings, prefix: str, seed: int) -> None:
     """Put PEFT's layers in the place of linear ones, their matrices in fp32."""
     names = [name.removeprefix(prefix) for name in low_rank.targets]
     transposed = {isinstance(copied.get_submodule(name), Conv1D) for name in names}
-    config = _config({**low_rank.in_peft(), "target_modules": names}, fan_in_fan_out=True in transposed)
+    config = _config({**low_rank.to_peft(), "target_modules": names}, fan_in_fan_out=True in transposed)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         if len(transposed) > 1:  # PEFT then warns that it decides this layer by layer
             warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")

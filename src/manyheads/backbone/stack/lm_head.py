@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.utils.generic import ModelOutput
 
-from manyheads.backbone.stack.stack import evaluating, probe_batch, switches
+from manyheads.backbone.stack.probe import evaluating, forward_settings, probe_batch
 from manyheads.errors import BackboneError
 
 _AGREES = 1e-4
@@ -73,7 +73,7 @@ class LMHead:
             logits: Tensor = self._head(inputs_embeds=vectors, return_dict=True).logits
         return logits[:, 0].float().to(states.device)
 
-    def rows(self) -> Tensor:
+    def output_embeddings(self) -> Tensor:
         """Return the LM head's rows (vocabulary, width), whose products with states are the logits, but for a bias and
         a scale.
 
@@ -90,8 +90,8 @@ class LMHead:
     def _check(self, model: nn.Module, stack: nn.Module) -> None:
         batch = probe_batch(stack).batch
         with evaluating(model):
-            states = stack(**batch.inputs(), **switches(stack, hidden_states=False)).last_hidden_state[0]
-            expected = model(**batch.inputs(), **switches(model, hidden_states=False)).logits[0].float()
+            states = stack(**batch.inputs(), **forward_settings(stack, hidden_states=False)).last_hidden_state[0]
+            expected = model(**batch.inputs(), **forward_settings(model, hidden_states=False)).logits[0].float()
             try:
                 found = self(states)
             except (TypeError, AttributeError, ValueError, RuntimeError):
@@ -100,6 +100,20 @@ class LMHead:
                 raise BackboneError(f"{type(model).__name__}: its LM head cannot be asked without its stack")
             fits = self._weight.shape == (expected.shape[1], states.shape[1])
             self._plain = fits and _in_line(states.float() @ self._weight.float().T, expected)
+
+
+class CachedLMHead:
+    """An :class:`LMHead`, rebuilt when the model's output embeddings are replaced or moved."""
+
+    def __init__(self) -> None:
+        self._built: tuple[Tensor, torch.device, LMHead] | None = None
+
+    def of(self, model: nn.Module, stack: nn.Module) -> LMHead:
+        """Return the LM head of a model."""
+        weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
+        if self._built is None or self._built[0] is not weight or self._built[1] != weight.device:
+            self._built = weight, weight.device, LMHead(model, stack)
+        return self._built[2]
 
 
 def _near(found: Tensor, expected: Tensor) -> bool:

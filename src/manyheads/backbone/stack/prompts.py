@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone.stack.outputs import layer_of
+from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
-from manyheads.backbone.stack.stack import accepted, evaluating, probe_batch, switches
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.types import Batch, Request, States, Template
 
 _AGREES = 1e-4
@@ -125,6 +125,21 @@ class Passes:
         return fits and sees and plain and bool(template.after)
 
 
+def check_room(templates: Mapping[str, Template], owner: str) -> None:
+    """Check that every prompt leaves room for text.
+
+    Raises:
+        HeadError: a prompt fills the token limit.
+    """
+    for prompt, template in templates.items():
+        taken = template.added + len(template.opening) + len(template.closing)
+        if template.limit is not None and taken >= template.limit:
+            raise HeadError(
+                f"{owner}: the prompt {prompt!r:.60} takes {taken} of {template.limit} tokens and leaves no "
+                "room for a text; shorten it"
+            )
+
+
 def worded(batch: Batch, mask: Tensor, template: Template, after: bool = True) -> Batch:
     """Return a right-padded batch of the texts with a prompt around them.
 
@@ -179,9 +194,9 @@ def extend_from_cache(
     ids = torch.tensor(after, device=device).expand(rows, -1)
     mask = torch.cat([states.mask, torch.ones_like(ids, dtype=torch.bool)], dim=1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long(), "past_key_values": copy.deepcopy(past)}
-    if "position_ids" in accepted(stack):
+    if "position_ids" in forward_arguments(stack):
         inputs["position_ids"] = states.mask.sum(dim=1, keepdim=True) + torch.arange(len(after), device=device)
-    output = stack(**inputs, **switches(stack, bool(request.layers - {-1})) | {"use_cache": True})
+    output = stack(**inputs, **forward_settings(stack, bool(request.layers - {-1})) | {"use_cache": True})
     hidden = {
         layer: torch.cat([states.hidden[layer], layer_of(output, layer, layers)], dim=1) for layer in request.layers
     }
@@ -195,8 +210,8 @@ def can_extend_cache(stack: nn.Module) -> bool:
     after = [int(token) for token in arranged.batch.input_ids[0, :_PROBED]]
     whole = worded(arranged.batch, arranged.mask, Template((), tuple(after)))
     with evaluating(stack):
-        expected = stack(**whole.inputs(), **switches(stack, False)).last_hidden_state
-        short = stack(**arranged.batch.inputs(), **switches(stack, False) | {"use_cache": True})
+        expected = stack(**whole.inputs(), **forward_settings(stack, False)).last_hidden_state
+        short = stack(**arranged.batch.inputs(), **forward_settings(stack, False) | {"use_cache": True})
         past = getattr(short, "past_key_values", None)
         if past is None:
             return False

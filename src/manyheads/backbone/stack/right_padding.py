@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import InputError
-from manyheads.types import Batch, WordPlaces
+from manyheads.types import Batch, WordIds
 
 # A number of a word above this is no number of a word.
 _MOST_WORDS = 1 << 20
@@ -36,7 +36,7 @@ class RightPadded:
     mask: Tensor
     order: Tensor | None
     length: int
-    words: WordPlaces
+    words: WordIds
 
     def restore(self, values: Tensor) -> Tensor:
         """Return (rows, tokens, ...) values in the caller's layout; zeros where it has padding."""
@@ -69,15 +69,15 @@ def right_pad(batch: Batch) -> RightPadded:
     return RightPadded(_harmless(arranged, kept), kept, order, mask.shape[1], _words(batch, kept, order))
 
 
-def _words(batch: Batch, mask: Tensor, order: Tensor | None) -> WordPlaces:
+def _words(batch: Batch, mask: Tensor, order: Tensor | None) -> WordIds:
     """Return the words of a batch whose tokens were put in this order, with this mask."""
     ids = batch.word_ids
     if ids is None:
         columns = torch.arange(batch.input_ids.shape[1], device=mask.device).expand(len(mask), -1)
         places = columns if order is None else order
-        return WordPlaces(places.masked_fill(~mask, -1), batch.input_ids.shape[1])
+        return WordIds(places.masked_fill(~mask, -1), batch.input_ids.shape[1])
     places = (ids if order is None else ids.gather(1, order)).masked_fill(~mask, -1)
-    return WordPlaces(places, int(places.max()) + 1)
+    return WordIds(places, int(places.max()) + 1)
 
 
 def _harmless(batch: Batch, mask: Tensor) -> Batch:

@@ -101,7 +101,7 @@ class Frozen(Method):
             stacking.add(name, fitted[name], places[name], fits[name])
         for name, head in heads.items():
             install(head, fitted[name], class_weights_of(head, data.targets[name][places[name]]))
-        core.backbone.token_budget = running.backbone.token_budget
+        core.backbone.use_token_budget(running.backbone.token_budget)
         tables = stacking.read(core.heads.taps_of(heads), data.evaluate)
         return Outcome(fits, apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.heads import Head
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear import Linear

@@ -10,15 +10,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.branches.fork import after, top_blocks
+from manyheads.backbone.branches.fork import modules_after, top_blocks
 from manyheads.core import HeadedCore
 from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.dataset import TrainingData
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
+from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import Replay, TrainableCore, TuningPlan, collate_rows, evaluated
 
 
@@ -70,10 +71,16 @@ class Full(Tuning):
         """Factor of the language model's loss."""
         return self.lm_weight
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the backbone and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse an LM loss without a causal LM, blocks that are not there, and branches that would be undermined."""
         backbone = core.backbone
-        check_steppable(backbone, self.name)
+        check_trainable(backbone, self.name)
         if self.lm_weight > 0 and (backbone.lm is None or not backbone.facts.causal):
             raise BackboneError(f"{backbone.name}: lm_weight needs a causal language model; leave it at 0")
         if self.top is not None or self.layer_decay != 1.0:
@@ -90,15 +97,13 @@ class Full(Tuning):
         """Return the backbone's parameters that train."""
         return tuned_parameters(core.backbone, self.top)
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Return the core itself, to be stepped on token ids."""
         backbone = core.backbone
         parts = None
         if self.top is not None:
             blocks = top_blocks(backbone.stack, len(backbone.facts.widths), self.top)
-            parts = [*blocks, *after(backbone.stack, blocks[-1])]
+            parts = [*blocks, *modules_after(backbone.stack, blocks[-1])]
         rates = self._rates(backbone) | head_rates(heads, self.head_lr)
         others = [name for name in core.heads if name not in heads]
         notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()

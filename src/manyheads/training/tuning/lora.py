@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manyheads.backbone.branches.lora import AUTO, LowRank
-from manyheads.backbone.branches.lora import LoRA as LoRABranch
+from manyheads.backbone.branches.branches import build_lora, lora_targets
+from manyheads.backbone.branches.lora import AUTO, LoRABranch, LoRASettings
 from manyheads.core import HeadedCore
 from manyheads.errors import MethodError
 from manyheads.heads import Head
 from manyheads.taps import on_branch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning
@@ -66,6 +67,12 @@ class LoRA(Tuning):
         """Return the method's name and settings."""
         return {**super().describe(), "targets": AUTO if self.targets == AUTO else list(self.targets)}
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the adapters and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse layers that are not there, heads for which adapters do nothing, and a missing PEFT."""
         self._adapters(core, 0)
@@ -76,13 +83,11 @@ class LoRA(Tuning):
                     f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it Frozen"
                 )
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Put adapters in place, let the heads read what they make of a text, and return the core to be stepped."""
         backbone = core.backbone
         branch = self._adapters(core, data.seed)
-        name = backbone.free_name(branch.kind)
+        name = backbone.branches.free_name(branch.kind)
         backbone.branches[name] = branch
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, backbone.facts) for tap in head.taps)
@@ -91,5 +96,5 @@ class LoRA(Tuning):
         return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data))
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
-        targets = core.backbone.lora_targets(self.targets)
-        return core.backbone.lora(LowRank(self.r, self.alpha, targets, self.dropout), seed)
+        targets = lora_targets(core.backbone.trunk, self.targets)
+        return build_lora(core.backbone.trunk, LoRASettings(self.r, self.alpha, targets, self.dropout), seed)

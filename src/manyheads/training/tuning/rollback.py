@@ -49,7 +49,7 @@ def recomputing(backbone: Backbone) -> Iterator[None]:
     Raises:
         BackboneError: transformers has no gradient checkpointing for this model.
     """
-    branches = [backbone.branch(name) for name in backbone.branches]
+    branches = [backbone.branches.named(name) for name in backbone.branches]
     models: list[Any] = [backbone.model, *(stack for branch in branches for stack in branch.stacks())]
     if not getattr(backbone.model, "supports_gradient_checkpointing", False):
         raise BackboneError(f"{backbone.name}: has no gradient checkpointing; leave gradient_checkpointing out")
