@@ -1,21 +1,12 @@
-"""Learning rate and weight decay of each group of parameters."""
+"""Learning rate of each parameter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import nn
 
 from manyheads.heads import Head
-
-
-def parameter_groups(rates: Mapping[nn.Parameter, float], weight_decay: float) -> list[dict[str, Any]]:
-    """Return AdamW's groups, one per learning rate and weight decay; only matrices decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter, rate in rates.items():
-        groups.setdefault((rate, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
-    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
 
 
 def head_rates(heads: Mapping[str, Head], rate: float) -> dict[nn.Parameter, float]:

@@ -17,14 +17,14 @@ from manyheads.features import FeatureSource
 from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.frozen.method import ready_head
 from manyheads.training.method import Outcome
 from manyheads.training.resuming.run_folder import RunFolder, run_facts
+from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.solving.head_rows import class_weights_of
 from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
-from manyheads.training.tuning.learning_rates import parameter_groups
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
@@ -77,7 +77,7 @@ class _Run:
         if evaluator.best_epoch is not None:
             settings["best_epoch"] = evaluator.best_epoch
         learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
-        fits = {name: HeadFit({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
+        fits = {name: FitResult({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
         return Outcome(fits, logits, (before, after), (*plan.notes, *notes))
 
     def _run_folder(self) -> RunFolder | None:
