@@ -526,7 +526,7 @@ def plain_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", descent)
 
 
 def in_order(folder: Path, batch: int, **settings: Any) -> transformers.TrainingArguments:
@@ -551,7 +551,9 @@ def test_training_is_that_of_a_thawed_copy(
     reference = nn.ModuleDict({key: copy.deepcopy(head.output) for key, head in model.heads.items()})
 
     plain_descent(monkeypatch)
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)  # the heads' weights are drawn already
+    monkeypatch.setattr(
+        "manyheads.training.tuning.run.start_heads", lambda *_: None
+    )  # the heads' weights are drawn already
     cache: str | None = "auto"
     if kept == "float32":
         monkeypatch.setattr(TokenStates, "read", lambda tap, states: Features(states.hidden[tap.layer], states.mask))
@@ -585,14 +587,14 @@ def test_training_is_that_of_a_thawed_copy(
 
 def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)
+    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)
     steps = torch.optim.AdamW
 
     def watched(groups: list[dict[str, Any]], **settings: Any) -> torch.optim.Optimizer:
         seen.extend({**group, "params": list(group["params"])} for group in groups)
         return steps(groups, **settings)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", watched)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", watched)
     model = wrapped("gpt2", FORKED)
     train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}
@@ -1044,7 +1046,7 @@ MOMENTS: dict[str, tuple[Any, str, int, BaseException]] = {
     "in the extraction pass": (TokenStates, "read", 1, RuntimeError("out of memory")),
     "while the fork is put together": (ForkBranch, "tuned_parts", 1, Crash()),
     "while rows are taken": (PieceTable, "take", 4, RuntimeError("out of memory")),
-    "in an evaluation": (HeadedCore, "go_on", 4, KeyboardInterrupt()),
+    "in an evaluation": (HeadedCore, "resume_from_states", 4, KeyboardInterrupt()),
     "in the last evaluation": (FeatureSource, "read", 2, Crash()),
 }
 
@@ -1266,7 +1268,7 @@ def test_where_token_states_are_not_kept_the_result_is_nearly_the_same(
         live.add_head("below", replace(BESIDE["where"], column="where", reads=mh.Hidden(layer=0, pool="mean")))
         live.heads["below"].spec = replace(live.heads["below"].spec, loss_weight=1e-12)
     result = train(live, small_steps(**settings), heads=list(live.heads))
-    expected = "a head reads them" if why == "a head below" else "there is room for"
+    expected = "a head reads them" if why == "a head below" else "are free"
     assert expected in result.notes[-1]
     assert result.lm_check.bit_identical
     assert float(kept.norm()) > 1e-3

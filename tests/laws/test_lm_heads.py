@@ -168,8 +168,8 @@ def test_the_most_telling_tokens_are_kept(saved: Callable[[str], Path]) -> None:
 def test_a_vocabulary_too_wide_for_its_rows_is_refused(
     saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manyheads.training.solving.design_of_head._MOST_HELD_VALUES", 100)
-    monkeypatch.setattr("manyheads.training.solving.design_of_head._MOST_STREAMED_WIDTH", 50)
+    monkeypatch.setattr("manyheads.training.solving.design_of_head._MAX_DENSE_VALUES", 100)
+    monkeypatch.setattr("manyheads.training.solving.design_of_head._MAX_STREAMED_WIDTH", 50)
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.LMLogits()))
     with pytest.raises(mh.errors.HeadError, match=r"top_k=1024"):
@@ -302,7 +302,7 @@ def trained(folder: Path, l2: float, **spec: Any) -> tuple[mh.HeadedModel, Any]:
 def test_a_strong_penalty_leaves_the_start_and_not_zero(
     saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manyheads.training.solving.linear_fit.SCALES", (0.6,))
+    monkeypatch.setattr("manyheads.training.solving.linear_fit.PRIOR_SCALES", (0.6,))
     folder = saved("gpt2")
     start = mh.HeadedModel.from_pretrained(folder)
     start.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(), init="lm_head"))
@@ -317,7 +317,7 @@ def test_a_strong_penalty_leaves_the_start_and_not_zero(
 
 def test_the_penalty_pulls_towards_the_start(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Against torch's own L-BFGS on the objective as it is written: mean loss and squared distance from the start."""
-    monkeypatch.setattr("manyheads.training.solving.linear_fit.SCALES", (0.6,))
+    monkeypatch.setattr("manyheads.training.solving.linear_fit.PRIOR_SCALES", (0.6,))
     model, _ = trained(saved("gpt2"), 0.05, init="lm_head")
     start = mh.HeadedModel.from_pretrained(saved("gpt2"))
     start.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(), init="lm_head"))

@@ -11,7 +11,7 @@ from manyheads.core import HeadedCore
 from manyheads.features.logits import Logits
 from manyheads.heads import Head
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Outcome:
         notes: What a person should know, one sentence each.
     """
 
-    fits: Mapping[str, HeadFit]
+    fits: Mapping[str, FitResult]
     logits: Mapping[str, Logits]
     perplexity: tuple[float | None, float | None] = (None, None)
     notes: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from manyheads.heads import Head, OneLabelSpec
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.result import OutOfFold, TrainResult
@@ -96,7 +96,7 @@ def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
 def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
     """Return a sentence on heads whose reading changed under them."""
     others = core.heads.readers(heads)
-    return [f"Heads {listed(others)} did not train, and read heads that have changed."] if others else []
+    return [f"Heads {listed(others)} were not trained, and read heads that have changed."] if others else []
 
 
 def _taught(tokens: int) -> list[str]:
@@ -104,7 +104,7 @@ def _taught(tokens: int) -> list[str]:
     return [f"{said} its language model is not what it was."] if tokens else []
 
 
-def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: HeadFit) -> OutOfFold:
+def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: FitResult) -> OutOfFold:
     data = prepared.data
     places = data.labelled(name, head)
     if head.spec.by_word:

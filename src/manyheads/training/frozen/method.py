@@ -22,7 +22,7 @@ from manyheads.taps import Branched, Lexical, Output, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.taps.lm_logits import LMLogitsReader
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.choose import fit_simplest
@@ -88,7 +88,7 @@ class Frozen(Method):
         everything = np.concatenate([data.train, data.evaluate])
         source.read(_passing([*wanted, *core.heads.taps_of(standing)]), everything)
         stacking = Stacking(core, source, data)
-        fits: dict[str, HeadFit] = {}
+        fits: dict[str, FitResult] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
             targets = data.targets[name][places[name]]
@@ -142,7 +142,7 @@ class Frozen(Method):
         taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
         return feature_core(core, dtype, data.tokenized, _passing(taps), cache, data.digest)
 
-    def _fitted(self, ready: list[tuple[Head, HeadTrainingSet]], shortlist: Shortlist | None) -> tuple[HeadFit, Head]:
+    def _fitted(self, ready: list[tuple[Head, HeadTrainingSet]], shortlist: Shortlist | None) -> tuple[FitResult, Head]:
         """Fit one head on the best of its alternatives; return what it reads, with its new weights."""
         if ready[0][0].linear:
             fit, head = fit_simplest(LinearFitter(self.l2), ready)
@@ -227,11 +227,11 @@ def _head_rows(
     rows = HeadTrainingSet(
         tables=tables,
         taps=head.taps,
-        places=places,
+        row_index=places,
         targets=targets,
         texts=[data.texts[row] for row in places],
         class_weights=class_weights_of(head, targets),
         seed=data.seed,
-        read=read,
+        hold_out_all=read,
     )
     return by_words(rows) if head.spec.by_word else rows

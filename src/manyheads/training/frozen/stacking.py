@@ -15,7 +15,7 @@ from manyheads.features.table import GivenTable
 from manyheads.heads import Head
 from manyheads.taps import Branched, Output, Tap
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 
 
 class Stacking:
@@ -32,7 +32,7 @@ class Stacking:
         self._fitted: dict[str, Head] = {}
         self._out_of_fold: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def add(self, name: str, head: Head, places: np.ndarray, fit: HeadFit) -> None:
+    def add(self, name: str, head: Head, places: np.ndarray, fit: FitResult) -> None:
         """Take in a head that was fitted on these rows, for those that read it."""
         self._fitted[name] = head
         if len(fit.out_of_fold) and not head.spec.by_word:

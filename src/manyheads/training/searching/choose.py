@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from manyheads.heads import Head
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.searching.screening import margin, simplest_near_best, spread
 from manyheads.training.solving.head_rows import HeadTrainingSet
-from manyheads.training.solving.linear_fit import LinearFitter, RegularizationPath
+from manyheads.training.solving.linear_fit import LinearFitter
+from manyheads.training.solving.regularization_path import RegularizationPath
 
 
-def fit_simplest(fitter: LinearFitter, ready: Sequence[tuple[Head, HeadTrainingSet]]) -> tuple[HeadFit, Head]:
+def fit_simplest(fitter: LinearFitter, ready: Sequence[tuple[Head, HeadTrainingSet]]) -> tuple[FitResult, Head]:
     """Walk every alternative on held-out rows, then solve the chosen one on all of them.
 
     Args:

@@ -21,7 +21,7 @@ from manyheads.features.logits import Logits
 from manyheads.heads import Head, Ragged
 from manyheads.runtime.processes import from_first
 from manyheads.training.dataset import TrainingData
-from manyheads.training.tuning.trainer import CheckpointedCallback
+from manyheads.training.resuming.trainer_state import CheckpointedCallback
 
 MEAN = "mean"
 
@@ -167,7 +167,7 @@ class EpochEvaluator(CheckpointedCallback):
         """The best epoch so far, if one is to be selected."""
         return None if self._best is None else self._best.epoch
 
-    def keep(self, folder: Path) -> None:
+    def save_state(self, folder: Path) -> None:
         """Write the history, and the best epoch, to a checkpoint."""
         best = self._best
         found = None if best is None else {"score": best.score, "epoch": best.epoch, "place": best.place}
@@ -185,7 +185,7 @@ class EpochEvaluator(CheckpointedCallback):
             arrays = {name: torch.from_numpy(values) for name, values in kept_logits.items()}
             save_file({**weights, **arrays}, folder / _BEST)
 
-    def take_up(self, folder: Path) -> None:
+    def load_state(self, folder: Path) -> None:
         """Go on from what a checkpoint holds."""
         kept = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
         self.history, self.ended = kept["history"], kept["ended"]

@@ -25,9 +25,10 @@ from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
+from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, collate_rows, evaluated
 from manyheads.types import Batch, HeadedOutput
 
@@ -71,10 +72,16 @@ class Fork(Tuning):
         """Return the method's name and settings; where features are kept is nobody else's business."""
         return {name: value for name, value in super().describe().items() if name != "cache"}
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the fork and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
         """Refuse a backbone without such blocks, and heads for which there is nothing to fork."""
         facts = core.backbone.facts
-        check_steppable(core.backbone, self.name)
+        check_trainable(core.backbone, self.name)
         top_blocks(core.backbone.stack, len(facts.widths), self.top)
         open_cache(self.cache)
         for name, head in heads.items():
@@ -83,13 +90,11 @@ class Fork(Tuning):
                     f"Head {name!r}: reads no hidden states, so a fork does nothing for it; train it Frozen"
                 )
 
-    def frozen(self) -> FrozenStart:
+    def frozen_start(self) -> FrozenStart:
         """Return how heads are solved first: on features kept in the same place."""
         return FrozenStart(cache=self.cache)
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Put a fork in place, let the heads read it, and return it to be stepped on what enters it."""
         fork = build_fork(core.backbone.trunk, self.top)
         name = core.backbone.branches.free_name("fork")
