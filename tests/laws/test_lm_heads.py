@@ -384,7 +384,11 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "logits without an LM": ("bare", lambda: mh.Multiclass(AB, reads=mh.LMLogits()), ("LMLogits", "BertModel")),
     "rows of an encoder-decoder": ("bart", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "Bart")),
     "rows without an LM": ("bare", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "BertModel")),
-    "rows behind a transform": ("bert", lambda: mh.Multiclass(AB, init="lm_head"), ("transform before its LM head", "LMLogits()")),
+    "rows behind a transform": (
+        "bert",
+        lambda: mh.Multiclass(AB, init="lm_head"),
+        ("transform before its LM head", "LMLogits()"),
+    ),
     "zero shot of an encoder": ("bert", lambda: mh.Multiclass(AB, zero_shot=True), ("next token", "Bert")),
     "rows for another layer": (
         "gpt2",
