@@ -17,15 +17,14 @@ from manyheads.backbone.forward import ForwardPass, run_branch_from_states
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Provenance
 from manyheads.backbone.identity.source import Source
-from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.precision import converted_copy, is_in_precision, is_quantized
 from manyheads.backbone.stack.find import find_blocks, find_stack
-from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead
-from manyheads.backbone.stack.prompts import PromptTokenizer, can_extend_cache
+from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead, lm_reads_stack
+from manyheads.backbone.stack.prompts import PromptTokenizer, prompt_templates
 from manyheads.backbone.trunk import Trunk
 from manyheads.backbone.vocabulary import grow, names_by_identity, share_again, vocabulary_size
-from manyheads.errors import BackboneError, InputError, NoLanguageModelError
+from manyheads.errors import BackboneError, NoLanguageModelError
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
 
@@ -37,8 +36,8 @@ class Backbone(nn.Module):
         provenance: The origin of its weights; by default a model object made in memory.
         pooler: A trained pooler that the checkpoint contains and the model's class leaves out.
         random_pooler: Whether the class's own pooler was initialized at random while loading.
-        facts: What :attr:`facts` would find, if it is known already.
-        prompt_tokenizer: Tokenizes prompts and label words; ``None`` without a tokenizer.
+        facts: The facts that taps depend on, if observed before.
+        prompt_tokenizer: Tokenizes prompts and label words, if there is a tokenizer.
         token_budget: Fastest number of tokens per batch on this machine, if measured.
 
     Attributes:
@@ -91,37 +90,25 @@ class Backbone(nn.Module):
         paths: dict[nn.Module, str] = {module: name for name, module in self.model.named_modules()}
         return paths[stack]
 
-    @cached_property
-    def _table_limit(self) -> int | None:
-        return table_limit(self.model)
-
-    @cached_property
-    def _extends_cache(self) -> bool:
-        return self.facts.causal and can_extend_cache(self.stack)
-
     @property
     def stack(self) -> nn.Module:
         """The module whose hidden states heads read."""
         return self.model.get_submodule(self._stack_path)
 
-    @property
+    @cached_property
     def trunk(self) -> Trunk:
-        """The stack with what is needed to run and copy it."""
-        return Trunk(self.model, self._stack_path, len(self.facts.widths), self.pooler, self._random_pooler)
+        """The stack, to be run or copied."""
+        layers, causal = len(self.facts.widths), self.facts.causal
+        return Trunk(self.model, self._stack_path, layers, causal, self.pooler, self._random_pooler)
 
     @property
     def facts(self) -> BackboneFacts:
-        """The facts that taps depend on; observed on first use, by one forward pass over eight tokens."""
+        """The facts that taps depend on; observed on first use, in one forward pass over eight tokens."""
         if self._facts is None:
             # A function, not a bound method: copying a head must not copy the backbone.
-            lm_head = (lambda states: self.lm_head(states)) if self._lm_reads_stack else None
+            lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
             self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
         return self._facts
-
-    @property
-    def _lm_reads_stack(self) -> bool:
-        """Whether there is an LM head that reads the stack; the one of an encoder-decoder reads the decoder."""
-        return self.lm is not None and not self.model.config.is_encoder_decoder  # type: ignore[union-attr]
 
     @property
     def lm_head(self) -> LMHead:
@@ -131,7 +118,7 @@ class Backbone(nn.Module):
             NoLanguageModelError: no LM head reads the stack.
             BackboneError: the LM head cannot be run on its own.
         """
-        if not self._lm_reads_stack:
+        if not lm_reads_stack(self.model):
             raise NoLanguageModelError(f"{self.name}: has no LM head on the hidden states that heads read")
         return self._lm_head.of(self.model, self.stack)
 
@@ -176,9 +163,9 @@ class Backbone(nn.Module):
         return tensors_digest(self.model)
 
     def in_precision(self, dtype: torch.dtype) -> Backbone:
-        """Return a backbone whose stack has its parameters in this precision; itself if they are in it already.
+        """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.
 
-        Everything else is shared, so the copy costs only the memory of the converted weights.
+        All other tensors are shared, so the copy needs memory only for the converted weights.
         """
         if is_in_precision(self.stack, dtype):
             return self
@@ -193,22 +180,17 @@ class Backbone(nn.Module):
         )
 
     def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
-        """Run the stack, branches and prompts that a request needs, each once.
+        """Run the stack, branches and prompts that a request needs, each once; see :class:`ForwardPass`.
 
         Args:
-            batch: Any padding; see :func:`manyheads.backbone.stack.right_padding.right_pad`.
+            batch: Token tensors, padded anywhere.
             request: The states that taps need.
             lm: Whether to return the language model's logits too, from the same pass.
 
         Returns:
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
-
-        Raises:
-            InputError: a tensor that this model does not take.
-            NoLanguageModelError: ``lm`` without a language model.
         """
-        run = ForwardPass(self.trunk, self.branches, self.templates, self._table_limit, lambda: self._extends_cache)
-        return run(batch, request, lm)
+        return ForwardPass(self.trunk, self.branches, self.templates)(batch, request, lm)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see :func:`run_branch_from_states`."""
@@ -220,12 +202,7 @@ class Backbone(nn.Module):
         Raises:
             InputError: there is no tokenizer.
         """
-        if not request.prompts:
-            return {}
-        if self.prompt_tokenizer is None:
-            prompt = next(iter(request.prompts))
-            raise InputError(f"{self.name}: has no tokenizer for the prompt {prompt!r}; wrap the model with one")
-        return {prompt: self.prompt_tokenizer.template(prompt) for prompt in request.prompts}
+        return prompt_templates(self.prompt_tokenizer, request.prompts, self.name)
 
     def add_token_rows(self, tokens: Mapping[int, Sequence[int]]) -> None:
         """Add rows for new tokens to the embeddings and the LM head; branches share them.

@@ -26,15 +26,11 @@ class ForwardPass:
         trunk: The backbone's own stack.
         branches: Its branches.
         templates: Returns the prompts of a request as token ids.
-        token_limit: Number of tokens that the position table has room for, or ``None``.
-        extends_cache: Returns whether the stack can resume from its key-value cache; called only if prompts need it.
     """
 
     trunk: Trunk
     branches: Branches
     templates: Callable[[Request], Mapping[str, Template]]
-    token_limit: int | None
-    extends_cache: Callable[[], bool]
 
     def __call__(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
         """Return the requested states, right-padded, and the language model's logits in the caller's layout.
@@ -42,7 +38,7 @@ class ForwardPass:
         The trunk runs once. Branches that can resume from its hidden states do so; the others run whole.
 
         Raises:
-            InputError: a tensor that the model does not take.
+            InputError: a tensor that the model does not accept.
             NoLanguageModelError: ``lm`` without a language model.
         """
         self.trunk.check(batch, lm)
@@ -63,7 +59,7 @@ class ForwardPass:
         return replace(output.states, branches=branches, prompts=prompts), output.logits
 
     def _check_ids(self, ids: Tensor) -> None:
-        name, limit, vocabulary = self.trunk.name, self.token_limit, vocabulary_size(self.trunk.model)
+        name, limit, vocabulary = self.trunk.name, self.trunk.token_limit, vocabulary_size(self.trunk.model)
         if limit is not None and ids.shape[1] > limit:
             raise InputError(f"{name}: a row has {ids.shape[1]} tokens, the limit is {limit}; truncate it")
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
@@ -80,14 +76,14 @@ class ForwardPass:
         if not templates or torch.is_grad_enabled():
             return separate
         shared = separate.sharing_prefixes(padded, plain=lm or not request.trunk.empty)
-        return shared if shared.is_sharing and self.extends_cache() else separate
+        return shared if shared.is_sharing and self.trunk.extends_cache else separate
 
     def _resumed_branches(self, request: Request, lm: bool) -> list[str]:
         """Return the branches that resume from the trunk's hidden states.
 
         A single branch costs no more run whole, and then the trunk need not run.
         """
-        able = [name for name, wanted in request.branches.items() if self.branches.named(name).entry_layers(wanted)]
+        able = [name for name, needed in request.branches.items() if self.branches.named(name).entry_layers(needed)]
         return able if lm or not request.trunk.empty or len(able) > 1 else []
 
     def _trunk_request(self, request: Request, resumed: list[str]) -> Request:

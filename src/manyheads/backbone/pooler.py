@@ -77,9 +77,9 @@ def missing_reason(stack: nn.Module, outside: SeparatePooler | None, random: boo
     if outside is not None:
         return ""
     if not in_class(stack):
-        return "its class has none and its files hold none"
+        return "neither its class nor its files have one"
     if random:
-        return "its files hold none, and the one in memory is random"
+        return "its files have none, and the one in memory is random"
     if looks_untrained(stack):
         return "the one in memory is untrained"
     return ""
@@ -97,7 +97,7 @@ def file_tensors(model: nn.Module, stack_path: str, outside: SeparatePooler | No
 
     Args:
         model: The Hugging Face model.
-        stack_path: Name of its stack; empty if it is the stack itself.
+        stack_path: Name of its stack; empty if the model is the stack.
         outside: A pooler loaded from the checkpoint, outside the stack.
         random: Whether the stack's own pooler was initialized at random while loading.
     """

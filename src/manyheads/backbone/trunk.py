@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import SeparatePooler, in_class, missing_reason
 from manyheads.backbone.stack.outputs import states_of
 from manyheads.backbone.stack.probe import forward_arguments, forward_settings
+from manyheads.backbone.stack.prompts import can_extend_cache
 from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import InputError, NoLanguageModelError, listed
 from manyheads.types import Batch, Request, States
@@ -38,8 +41,9 @@ class Trunk:
 
     Attributes:
         model: The Hugging Face model.
-        path: Name of the stack in the model; empty if the model is the stack itself.
+        path: Name of the stack in the model; empty if the model is the stack.
         layers: Number of hidden states, the embeddings' output included.
+        causal: Whether a token attends only to earlier tokens.
         pooler: A trained pooler outside the model, or ``None``.
         random_pooler: Whether a pooler inside the stack was initialized at random while loading.
     """
@@ -47,6 +51,7 @@ class Trunk:
     model: nn.Module
     path: str
     layers: int
+    causal: bool
     pooler: SeparatePooler | None = None
     random_pooler: bool = False
 
@@ -67,6 +72,16 @@ class Trunk:
         untrained = in_class(stack) and missing_reason(stack, self.pooler, self.random_pooler)
         return cast(nn.Module, stack.pooler) if untrained else None
 
+    @cached_property
+    def token_limit(self) -> int | None:
+        """Number of tokens that the table of learned positions has room for; ``None`` without such a table."""
+        return table_limit(self.model)
+
+    @cached_property
+    def extends_cache(self) -> bool:
+        """Whether the stack can resume from its key-value cache; tried on a few tokens on first use."""
+        return self.causal and can_extend_cache(self.stack)
+
     @property
     def has_lm(self) -> bool:
         """Whether the model has an LM head."""
@@ -76,7 +91,7 @@ class Trunk:
         """Check that the model accepts a batch.
 
         Raises:
-            InputError: a tensor that the model does not take, or a missing one.
+            InputError: a tensor that the model does not accept, or a missing one.
             NoLanguageModelError: ``lm`` without a language model.
         """
         if lm and not self.has_lm:

@@ -1,7 +1,8 @@
 """Add rows for new tokens to every tensor with one row per token: embeddings, LM head and its biases.
 
-transformers resizes the model, as families differ in what is resized with the embeddings. The resized tensors are found
-on a copy without memory, not listed by family. transformers initializes new rows at random; all are overwritten.
+transformers resizes the model, as families differ in the tensors that are resized with the embeddings. These tensors
+are found on a copy without memory, not listed by family. transformers initializes new rows at random; all are
+overwritten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Add an untrained head beside the others."""
+"""Add an untrained head to a core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The origin of a backbone's weights, and what changed since they were loaded."""
+"""The origin of a backbone's weights, and the changes since they were loaded."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class Provenance:
         return replace(self, source=source, loaded_digest=digest)
 
     def with_new_tokens(self, count: int) -> Provenance:
-        """Return the provenance after tokens were added: the source's files no longer hold this tokenizer."""
+        """Return the provenance after tokens were added: the source's files no longer match the tokenizer."""
         return replace(self, new_tokens=self.new_tokens + count, loaded_digest=None)

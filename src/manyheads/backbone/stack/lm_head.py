@@ -118,6 +118,12 @@ class CachedLMHead:
         return self._built[2]
 
 
+def lm_reads_stack(model: nn.Module) -> bool:
+    """Return whether a model has an LM head that reads the stack; that of an encoder-decoder reads the decoder."""
+    has_lm = model.get_output_embeddings() is not None  # type: ignore[operator]
+    return has_lm and not model.config.is_encoder_decoder  # type: ignore[union-attr]
+
+
 def _are_close(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
 

@@ -8,7 +8,7 @@ other heads and the language model need anyway.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -128,6 +128,20 @@ class PromptPasses:
         return fits and in_window and hidden_only and bool(template.after)
 
 
+def prompt_templates(tokenizer: PromptTokenizer | None, prompts: Iterable[str], owner: str) -> dict[str, Template]:
+    """Return prompt -> its token ids.
+
+    Raises:
+        InputError: there are prompts but no tokenizer.
+    """
+    templates: dict[str, Template] = {}
+    for prompt in prompts:
+        if tokenizer is None:
+            raise InputError(f"{owner}: has no tokenizer for the prompt {prompt!r}; wrap the model with one")
+        templates[prompt] = tokenizer.template(prompt)
+    return templates
+
+
 def check_room(templates: Mapping[str, Template], owner: str) -> None:
     """Check that every prompt leaves room for text.
 
@@ -138,7 +152,7 @@ def check_room(templates: Mapping[str, Template], owner: str) -> None:
         taken = template.added + len(template.opening) + len(template.closing)
         if template.limit is not None and taken >= template.limit:
             raise HeadError(
-                f"{owner}: the prompt {prompt!r:.60} takes {taken} of {template.limit} tokens and leaves no room for "
+                f"{owner}: the prompt {prompt!r:.60} needs {taken} of {template.limit} tokens and leaves no room for "
                 "text; shorten it"
             )
 
