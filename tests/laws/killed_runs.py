@@ -104,8 +104,8 @@ PLACES: dict[str, Callable[[int, Kill], None]] = {
     "saving": on_call(trainer.Trainer, "_save_checkpoint", lambda *_: None),
     "weights": on_call(trainer.Trainer, "_save", half_a_file),
     "random state": on_call(trainer.Trainer, "_save_rng_state", lambda *_: None),
-    "marking": on_call(trainer_state, "mark_whole", lambda *_: None),
-    "marked": on_call(trainer_state, "mark_whole", trainer_state.mark_whole),
+    "marking": on_call(trainer_state, "mark_complete", lambda *_: None),
+    "marked": on_call(trainer_state, "mark_complete", trainer_state.mark_complete),
     "deleting": on_call(run_folder, "delete", run_folder.delete),
     "trained": on_call(best_epoch.EpochEvaluator, "finish", lambda *_: None),
 }

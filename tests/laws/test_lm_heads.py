@@ -181,8 +181,8 @@ def test_a_vocabulary_too_wide_for_its_rows_is_refused(
 
 def test_signs_are_part_of_words() -> None:
     words = TextPromptTokenizer(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
-    assert len({str(words.word(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
-    assert words.word("pain, (fever)") == [*words.word("pain"), *words.word("fever")]
+    assert len({str(words.word_pieces(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
+    assert words.word_pieces("pain, (fever)") == [*words.word_pieces("pain"), *words.word_pieces("fever")]
 
 
 @pytest.mark.parametrize("method", [mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1, start="random")])
@@ -384,7 +384,11 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "logits without an LM": ("bare", lambda: mh.Multiclass(AB, reads=mh.LMLogits()), ("LMLogits", "BertModel")),
     "rows of an encoder-decoder": ("bart", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "Bart")),
     "rows without an LM": ("bare", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "BertModel")),
-    "rows behind a transform": ("bert", lambda: mh.Multiclass(AB, init="lm_head"), ("transforms", "LMLogits()")),
+    "rows behind a transform": (
+        "bert",
+        lambda: mh.Multiclass(AB, init="lm_head"),
+        ("transform before its LM head", "LMLogits()"),
+    ),
     "zero shot of an encoder": ("bert", lambda: mh.Multiclass(AB, zero_shot=True), ("next token", "Bert")),
     "rows for another layer": (
         "gpt2",
@@ -395,7 +399,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "rows for a learned pooling": (
         "gpt2",
         lambda: mh.Multiclass(AB, reads=mh.Hidden(pool="attention"), init="lm_head"),
-        ("learns to read", "attention"),
+        ("learned pooling", "attention"),
     ),
     "labels of the same words": (
         "gpt2",

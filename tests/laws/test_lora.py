@@ -280,7 +280,10 @@ def test_a_step_is_that_of_a_hand_written_loop_on_peft(
     train(model, lora(lr=0.1, head_lr=0.1, trainer=arguments))
 
     base = without_dropout(family.build())
-    settings = {**LoRASettings.read(branch_of(model).settings()).to_peft(), "fan_in_fan_out": family.name == "gpt2"}
+    settings = {
+        **LoRASettings.from_json(branch_of(model).settings()).to_peft(),
+        "fan_in_fan_out": family.name == "gpt2",
+    }
     adapted = peft.get_peft_model(
         base, peft.LoraConfig(**{key: value for key, value in settings.items() if key != "peft_type"})
     )

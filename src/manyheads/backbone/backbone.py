@@ -24,7 +24,7 @@ from manyheads.backbone.stack.find import find_blocks, find_stack
 from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead
 from manyheads.backbone.stack.prompts import PromptTokenizer, can_extend_cache
 from manyheads.backbone.trunk import Trunk
-from manyheads.backbone.vocabulary import follow, grow, named_by_identity, vocabulary_size
+from manyheads.backbone.vocabulary import grow, names_by_identity, share_again, vocabulary_size
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
@@ -132,7 +132,7 @@ class Backbone(nn.Module):
             BackboneError: the LM head cannot be run on its own.
         """
         if not self._lm_reads_stack:
-            raise NoLanguageModelError(f"{self.name}: has no LM head that reads the states that heads read")
+            raise NoLanguageModelError(f"{self.name}: has no LM head on the hidden states that heads read")
         return self._lm_head.of(self.model, self.stack)
 
     @property
@@ -224,7 +224,7 @@ class Backbone(nn.Module):
             return {}
         if self.prompt_tokenizer is None:
             prompt = next(iter(request.prompts))
-            raise InputError(f"{self.name}: has no tokenizer to read the prompt {prompt!r} with; wrap it with one")
+            raise InputError(f"{self.name}: has no tokenizer for the prompt {prompt!r}; wrap the model with one")
         return {prompt: self.prompt_tokenizer.template(prompt) for prompt in request.prompts}
 
     def add_token_rows(self, tokens: Mapping[int, Sequence[int]]) -> None:
@@ -238,11 +238,11 @@ class Backbone(nn.Module):
         """
         if self.quantized:
             raise BackboneError(
-                f"{self.name}: its weights are quantised, so no token can be added; load it unquantised"
+                f"{self.name}: its weights are quantized, so no token can be added; load it unquantized"
             )
-        before = named_by_identity(self.model)
+        before = names_by_identity(self.model)
         grow(self.model, tokens)
-        follow(self.branches.values(), self.model, before)
+        share_again(self.branches.values(), self.model, before)
         self._lm_head = CachedLMHead()
         if self._facts is not None:
             self._facts = replace(self._facts, vocabulary_size=self.vocabulary_size)
@@ -256,6 +256,8 @@ class Backbone(nn.Module):
         """
         adapter = self.branches.adapter(name)
         if self.quantized:
-            raise BackboneError(f"{self.name}: its weights are quantised, so no adapter can be added to them")
+            raise BackboneError(
+                f"{self.name}: its weights are quantized, so no adapter can be merged; keep the adapter"
+            )
         adapter.fold()
         del self.branches[name]

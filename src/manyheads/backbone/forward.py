@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.branches import Branches
-from manyheads.backbone.stack.prompts import Passes
+from manyheads.backbone.stack.prompts import PromptPasses
 from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.backbone.trunk import Trunk, TrunkOutput
 from manyheads.backbone.vocabulary import vocabulary_size
@@ -51,7 +51,10 @@ class ForwardPass:
         passes = self._passes(padded, request, lm)
         resumed = self._resumed_branches(request, lm)
         output = self.trunk.run(
-            padded, self._trunk_request(request, resumed) | passes.common(passes.plain), lm, bool(passes.plain)
+            padded,
+            self._trunk_request(request, resumed) | passes.prefix_request(passes.after_text),
+            lm,
+            bool(passes.after_text),
         )
         # Only the language model's decoder reads decoder_input_ids.
         padded = replace(padded, batch=replace(padded.batch, decoder_input_ids=None))
@@ -62,22 +65,22 @@ class ForwardPass:
     def _check_ids(self, ids: Tensor) -> None:
         name, limit, vocabulary = self.trunk.name, self.token_limit, vocabulary_size(self.trunk.model)
         if limit is not None and ids.shape[1] > limit:
-            raise InputError(f"{name}: a row has {ids.shape[1]} tokens, the limit is {limit}; cut it")
+            raise InputError(f"{name}: a row has {ids.shape[1]} tokens, the limit is {limit}; truncate it")
         if not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise InputError(
-                f"{name}: input_ids reach from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "
-                f"{vocabulary - 1}; is this the backbone's own tokenizer?"
+                f"{name}: input_ids range from {int(ids.min())} to {int(ids.max())}, its vocabulary from 0 to "
+                f"{vocabulary - 1}; use the backbone's own tokenizer"
             )
 
-    def _passes(self, padded: RightPadded, request: Request, lm: bool) -> Passes:
+    def _passes(self, padded: RightPadded, request: Request, lm: bool) -> PromptPasses:
         templates = self.templates(request)
-        separate = Passes.apart(self.trunk.stack, self.trunk.layers, templates, request.prompts)
+        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.layers, templates, request.prompts)
         # Sharing saves nothing where gradients are recorded: the backward needs the same memory, and checkpointed
         # blocks keep no cache.
         if not templates or torch.is_grad_enabled():
             return separate
-        shared = separate.shared(padded, plain=lm or not request.trunk.empty)
-        return shared if shared.sharing and self.extends_cache() else separate
+        shared = separate.sharing_prefixes(padded, plain=lm or not request.trunk.empty)
+        return shared if shared.is_sharing and self.extends_cache() else separate
 
     def _resumed_branches(self, request: Request, lm: bool) -> list[str]:
         """Return the branches that resume from the trunk's hidden states.
@@ -102,14 +105,16 @@ class ForwardPass:
         return states
 
     def _run_prompts(
-        self, padded: RightPadded, request: Request, passes: Passes, trunk: TrunkOutput
+        self, padded: RightPadded, request: Request, passes: PromptPasses, trunk: TrunkOutput
     ) -> dict[str, States]:
-        states = passes.extended_from_cache(passes.plain, trunk.states, trunk.cache)
+        states = passes.extended(passes.after_text, trunk.states, trunk.cache)
         for group in passes.groups:
-            prefix = self.trunk.run(right_pad(passes.beginning(group, padded)), passes.common(group), keep_cache=True)
-            states |= passes.extended_from_cache(group, prefix.states, prefix.cache)
-        for prompt in passes.whole:
-            states[prompt] = self(passes.all_of(prompt, padded), request.prompts[prompt])[0]
+            prefix = self.trunk.run(
+                right_pad(passes.prefix_batch(group, padded)), passes.prefix_request(group), keep_cache=True
+            )
+            states |= passes.extended(group, prefix.states, prefix.cache)
+        for prompt in passes.separate:
+            states[prompt] = self(passes.prompt_batch(prompt, padded), request.prompts[prompt])[0]
         return states
 
 

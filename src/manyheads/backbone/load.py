@@ -1,5 +1,7 @@
-"""Load a backbone: the class that its config names, whole, with nothing left random. The one place that picks
-transformers' model classes."""
+"""Load a backbone with the class that its config names, and no random weights.
+
+This is the only module that chooses transformers' model classes.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +32,19 @@ def load_backbone(
     trust_remote_code: bool = False,
     quantization_config: Any = None,
 ) -> Backbone:
-    """Load a checkpoint as transformers would, by the class that it names.
+    """Load a checkpoint with the class that its config names.
 
     Args:
         name: A folder or a hub id.
-        dtype: Of the weights; ``None`` takes what transformers takes, the checkpoint's own.
-        device: Where the weights go; ``None`` leaves them where transformers puts them.
-        revision: Of a hub repository.
+        dtype: Precision of the weights; ``None`` for transformers' default, the checkpoint's own.
+        device: Device of the weights; ``None`` for transformers' default.
+        revision: Revision of a hub repository.
         trust_remote_code: Whether Python code in the checkpoint may run.
         quantization_config: As in transformers.
 
     Raises:
-        UnknownBackboneError: no such checkpoint, or an architecture that is not known.
-        IncompleteBackboneError: weights are missing, or have other shapes.
+        UnknownBackboneError: no such checkpoint, or an unknown architecture.
+        IncompleteBackboneError: weights are missing or have other shapes.
     """
     source = resolve_source(name, revision)
     model_class = _model_class(source, trust_remote_code)
@@ -57,7 +59,7 @@ def load_backbone(
         raise UnknownBackboneError(
             f"{source.name}: its weights cannot be read: {one_line(error)}; restore them"
         ) from error
-    random_pooler = _refuse_random(source, report)
+    random_pooler = _check_weights(source, report)
     if device is not None:
         model = model.to(device)
     pooler = load_separate_pooler(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
@@ -71,7 +73,7 @@ def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
 
 
 def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are needed, nor downloaded.
+    """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are downloaded.
 
     Raises:
         UnknownBackboneError: no such folder or hub repository.
@@ -115,24 +117,24 @@ def _model_class(source: Source, trust_remote_code: bool) -> Any:
             return getattr(transformers, auto)
     raise UnknownBackboneError(
         f"{source.name}: transformers {transformers.__version__} has no class {names[0]!r}; "
-        "update transformers, or pass trust_remote_code=True if the checkpoint brings the class itself"
+        "update transformers, or pass trust_remote_code=True if the checkpoint contains the class"
     )
 
 
-def _refuse_random(source: Source, report: dict[str, Any]) -> bool:
-    """Refuse any weight that was drawn at random, but for a pooler, which is then never read; tell whether it was."""
+def _check_weights(source: Source, report: dict[str, Any]) -> bool:
+    """Raise if a weight was initialized at random; return whether a pooler was, which is then never read."""
     missing: Sequence[str] = sorted(report["missing_keys"])
     poolers = [name for name in missing if ".pooler." in f".{name}"]
-    wrong = [name for name in missing if name not in poolers]
-    wrong += sorted(str(item[0] if isinstance(item, tuple) else item) for item in report["mismatched_keys"])
-    if wrong:
+    random = [name for name in missing if name not in poolers]
+    random += sorted(str(item[0] if isinstance(item, tuple) else item) for item in report["mismatched_keys"])
+    if random:
         raise IncompleteBackboneError(
-            f"{source.name}: {len(wrong)} weights are missing from its files or have other shapes, and would be "
-            f"random: {listed(wrong, most=4)}; correct 'architectures' in its config.json, or save the model again"
+            f"{source.name}: {len(random)} weights are missing from its files or have other shapes, and would be "
+            f"random: {listed(random, most=4)}; correct 'architectures' in its config.json, or save the model again"
         )
     return bool(poolers)
 
 
 def wrap_model(model: nn.Module) -> Backbone:
-    """Return a backbone around a model object that somebody already holds; its mode stays what it is."""
+    """Return a backbone around a model object; its mode stays as it is."""
     return Backbone(model)

@@ -80,14 +80,14 @@ class Trunk:
             NoLanguageModelError: ``lm`` without a language model.
         """
         if lm and not self.has_lm:
-            raise NoLanguageModelError(f"{self.name}: holds no language model; call without lm=True")
+            raise NoLanguageModelError(f"{self.name}: has no language model; call it without lm=True")
         runner = self.model if lm else self.stack
         given = batch.inputs()
         unknown = sorted(set(given) - forward_arguments(runner) - {"attention_mask"})
         if unknown:
-            raise InputError(f"{self.name}: takes no {listed(unknown)}; leave it out")
+            raise InputError(f"{self.name}: does not accept {listed(unknown)}; leave it out")
         if self.model.config.is_encoder_decoder and runner is self.model and "decoder_input_ids" not in given:  # type: ignore[union-attr]
-            raise InputError(f"{self.name}: lm=True needs decoder_input_ids, which its decoder reads; give them")
+            raise InputError(f"{self.name}: lm=True needs decoder_input_ids for its decoder; pass them")
 
     def run(self, padded: RightPadded, request: Request, lm: bool = False, keep_cache: bool = False) -> TrunkOutput:
         """Run the stack, inside the language model if its logits are requested; nothing runs for an empty request.

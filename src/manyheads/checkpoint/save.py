@@ -185,7 +185,7 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
 def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None, digest: str) -> None:
     source = backbone.source
     if source is not None and backbone.provenance.in_files(digest):
-        source.check_unmoved()
+        source.check_unchanged()
         for path in source.files:
             copy_file(path, folder / path.name)
     else:

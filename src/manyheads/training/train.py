@@ -96,7 +96,7 @@ def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
 def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
     """Return a sentence on heads whose reading changed under them."""
     others = core.heads.readers(heads)
-    return [f"Heads {listed(others)} did not train, and read heads that have changed."] if others else []
+    return [f"Heads {listed(others)} were not trained, and read heads that have changed."] if others else []
 
 
 def _taught(tokens: int) -> list[str]:

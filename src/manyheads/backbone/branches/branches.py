@@ -100,7 +100,7 @@ def build_branch(trunk: Trunk, kind: str, settings: Mapping[str, Any]) -> Branch
         BackboneError: an unknown kind, or settings that do not fit the backbone.
     """
     if kind == LoRABranch.kind:
-        lora = LoRASettings.read(settings)
+        lora = LoRASettings.from_json(settings)
         return build_lora(trunk, replace(lora, targets=lora_targets(trunk, lora.targets)))
     top = settings.get("top")
     if kind != ForkBranch.kind or set(settings) != {"top"} or type(top) is not int or top < 1:

@@ -1,4 +1,4 @@
-"""Fingerprints: of a model's tensors in memory, and of files on disk (SHA-256 both)."""
+"""The SHA-256 digest of a model's tensors in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manyheads.runtime.files import combined
 def tensors_digest(module: nn.Module) -> str:
     """Return one digest of every parameter and saved buffer: names, dtypes, shapes and bits.
 
-    hashlib lets go of the interpreter lock, so tensors are hashed side by side.
+    Tensors are hashed in parallel threads, as hashlib releases the interpreter lock.
     """
     state = module.state_dict()
     with ThreadPoolExecutor() as pool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from manyheads.errors import CorruptCheckpointError, NotACheckpointError, WrongRunError, listed
-from manyheads.training.resuming.checkpoints import damage, keep_newest, last_whole, mark_whole
+from manyheads.training.resuming.checkpoints import damage, keep_newest, mark_complete, newest_complete
 
 
 class CheckpointedCallback(transformers.TrainerCallback):  # type: ignore[misc]
@@ -35,17 +35,17 @@ def checkpoint_to_resume(wanted: str | bool, output_dir: Path) -> Path:
     """Return the checkpoint to resume from, with all its files verified.
 
     Args:
-        wanted: The checkpoint's folder, or True for the newest whole one.
+        wanted: The checkpoint's folder, or True for the newest complete one.
         output_dir: Folder of the checkpoints.
 
     Raises:
-        NotACheckpointError: there is no whole checkpoint.
+        NotACheckpointError: there is no complete checkpoint.
         CorruptCheckpointError: the named one is damaged or incomplete.
     """
     if wanted is True:
-        newest = last_whole(output_dir)
+        newest = newest_complete(output_dir)
         if newest is None:
-            raise NotACheckpointError(f"{output_dir}: has no whole checkpoint to resume from")
+            raise NotACheckpointError(f"{output_dir}: has no complete checkpoint to resume from")
         return newest
     folder = Path(str(wanted))
     wrong = damage(folder)
@@ -57,7 +57,7 @@ def checkpoint_to_resume(wanted: str | bool, output_dir: Path) -> Path:
 def finish_checkpoint(
     folder: Path, callbacks: Iterable[CheckpointedCallback], limit: int | None, best: str | None
 ) -> None:
-    """Add the callbacks' state to a checkpoint and mark it as whole, then delete older ones.
+    """Add the callbacks' state to a checkpoint and mark it as complete, then delete older ones.
 
     Args:
         folder: The checkpoint, complete except for the callbacks.
@@ -67,7 +67,7 @@ def finish_checkpoint(
     """
     for callback in callbacks:
         callback.save_state(folder)
-    mark_whole(folder)
+    mark_complete(folder)
     if limit:
         keep_newest(folder.parent, limit, None if best is None else Path(best))
 

@@ -140,7 +140,7 @@ def start_heads(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], dat
 
 
 def checkpoint_of(method: Tuning, folder: RunFolder | None) -> str | bool | None:
-    """Return the checkpoint to resume from: the newest whole one in the run's folder, or the one that
+    """Return the checkpoint to resume from: the newest complete one in the run's folder, or the one that
     ``method.trainer`` names; ``None`` to start from the beginning."""
     if folder is None:
         named = None if method.trainer is None else method.trainer.resume_from_checkpoint
@@ -148,5 +148,5 @@ def checkpoint_of(method: Tuning, folder: RunFolder | None) -> str | bool | None
     wait_for_all()  # until every process has checked the folder
     if is_first():
         folder.begin()
-    newest = from_first(folder.last() if is_first() else None)
+    newest = from_first(folder.newest() if is_first() else None)
     return None if newest is None else str(newest)

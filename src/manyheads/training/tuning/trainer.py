@@ -243,12 +243,12 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         """Train, from the start or from a checkpoint.
 
         Args:
-            resume_from_checkpoint: Its folder, or True for the newest whole one in ``args.output_dir``.
+            resume_from_checkpoint: Its folder, or True for the newest complete one in ``args.output_dir``.
             trial: As in transformers.
             ignore_keys_for_eval: As in transformers.
 
         Raises:
-            NotACheckpointError: there is no whole checkpoint.
+            NotACheckpointError: there is no complete checkpoint.
             CorruptCheckpointError: the one that was named is damaged, or was not written to its end.
             WrongRunError: it is of another model.
         """
@@ -269,7 +269,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointedCallback)]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Write a checkpoint and mark it as whole; only then delete older ones."""
+        """Write a checkpoint and mark it as complete; only then delete older ones."""
         folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
             delete(folder)  # a killed run may have left a part of it
