@@ -26,7 +26,8 @@ from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.choose import fit_simplest
-from manyheads.training.searching.shortlist import SearchRequest, Shortlist, screen
+from manyheads.training.searching.search import SearchRequest, search
+from manyheads.training.searching.shortlist import Shortlist
 from manyheads.training.solving.design_of_head import token_ids
 from manyheads.training.solving.gradient_fit import GradientFitter
 from manyheads.training.solving.head_rows import HeadTrainingSet, by_words, class_weights_of
@@ -124,10 +125,10 @@ class Frozen(Method):
         asked: dict[str, SearchRequest] = {}
         for name, spec in asking.items():
             once = places[name][first_of_each([data.texts[row] for row in places[name]])]
-            asked[name] = SearchRequest(spec, once, spec.target_scores(data.targets[name][once]))
+            asked[name] = SearchRequest(once, spec.target_scores(data.targets[name][once]))
         also = [tap for name, head in heads.items() if name not in asking for tap in core.resolved(head.spec.taps)]
         everything = np.concatenate([data.train, data.evaluate])
-        return screen(core.backbone.facts, source, asked, _passing(also), everything)
+        return search(core.backbone.facts, source, asked, _passing(also), everything)
 
     def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
         """Return the heads that want to be told what to read; those that start from the LM head, and those that label
