@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -21,6 +21,7 @@ from manyheads.backbone.pooler import load_separate_pooler
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.stack.find import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
+from manyheads.types import Tokenizer
 
 
 def load_backbone(
@@ -67,12 +68,12 @@ def load_backbone(
     return Backbone(model.eval(), Provenance.loaded(model, source, dtype_chosen), pooler, random_pooler)
 
 
-def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Tokenizer | None:
     """Return the checkpoint's tokenizer, or ``None`` if it has none."""
     return _tokenizer_in(source.folder, trust_remote_code)
 
 
-def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
+def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokenizer | None:
     """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are downloaded.
 
     Raises:
@@ -89,16 +90,16 @@ def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
         ) from None
 
 
-def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Any:
+def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Tokenizer | None:
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
     if not any((folder / name).is_file() for name in names):
         return None
     return _auto_tokenizer(folder, trust_remote_code)
 
 
-def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Any:
+def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Tokenizer:
     with transformers_quiet():
-        return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        return cast(Tokenizer, transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code))
 
 
 def _model_class(source: Source, trust_remote_code: bool) -> Any:
