@@ -23,7 +23,7 @@ from manyheads.backbone.stack.find import find_blocks, find_stack
 from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead, lm_reads_stack
 from manyheads.backbone.stack.prompts import PromptTokenizer, prompt_templates
 from manyheads.backbone.trunk import Trunk
-from manyheads.backbone.vocabulary import grow, names_by_identity, share_again, vocabulary_size
+from manyheads.backbone.vocabulary import add_rows, names_by_identity, share_again, vocabulary_size
 from manyheads.errors import BackboneError, NoLanguageModelError
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
@@ -218,7 +218,7 @@ class Backbone(nn.Module):
                 f"{self.name}: its weights are quantized, so no token can be added; load it unquantized"
             )
         before = names_by_identity(self.model)
-        grow(self.model, tokens)
+        add_rows(self.model, tokens)
         share_again(self.branches.values(), self.model, before)
         self._lm_head = CachedLMHead()
         if self._facts is not None:

@@ -46,12 +46,8 @@ class ForwardPass:
         self._check_ids(padded.batch.input_ids)
         passes = self._passes(padded, request, lm)
         resumed = self._resumed_branches(request, lm)
-        output = self.trunk.run(
-            padded,
-            self._trunk_request(request, resumed) | passes.prefix_request(passes.after_text),
-            lm,
-            bool(passes.after_text),
-        )
+        trunk_request = self._trunk_request(request, resumed) | passes.prefix_request(passes.after_text)
+        output = self.trunk.run(padded, trunk_request, lm, keep_cache=bool(passes.after_text))
         # Only the language model's decoder reads decoder_input_ids.
         padded = replace(padded, batch=replace(padded.batch, decoder_input_ids=None))
         branches = self._run_branches(padded, request, resumed, output.states)

@@ -31,7 +31,7 @@ def vocabulary_size(model: nn.Module) -> int:
     return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
 
-def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
+def add_rows(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
     """Add rows for new tokens to every tensor with a row per token; each is the mean of existing rows.
 
     Rows of other tokens keep their bits, a matrix with unused rows keeps its size, and tied tensors stay tied. New rows
@@ -78,7 +78,9 @@ def vocabulary_axes(model: nn.Module) -> dict[str, int]:
             f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; no tokens can be added"
         ) from None
     after = {name: tensor.shape for name, tensor in _tensors(meta).items()}
-    axes = {name: _axis(shape, after[name]) for name, shape in before.items() if after.get(name, shape) != shape}
+    axes = {
+        name: _changed_axis(shape, after[name]) for name, shape in before.items() if after.get(name, shape) != shape
+    }
     _check_head(meta, axes)
     return axes
 
@@ -88,15 +90,15 @@ def share_again(copied: Iterable[nn.Module], model: nn.Module, before: Mapping[i
 
     Args:
         copied: Modules that share parameters with the model.
-        model: The model after :func:`grow`.
-        before: Output of :func:`names_by_identity` before :func:`grow`.
+        model: The model after :func:`add_rows`.
+        before: Output of :func:`names_by_identity` before :func:`add_rows`.
     """
-    now = _tensors(model)
+    current = _tensors(model)
     for module in (part for whole in copied for part in whole.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
-            known = before.get(id(parameter))
-            if known is not None and now[known] is not parameter:
-                setattr(module, name, now[known])
+            shared = before.get(id(parameter))
+            if shared is not None and current[shared] is not parameter:
+                setattr(module, name, current[shared])
         if isinstance(module, nn.Embedding):
             module.num_embeddings = module.weight.shape[0]
 
@@ -125,17 +127,17 @@ def _meta_copy(model: nn.Module) -> nn.Module:
 
 def _resize(model: nn.Module, rows: int) -> None:
     resize: Any = model.resize_token_embeddings
-    plain = {"mean_resizing": False} if "mean_resizing" in inspect.signature(resize).parameters else {}
+    settings = {"mean_resizing": False} if "mean_resizing" in inspect.signature(resize).parameters else {}
     device = next(model.parameters()).device
     # Its random initial values are overwritten, and the global random state must not depend on them.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        resize(rows, **plain)
+        resize(rows, **settings)
     head = model.get_output_embeddings()  # type: ignore[operator]
     if head is not None:
         head.train(model.training)
 
 
-def _axis(before: torch.Size, after: torch.Size) -> int:
+def _changed_axis(before: torch.Size, after: torch.Size) -> int:
     return next(axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
 
 
@@ -153,7 +155,7 @@ def _fill(new: Tensor, old: Tensor, axis: int, tokens: Mapping[int, Sequence[int
     """Write the new rows; ``old`` may be the same tensor, as only old rows are read."""
     added = [token for token in range(old.shape[axis], new.shape[axis]) if token not in tokens]
     if added:
-        new.index_copy_(axis, _ids(added, new), _mean(old, axis).expand(*_widened(new, axis, len(added))))
+        new.index_copy_(axis, _ids(added, new), _mean(old, axis).expand(*_shape_with(new, axis, len(added))))
     for token, pieces in tokens.items():
         new.index_copy_(axis, _ids([token], new), _mean(old.index_select(axis, _ids(pieces, old)), axis))
 
@@ -166,5 +168,5 @@ def _ids(tokens: Sequence[int], like: Tensor) -> Tensor:
     return torch.tensor(tokens, device=like.device)
 
 
-def _widened(tensor: Tensor, axis: int, size: int) -> list[int]:
+def _shape_with(tensor: Tensor, axis: int, size: int) -> list[int]:
     return [size if dim == axis else length for dim, length in enumerate(tensor.shape)]
