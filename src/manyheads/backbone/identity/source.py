@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.errors import BackboneError, UnknownBackboneError, one_line
-from manyheads.runtime.files import combined, file_digest
+from manyheads.runtime.hashes import combined_digest, file_digest
 
 # Weight files in the order in which transformers prefers them.
 _WEIGHTS = (
@@ -110,7 +110,7 @@ def files_fingerprint(folder: Path) -> str:
     weights = [path for path in _weight_files(folder) if not _is_index(path)]
     config = json.loads((folder / "config.json").read_text("utf-8"))
     said = {key: value for key, value in config.items() if key not in _BOOKKEEPING}
-    return "files:" + combined([json.dumps(said, sort_keys=True), *(file_digest(path) for path in weights)])
+    return "files:" + combined_digest([json.dumps(said, sort_keys=True), *(file_digest(path) for path in weights)])
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -13,7 +13,8 @@ import warnings
 from pathlib import Path
 
 from manyheads.errors import CheckpointWarning
-from manyheads.runtime.files import file_digest, write_whole
+from manyheads.runtime.files import atomic_write, temporary_files
+from manyheads.runtime.hashes import file_digest
 
 MARK = "whole.json"
 
@@ -23,7 +24,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 def mark_whole(folder: Path) -> None:
     """Mark a checkpoint as whole, all its files being written."""
     files = {path.name: [path.stat().st_size, file_digest(path)] for path in _files(folder)}
-    write_whole(folder / MARK, json.dumps(files, indent=1))
+    atomic_write(folder / MARK, json.dumps(files, indent=1))
 
 
 def damage(folder: Path) -> str | None:
@@ -78,4 +79,5 @@ def delete(checkpoint: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name != MARK)
+    others = {folder / MARK, *temporary_files(folder, MARK)}
+    return sorted(path for path in folder.iterdir() if path.is_file() and path not in others)
