@@ -19,20 +19,19 @@ from manyheads.backbone.stock import has_stock_head, stock_head
 from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_checkpoint
 from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
 from manyheads.core import HeadedCore
+from manyheads.core.add_tokens import add_tokens as add_tokens_to_core
 from manyheads.data.collate import check_collated
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.prompt_tokens import TextPromptTokenizer
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
-from manyheads.data.vocabulary.added_tokens import AddedTokens, add_to_tokenizer, plan_tokens
+from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
 from manyheads.errors import (
     BackboneError,
     CheckpointError,
     HeadError,
-    InputError,
     InputWarning,
-    NewTokensWarning,
     NoLanguageModelError,
     UnknownBackboneError,
     UnknownHeadError,
@@ -214,27 +213,7 @@ class HeadedModel(nn.Module):
             TextError: a word that is not a string.
             BackboneError: embeddings that cannot be resized, or quantised weights.
         """
-        if init != "mean of sub-words":
-            raise InputError(f"add_tokens: init must be 'mean of sub-words', got {init!r:.60}")
-        plan = plan_tokens(self.tokenizer, words)
-        backbone = self.core.backbone
-        tokens, rows = len(self.tokenizer), backbone.rows
-        pieces = {word: tuple(self.tokenizer.convert_ids_to_tokens(ids)) for word, ids in plan.pieces.items()}
-        if plan.tokens:
-            backbone.learn_tokens({plan.ids[word]: ids for word, ids in plan.pieces.items()})
-            add_to_tokenizer(self.tokenizer, plan)
-            self._warn_of_new_tokens(len(plan.tokens))
-        return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(self.tokenizer), rows, backbone.rows)
-
-    def _warn_of_new_tokens(self, count: int) -> None:
-        trained = [name for name, head in self.heads.items() if head.trained]
-        if trained:
-            warnings.warn(
-                f"The tokenizer learned {count} words after the heads {listed(trained)} were trained: texts that hold "
-                "one now reach them as other tokens; train them again",
-                NewTokensWarning,
-                stacklevel=3,
-            )
+        return add_tokens_to_core(self.core, self.tokenizer, words, init)
 
     def forward(
         self,
@@ -272,9 +251,9 @@ class HeadedModel(nn.Module):
 
         Raises:
             UnknownHeadError: a name that no head has.
-            InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
+            InputError: a tensor of a wrong shape, dtype or range, one that this backbone does not accept, or labels of
+                :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
-            TrainingError: labels of :func:`manyheads.collate` under a trainer that would weigh heads wrongly.
         """
         check_collated(labels, self._accumulating())
         mask = self._full_mask(input_ids) if attention_mask is None else attention_mask

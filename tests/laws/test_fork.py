@@ -306,7 +306,7 @@ def test_more_blocks_than_there_are(top: int) -> None:
 
 def test_a_head_that_reads_no_states_has_nothing_to_fork() -> None:
     model = wrapped("bert", {**FORKED, "words": mh.Multiclass(labels=["yes", "no"], column="sent", reads=mh.Lexical())})
-    with pytest.raises(mh.errors.HeadError, match="Head 'words': reads no hidden states"):
+    with pytest.raises(mh.errors.MethodError, match="Head 'words': reads no hidden states"):
         train(model, heads=None)
 
 
@@ -327,7 +327,7 @@ def test_a_head_that_reads_no_states_has_nothing_to_fork() -> None:
     ],
 )
 def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(mh.errors.HeadError, match=f"Fork: {said}"):
+    with pytest.raises(mh.errors.MethodError, match=f"Fork: {said}"):
         mh.Fork(**settings)
 
 

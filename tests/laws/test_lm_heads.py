@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import BertModel
 
 import manyheads as mh
-from manyheads.core.label_rows import label_rows
+from manyheads.core.lm_init import label_rows
 from manyheads.data.texts.prompt_tokens import TextPromptTokenizer
 from tests.families import BY_NAME, CAUSAL, ENCODERS, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (

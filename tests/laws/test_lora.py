@@ -680,7 +680,7 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_draws_alone
     ],
 )
 def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(mh.errors.HeadError, match=f"LoRA: .*{said}"):
+    with pytest.raises(mh.errors.MethodError, match=f"LoRA: .*{said}"):
         mh.LoRA(**settings)
 
 
@@ -700,7 +700,7 @@ def test_named_layers_by_their_ends_and_whole(saved: Saved) -> None:
 def test_a_head_that_reads_no_hidden_states_is_refused(saved: Saved) -> None:
     model = mh.HeadedModel.from_pretrained(saved("bert"))
     model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Lexical()))
-    with pytest.raises(mh.errors.HeadError, match=r"'urgency'.*adapters do nothing"):
+    with pytest.raises(mh.errors.MethodError, match=r"'urgency'.*adapters do nothing"):
         train(model, lora())
 
 

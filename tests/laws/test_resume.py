@@ -161,7 +161,7 @@ def test_checkpoints_stay_until_the_model_is_saved(tmp_path: Path, monkeypatch: 
 
 
 def test_a_setting_out_of_range_is_refused() -> None:
-    with pytest.raises(mh.errors.HeadError, match="save_steps must be a positive"):
+    with pytest.raises(mh.errors.MethodError, match="save_steps must be a positive"):
         mh.Full(save_steps=0)
 
 
@@ -169,7 +169,7 @@ def test_a_trainers_own_settings_hold(tmp_path: Path, monkeypatch: pytest.Monkey
     own = arguments(tmp_path / "own", 8, 1)
     own.max_steps, own.num_train_epochs = -1, 3
     own.save_strategy, own.save_steps = "steps", 2
-    with pytest.raises(mh.errors.HeadError, match="leave checkpoints out"):
+    with pytest.raises(mh.errors.MethodError, match="leave checkpoints out"):
         mh.Full(trainer=own, checkpoints=tmp_path)
     peace = trained(mh.Full(trainer=own))
     interrupted(monkeypatch, 5, lambda: trained(mh.Full(trainer=own)))

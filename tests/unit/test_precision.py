@@ -145,7 +145,7 @@ def test_the_identity_says_what_runs(saved: Saved) -> None:
 
 @pytest.mark.parametrize("dtype", ["half", "int8", torch.int8, torch.float64, None, "", 16])
 def test_a_precision_that_is_none_is_refused(dtype: object) -> None:
-    with pytest.raises(mh.errors.HeadError, match="dtype must be 'auto' or one of"):
+    with pytest.raises(mh.errors.MethodError, match="dtype must be 'auto' or one of"):
         mh.Frozen(dtype=dtype)
 
 

@@ -94,7 +94,7 @@ def test_an_unknown_head_is_named(heads: Any, best_by: Any) -> None:
 def test_nothing_to_judge_by_is_an_error(heads: Any, best_by: Any, patience: int | None, why: str) -> None:
     data = data_of(evaluate=0) if why == "no rows" else data_of(age=True)
     name = "urgency" if best_by in ("mean", None) and why == "no rows" else "age"
-    with pytest.raises(mh.errors.HeadError, match=f"no evaluation row is labelled for head '{name}'; give eval_data"):
+    with pytest.raises(mh.errors.MethodError, match=f"no evaluation row is labelled for head '{name}'; give eval_data"):
         selection_of(best_by, patience, heads, data)
 
 
@@ -280,7 +280,7 @@ def test_patience_ends_a_run(method: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("settings", "error"),
-    [({"best_by": "agee"}, mh.errors.UnknownHeadError), ({"patience": 1, "fraction": 0}, mh.errors.HeadError)],
+    [({"best_by": "agee"}, mh.errors.UnknownHeadError), ({"patience": 1, "fraction": 0}, mh.errors.MethodError)],
 )
 def test_a_selection_that_cannot_be_is_refused_before_anything_runs(
     method: str, settings: dict[str, Any], error: type[Exception]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from manyheads.backbone import Backbone
 from manyheads.backbone.stack.stack import accepted, evaluating
 from manyheads.data.texts.tokenize import tokenize
-from manyheads.errors import BackboneError, NoLanguageModelError
+from manyheads.errors import BackboneError, InputError, NoLanguageModelError
 from manyheads.types import Tokenizer
 
 
@@ -85,13 +85,14 @@ def compare_logits(
 
     Raises:
         NoLanguageModelError: one of the two has no language model.
-        BackboneError: their vocabularies differ in more than tokens that one of them was taught, or no text was given.
+        BackboneError: their vocabularies differ in more than tokens that were added to one of them.
+        InputError: there are no texts.
     """
     for side in (backbone, reference):
         if side.lm is None:
             raise NoLanguageModelError(f"{side.name}: holds no language model to check")
     if not texts:
-        raise BackboneError("check_lm needs at least one text")
+        raise InputError("check_lm needs at least one text")
     common = _in_common(tokenizer, reference_tokenizer)
     tokenized = tokenize(common.tokenizer, texts, limit, accepted(backbone.stack))
     _check_widths(backbone, reference, tokenized.inputs, common)

@@ -13,7 +13,7 @@ import numpy as np
 from manyheads.checkpoint import save_checkpoint
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading, labelled_rows
-from manyheads.errors import HeadError, TrainingError, listed
+from manyheads.errors import HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import compare_weights
 from manyheads.evaluation.metrics import Metrics, measure
 from manyheads.features.logits import Logits
@@ -44,7 +44,7 @@ def train(
     """Train heads on a table; :func:`manyheads.train` says what each argument means."""
     started = time.perf_counter()
     if process_count() > 1 and not method.several_processes:
-        raise TrainingError(f"{type(method).__name__} runs in one process; start it without torchrun")
+        raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")
     if out is not None:
         check_free(out, overwrite)
     chosen = core.heads.chosen(heads)

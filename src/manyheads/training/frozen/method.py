@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
-from manyheads.errors import HeadError, listed
+from manyheads.errors import MethodError, listed
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import feature_core
@@ -60,7 +60,7 @@ class Frozen(Method):
             ``None`` chooses it per head on held-out training rows.
 
     Raises:
-        HeadError: a negative or non-finite strength, or a precision that is none of these.
+        MethodError: a negative or non-finite strength, or a precision that is none of these.
         CacheError: a cache that is no folder.
     """
 
@@ -70,9 +70,9 @@ class Frozen(Method):
 
     def __post_init__(self) -> None:
         if self.l2 is not None and not 0 <= self.l2 < float("inf"):
-            raise HeadError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
+            raise MethodError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
         if self.dtype != "auto" and self.dtype not in [*_DTYPES, *_DTYPES.values()]:
-            raise HeadError(f"Frozen: dtype must be 'auto' or one of {listed(_DTYPES)}, got {self.dtype!r}")
+            raise MethodError(f"Frozen: dtype must be 'auto' or one of {listed(_DTYPES)}, got {self.dtype!r}")
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Choose taps, extract features once, then fit every head on its labelled rows."""

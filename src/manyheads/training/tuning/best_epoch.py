@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from manyheads.errors import HeadError, UnknownHeadError, listed
+from manyheads.errors import MethodError, UnknownHeadError, listed
 from manyheads.evaluation.metrics import Metrics, main_metric, measure
 from manyheads.features.logits import Logits
 from manyheads.heads import Head, Ragged
@@ -56,7 +56,7 @@ def selection_of(
 
     Raises:
         UnknownHeadError: a head that is not being trained.
-        HeadError: there are no evaluation rows of a head to judge by.
+        MethodError: a head has no labelled evaluation row.
     """
     if best_by is None and patience is None:
         return None
@@ -71,7 +71,7 @@ def selection_of(
             raise UnknownHeadError(f"best_by: no head {name!r} is being trained; the heads: {listed(heads)}")
         targets = torch.from_numpy(data.targets[name][data.evaluate])
         if not bool(heads[name].spec.labelled(targets).any()):
-            raise HeadError(
+            raise MethodError(
                 f"best_by: no evaluation row is labelled for head {name!r}; give eval_data or eval_fraction"
             )
     return Selection(weights, patience)

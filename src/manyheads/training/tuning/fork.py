@@ -16,7 +16,7 @@ from manyheads.backbone.branches.fork import top_blocks
 from manyheads.backbone.stack.stack import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
-from manyheads.errors import HeadError
+from manyheads.errors import MethodError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.logits import LogitRows, Logits
 from manyheads.features.precision import feature_core
@@ -53,7 +53,7 @@ class Fork(Tuning):
     The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
-        HeadError: a setting out of its range.
+        MethodError: a setting out of its range.
         CacheError: a cache that is no folder.
     """
 
@@ -79,7 +79,7 @@ class Fork(Tuning):
         open_cache(self.cache)
         for name, head in heads.items():
             if not any(tap.resolve(facts).needs_pass(facts) for tap in head.spec.taps):
-                raise HeadError(
+                raise MethodError(
                     f"Head {name!r}: reads no hidden states, so a fork does nothing for it; train it Frozen"
                 )
 

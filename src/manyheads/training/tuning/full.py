@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.fork import after, top_blocks
 from manyheads.core import HeadedCore
-from manyheads.errors import BackboneError, HeadError, listed
+from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.dataset import TrainingData
@@ -39,7 +39,7 @@ class Full(Tuning):
     The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
-        HeadError: a setting out of its range.
+        MethodError: a setting out of its range.
     """
 
     top: int | None = None
@@ -54,7 +54,7 @@ class Full(Tuning):
         if self.top is not None:
             self.check_whole("top")
         if self.replay is not None and self.lm_weight == 0:
-            raise HeadError("Full: replay holds texts for the language model's loss; give it an lm_weight above 0")
+            raise MethodError("Full: replay holds texts for the language model's loss; give it an lm_weight above 0")
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings; of other texts, only whether there were any."""

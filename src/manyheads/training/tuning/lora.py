@@ -9,7 +9,7 @@ from typing import Any
 from manyheads.backbone.branches.lora import AUTO, LowRank
 from manyheads.backbone.branches.lora import LoRA as LoRABranch
 from manyheads.core import HeadedCore
-from manyheads.errors import HeadError
+from manyheads.errors import MethodError
 from manyheads.heads import Head
 from manyheads.taps import on_branch
 from manyheads.training.dataset import TrainingData
@@ -38,7 +38,7 @@ class LoRA(Tuning):
     The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
-        HeadError: a setting out of its range.
+        MethodError: a setting out of its range.
     """
 
     r: int = 16
@@ -53,12 +53,12 @@ class LoRA(Tuning):
         self.check_number("alpha", above=0.0)
         self.check_number("dropout")
         if self.dropout >= 1:
-            raise HeadError(f"{self.name}: dropout must be below 1, got {self.dropout!r}")
+            raise MethodError(f"{self.name}: dropout must be below 1, got {self.dropout!r}")
         named = not isinstance(self.targets, str)
         if not named and self.targets != AUTO:
-            raise HeadError(f"{self.name}: targets must be 'auto' or a list of layers' names, got {self.targets!r}")
+            raise MethodError(f"{self.name}: targets must be 'auto' or a list of layers' names, got {self.targets!r}")
         if named and not (self.targets and all(isinstance(name, str) and name for name in self.targets)):
-            raise HeadError(f"{self.name}: targets must be a list of layers' names, got {self.targets!r}")
+            raise MethodError(f"{self.name}: targets must be a list of layers' names, got {self.targets!r}")
         if named:
             object.__setattr__(self, "targets", tuple(self.targets))
 
@@ -72,7 +72,7 @@ class LoRA(Tuning):
         facts = core.backbone.facts
         for name, head in heads.items():
             if not any(tap.resolve(facts).needs_pass(facts) for tap in head.spec.taps):
-                raise HeadError(
+                raise MethodError(
                     f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it Frozen"
                 )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
-from manyheads.errors import BackboneError, HeadError, TrainingError, listed
+from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.evaluation.lm_loss import perplexity
 from manyheads.features import FeatureSource, precision
 from manyheads.heads import Head
@@ -76,7 +76,7 @@ class Tuning(Method):
         save_steps: Steps between two checkpoints, where they are kept; ``None`` for one at each epoch's end.
 
     Raises:
-        HeadError: a setting out of its range.
+        MethodError: a setting out of its range.
     """
 
     epochs: float = 3
@@ -102,19 +102,19 @@ class Tuning(Method):
         self.check_number("weight_decay")
         for name, allowed in (("start", STARTS), ("weighting", WEIGHTINGS), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
-                raise HeadError(f"{self.name}: {name} must be one of {listed(allowed)}, got {getattr(self, name)!r}")
+                raise MethodError(f"{self.name}: {name} must be one of {listed(allowed)}, got {getattr(self, name)!r}")
         self.check_whole("batch_rows")
         for name in ("patience", "save_steps"):
             if getattr(self, name) is not None:
                 self.check_whole(name)
         if self.checkpoints is not None and self.trainer is not None:
-            raise HeadError(
+            raise MethodError(
                 f"{self.name}: trainer brings its own output_dir and save settings; leave checkpoints out, and name "
                 "the checkpoint to go on from in its resume_from_checkpoint"
             )
         weights = self.best_by.values() if isinstance(self.best_by, Mapping) else [1.0]
         if not weights or not all(isinstance(weight, int | float) and 0 < weight < math.inf for weight in weights):
-            raise HeadError(f"{self.name}: best_by must weigh heads by positive numbers, got {self.best_by!r}")
+            raise MethodError(f"{self.name}: best_by must weigh heads by positive numbers, got {self.best_by!r}")
 
     @property
     def name(self) -> str:
@@ -234,13 +234,13 @@ class Tuning(Method):
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not number or value < 0 or (above is not None and value <= above):
             least = "of at least 0" if above is None else f"above {above:g}"
-            raise HeadError(f"{self.name}: {name} must be a finite number {least}, got {value!r}")
+            raise MethodError(f"{self.name}: {name} must be a finite number {least}, got {value!r}")
 
     def check_whole(self, name: str) -> None:
         """Refuse a setting that is no positive whole number."""
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise HeadError(f"{self.name}: {name} must be a positive whole number, got {value!r}")
+            raise MethodError(f"{self.name}: {name} must be a positive whole number, got {value!r}")
 
     def _trainer(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, course: TuningPlan, scratch: str
@@ -319,7 +319,7 @@ class Tuning(Method):
     def _rows_per_process(self) -> int:
         rows, left = divmod(self.batch_rows, process_count())
         if left or not rows:
-            raise TrainingError(
+            raise MethodError(
                 f"{self.name}: batch_rows={self.batch_rows} cannot be shared evenly by {process_count()} processes; "
                 f"choose a multiple of {process_count()}"
             )
