@@ -26,7 +26,7 @@ from manyheads.backbone.branches.branches import build_lora, lora_targets
 from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.cli.inspect import run_inspect
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from tests.families import BY_NAME, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,

@@ -19,7 +19,7 @@ from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, BranchRecord
 from manyheads.errors import BackboneError, CorruptCheckpointError, listed, one_line
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 
 FOLDER = "adapter"
 CONFIG = "adapter_config.json"

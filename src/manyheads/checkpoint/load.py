@@ -37,7 +37,7 @@ from manyheads.errors import (
     one_line,
 )
 from manyheads.heads import Head
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts

@@ -27,7 +27,8 @@ from manyheads.checkpoint.format import (
 )
 from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
-from manyheads.runtime.files import copy_file, file_digest, replacing
+from manyheads.runtime.files import atomic_folder, copy_file
+from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched
 from manyheads.types import Tokenizer
 
@@ -70,7 +71,7 @@ def save_checkpoint(
     if kind == "reference":
         _check_referable(backbone, digest)
     folder = folder.resolve()
-    with replacing(folder, overwrite) as fresh:
+    with atomic_folder(folder, overwrite) as fresh:
         if kind == "full":
             _write_backbone(fresh, backbone, tokenizer, digest)
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.provenance.fingerprint(digest)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from manyheads.runtime.files import combined
+from manyheads.runtime.hashes import combined_digest
 
 
 def tensors_digest(module: nn.Module) -> str:
@@ -20,7 +20,7 @@ def tensors_digest(module: nn.Module) -> str:
     state = module.state_dict()
     with ThreadPoolExecutor() as pool:
         parts = pool.map(_tensor_digest, state.keys(), state.values())
-    return combined(parts)
+    return combined_digest(parts)
 
 
 def _tensor_digest(name: str, tensor: Tensor) -> str:

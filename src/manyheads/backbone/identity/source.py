@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.errors import BackboneError, UnknownBackboneError, one_line
-from manyheads.runtime.files import combined, file_digest
+from manyheads.runtime.hashes import combined_digest, file_digest
 
 # Weight files in transformers' order of preference.
 _WEIGHTS = (
@@ -112,7 +112,7 @@ def files_fingerprint(folder: Path) -> str:
     weights = [path for path in _weight_files(folder) if not _is_index(path)]
     config = json.loads((folder / "config.json").read_text("utf-8"))
     relevant = {key: value for key, value in config.items() if key not in IGNORED_CONFIG_KEYS}
-    return "files:" + combined([json.dumps(relevant, sort_keys=True), *(file_digest(path) for path in weights)])
+    return "files:" + combined_digest([json.dumps(relevant, sort_keys=True), *(file_digest(path) for path in weights)])
 
 
 def _weight_files(folder: Path) -> list[Path]:

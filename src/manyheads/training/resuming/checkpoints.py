@@ -13,7 +13,8 @@ import warnings
 from pathlib import Path
 
 from manyheads.errors import CheckpointWarning
-from manyheads.runtime.files import file_digest, write_whole
+from manyheads.runtime.files import atomic_write, temporary_files
+from manyheads.runtime.hashes import file_digest
 
 MANIFEST = "complete.json"
 
@@ -22,9 +23,10 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 def mark_complete(checkpoint: Path) -> None:
     """Write the manifest of a checkpoint, after all its other files."""
-    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST)
+    others = {checkpoint / MANIFEST, *temporary_files(checkpoint, MANIFEST)}
+    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path not in others)
     files = {path.name: [path.stat().st_size, file_digest(path)] for path in paths}
-    write_whole(checkpoint / MANIFEST, json.dumps(files, indent=1))
+    atomic_write(checkpoint / MANIFEST, json.dumps(files, indent=1))
 
 
 def damage(checkpoint: Path) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from manyheads.errors import OutputExistsError, WrongRunError
 from manyheads.heads import Head, write_spec
-from manyheads.runtime.files import check_free, write_whole
+from manyheads.runtime.files import atomic_write, check_free, temporary_files
 from manyheads.runtime.processes import is_first, process_count
 from manyheads.training.dataset import TrainingData
 from manyheads.training.resuming.checkpoints import checkpoints_in, delete, newest_complete
@@ -49,7 +49,7 @@ class RunFolder:
         try:
             found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            if all(path.name == f".{FACTS}.new" for path in self.folder.iterdir()):
+            if set(self.folder.iterdir()) == set(temporary_files(self.folder, FACTS)):
                 return  # the run was killed in :meth:`begin`
             raise OutputExistsError(
                 f"{self.folder}: contains files that are not training checkpoints; choose another folder"
@@ -64,7 +64,9 @@ class RunFolder:
     def begin(self) -> None:
         """Create the folder and write the run's facts to it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / FACTS, json.dumps(self.facts, indent=1))
+        for left in temporary_files(self.folder, FACTS):
+            left.unlink()
+        atomic_write(self.folder / FACTS, json.dumps(self.facts, indent=1))
 
     def newest(self) -> Path | None:
         """Return the newest complete checkpoint, if there is one."""
