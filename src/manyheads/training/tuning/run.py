@@ -18,11 +18,10 @@ from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
 from manyheads.training.fit import FitResult
-from manyheads.training.frozen.method import ready_head
+from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.method import Outcome
 from manyheads.training.resuming.run_folder import RunFolder, run_facts
 from manyheads.training.solving.adamw import parameter_groups
-from manyheads.training.solving.head_rows import class_weights_of
 from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
@@ -126,17 +125,12 @@ def start_heads(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], dat
     if method.start == "frozen":
         method.frozen_start().fit(core, heads, data)
         return
-    device = core.backbone.device
     source = FeatureSource(core, data.tokenized)  # for readers that choose tokens by the training rows
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(data.seed)
         for name, head in heads.items():
-            rows = data.labelled(name, head)
-            targets = data.targets[name][rows]
-            weights = class_weights_of(head, targets)
-            fresh = ready_head(core, head.spec, core.resolved(head.spec.taps), source, rows, targets)
-            head.take_over(fresh.to(device))
-            head.set_class_weights(None if weights is None else weights.float().to(device))
+            fit = HeadFit(core, data, name)
+            fit.install(fit.prepared_head(source, core.resolved(head.spec.taps)))
 
 
 def checkpoint_of(method: Tuning, folder: RunFolder | None) -> str | bool | None:
