@@ -27,7 +27,7 @@ from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
-from manyheads.training.tuning.step_module import Rows, TuningPlan, evaluated
+from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
 
 
@@ -114,7 +114,7 @@ class _Run:
             model=plan.module,
             args=training_arguments(method, len(data.train), data.seed, self.core.backbone.device, output_dir),
             data_collator=plan.collate,
-            train_dataset=Rows(data, self.heads),
+            train_dataset=TrainingRows(data, self.heads),
             optimizers=(optimizer, None),
             lm_weight=method.lm_factor,
         )
