@@ -17,7 +17,7 @@ from manyheads.errors import HeadError, listed
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import feature_core
-from manyheads.heads import Head, HeadSpec
+from manyheads.heads import Head, HeadSpec, Targets
 from manyheads.taps import Branched, Lexical, Output, Tap
 from manyheads.taps.lexical import LexicalReader, lexicon
 from manyheads.taps.lm_logits import LMLogitsReader
@@ -29,11 +29,11 @@ from manyheads.training.searching.choose import fit_simplest
 from manyheads.training.searching.shortlist import SearchRequest, Shortlist, screen
 from manyheads.training.solving.design_of_head import token_ids
 from manyheads.training.solving.gradient_fit import GradientFitter
-from manyheads.training.solving.head_rows import HeadTrainingSet, by_words, class_weights_of
+from manyheads.training.solving.head_rows import HeadTrainingSet, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
 
-# Words per step, where a head has to be stepped: those of about as many texts as other heads take.
-_STEP_WORDS = 512
+# Texts per gradient step, about.
+_STEP_TEXTS = 32
 # Precisions a feature pass may be asked for by name.
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -80,7 +80,7 @@ class Frozen(Method):
         running = self._running(core, heads, data, cache)
         identity = identity_of(running.backbone, data.digest)
         source = FeatureSource(running, data.tokenized, cache, identity)
-        places = {name: data.labelled(name, head) for name, head in heads.items()}
+        places = {name: data.labelled(name) for name in heads}
         shortlists = self._shortlists(core, source, heads, data, places)
         sets = {name: _sets(core, head, shortlists.get(name)) for name, head in heads.items()}
         wanted = [tap for alternatives in sets.values() for taps in alternatives for tap in taps]
@@ -91,19 +91,20 @@ class Frozen(Method):
         fits: dict[str, HeadFit] = {}
         fitted: dict[str, Head] = {}
         for name, head in heads.items():
-            targets = data.targets[name][places[name]]
+            targets = data.targets[name].take(places[name])
             ready = [ready_head(core, head.spec, taps, source, places[name], targets) for taps in sets[name]]
             read = any(name in other.reads_heads for other in heads.values())
             rows = [
                 _head_rows(one, data, name, places[name], stacking.read(one.taps, places[name]), read) for one in ready
             ]
             fits[name], fitted[name] = self._fitted(list(zip(ready, rows, strict=True)), shortlists.get(name))
-            stacking.add(name, fitted[name], places[name], fits[name])
+            if read:
+                stacking.add(name, fitted[name], places[name], fits[name])
         for name, head in heads.items():
-            install(head, fitted[name], class_weights_of(head, data.targets[name][places[name]]))
+            install(head, fitted[name], class_weights_of(head, data.targets[name].take(places[name])))
         core.backbone.token_budget = running.backbone.token_budget
         tables = stacking.read(core.heads.taps_of(heads), data.evaluate)
-        return Outcome(fits, apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths))
+        return Outcome(fits, apply_heads(core, tables, heads, data.evaluate, data.tokenized))
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings; where features are kept is nobody else's business."""
@@ -124,7 +125,7 @@ class Frozen(Method):
         asked: dict[str, SearchRequest] = {}
         for name, spec in asking.items():
             once = places[name][first_of_each([data.texts[row] for row in places[name]])]
-            asked[name] = SearchRequest(spec, once, spec.target_scores(data.targets[name][once]))
+            asked[name] = SearchRequest(spec, once, spec.target_scores(data.targets[name].take(once).values))
         also = [tap for name, head in heads.items() if name not in asking for tap in core.resolved(head.spec.taps)]
         everything = np.concatenate([data.train, data.evaluate])
         return screen(core.backbone.facts, source, asked, _passing(also), everything)
@@ -132,8 +133,7 @@ class Frozen(Method):
     def _asking(self, heads: Mapping[str, Head]) -> dict[str, HeadSpec]:
         """Return the heads that want to be told what to read; those that start from the LM head, and those that label
         words, read the last layer."""
-        searched = {name: head.spec for name, head in heads.items() if head.spec.init == "random"}
-        return {name: spec for name, spec in searched.items() if spec.reads == "auto" and not spec.by_word}
+        return {name: head.spec for name, head in heads.items() if head.spec.searches_taps}
 
     def _running(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
@@ -148,7 +148,7 @@ class Frozen(Method):
             fit, head = fit_simplest(LinearFitter(self.l2), ready)
         else:
             head, rows = ready[0]
-            fit = (GradientFitter(batch_rows=_STEP_WORDS) if head.spec.by_word else GradientFitter()).fit(head, rows)
+            fit = GradientFitter(batch_rows=_STEP_TEXTS * head.spec.items_per_text).fit(head, rows)
         head.load_state_dict(dict(fit.state), strict=True)
         screened = [] if shortlist is None else shortlist.alternatives
         return replace(fit, alternatives=[*screened, *fit.alternatives]), head
@@ -178,7 +178,7 @@ def ready_head(
     taps: Sequence[Tap],
     source: FeatureSource,
     places: np.ndarray,
-    targets: np.ndarray,
+    targets: Targets,
 ) -> Head:
     """Return a fresh head on some taps, in main memory, with what its readers take from these rows without solving.
 
@@ -188,7 +188,7 @@ def ready_head(
         taps: Resolved.
         source: Of features.
         places: Its labelled training rows.
-        targets: As its spec encodes them there.
+        targets: Their targets.
     """
     lexical = [tap for tap in taps if isinstance(tap, Lexical)]
     texts = token_ids(source.read(lexical[:1], places)[lexical[0]].take(places)) if lexical else None
@@ -202,7 +202,8 @@ def ready_head(
             reader.learn(*count)
         if isinstance(reader, LMLogitsReader):
             reader.choose(
-                source.read([tap], places)[tap].take(places).values, torch.from_numpy(spec.target_scores(targets))
+                source.read([tap], places)[tap].take(places).values,
+                torch.from_numpy(spec.target_scores(targets.values)),
             )
     return head
 
@@ -223,15 +224,14 @@ def _passing(taps: Sequence[Tap]) -> list[Tap]:
 def _head_rows(
     head: Head, data: TrainingData, name: str, places: np.ndarray, tables: Mapping[Tap, FeatureTable], read: bool
 ) -> HeadTrainingSet:
-    targets = data.targets[name][places]
-    rows = HeadTrainingSet(
-        tables=tables,
+    targets = data.targets[name].take(places)
+    items = targets.items()
+    return HeadTrainingSet(
+        tables={tap: targets.select(table, places) for tap, table in tables.items()},
         taps=head.taps,
-        places=places,
-        targets=targets,
-        texts=[data.texts[row] for row in places],
+        targets=items.targets,
+        texts=[data.texts[row] for row in places[items.rows]],
         class_weights=class_weights_of(head, targets),
         seed=data.seed,
         read=read,
     )
-    return by_words(rows) if head.spec.by_word else rows

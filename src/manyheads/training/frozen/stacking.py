@@ -35,7 +35,7 @@ class Stacking:
     def add(self, name: str, head: Head, places: np.ndarray, fit: HeadFit) -> None:
         """Take in a head that was fitted on these rows, for those that read it."""
         self._fitted[name] = head
-        if len(fit.out_of_fold) and not head.spec.by_word:
+        if len(fit.out_of_fold):
             seen = ~np.isnan(fit.out_of_fold).any(axis=1)
             self._out_of_fold[name] = places[seen], fit.out_of_fold[seen]
 
@@ -72,6 +72,5 @@ class Stacking:
             )
         heads: Mapping[str, Head] = stood.heads
         tables = self.read(stood.heads.taps_of([name]), rows)
-        logits = apply_heads(stood, tables, {name: heads[name]}, rows, self._data.tokenized.lengths)[name]
-        assert isinstance(logits, np.ndarray)  # no head reads one that labels words
+        logits: np.ndarray = apply_heads(stood, tables, {name: heads[name]}, rows, self._data.tokenized)[name].values
         return logits

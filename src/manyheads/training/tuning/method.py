@@ -217,8 +217,8 @@ class Tuning(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             for name, head in heads.items():
-                places = data.labelled(name, head)
-                targets = data.targets[name][places]
+                places = data.labelled(name)
+                targets = data.targets[name].take(places)
                 weights = class_weights_of(head, targets)
                 fresh = ready_head(core, head.spec, core.resolved(head.spec.taps), source, places, targets)
                 head.take_over(fresh.to(core.backbone.device))
