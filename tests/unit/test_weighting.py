@@ -171,7 +171,7 @@ def test_one_step_moves_each_variance_by_its_gradient(
             module.p = 0.0
     encoded = [model.tokenizer(str(row["text"]))["input_ids"] for row in rows]
     labels = {
-        name: torch.from_numpy(head.spec.encode([row[name] for row in rows], name, ""))
+        name: torch.from_numpy(head.spec.encode([row[name] for row in rows], name, "").values)
         for name, head in model.heads.items()
     }
     with torch.no_grad():

@@ -15,7 +15,6 @@ from manyheads.backbone.stack.prompts import check_room
 from manyheads.core.lm_init import start_from_lm_head
 from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.heads.kinds.tokens import on_words
 from manyheads.taps import Branched, Tap, off_branch, request_of
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
@@ -200,11 +199,7 @@ class HeadedCore(nn.Module):
                 )
             if not isinstance(target, Tensor):
                 raise InputError(f"Head {name!r}: labels must be a tensor, got {type(target).__name__}")
-            spec, rows = self.heads[name].spec, len(batch.input_ids)
-            checked[name] = spec.check_targets(target.to(self.backbone.device), rows, name)
-            if spec.by_word:
-                words = batch.words().to(self.backbone.device)
-                checked[name] = on_words(checked[name], words, name, by_token=batch.word_ids is None)
+            checked[name] = self.heads[name].spec.check_targets(target.to(self.backbone.device), batch, name)
         return checked
 
     def loss_terms(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, LossTerms]:

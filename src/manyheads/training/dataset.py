@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.data.labelled import labelled_rows
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.heads import Head
+from manyheads.heads import Targets
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class TrainingData:
     Attributes:
         tokenized: Training and evaluation rows.
         texts: The texts, for splits with equal texts on one side.
-        targets: Head name -> encoded targets; of a token head (rows, most words), for the words that have a token.
+        targets: Head name -> encoded targets; of a token head, of the words that have a token.
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
         seed: Seed of every random choice.
@@ -45,14 +44,14 @@ class TrainingData:
 
     tokenized: Tokenized
     texts: Sequence[Any]
-    targets: Mapping[str, np.ndarray]
+    targets: Mapping[str, Targets]
     train: np.ndarray
     evaluate: np.ndarray
     seed: int
     digest: str
     others: Tokenized | None = None
 
-    def labelled(self, name: str, head: Head) -> np.ndarray:
-        """Return the training rows that carry a label of a head."""
-        rows: np.ndarray = self.train[labelled_rows(head.spec, self.targets[name][self.train])]
+    def labelled(self, name: str) -> np.ndarray:
+        """Return the training rows with a label of a head."""
+        rows: np.ndarray = self.train[self.targets[name].labelled[self.train]]
         return rows

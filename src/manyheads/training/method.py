@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from manyheads.core import HeadedCore
-from manyheads.features.logits import Logits
-from manyheads.heads import Head
+from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
 from manyheads.training.fit import FitResult
 

@@ -12,12 +12,11 @@ import numpy as np
 
 from manyheads.checkpoint import save_checkpoint
 from manyheads.core import HeadedCore
-from manyheads.data.labelled import Reading, labelled_rows
+from manyheads.data.labelled import Reading
 from manyheads.errors import HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import compare_weights
-from manyheads.evaluation.metrics import Metrics, measure
-from manyheads.features.logits import Logits
-from manyheads.heads import Head, OneLabelSpec
+from manyheads.evaluation.metrics import Metrics, baseline, measure
+from manyheads.heads import Head, Logits, Targets
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
@@ -25,7 +24,6 @@ from manyheads.training.fit import FitResult
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.result import OutOfFold, TrainResult
-from manyheads.training.solving.head_rows import word_rows
 from manyheads.types import Tokenizer
 
 
@@ -59,7 +57,7 @@ def run_training(
     before, after = outcome.perplexity
     check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, taught)
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
-    rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
+    rows = {name: _counts(prepared.data.targets[name], prepared.data) for name in chosen}
     for name, head in chosen.items():
         head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
     wait_for_all()
@@ -106,9 +104,8 @@ def _taught(tokens: int) -> list[str]:
 
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: FitResult) -> OutOfFold:
     data = prepared.data
-    places = data.labelled(name, head)
-    if head.spec.by_word:
-        places = word_rows(places, data.targets[name][places])
+    places = data.labelled(name)
+    places = places[data.targets[name].take(places).items().rows]
     if not len(fit.out_of_fold):
         return OutOfFold(prepared.trained[:0], np.empty((0, head.spec.outputs), dtype=np.float32))
     seen = ~np.isnan(fit.out_of_fold).any(axis=1)
@@ -116,19 +113,13 @@ def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: FitResult) -> O
 
 
 def _metrics(head: Head, data: TrainingData, name: str, logits: Logits) -> Metrics:
-    """Return the metrics on the evaluation rows; for one label per row, also what the training rows' most frequent
-    label would reach there."""
-    targets = data.targets[name]
-    metrics = measure(head.spec, targets[data.evaluate], logits)
-    if isinstance(head.spec, OneLabelSpec) and metrics["rows"]:
-        labelled = labelled_rows(head.spec, targets)
-        frequent = np.bincount(targets[data.train][labelled[data.train]]).argmax()
-        metrics["majority_accuracy"] = float((targets[data.evaluate][labelled[data.evaluate]] == frequent).mean())
-    return metrics
+    """Return the metrics on the evaluation rows, and those of predictions without the texts."""
+    train, targets = (data.targets[name].take(rows).values for rows in (data.train, data.evaluate))
+    return measure(head.spec, targets, logits.values) | baseline(head.spec, train, targets)
 
 
-def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
-    labelled = labelled_rows(head.spec, data.targets[name])
+def _counts(targets: Targets, data: TrainingData) -> dict[str, int]:
+    labelled = targets.labelled
     return {"train": int(labelled[data.train].sum()), "evaluate": int(labelled[data.evaluate].sum())}
 
 

@@ -22,11 +22,11 @@ from manyheads.training.searching.search import SearchRequest
 from manyheads.training.searching.shortlist import Shortlist
 from manyheads.training.solving.design_of_head import token_ids
 from manyheads.training.solving.gradient_fit import GradientFitter
-from manyheads.training.solving.head_rows import HeadTrainingSet, by_words, class_weights_of
+from manyheads.training.solving.head_rows import HeadTrainingSet, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
 
-# Words per gradient step of a token head: those of about as many texts as other heads take.
-_STEP_WORDS = 512
+# Texts per gradient step.
+_STEP_TEXTS = 32
 
 
 class HeadFit:
@@ -53,16 +53,17 @@ class HeadFit:
     def __init__(self, core: HeadedCore, data: TrainingData, name: str, stacked: bool = False) -> None:
         self.name = name
         self.head = core.heads[name]
-        self.rows = data.labelled(name, self.head)
-        self.targets = data.targets[name][self.rows]
+        self.rows = data.labelled(name)
+        self.targets = data.targets[name].take(self.rows)
         self.shortlist: Shortlist | None = None
-        self._core, self._data, self._stacked = core, data, stacked
+        self.stacked = stacked
+        self._core, self._data = core, data
         self._class_weights = class_weights_of(self.head, self.targets)
 
     def search_request(self) -> SearchRequest:
         """Return the request to search the head's taps."""
         distinct = first_of_each([self._data.texts[row] for row in self.rows])
-        return SearchRequest(self.rows[distinct], self.head.spec.target_scores(self.targets[distinct]))
+        return SearchRequest(self.rows[distinct], self.head.spec.target_scores(self.targets.take(distinct).values))
 
     def tap_sets(self) -> Sequence[tuple[Tap, ...]]:
         """Return the sets of taps to fit the head on, the simplest first."""
@@ -83,7 +84,7 @@ class HeadFit:
         if heads[0].linear:
             result, self.fitted = fit_simplest(LinearFitter(l2), list(zip(heads, sets, strict=True)))
         else:
-            fitter = GradientFitter(batch_rows=_STEP_WORDS) if self.head.spec.by_word else GradientFitter()
+            fitter = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
             result, self.fitted = fitter.fit(heads[0], sets[0]), heads[0]
         self.fitted.load_state_dict(dict(result.state), strict=True)
         screened = [] if self.shortlist is None else self.shortlist.alternatives
@@ -109,7 +110,7 @@ class HeadFit:
             if isinstance(reader, LexicalReader) and count is not None:
                 reader.learn(*count)
             if isinstance(reader, LMLogitsReader):
-                target_scores = torch.from_numpy(self.head.spec.target_scores(self.targets))
+                target_scores = torch.from_numpy(self.head.spec.target_scores(self.targets.values))
                 reader.choose(source.read([tap], self.rows)[tap].take(self.rows).values, target_scores)
         return head
 
@@ -120,14 +121,13 @@ class HeadFit:
         self.head.set_class_weights(None if weights is None else weights.to(device=device, dtype=torch.float32))
 
     def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
-        training_set = HeadTrainingSet(
-            tables=tables,
+        items = self.targets.items()
+        return HeadTrainingSet(
+            tables={tap: self.targets.select(table, self.rows) for tap, table in tables.items()},
             taps=head.taps,
-            row_index=self.rows,
-            targets=self.targets,
-            texts=[self._data.texts[row] for row in self.rows],
+            targets=items.targets,
+            texts=[self._data.texts[row] for row in self.rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,
-            hold_out_all=self._stacked,
+            hold_out_all=self.stacked,
         )
-        return by_words(training_set) if head.spec.by_word else training_set

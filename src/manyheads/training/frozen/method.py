@@ -41,8 +41,9 @@ class Frozen(Method):
     trained by AdamW on the stored features, with early stopping.
 
     Args:
-        cache: Folder in which features are cached between runs: ``"auto"`` for the user's cache folder (``MANYHEADS_CACHE``,
-            see ``manyheads cache``), a folder, or ``None`` for no cache. It contains vectors, never texts.
+        cache: Folder in which features are cached between runs: ``"auto"`` for the user's cache folder
+            (``MANYHEADS_CACHE``, see ``manyheads cache``), a folder, or ``None`` for no cache. It contains vectors,
+            never texts.
         dtype: Precision of the feature pass: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. ``"auto"`` is
             bf16 where the hardware supports it and a few rows agree with fp32, else fp32; a dtype chosen at loading is
             kept.
@@ -84,13 +85,14 @@ class Frozen(Method):
         stacking = Stacking(core, source, data)
         for fit in fits:
             fit.fit(stacking, self.l2)
-            stacking.add(fit.name, fit.fitted, fit.rows, fit.result.out_of_fold)
+            if fit.stacked:
+                stacking.add(fit.name, fit.fitted, fit.rows, fit.result.out_of_fold)
         for fit in fits:
             fit.install(fit.fitted)
             fit.head.trained = True
         core.backbone.use_token_budget(running.backbone.token_budget)
         tables = stacking.read(core.heads.taps_of(heads), data.evaluate)
-        logits = apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)
+        logits = apply_heads(core, tables, heads, data.evaluate, data.tokenized)
         return Outcome({fit.name: fit.result for fit in fits}, logits)
 
     def describe(self) -> dict[str, Any]:
@@ -116,8 +118,8 @@ class Frozen(Method):
             fit.shortlist = shortlists.get(fit.name)
 
     def _searches(self, spec: HeadSpec) -> bool:
-        """Return whether a head's taps are searched: not those of heads that start from the LM head or label words."""
-        return spec.reads == "auto" and spec.init == "random" and not spec.by_word
+        """Return whether a head's taps are searched."""
+        return spec.searches_taps
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Stacking:
                 are none; or empty.
         """
         self._fitted[name] = fitted
-        if len(out_of_fold) and not fitted.spec.by_word:
+        if len(out_of_fold):
             held_out = ~np.isnan(out_of_fold).any(axis=1)
             self._out_of_fold[name] = rows[held_out], out_of_fold[held_out]
 
@@ -78,6 +78,6 @@ class Stacking:
             fitted = self._fitted.get(other)
             core.heads.add(other, head if fitted is None else fitted.to(core.backbone.device))
         tables = self.read(core.heads.taps_of([name]), rows)
-        logits = apply_heads(core, tables, {name: core.heads[name]}, rows, self._data.tokenized.lengths)[name]
-        assert isinstance(logits, np.ndarray)  # no head reads a head that labels words
-        return logits
+        logits = apply_heads(core, tables, {name: core.heads[name]}, rows, self._data.tokenized)[name]
+        values: np.ndarray = logits.values
+        return values

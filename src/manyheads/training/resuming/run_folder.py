@@ -115,8 +115,9 @@ def _data_digest(data: TrainingData) -> str:
         for row in rows:
             digest.update(np.asarray([len(row), *row], dtype=np.int64).tobytes())
     for name, targets in sorted(data.targets.items()):
-        digest.update(f"{name} {targets.dtype} {targets.shape}".encode())
-        digest.update(np.ascontiguousarray(targets).tobytes())
+        for array in targets.arrays():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
     for part in (data.train, data.evaluate):
         digest.update(np.asarray([len(part), *part], dtype=np.int64).tobytes())
     return digest.hexdigest()

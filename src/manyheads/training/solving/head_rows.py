@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +13,9 @@ from torch import Tensor
 
 from manyheads.data.split import folds_by_text
 from manyheads.features import FeatureTable
-from manyheads.features.word_table import WordTable
-from manyheads.heads import Head
+from manyheads.heads import Head, Targets
 from manyheads.taps import Tap
-from manyheads.types import MISSING, Features
+from manyheads.types import Features
 
 # With fewer labelled rows one held-out fold is too noisy, so every fold is held out once.
 _MANY_ROWS = 1000
@@ -25,14 +24,13 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class HeadTrainingSet:
-    """The labelled training rows of one head, numbered from 0.
+    """The labelled items of one head, numbered from 0: training rows, or words of training rows.
 
     Attributes:
-        tables: Features by tap.
+        tables: Features by tap, one row per labelled item.
         taps: The head's taps.
-        row_index: Row in the tables of each labelled row (n,).
         targets: Encoded targets (n, ...), each with at least one label.
-        texts: The rows' texts; equal texts are always in the same fold.
+        texts: The text of each item; equal texts are always in the same fold.
         class_weights: As the loss takes them.
         seed: Of the folds.
         hold_out_all: Whether every row is held out once, however many there are; needed where another head trains on
@@ -41,7 +39,6 @@ class HeadTrainingSet:
 
     tables: Mapping[Tap, FeatureTable]
     taps: tuple[Tap, ...]
-    row_index: np.ndarray
     targets: np.ndarray
     texts: list[Any]
     class_weights: Tensor | None
@@ -51,7 +48,7 @@ class HeadTrainingSet:
     @property
     def rows(self) -> np.ndarray:
         """All row numbers (n,)."""
-        return np.arange(len(self.row_index))
+        return np.arange(len(self.targets))
 
     @cached_property
     def folds(self) -> np.ndarray:
@@ -66,38 +63,12 @@ class HeadTrainingSet:
 
     def features_of(self, tap: Tap, rows: np.ndarray) -> Features:
         """Return one tap's features of some rows."""
-        return self.tables[tap].take(self.row_index[rows])
+        return self.tables[tap].take(rows)
 
 
-def class_weights_of(head: Head, targets: np.ndarray) -> Tensor | None:
+def class_weights_of(head: Head, targets: Targets) -> Tensor | None:
     """Return the class weights for the loss: as given, or balanced over these targets."""
     if head.spec.class_weights == "balanced":
-        return head.spec.balanced_weights(torch.from_numpy(targets))
+        return head.spec.balanced_weights(torch.from_numpy(targets.items().targets))
     given = head.spec.class_weights
     return None if given is None else torch.tensor(given, dtype=torch.float32)
-
-
-def by_words(training_set: HeadTrainingSet) -> HeadTrainingSet:
-    """Return a token head's training set with one row per labelled word, since its loss is a mean over words.
-
-    Words keep the text of their row, so that the words of one text are always in the same fold.
-    """
-    text, word = np.nonzero(training_set.targets != MISSING)
-    row_index = training_set.row_index[text]
-    return replace(
-        training_set,
-        tables={tap: WordTable(table, row_index, word) for tap, table in training_set.tables.items()},
-        row_index=np.arange(len(text)),
-        targets=training_set.targets[text, word],
-        texts=[training_set.texts[row] for row in text],
-    )
-
-
-def word_rows(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the row of each labelled word, in the order of :func:`by_words`.
-
-    Args:
-        rows: The labelled rows (n,).
-        targets: Their targets (n, most words).
-    """
-    return np.repeat(rows, (targets != MISSING).sum(axis=1))

@@ -18,9 +18,9 @@ from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
 from manyheads.errors import MethodError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
-from manyheads.features.logits import LogitRows, Logits
+from manyheads.features.logits import empty_logits
 from manyheads.features.precision import feature_core
-from manyheads.heads import Head
+from manyheads.heads import Head, Logits
 from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.dataset import TrainingData
@@ -172,13 +172,13 @@ class StoredEntries:
 
     def evaluate(self) -> dict[str, Logits]:
         """Return fp32 logits of the evaluation rows."""
-        rows, words = self._data.evaluate, self._data.tokenized.words
-        logits = LogitRows({name: self._core.heads[name].spec for name in self._names}, len(rows))
+        rows = self._data.evaluate
+        logits = empty_logits(self._core.heads.chosen(self._names), self._data.tokenized, rows)
         with evaluating(self._core):
             for places, found in self._passes(rows):
-                counts = None if words is None else np.array([len(words[row]) for row in rows[places]])
-                logits.put(places, {name: values.float().cpu().numpy() for name, values in found.items()}, counts)
-        return logits.logits()
+                for name, values in found.items():
+                    logits[name].put(places, values.float().cpu().numpy())
+        return logits
 
     def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
         device = self._core.backbone.device

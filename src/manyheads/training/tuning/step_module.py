@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
-from manyheads.data.labelled import labelled_rows
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads
-from manyheads.features.logits import Logits, no_logits
-from manyheads.heads import Head
+from manyheads.features.logits import empty_logits
+from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.types import Batch, HeadedOutput
@@ -105,21 +104,16 @@ class TrainingRows(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __init__(self, data: TrainingData, heads: Mapping[str, Head]) -> None:
         self._data = data
-        self._by_word = {name for name, head in heads.items() if head.spec.by_word}
-        self._labelled = {name: labelled_rows(head.spec, data.targets[name]) for name, head in heads.items()}
+        self._labelled = {name: data.targets[name].labelled for name in heads}
 
     def __len__(self) -> int:
         return len(self._data.train)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = int(self._data.train[index])
-        labels = {name: self._target(name, row) for name, known in self._labelled.items() if known[row]}
+        labels = {name: self._data.targets[name][row] for name, known in self._labelled.items() if known[row]}
         inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
         return {**inputs, "labels": labels, "rows": row}
-
-    def _target(self, name: str, row: int) -> Any:
-        target, words = self._data.targets[name][row], self._data.tokenized.words
-        return target[: len(words[row])] if name in self._by_word and words is not None else target
 
 
 def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -130,8 +124,8 @@ def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class Replay:
     """Adds other texts to each batch for the language model's loss, as many as it has rows.
 
-    The choice depends on the batch's rows only, so that a resumed run uses the same texts. With more texts than training
-    rows, the order of an epoch determines which texts it uses.
+    The choice depends on the batch's rows only, so that a resumed run uses the same texts. With more texts than
+    training rows, the order of an epoch determines which texts it uses.
 
     Args:
         others: The texts.
@@ -155,7 +149,7 @@ class Replay:
 def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, Logits]:
     """Return fp32 logits of the evaluation rows by a pass of the backbone with its current weights."""
     if not len(data.evaluate):
-        return {name: no_logits(head.spec) for name, head in heads.items()}
+        return empty_logits(heads, data.tokenized, data.evaluate)
     source = FeatureSource(core, data.tokenized)
     tables = source.read(core.heads.taps_of(heads), data.evaluate)
-    return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)
+    return apply_heads(core, tables, heads, data.evaluate, data.tokenized)

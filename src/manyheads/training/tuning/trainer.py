@@ -30,7 +30,6 @@ from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
 from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
 from manyheads.evaluation.lm_loss import lm_loss, predicted_tokens
-from manyheads.heads import HeadSpec
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.resuming.checkpoints import delete
 from manyheads.training.resuming.trainer_state import (
@@ -41,7 +40,7 @@ from manyheads.training.resuming.trainer_state import (
     trainable_state,
 )
 from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
-from manyheads.types import MISSING, Batch, HeadedOutput
+from manyheads.types import Batch, HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"
@@ -154,7 +153,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             return loss, None, None
         heads = self._core().heads
         labels = {
-            name: inputs["labels"].get(name, _unlabelled(heads[name].spec, logits))
+            name: inputs["labels"].get(name, heads[name].spec.unlabelled(logits))
             for name, logits in outputs.logits.items()
         }
         return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
@@ -216,12 +215,9 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         for batch in batches:
             seen = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
             for name, checked in core.targets(batch["labels"], seen).items():
-                head = core.heads[name]
-                words = checked.shape[:2] if head.spec.by_word else checked.shape[:1]
-                logits = torch.zeros((*words, head.spec.outputs))
-                class_weights = head.loss_weights(name)
+                class_weights = core.heads[name].loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
-                weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
+                weights[name] += core.heads[name].spec.total_weight(checked.cpu(), cpu).to(device)
             weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
         return weights
 
@@ -298,9 +294,3 @@ def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
     """Return the names of the ids and the mask that the language model's loss is of."""
     prefix = "replay_" if "replay_input_ids" in batch else ""
     return f"{prefix}input_ids", f"{prefix}attention_mask"
-
-
-def _unlabelled(spec: HeadSpec, logits: Tensor) -> Tensor:
-    if spec.by_word:
-        return torch.full(logits.shape[:2], MISSING)
-    return torch.from_numpy(spec.encode([None] * len(logits), "", ""))
