@@ -1,41 +1,42 @@
-"""Every refusal of manyheads, as one tree.
+"""All errors and warnings of manyheads, as one tree.
 
-A caller decides by class: one class stands for one thing that a program could do about it. Each class also
-derives from the builtin that fits, so ``except ValueError`` works as people expect. ::
+Each class stands for one decision that a caller could make. Each also derives from the builtin that fits, so that
+``except ValueError`` works as expected. ::
 
     ManyheadsError
-    ├── BackboneError (ValueError)             the backbone cannot do what was asked
+    ├── BackboneError (ValueError)             the backbone does not support the request
     │   ├── UnknownBackboneError (OSError)     no checkpoint of that name or at that path
-    │   ├── IncompleteBackboneError            the checkpoint lacks weights that the model would draw at random
-    │   ├── UnsupportedHeadError               a stock classification head of a shape that cannot be taken in
-    │   ├── PoolerError                        no trained pooler to read
-    │   └── NoLanguageModelError               the backbone holds no language model
-    ├── InputError (ValueError)                a tensor or text handed to the model is not what it takes
-    ├── HeadError (ValueError)                 a head's settings contradict each other, or the backbone
-    │   ├── HeadNameError                      a name that no head may have, or that is taken
+    │   ├── IncompleteBackboneError            the checkpoint lacks weights, which would be random
+    │   ├── UnsupportedHeadError               a stock classification head of an unsupported shape
+    │   ├── PoolerError                        no trained pooler
+    │   └── NoLanguageModelError               the backbone has no language model
+    ├── InputError (ValueError)                an invalid tensor or text
+    ├── HeadError (ValueError)                 a head's settings contradict each other or the backbone
+    │   ├── HeadNameError                      an invalid head name, or one in use
     │   └── UnknownHeadError (KeyError)        no head of that name
-    ├── DataError (ValueError)                 a table cannot be used as it is
+    ├── DataError (ValueError)                 an unusable table
     │   ├── EmptyTableError                    no rows
     │   ├── MissingColumnError (KeyError)      no column of that name
-    │   ├── TextError (TypeError)              a text is not a string
-    │   └── LabelError                         a label that its head cannot learn from or does not know
+    │   ├── TextError (TypeError)              a text that is not a string
+    │   └── LabelError                         a label that its head does not have or cannot learn from
     ├── CheckpointError (ValueError)           a saved model cannot be read or written
     │   ├── NotACheckpointError (FileNotFoundError)
-    │   ├── CorruptCheckpointError             files that contradict themselves or their checksum
-    │   ├── WrongBackboneError                 heads that were made for another backbone
+    │   ├── CorruptCheckpointError             files that contradict themselves, each other or their checksum
+    │   ├── WrongBackboneError                 heads of another backbone
     │   ├── WrongRunError                      checkpoints of another training run
     │   └── OutputExistsError (FileExistsError)
-    ├── TrainingError (ArithmeticError)         training cannot go on, or would go on wrongly
-    ├── CacheError (OSError)                   the feature cache cannot be where or as large as it was told
-    ├── ConfigError (ValueError)               a configuration file or option that tells no run
+    ├── MethodError (ValueError)               invalid settings of a training method, or ones that do not fit the run
+    ├── TrainingError (ArithmeticError)        training stopped because a number is not finite
+    ├── CacheError (OSError)                   an unusable folder or size limit of the feature cache
+    ├── ConfigError (ValueError)               an invalid configuration file or option
     └── MissingExtraError (ImportError)        an optional dependency is not installed
 
     ManyheadsWarning (UserWarning)
-    ├── UntrainedHeadWarning                   a head predicts that never saw a label
-    ├── InputWarning                           an input that is probably not what was meant
-    ├── NewTokensWarning                       trained heads read other tokens than they were trained on
-    ├── CheckpointWarning                      a training run's checkpoint was damaged; an older one is taken
-    └── CacheWarning                           cached features were damaged, or could not be kept
+    ├── UntrainedHeadWarning                   predictions of an untrained head
+    ├── InputWarning                           an input that is probably a mistake
+    ├── NewTokensWarning                       tokens were added after heads were trained
+    ├── CheckpointWarning                      a damaged training checkpoint; an older one is used
+    └── CacheWarning                           cached features were damaged or could not be stored
 """
 
 from __future__ import annotations
@@ -45,47 +46,47 @@ from collections.abc import Iterable
 
 
 class ManyheadsError(Exception):
-    """Base of every refusal: catch this to catch them all."""
+    """Base of every error."""
 
     def __str__(self) -> str:
-        # KeyError would show the message as a repr, quotes and escapes included.
+        # KeyError shows the repr of its message, with quotes and escapes.
         return str(self.args[0]) if self.args else ""
 
 
 class BackboneError(ManyheadsError, ValueError):
-    """The backbone cannot do what was asked."""
+    """The backbone does not support the request."""
 
 
 class UnknownBackboneError(BackboneError, OSError):
-    """No checkpoint of that name, or at that path."""
+    """There is no checkpoint of that name or at that path."""
 
 
 class IncompleteBackboneError(BackboneError):
-    """The checkpoint lacks weights, which transformers would have drawn at random."""
+    """The checkpoint lacks weights, which transformers would initialize at random."""
 
 
 class UnsupportedHeadError(BackboneError):
-    """A stock classification head whose shape cannot be taken in."""
+    """The shape of a stock classification head is not supported."""
 
 
 class PoolerError(BackboneError):
-    """There is no trained pooler to read."""
+    """The backbone has no trained pooler."""
 
 
 class NoLanguageModelError(BackboneError):
-    """The backbone holds no language model."""
+    """The backbone has no language model."""
 
 
 class InputError(ManyheadsError, ValueError):
-    """A tensor or a text handed to the model is not what it takes."""
+    """A tensor or text is invalid as input of the model."""
 
 
 class HeadError(ManyheadsError, ValueError):
-    """A head's settings contradict each other, or the backbone."""
+    """The settings of a head contradict each other or the backbone."""
 
 
 class HeadNameError(HeadError):
-    """A name that no head may have, or that is taken."""
+    """A head name is invalid or in use."""
 
 
 class UnknownHeadError(HeadError, KeyError):
@@ -93,23 +94,23 @@ class UnknownHeadError(HeadError, KeyError):
 
 
 class DataError(ManyheadsError, ValueError):
-    """A table cannot be used as it is."""
+    """A table is unusable."""
 
 
 class EmptyTableError(DataError):
-    """A table without rows."""
+    """A table has no rows."""
 
 
 class MissingColumnError(DataError, KeyError):
-    """A table without the column that was named."""
+    """A table has no column of that name."""
 
 
 class TextError(DataError, TypeError):
-    """A text that is not a string."""
+    """A text is not a string."""
 
 
 class LabelError(DataError):
-    """A label that its head cannot learn from, or does not know."""
+    """A head does not have a label, or cannot learn from it."""
 
 
 class CheckpointError(ManyheadsError, ValueError):
@@ -117,35 +118,39 @@ class CheckpointError(ManyheadsError, ValueError):
 
 
 class NotACheckpointError(CheckpointError, FileNotFoundError):
-    """A folder that holds no saved model."""
+    """A folder contains no saved model."""
 
 
 class CorruptCheckpointError(CheckpointError):
-    """Files that contradict themselves, each other, or their checksum."""
+    """Files contradict themselves, each other or their checksum."""
 
 
 class WrongBackboneError(CheckpointError):
-    """Heads that were made for another backbone."""
+    """Heads belong to another backbone."""
 
 
 class WrongRunError(CheckpointError):
-    """Checkpoints of another training run than the one that is to go on."""
+    """Checkpoints belong to another training run than the one to resume."""
 
 
 class OutputExistsError(CheckpointError, FileExistsError):
-    """The place to write to already holds something."""
+    """The output path is in use or cannot be written to."""
+
+
+class MethodError(ManyheadsError, ValueError):
+    """The settings of a training method are invalid, or do not fit the heads, the data or the processes."""
 
 
 class TrainingError(ManyheadsError, ArithmeticError):
-    """Training cannot go on, or would go on wrongly without a word."""
+    """Training stopped because a number is not finite."""
 
 
 class CacheError(ManyheadsError, OSError):
-    """The feature cache cannot be where, or as large, as it was told."""
+    """The folder or the size limit of the feature cache is unusable."""
 
 
 class ConfigError(ManyheadsError, ValueError):
-    """A configuration file, or an option, that tells no run: an unknown key, a wrong value, or something left out."""
+    """A configuration file or an option is invalid: an unknown key, a wrong value, or a required one is absent."""
 
 
 class MissingExtraError(ManyheadsError, ImportError):
@@ -157,27 +162,27 @@ class ManyheadsWarning(UserWarning):
 
 
 class UntrainedHeadWarning(ManyheadsWarning):
-    """A head predicts that never saw a label."""
+    """An untrained head predicts."""
 
 
 class InputWarning(ManyheadsWarning):
-    """An input that is probably not what was meant."""
+    """An input is probably a mistake."""
 
 
 class NewTokensWarning(ManyheadsWarning):
-    """Trained heads will read other tokens than they were trained on: the tokenizer learned words since."""
+    """Tokens were added after heads were trained, so texts may be tokenized differently from the training texts."""
 
 
 class CheckpointWarning(ManyheadsWarning):
-    """A training run's checkpoint was damaged or not written to its end; an older one is gone on from."""
+    """A training checkpoint is damaged or incomplete; training resumes from an older one."""
 
 
 class CacheWarning(ManyheadsWarning):
-    """Cached features were damaged, or could not be kept; the results are right all the same."""
+    """Cached features were damaged or could not be stored; results are unaffected."""
 
 
 def did_you_mean(value: object, known: Iterable[object]) -> str:
-    """Return the end of a sentence: ``"; did you mean 'x'?"`` for the closest of ``known``, else a full stop."""
+    """Return the end of a message: ``"; did you mean 'x'?"`` for the closest of ``known``, else a full stop."""
     by_text = {str(item): item for item in known}
     lowered = {text.casefold(): text for text in by_text}
     close = difflib.get_close_matches(str(value).casefold(), lowered, n=1, cutoff=0.6)
@@ -185,13 +190,13 @@ def did_you_mean(value: object, known: Iterable[object]) -> str:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """Return another library's message on one line, shortened."""
+    """Return the message of another library's error on one line, cut to ``most`` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def listed(items: Iterable[object], most: int = 8) -> str:
-    """Return the items as ``'a', 'b', 'c'``, cut after ``most`` with the number left out."""
+    """Return ``"'a', 'b', 'c'"``; after ``most`` items, only the number of the others follows."""
     shown = [repr(item) for item in items]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more if shown else "none"

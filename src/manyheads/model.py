@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,41 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone, load_backbone
-from manyheads.backbone.identity.source import locate
 from manyheads.backbone.limits import token_limit
 from manyheads.backbone.load import load_tokenizer, read_tokenizer, wrap_model
-from manyheads.backbone.stock import NAME as STOCK_NAME
-from manyheads.backbone.stock import has_stock_head, stock_head
-from manyheads.checkpoint import Opened, attach_heads, open_checkpoint, save_checkpoint
-from manyheads.checkpoint.load import check_backbone, check_same_backbone, is_checkpoint
+from manyheads.checkpoint import save_checkpoint
+from manyheads.checkpoint.open_model import core_around, load_head, open_model
 from manyheads.core import HeadedCore
+from manyheads.core.add_head import add_head
+from manyheads.core.add_tokens import add_tokens as add_tokens_to_core
+from manyheads.core.attention_mask import full_mask
+from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.data.collate import check_collated
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
-from manyheads.data.texts.prompt_tokens import TextPromptTokenizer
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
-from manyheads.data.vocabulary.added_tokens import AddedTokens, add_to_tokenizer, plan_tokens
+from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
-from manyheads.errors import (
-    BackboneError,
-    CheckpointError,
-    HeadError,
-    InputError,
-    InputWarning,
-    NewTokensWarning,
-    NoLanguageModelError,
-    UnknownBackboneError,
-    UnknownHeadError,
-    listed,
-)
+from manyheads.errors import CheckpointError, NoLanguageModelError
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
 from manyheads.heads import Head, HeadCollection, HeadSpec
-from manyheads.heads.collection import check_name
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
-from manyheads.runtime.files import recover
-from manyheads.training import Frozen, Method, TrainResult
-from manyheads.training import train as train_core
+from manyheads.training import Frozen, Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
 from manyheads.types import Batch, HeadedOutput, Tokenizer
 
@@ -94,37 +79,14 @@ class HeadedModel(nn.Module):
             WrongBackboneError: the saved heads belong to another backbone.
             UnsupportedHeadError: a stock classifier whose head cannot be taken in.
         """
-        opened = _opened(name, revision)
-        if backbone is not None and (opened is None or opened.checkpoint.backbone.kind != "reference"):
-            raise CheckpointError(f"{name}: brings its own backbone; leave backbone= out")
-        target, target_revision = _backbone_of(name, revision, opened, backbone)
-        loaded = load_backbone(
-            target,
-            dtype=dtype,
-            device=device,
-            revision=target_revision,
-            trust_remote_code=trust_remote_code,
-            quantization_config=quantization_config,
-        )
-        assert loaded.source is not None
-        model = cls(HeadedCore(loaded), load_tokenizer(loaded.source, trust_remote_code)).eval()
-        if opened is not None:
-            check_backbone(opened, loaded)
-            loaded.token_budget = opened.checkpoint.backbone.token_budget
-            attach_heads(model.core, opened, {saved: saved for saved in opened.checkpoint.heads})
-        elif has_stock_head(loaded):
-            model.core.heads.add(STOCK_NAME, stock_head(loaded))
-        return model
+        core, tokenizer = open_model(name, dtype, device, revision, trust_remote_code, quantization_config, backbone)
+        return cls(core, tokenizer).eval()
 
     @classmethod
     def wrap(cls, model: nn.Module, tokenizer: Tokenizer | None = None) -> HeadedModel:
         """Put heads beside a Hugging Face model object that you already hold; it is used as it is, not copied."""
-        core = HeadedCore(wrap_model(model))
-        wrapped = cls(core, tokenizer)
-        core.heads.train(model.training)
-        wrapped.training = core.training = core.backbone.training = model.training
-        if has_stock_head(core.backbone):
-            core.heads.add(STOCK_NAME, stock_head(core.backbone))
+        wrapped = cls(core_around(model), tokenizer)
+        wrapped.training = model.training
         return wrapped
 
     @property
@@ -135,8 +97,7 @@ class HeadedModel(nn.Module):
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
-        limit = token_limit(self.core.backbone.model, tokenizer)
-        self.core.backbone.prompt_tokenizer = None if tokenizer is None else TextPromptTokenizer(tokenizer, limit)
+        use_tokenizer(self.core, tokenizer)
 
     @property
     def backbone(self) -> nn.Module:
@@ -165,27 +126,7 @@ class HeadedModel(nn.Module):
             HeadNameError: the name is taken, reserved, or holds a dot or a slash.
             HeadError: the head reads what this backbone does not have, or a head that is not here yet.
         """
-        if not isinstance(spec, HeadSpec):
-            raise HeadError(f"Head {name!r}: add_head takes a spec such as Multiclass(labels=[...]), got {spec!r:.60}")
-        check_name(name)
-        try:
-            head = self.core.start_head(self.core.build_head(spec))
-        except HeadError as error:
-            raise type(error)(f"Head {name!r}: {error}") from error
-        self.core.heads.add(name, head)
-        self._warn_of_blanks(name, head)
-        return head
-
-    def _warn_of_blanks(self, name: str, head: Head) -> None:
-        prompt_tokenizer = self.core.backbone.prompt_tokenizer
-        prompts = self.core.request(head.taps).prompts
-        if prompt_tokenizer is not None and any(prompt_tokenizer.loose_blank(prompt) for prompt in prompts):
-            warnings.warn(
-                f"Head {name!r}: its prompt has a blank before {{text}} or at its end, which becomes a token of its "
-                "own, unlike in running text; end the line there instead, or leave the blank out",
-                InputWarning,
-                stacklevel=3,
-            )
+        return add_head(self.core, name, spec)
 
     def remove_head(self, name: str) -> None:
         """Take a head away.
@@ -214,27 +155,7 @@ class HeadedModel(nn.Module):
             TextError: a word that is not a string.
             BackboneError: embeddings that cannot be resized, or quantised weights.
         """
-        if init != "mean of sub-words":
-            raise InputError(f"add_tokens: init must be 'mean of sub-words', got {init!r:.60}")
-        plan = plan_tokens(self.tokenizer, words)
-        backbone = self.core.backbone
-        tokens, rows = len(self.tokenizer), backbone.rows
-        pieces = {word: tuple(self.tokenizer.convert_ids_to_tokens(ids)) for word, ids in plan.pieces.items()}
-        if plan.tokens:
-            backbone.learn_tokens({plan.ids[word]: ids for word, ids in plan.pieces.items()})
-            add_to_tokenizer(self.tokenizer, plan)
-            self._warn_of_new_tokens(len(plan.tokens))
-        return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(self.tokenizer), rows, backbone.rows)
-
-    def _warn_of_new_tokens(self, count: int) -> None:
-        trained = [name for name, head in self.heads.items() if head.trained]
-        if trained:
-            warnings.warn(
-                f"The tokenizer learned {count} words after the heads {listed(trained)} were trained: texts that hold "
-                "one now reach them as other tokens; train them again",
-                NewTokensWarning,
-                stacklevel=3,
-            )
+        return add_tokens_to_core(self.core, self.tokenizer, words, init)
 
     def forward(
         self,
@@ -272,32 +193,14 @@ class HeadedModel(nn.Module):
 
         Raises:
             UnknownHeadError: a name that no head has.
-            InputError: a tensor of a wrong shape, dtype or range, or one that this backbone does not take.
+            InputError: a tensor of a wrong shape, dtype or range, one that this backbone does not accept, or labels of
+                :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
-            TrainingError: labels of :func:`manyheads.collate` under a trainer that would weigh heads wrongly.
         """
-        check_collated(labels, self._accumulating())
-        mask = self._full_mask(input_ids) if attention_mask is None else attention_mask
+        check_collated(labels, self.core.is_accumulating())
+        mask = full_mask(input_ids, self.tokenizer) if attention_mask is None else attention_mask
         batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids, word_ids)
         return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
-
-    def _accumulating(self) -> bool:
-        """Tell whether gradients of an earlier batch wait for this one's."""
-        waiting = any(parameter.grad is not None for head in self.heads.values() for parameter in head.parameters())
-        return self.training and torch.is_grad_enabled() and waiting
-
-    def _full_mask(self, input_ids: Tensor) -> Tensor:
-        """Count every token as real; where some look like padding, say so."""
-        pad = getattr(self.tokenizer, "pad_token_id", None)
-        known = pad is not None and pad != self.tokenizer.eos_token_id
-        if known and input_ids.numel() and bool((input_ids[..., [0, -1]] == torch.tensor(pad)).any()):
-            warnings.warn(
-                "input_ids begin or end with the padding id but have no attention_mask, so padding counts as text; "
-                "pass the tokenizer's attention_mask",
-                InputWarning,
-                stacklevel=4,
-            )
-        return torch.ones_like(input_ids)
 
     def predict(
         self,
@@ -349,16 +252,7 @@ class HeadedModel(nn.Module):
         Raises:
             BackboneError: no such adapter, several and none was named, or something would change that may not.
         """
-        backbone = self.core.backbone
-        chosen = backbone.adapter_named(name)
-        others = self.core.reading_besides(chosen)
-        if not change_lm and (self.lm is not None or others):
-            what = "its language model" if self.lm is not None else f"what the heads {listed(others)} read"
-            raise BackboneError(
-                f"{backbone.name}: merging {chosen!r} would change {what}; keep the adapter beside it, or pass "
-                "change_lm=True"
-            )
-        self.core.merge(chosen)
+        self.core.merge_adapter(name, change_lm)
 
     def save_pretrained(self, folder: str | Path, backbone: str = "full", overwrite: bool = False) -> None:
         """Save everything, atomically; the folder is still a plain Hugging Face checkpoint.
@@ -400,15 +294,7 @@ class HeadedModel(nn.Module):
             HeadNameError: the name is taken.
             HeadError: it reads another head, and that very one is not here under its name.
         """
-        recover(Path(folder))
-        opened = open_checkpoint(Path(folder))
-        saved = list(opened.checkpoint.heads)
-        wanted = head if head is not None else (saved[0] if len(saved) == 1 else None)
-        if wanted not in saved:
-            raise UnknownHeadError(f"{folder}: holds the heads {listed(saved)}; name one of them with head=")
-        check_same_backbone(opened, self.core.backbone)
-        attach_heads(self.core, opened, {wanted: name or wanted})
-        return self.heads[name or wanted]
+        return load_head(self.core, Path(folder), name, head)
 
 
 def train(
@@ -424,7 +310,6 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
-    files: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Train a model's heads on a table, in place.
 
@@ -443,7 +328,6 @@ def train(
         seed: For every random choice.
         out: Where to save the model afterwards; checked before the work begins.
         overwrite: Whether ``out`` may be replaced.
-        files: Texts to lay in ``out`` beside the model, such as the settings of the run: file name -> contents.
 
     Returns:
         Metrics on the evaluation rows, what was tried, and whether the language model is untouched.
@@ -452,7 +336,7 @@ def train(
         DataError: a table, column, text or label that cannot be used; names the head and the row.
         OutputExistsError: ``out`` holds something.
     """
-    return train_core(
+    return run_training(
         model.core,
         model.tokenizer,
         data,
@@ -462,7 +346,6 @@ def train(
         Evaluation(eval_data, eval_fraction, seed),
         None if out is None else Path(out),
         overwrite,
-        files,
     )
 
 
@@ -514,35 +397,6 @@ def propose_words(
     if isinstance(model, HeadedModel):
         return propose(model.tokenizer, texts, top, min_count)
     return propose(read_tokenizer(model, trust_remote_code), texts, top, min_count)
-
-
-def _opened(name: str | Path, revision: str | None) -> Opened | None:
-    """Return the saved heads of that name, or ``None`` for a plain checkpoint."""
-    recover(Path(name))
-    folder = locate(name, revision)
-    return open_checkpoint(folder) if is_checkpoint(folder) else None
-
-
-def _backbone_of(
-    name: str | Path, revision: str | None, opened: Opened | None, override: str | Path | None
-) -> tuple[str | Path, str | None]:
-    """Return where the backbone lies, and its revision.
-
-    Raises:
-        UnknownBackboneError: a reference leads nowhere; says how to name its new place.
-        CheckpointError: heads that were saved alone.
-    """
-    if opened is None or opened.checkpoint.backbone.kind == "full":
-        return name, revision
-    record = opened.checkpoint.backbone
-    if record.kind == "heads":
-        raise CheckpointError(f"{name}: holds heads alone; load their backbone first, then load_head({str(name)!r})")
-    target = override if override is not None else str(record.name)
-    try:
-        locate(target, None if override is not None else record.revision)
-    except UnknownBackboneError as error:
-        raise UnknownBackboneError(f"{name}: refers to a backbone that moved: {error}; or pass backbone=") from None
-    return target, None if override is not None else record.revision
 
 
 def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> tuple[Backbone, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
 Saved = Callable[[str], Path]
@@ -408,6 +408,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "heads.json is a list": (lambda folder: (folder / HEADS_JSON).write_text("[]"), (HEADS_JSON,)),
     "heads.json nested without end": (lambda folder: (folder / HEADS_JSON).write_text("[" * 100_000), (HEADS_JSON,)),
     "an unknown protocol": (say("protocol", value=99), (HEADS_JSON, "protocol 99", "update manyheads")),
+    "a protocol that no release wrote": (say("protocol", value=2), (HEADS_JSON, "protocol 2", "update manyheads")),
     "a protocol that is no number": (say("protocol", value="1"), (HEADS_JSON, "protocol '1'")),
     "an unknown key": (say("class", value="os.system"), (HEADS_JSON, "'class'")),
     "an unknown key of a head": (say("heads", "job", "module", value="os.system"), (HEADS_JSON, "'job'", "'module'")),

@@ -108,7 +108,7 @@ def test_what_was_added(family: Family, taught: Of) -> None:
     assert added.rows_after == model.backbone.get_input_embeddings().weight.shape[0]
     assert added.rows_after == (rows if family.name in SPARE else max(rows, max(ids_of(case)) + 1))
     assert model.backbone.config.vocab_size == added.rows_after
-    assert model.core.backbone.facts.vocabulary == added.rows_after
+    assert model.core.backbone.facts.vocabulary_size == added.rows_after
     pieces = {word: case.old.convert_ids_to_tokens(pieces_of(case, word)) for word in WORDS}
     assert {word: list(found) for word, found in added.pieces.items()} == pieces
 

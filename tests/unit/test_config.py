@@ -25,7 +25,9 @@ from manyheads.cli.run_file import methods
 from manyheads.cli.run_file.fields import checked, plain_fields
 from manyheads.cli.run_file.heads import KINDS, build_head, write_head
 from manyheads.cli.run_file.methods import METHODS, build_method, method_keys, read_method, write_method
-from manyheads.training import Frozen
+from manyheads.data.labelled import Reading
+from manyheads.training import Frozen, run_training
+from manyheads.training.dataset import Evaluation
 from manyheads.training.tuning.fork import Fork
 from manyheads.training.tuning.full import Full
 from manyheads.training.tuning.lora import LoRA
@@ -231,7 +233,11 @@ def test_a_text_beside_the_model_takes_no_name_of_its_files(place: Path) -> None
     model.add_head("job_type", mh.Multiclass(["full", "part"]))
     for name in ("config.json", "heads.json", "../up.toml"):
         with pytest.raises(mh.errors.CheckpointError, match=name):
-            mh.train(model, place / "ads.csv", text="ad", out=place / "out", files={name: "x"})
+            run_training(
+                *(model.core, model.tokenizer, place / "ads.csv", Frozen(), None, Reading("ad"), Evaluation()),
+                out=place / "out",
+                files={name: "x"},
+            )
         assert sorted(path.name for path in place.iterdir()) == ["ads.csv", "bert"]
     mh.train(model, place / "ads.csv", text="ad", out=place / "out")
     assert not (place / "out/run.toml").exists()

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from manyheads.backbone.branches.branch import Branch
-from manyheads.backbone.branches.lora import LoRA, LowRank
+from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, BranchRecord
 from manyheads.errors import BackboneError, CorruptCheckpointError, listed, one_line
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 
 FOLDER = "adapter"
 CONFIG = "adapter_config.json"
@@ -33,7 +33,7 @@ def adapter_places(kinds: Mapping[str, str]) -> dict[str, Path]:
     Args:
         kinds: Branch name -> kind, in order; only adapters have a place.
     """
-    names = [name for name, kind in kinds.items() if kind == LoRA.kind]
+    names = [name for name, kind in kinds.items() if kind == LoRABranch.kind]
     return {name: Path(FOLDER, name) if number else Path(FOLDER) for number, name in enumerate(names)}
 
 
@@ -47,7 +47,7 @@ def write_adapters(folder: Path, branches: Mapping[str, Branch], base: str | Non
     """
     written: dict[str, dict[str, str]] = {}
     for name, place in adapter_places({name: branch.kind for name, branch in branches.items()}).items():
-        branch = cast(LoRA, branches[name])
+        branch = cast(LoRABranch, branches[name])
         here = folder / place
         here.mkdir()
         text = json.dumps(branch.peft_config(base), ensure_ascii=False, indent=2, sort_keys=True)
@@ -83,14 +83,14 @@ def _read(folder: Path, place: Path, name: str, record: BranchRecord) -> dict[st
         if file_digest(here / file) != record.files.get(file):
             raise CorruptCheckpointError(f"{here / file}: differs from the checksum in {HEADS_JSON}; restore it")
     try:
-        low_rank = LowRank.read(record.settings)
+        low_rank = LoRASettings.from_json(record.settings)
     except BackboneError as error:
         raise CorruptCheckpointError(f"{folder / HEADS_JSON}: branch {name!r}: {error}") from None
     _audit_config(here / CONFIG, low_rank)
     return _audited_weights(here / WEIGHTS, low_rank)
 
 
-def _audit_config(path: Path, low_rank: LowRank) -> None:
+def _audit_config(path: Path, low_rank: LoRASettings) -> None:
     """Refuse a config by which PEFT would compute something else than the branch does."""
     try:
         said: Any = json.loads(path.read_text("utf-8"))
@@ -98,18 +98,18 @@ def _audit_config(path: Path, low_rank: LowRank) -> None:
         raise CorruptCheckpointError(f"{path}: is not JSON ({one_line(error)}); restore it") from None
     if not isinstance(said, Mapping):
         raise CorruptCheckpointError(f"{path}: must be an object, got {type(said).__name__}")
-    wrong = [key for key, value in low_rank.in_peft().items() if key not in said or said[key] != value]
+    wrong = [key for key, value in low_rank.to_peft().items() if key not in said or said[key] != value]
     if wrong:
         raise CorruptCheckpointError(f"{path}: says of {listed(wrong)} something else than {HEADS_JSON}")
 
 
-def _audited_weights(path: Path, low_rank: LowRank) -> dict[str, Tensor]:
+def _audited_weights(path: Path, low_rank: LoRASettings) -> dict[str, Tensor]:
     """Return the weights: a forged rank must not cost gigabytes before the tensors contradict it."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpointError(f"{path}: is not a safetensors file ({one_line(error)}); restore it") from None
-    ranks = low_rank.matrices()
+    ranks = low_rank.rank_axes()
     apart = sorted(set(ranks) ^ set(tensors))
     if apart:
         raise CorruptCheckpointError(f"{path}: {listed(apart, most=2)} in only one of file and {HEADS_JSON}")

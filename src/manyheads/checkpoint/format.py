@@ -1,6 +1,9 @@
-"""``heads.json``: what it says, written and read back with nothing taken on trust.
+"""``heads.json``: its records, how they are written, and how they are parsed and audited before anything is built.
 
-Reading parses and audits before anything is built. No entry names an importable path or a file.
+No entry names an importable path or a file outside the folder.
+
+``PROTOCOL`` is the number of the format. Increase it with the first change of the format after a release, so at most
+once per release, and move the reader of the released format to a folder ``old/`` beside this file.
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from manyheads.errors import (
     NotACheckpointError,
     listed,
 )
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, read_spec, write_spec
+from manyheads.heads import HeadSpec, read_spec, write_spec
 from manyheads.heads.collection import check_name
-from manyheads.taps import Branched, Hidden, Output, Tap, read_tap, write_tap
+from manyheads.taps import Branched, Output, Tap, read_tap, write_tap
 
-PROTOCOL = 4
+PROTOCOL = 1
 HEADS_JSON = "heads.json"
 HEADS_WEIGHTS = "heads.safetensors"
 KINDS = ("full", "reference", "heads")
@@ -158,16 +161,9 @@ def asdict_shallow(record: Any) -> dict[str, Any]:
 def _parsed(record: object) -> Checkpoint:
     if not isinstance(record, Mapping) or "protocol" not in record:
         raise CorruptCheckpointError("says no protocol number, so manyheads did not write it; restore it")
-    if record["protocol"] == 1:
-        record = _from_first_protocol(record)
-    if record["protocol"] == 2:
-        record = _from_second_protocol(record)
-    if record["protocol"] == 3:
-        record = _from_third_protocol(record)
-    if record["protocol"] != PROTOCOL:
-        raise CorruptCheckpointError(
-            f"protocol {record['protocol']!r} is not among the known ones: {PROTOCOL}; update manyheads"
-        )
+    protocol = record["protocol"]
+    if type(protocol) is not int or protocol != PROTOCOL:
+        raise CorruptCheckpointError(f"protocol {protocol!r} is unknown, only {PROTOCOL} can be read; update manyheads")
     _keys(record, {"protocol", "version", "backbone", "branches", "weights", "heads"}, "the file")
     heads = record["heads"]
     if not isinstance(heads, Mapping):
@@ -184,55 +180,6 @@ def _parsed(record: object) -> Checkpoint:
         records[name] = _head(name, raw, branches)
         _check_heads_read(name, records)
     return Checkpoint(backbone, branches, record["weights"], records, str(record["version"]))
-
-
-def _from_first_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what the first protocol did not know: the token budget."""
-    backbone = record.get("backbone")
-    known = {**backbone, "token_budget": None} if isinstance(backbone, Mapping) else backbone
-    return {**record, "protocol": 2, "backbone": known}
-
-
-def _from_second_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what the second protocol did not know: branches, and label smoothing."""
-    heads = record.get("heads")
-    smoothed = {name: _smoothed(head) for name, head in heads.items()} if isinstance(heads, Mapping) else heads
-    return {**record, "protocol": 3, "branches": {}, "heads": smoothed}
-
-
-def _smoothed(head: Any) -> Any:
-    spec = head.get("spec") if isinstance(head, Mapping) else None
-    if not isinstance(spec, Mapping) or spec.get("kind") not in {Multiclass.kind, MultiLabel.kind}:
-        return head
-    return {**head, "spec": {"label_smoothing": 0.0, **spec}}
-
-
-def _from_third_protocol(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what the third protocol did not know: prompts, and heads that start from the LM head."""
-    heads = record.get("heads")
-    said = {name: _unprompted(head) for name, head in heads.items()} if isinstance(heads, Mapping) else heads
-    return {**record, "protocol": 4, "heads": said}
-
-
-def _unprompted(head: Any) -> Any:
-    spec = head.get("spec") if isinstance(head, Mapping) else None
-    if not isinstance(spec, Mapping):
-        return head
-    labelled = {"label_words": None} if spec.get("kind") in {Multiclass.kind, MultiLabel.kind} else {}
-    zero_shot = {"zero_shot": False} if spec.get("kind") == Multiclass.kind else {}
-    reads = _without_prompt(spec.get("reads"))
-    known = {"init": "random", **labelled, **zero_shot, **spec, **({"reads": reads} if "reads" in spec else {})}
-    return {**head, "spec": known, "taps": _without_prompt(head.get("taps"))}
-
-
-def _without_prompt(taps: Any) -> Any:
-    """Return the records of taps as the fourth protocol knows them."""
-    if isinstance(taps, list):
-        return [_without_prompt(tap) for tap in taps]
-    if not isinstance(taps, Mapping):
-        return taps
-    inner = {"reads": _without_prompt(taps["reads"])} if "reads" in taps else {}
-    return {**({"prompt": None} if taps.get("tap") == Hidden.kind else {}), **taps, **inner}
 
 
 def _branch(name: str, record: object) -> BranchRecord:

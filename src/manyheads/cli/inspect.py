@@ -11,22 +11,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from manyheads.backbone.identity.source import locate
 from manyheads.checkpoint.format import BranchRecord, HeadRecord, read_checkpoint
 from manyheads.checkpoint.load import is_checkpoint
+from manyheads.checkpoint.open_model import saved_folder
 from manyheads.cli.chart import learning_curve, search_chart
 from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError
 from manyheads.heads import write_spec
-from manyheads.runtime.files import recover
 from manyheads.taps import write_tap
 
 
 def run_inspect(name: str, as_json: bool) -> None:
     """Show what a folder holds; no weights are loaded."""
-    recover(Path(name))
-    folder = locate(name)
-    facts = _facts(folder)
+    facts = _facts(saved_folder(name))
     if as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=1))
     else:

@@ -29,14 +29,16 @@ from manyheads.cli.run_file.methods import DEFAULT, build_method, read_options, 
 from manyheads.cli.tables import metric_lines, read_input
 from manyheads.cli.words import read_words
 from manyheads.data.infer import InferredHeads, explain, infer_heads
+from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.errors import HeadError
 from manyheads.heads import HeadSpec, LabelledSpec
-from manyheads.model import HeadedModel, train
+from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first
-from manyheads.training import Method, TrainResult
+from manyheads.training import Method, TrainResult, run_training
+from manyheads.training.dataset import Evaluation
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,17 @@ def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None
     if words:
         console.print(_taught(model.add_tokens(words)), markup=False, highlight=False)
     heads = _add_heads(model, table, plan, console)
-    result = train(
-        model,
+    result = run_training(
+        model.core,
+        model.tokenizer,
         table,
-        text=run.text,
-        method=plan.method,
-        heads=list(heads),
-        eval_data=evaluation,
-        eval_fraction=run.eval_fraction,
-        max_length=run.max_length,
-        long_text=run.long_text,
-        seed=run.seed,
-        out=run.out,
-        overwrite=run.overwrite,
-        files={CONFIG: write_config(run, write_method(plan.method), heads)},
+        plan.method,
+        list(heads),
+        Reading(run.text, run.max_length, run.long_text),
+        Evaluation(evaluation, run.eval_fraction, run.seed),
+        Path(run.out),
+        run.overwrite,
+        {CONFIG: write_config(run, write_method(plan.method), heads)},
     )
     if as_json and is_first():
         print(json.dumps(_as_json(result), ensure_ascii=False, indent=1))

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from manyheads.errors import InputError, TrainingError
+from manyheads.errors import InputError
 from manyheads.types import MISSING
 
 # What rows are padded with.
@@ -61,13 +61,13 @@ def check_collated(labels: object, accumulating: bool) -> None:
     """Refuse to go on silently where a plain Trainer accumulates gradients or runs on several processes.
 
     Raises:
-        TrainingError: labels of :func:`collate` met such a trainer.
+        InputError: labels of :func:`collate` met such a trainer.
     """
     if not isinstance(labels, CollatedLabels):
         return
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     if accumulating or several:
-        raise TrainingError(
+        raise InputError(
             "This trainer would average means of batches that hold unequal numbers of labels per head; use mh.Trainer, "
             "or, in a loop of your own that weighs them, pass labels=dict(batch['labels'])"
         )

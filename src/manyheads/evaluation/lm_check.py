@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.backbone import Backbone
-from manyheads.backbone.stack.stack import accepted, evaluating
+from manyheads.backbone.stack.probe import evaluating, forward_arguments
 from manyheads.data.texts.tokenize import tokenize
-from manyheads.errors import BackboneError, NoLanguageModelError
+from manyheads.errors import BackboneError, InputError, NoLanguageModelError
 from manyheads.types import Tokenizer
 
 
@@ -85,15 +85,16 @@ def compare_logits(
 
     Raises:
         NoLanguageModelError: one of the two has no language model.
-        BackboneError: their vocabularies differ in more than tokens that one of them was taught, or no text was given.
+        BackboneError: their vocabularies differ in more than tokens that were added to one of them.
+        InputError: there are no texts.
     """
     for side in (backbone, reference):
         if side.lm is None:
             raise NoLanguageModelError(f"{side.name}: holds no language model to check")
     if not texts:
-        raise BackboneError("check_lm needs at least one text")
+        raise InputError("check_lm needs at least one text")
     common = _in_common(tokenizer, reference_tokenizer)
-    tokenized = tokenize(common.tokenizer, texts, limit, accepted(backbone.stack))
+    tokenized = tokenize(common.tokenizer, texts, limit, forward_arguments(backbone.stack))
     _check_widths(backbone, reference, tokenized.inputs, common)
     pairs = []
     with evaluating(backbone), evaluating(reference):
@@ -141,11 +142,11 @@ def _in_common(tokenizer: Tokenizer, reference: Any) -> _Common:
 
 def _check_widths(backbone: Backbone, reference: Backbone, inputs: dict[str, list[list[int]]], common: _Common) -> None:
     """Refuse two models that cannot read the same ids, or whose logits cannot be laid beside each other."""
-    beyond = max(max(row) for row in inputs["input_ids"]) >= min(backbone.rows, reference.rows)
-    if beyond or (backbone.rows != reference.rows and common.tokens is None):
+    beyond = max(max(row) for row in inputs["input_ids"]) >= min(backbone.vocabulary_size, reference.vocabulary_size)
+    if beyond or (backbone.vocabulary_size != reference.vocabulary_size and common.tokens is None):
         raise BackboneError(
-            f"The vocabularies differ: {backbone.rows} and {reference.rows} tokens, and not by words that one was "
-            "taught, as far as is known; give the reference with its tokenizer: as a path, or as "
+            f"The vocabularies differ: {backbone.vocabulary_size} and {reference.vocabulary_size} tokens, and not by "
+            "words that one was taught, as far as is known; give the reference with its tokenizer: as a path, or as "
             "HeadedModel.wrap(model, tokenizer)"
         )
 

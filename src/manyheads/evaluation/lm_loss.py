@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
 from manyheads.data.texts.tokenize import Tokenized

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from manyheads.backbone.stack.stack import evaluating
+from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import Batches
 from manyheads.data.texts.tokenize import Tokenized
@@ -40,4 +40,4 @@ def run_pass(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Seq
             receive(rows[places], {tap: features.cpu() for tap, features in read.items()})
             batches.took(time.perf_counter() - started)
             advance(int(lengths[places].sum()))
-    core.backbone.token_budget = batches.measured
+    core.backbone.use_token_budget(batches.measured)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from manyheads.backbone.limits import token_limit
-from manyheads.backbone.stack.stack import accepted
+from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.data.texts.words import Place
@@ -43,4 +43,4 @@ def tokenize_for(
         raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
     least = min(room, default=None)
-    return tokenize(tokenizer, texts, limit, accepted(core.backbone.stack), long_text, places, least, words)
+    return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, places, least, words)

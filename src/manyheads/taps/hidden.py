@@ -63,7 +63,7 @@ class Hidden(Tap):
         resolved = replace(self, pool=default_pool(self.pool, facts), layer=self._layer(facts), prompt=None)
         if resolved.pool == "pooler" and facts.pooler_width is None:
             raise PoolerError(
-                f"{facts.name}: no trained pooler to read: {facts.pooler_refusal}; use pool='cls' or 'mean'"
+                f"{facts.name}: no trained pooler to read: {facts.no_pooler_reason}; use pool='cls' or 'mean'"
             )
         return under(self.prompt, resolved)
 

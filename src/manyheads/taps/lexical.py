@@ -42,7 +42,7 @@ class Lexical(Tap):
 
     def resolve(self, facts: BackboneFacts) -> Lexical:
         """Weigh the whole vocabulary until training decides."""
-        return replace(self, tokens=min(self.tokens or facts.vocabulary, facts.vocabulary))
+        return replace(self, tokens=min(self.tokens or facts.vocabulary_size, facts.vocabulary_size))
 
     def request(self, facts: BackboneFacts) -> Request:
         """Ask nothing of the backbone."""

@@ -62,7 +62,7 @@ class LMLogits(Tap):
                 f"LMLogits: {facts.name} has no LM head that reads the last layer's states; load a language model, or "
                 "read Hidden()"
             )
-        top_k = min(self.top_k or facts.vocabulary, facts.vocabulary)
+        top_k = min(self.top_k or facts.vocabulary_size, facts.vocabulary_size)
         return under(self.prompt, replace(self, pool=default_pool(self.pool, facts), top_k=top_k, prompt=None))
 
     @property
@@ -86,7 +86,7 @@ class LMLogits(Tap):
     def reader(self, facts: BackboneFacts) -> LMLogitsReader:
         """Return what asks the LM head."""
         assert facts.lm_head is not None
-        return LMLogitsReader(self.width(facts), facts.lm_head, facts.vocabulary)
+        return LMLogitsReader(self.width(facts), facts.lm_head, facts.vocabulary_size)
 
 
 class LMLogitsReader(Reader):

@@ -11,7 +11,7 @@ from torch import Tensor
 from manyheads.errors import HeadError, did_you_mean, listed
 from manyheads.taps.base import Reader, Tap
 from manyheads.taps.hidden import Hidden
-from manyheads.types import BackboneFacts, Features, Request, States, WordPlaces
+from manyheads.types import BackboneFacts, Features, Request, States, WordIds
 
 SUBWORDS = ("first", "mean")
 
@@ -80,7 +80,7 @@ def check_subword(owner: str, subword: object) -> None:
         )
 
 
-def _first(hidden: Tensor, words: WordPlaces) -> Features:
+def _first(hidden: Tensor, words: WordIds) -> Features:
     tokens = hidden.shape[1]
     order = torch.arange(tokens, device=hidden.device).expand_as(words.ids)
     none = torch.full((len(hidden), words.count + 1), tokens, device=hidden.device)
@@ -90,7 +90,7 @@ def _first(hidden: Tensor, words: WordPlaces) -> Features:
     return Features(hidden.gather(1, index).masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 
 
-def _mean(hidden: Tensor, words: WordPlaces) -> Features:
+def _mean(hidden: Tensor, words: WordIds) -> Features:
     # Sums run in fp32 whatever the hidden states' dtype, as in poolings.
     inside = (words.ids >= 0).unsqueeze(-1)
     zeros = torch.zeros((len(hidden), words.count + 1, hidden.shape[2]), device=hidden.device)
@@ -102,7 +102,7 @@ def _mean(hidden: Tensor, words: WordPlaces) -> Features:
     return Features(totals / counts.clamp(min=1.0).unsqueeze(-1), counts > 0)
 
 
-def _targets(words: WordPlaces) -> Tensor:
+def _targets(words: WordIds) -> Tensor:
     """Return word numbers with one behind the last for tokens of no word."""
     return words.ids.masked_fill(words.ids < 0, words.count)
 

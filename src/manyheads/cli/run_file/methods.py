@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manyheads.cli.run_file.fields import NONE, checked, plain_fields, takes_path
-from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
+from manyheads.errors import ConfigError, MethodError, did_you_mean, listed
 from manyheads.features import open_cache
 from manyheads.training import Method
 
@@ -48,7 +48,7 @@ def read_method(place: str, table: Mapping[str, object]) -> dict[str, Any]:
     settings = checked(f"{place} ({name})", table, method_keys(f"{place}: name", name))
     try:
         _built(settings)
-    except HeadError as error:
+    except MethodError as error:
         owner = _class(place, name).__name__
         raise ConfigError(f"{place}: {str(error).removeprefix(f'{owner}: ')}") from None
     return settings
@@ -75,7 +75,7 @@ def build_method(settings: Mapping[str, Any]) -> Method:
     """Return the method with these settings, once its cache, if it has one, is known to be there.
 
     Raises:
-        HeadError: a setting out of its range.
+        MethodError: a setting out of its range.
         CacheError: the cache is no folder.
     """
     method = _built(settings)

@@ -71,12 +71,10 @@ def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
         words: Without blanks.
 
     Raises:
-        InputError: no tokenizer; an empty word, one with blanks, a special token, one that the tokenizer drops, or one
+        InputError: an empty word, one with blanks, a special token, one that the tokenizer drops, or one
             that would not be found.
         TextError: something that is not a string.
     """
-    if tokenizer is None:
-        raise InputError("This model has no tokenizer to teach words to; wrap it with one: HeadedModel.wrap(model, it)")
     asked = _checked(tokenizer, words)
     normalized = {word: spelling(tokenizer, word) for word in asked}
     known = tuple(word for word in asked if is_known(tokenizer, normalized[word]))
