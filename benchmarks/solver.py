@@ -15,9 +15,10 @@ from sklearn.linear_model import LogisticRegression
 
 import manyheads as mh
 from manyheads.training.solving.design import DenseDesign, StreamedDesign
-from manyheads.training.solving.linear_fit import polished
-from manyheads.training.solving.objective import Linear, Problem
+from manyheads.training.solving.linear import Linear
+from manyheads.training.solving.objective import Problem
 from manyheads.training.solving.scaling import Basis, Scaling
+from manyheads.training.solving.solve import solve_refined
 
 WIDTH, LABELS, L2 = 768, 22, 0.01
 # Above this, features are streamed, as in training.
@@ -54,7 +55,7 @@ def ours(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
         basis = Basis.of(held)
         design = DenseDesign(basis.apply(held), basis.variances)
     problem = Problem(mh.Multiclass(labels=list(range(LABELS))), design, torch.from_numpy(labels), None)
-    layer = polished(problem, L2, Linear.zeros(LABELS, design.width))
+    layer = solve_refined(problem, L2, Linear.zeros(LABELS, design.width))
     return (layer.weight.double() @ basis.axes.T.double()).numpy(), layer.bias.double().numpy()
 
 

@@ -1,4 +1,4 @@
-"""The values that travel between the parts: a batch, what a pass yields, what a call returns."""
+"""The values passed between modules: batches, requests, states, features, outputs and predictions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MISSING = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """The tensors of one forward, all (rows, tokens) integers; ``None`` where the caller gave none.
+    """The input tensors of one forward pass, all (rows, tokens) integers; ``None`` for those that were not passed.
 
     Attributes:
         input_ids: Token ids.
         attention_mask: 1 for a real token, 0 for padding.
         token_type_ids: Segment of each token.
-        position_ids: Position of each token, where the caller decides it.
-        decoder_input_ids: What an encoder-decoder's decoder reads; its layout is its own.
-        word_ids: Number of the word in its row that each token belongs to, -1 for none. Taps read it, the backbone does
-            not; without it every real token is a word, numbered by where it stands.
+        position_ids: Position of each token, if not the default.
+        decoder_input_ids: Token ids (rows, decoder tokens) for the decoder of an encoder-decoder.
+        word_ids: Number of the word in its row that each token belongs to, -1 for none; for taps, not the backbone.
+            Without it, every real token is a word, numbered by its position.
     """
 
     input_ids: Tensor
@@ -35,7 +35,7 @@ class Batch:
     word_ids: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
-        """Return what the backbone is given: the tensors that are present, by their transformers name."""
+        """Return the backbone's arguments: the tensors that were passed, by their names in transformers."""
         return {name: tensor for name, tensor in self._tensors().items() if name != "word_ids"}
 
     def to(self, device: torch.device) -> Batch:
@@ -43,14 +43,14 @@ class Batch:
         return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
 
     def words(self) -> Tensor:
-        """Return (rows, words) booleans: which words have a token; without ``word_ids``, which tokens are real."""
+        """Return (rows, words) booleans: whether a word has tokens; without ``word_ids``, whether a token is real."""
         real = self.attention_mask.bool()
         if self.word_ids is None:
             return real
-        places = self.word_ids.masked_fill(~real, -1)
-        count = int(places.max()) + 1
+        ids = self.word_ids.masked_fill(~real, -1)
+        count = int(ids.max()) + 1
         found = real.new_zeros((len(real), count + 1))
-        return found.scatter(1, places.masked_fill(places < 0, count), True)[:, :count]
+        return found.scatter(1, ids.masked_fill(ids < 0, count), True)[:, :count]
 
     def _tensors(self) -> dict[str, Tensor]:
         present = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -59,11 +59,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class WordIds:
-    """Which word each token of a pass belongs to.
+    """The word that each token of a pass belongs to.
 
     Attributes:
-        ids: (rows, tokens) int64: the word's number in its row, -1 for none.
-        count: Number of words of the row with the most.
+        ids: (rows, tokens) int64, the word's number in its row, -1 for none.
+        count: Largest number of words in a row.
     """
 
     ids: Tensor
@@ -72,19 +72,19 @@ class WordIds:
 
 @dataclass(frozen=True)
 class Features:
-    """What a tap yields for the rows of a batch.
+    """The output of a tap for the rows of a batch.
 
     Attributes:
         values: (rows, width), or (rows, tokens, width) for a token tap, or (rows, words, width) for a word tap, or
-            (rows, layers, width) for a mix, or the integer token ids (rows, tokens) themselves.
-        mask: (rows, tokens) or (rows, words) booleans where there is such a dimension, else ``None``.
+            (rows, layers, width) for a mix, or integer token ids (rows, tokens).
+        mask: (rows, tokens) or (rows, words) booleans if there is such a dimension, else ``None``.
     """
 
     values: Tensor
     mask: Tensor | None = None
 
     def detached(self) -> Features:
-        """Return the features cut off from the graph that made them."""
+        """Return the features detached from the graph."""
         return Features(self.values.detach(), self.mask)
 
     def to(self, device: torch.device) -> Features:
@@ -96,19 +96,19 @@ class Features:
         return self.to(torch.device("cpu"))
 
     def float(self) -> Features:
-        """Return the features in fp32, the precision of every head; token ids stay integers."""
+        """Return the features in fp32, the precision of all heads; token ids stay integers."""
         return Features(self.values.float(), self.mask) if self.values.is_floating_point() else self
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a set of taps needs from one pass of the backbone.
+    """The states that a set of taps needs from one pass of the backbone.
 
     Attributes:
-        layers: Indices into ``hidden_states``, negative, -1 being the stack's own last hidden state.
+        layers: Negative indices into ``hidden_states``; -1 is the stack's last hidden state.
         pooled: Whether the trained pooler's output is needed.
-        branches: Branch name -> what is needed of that branch's own pass.
-        prompts: Prompt -> what is needed of a pass over the texts with the prompt around them.
+        branches: Branch name -> the states needed from that branch.
+        prompts: Prompt -> the states needed from a pass over the texts with the prompt around them.
     """
 
     layers: frozenset[int] = frozenset()
@@ -118,12 +118,12 @@ class Request:
 
     @property
     def empty(self) -> bool:
-        """Whether no pass is needed at all."""
+        """Whether nothing is needed."""
         return not self.layers and not self.pooled and not self.branches and not self.prompts
 
     @property
     def trunk(self) -> Request:
-        """What is needed of the backbone itself."""
+        """The states needed from the backbone's own stack, without branches and prompts."""
         return Request(self.layers, self.pooled)
 
     def __or__(self, other: Request) -> Request:
@@ -139,16 +139,16 @@ def _joined(one: Mapping[str, Request], other: Mapping[str, Request]) -> dict[st
 
 @dataclass(frozen=True)
 class States:
-    """What one pass of the backbone yields, right-padded.
+    """The output of one pass of the backbone, right-padded.
 
     Attributes:
         hidden: Layer index -> hidden states (rows, tokens, width).
-        mask: (rows, tokens) booleans, true for a real token.
-        input_ids: (rows, tokens) the token ids that the pass read; 0 where ``mask`` is false.
-        pooled: The pooler's output (rows, width), if it was asked for.
-        branches: Branch name -> what its own pass yields.
-        prompts: Prompt -> what the pass with it yields, the prompt's own tokens included.
-        words: Which word each token belongs to.
+        mask: (rows, tokens) booleans, true for real tokens.
+        input_ids: (rows, tokens) token ids; 0 where ``mask`` is false.
+        pooled: The pooler's output (rows, width), if requested.
+        branches: Branch name -> its states.
+        prompts: Prompt -> the states of the pass with it, the prompt's own tokens included.
+        words: The word that each token belongs to.
     """
 
     hidden: Mapping[int, Tensor]
@@ -164,16 +164,15 @@ class States:
 class Template:
     """A prompt as token ids: ``opening``, ``before``, the text's own tokens, ``after``, ``closing``.
 
-    Text and prompt are tokenised apart, so that where one ends is never in doubt and the text's tokens are those that
-    it has alone.
+    Text and prompt are tokenized separately, so the text has the same tokens as without a prompt.
 
     Attributes:
-        before: Ids in front of the text.
-        after: Ids behind it.
-        opening: Special tokens with which the tokenizer begins every text.
-        closing: Those with which it ends one.
-        limit: Most tokens of a row, or ``None``; the text's end gives way.
-        empty: The tokenizer's stand-in for a text without a token, which a prompt does not need.
+        before: Token ids before the text.
+        after: Token ids after the text.
+        opening: Special tokens at the start of every text.
+        closing: Special tokens at the end of every text.
+        limit: Most tokens per row, or ``None``; longer texts are truncated at their end.
+        empty: Token ids that represent an empty text; dropped inside a prompt.
     """
 
     before: tuple[int, ...]
@@ -185,23 +184,23 @@ class Template:
 
     @property
     def added(self) -> int:
-        """Number of tokens that a text grows by."""
+        """Number of tokens added to each text."""
         return len(self.before) + len(self.after)
 
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """What a tap may know of a backbone.
+    """The facts about a backbone that taps depend on.
 
     Attributes:
         name: The model's class, for messages.
-        widths: Size of each of the ``hidden_states``, the embeddings' output first: one more than blocks.
-        causal: Whether a token sees only those before it.
+        widths: Size of each of the ``hidden_states``, the embeddings' output first; one more than there are blocks.
+        causal: Whether a token attends only to earlier tokens.
         vocabulary_size: Number of token ids.
-        pooler_width: Size of the trained pooler's output, or ``None`` where there is no trained pooler.
-        no_pooler_reason: Why there is none, for the message.
+        pooler_width: Size of the trained pooler's output, or ``None`` without a trained pooler.
+        no_pooler_reason: Why there is no trained pooler, for error messages.
         lm_head: From states (rows, width) of the last layer to the language model's fp32 logits (rows, vocabulary), or
-            ``None`` where there is no language model that reads them.
+            ``None`` without an LM head on them.
     """
 
     name: str
@@ -215,16 +214,16 @@ class BackboneFacts:
 
 @dataclass
 class HeadedOutput(ModelOutput):  # type: ignore[misc]
-    """What a forward returns.
+    """The output of a forward pass.
 
     Attributes:
-        loss: Sum over heads of ``loss_weight`` times loss, (); ``None`` where no labels were given.
-        losses: Head name -> mean over its labelled cells, ().
+        loss: Sum over heads of ``loss_weight`` times loss, (); ``None`` without labels.
+        losses: Head name -> mean loss over its labelled cells, ().
         counts: Head name -> number of labelled cells.
-        weights: Head name -> sum of the labelled cells' weights, (); ``losses`` are totals divided by them.
-        logits: Head name -> (rows, outputs) fp32; of a token head (rows, words, outputs), where a word is a token, in
-            the caller's layout, if no ``word_ids`` were given.
-        lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, on request.
+        weights: Head name -> sum of the labelled cells' weights, (); each loss is a total divided by it.
+        logits: Head name -> logits (rows, outputs) in fp32; for a token head (rows, words, outputs), or (rows, tokens,
+            outputs) in the caller's layout without ``word_ids``.
+        lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, if requested.
     """
 
     loss: Tensor | None = None
@@ -237,13 +236,18 @@ class HeadedOutput(ModelOutput):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a text that a token head labels.
+    """A labelled span of a text, predicted by a token head.
 
     Attributes:
-        start: Its first character.
-        end: The character behind its last one: ``text[start:end]``.
+        start: Position of its first character.
+        end: Position after its last character: the span is ``text[start:end]``.
         label: The label.
-        score: Mean probability of what was predicted of its words.
+        score: Mean probability of its words' predicted labels.
+
+    Example:
+        >>> span = mh.Span(start=11, end=16, label="symptom", score=0.9)
+        >>> "reports of fever"[span.start : span.end]
+        'fever'
     """
 
     start: int
@@ -254,15 +258,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one head says of one text. Fields that the head's kind does not have are ``None`` or empty.
+    """One head's prediction for one text; fields that the head's kind does not have are ``None`` or empty.
 
     Attributes:
-        label: The most probable label (multi-class), or the median one (ordinal).
-        score: Its probability.
+        label: The most probable label (multi-class) or the median label (ordinal).
+        score: The probability of ``label``.
         scores: Label -> probability.
         labels: The labels whose probability reaches their threshold (multi-label).
         value: The predicted number (regression).
-        spans: The labelled pieces of the text, in their order (tokens).
+        spans: The labelled spans of the text, in order (tokens).
+
+    Example:
+        >>> prediction = trained.predict(texts)[0]["urgency"]
+        >>> prediction.label in ("routine", "urgent", "emergency")
+        True
     """
 
     label: object = None
@@ -274,7 +283,7 @@ class Prediction:
 
 
 class Tokenizer(Protocol):
-    """What a Hugging Face tokenizer offers, as far as it is used here; see ``transformers.PreTrainedTokenizerBase``."""
+    """The part of ``transformers.PreTrainedTokenizerBase`` that is used here."""
 
     all_special_tokens: list[str]
     all_special_ids: list[int]
@@ -286,7 +295,7 @@ class Tokenizer(Protocol):
     model_max_length: int
 
     def __call__(self, text: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the encoding of one text or of many."""
+        """Return the encoding of one text or several."""
 
     def __len__(self) -> int:
         """Return the number of tokens, added ones included."""

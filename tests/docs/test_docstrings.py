@@ -31,16 +31,14 @@ CALLED_BY_THE_LIBRARY = (HeadSpec, Tap, Method, mh.Trainer)
 
 # Names still without an example. Remove a name when you add its example; never add one.
 WITHOUT_EXAMPLE = {
-    *("AddedTokens", "Fork", "Frozen", "Full", "Hidden", "LMCheck", "LMLogits", "Lexical", "LoRA", "ManyheadsError"),
+    *("AddedTokens", "Fork", "Full", "Hidden", "LMCheck", "LMLogits", "Lexical", "LoRA", "ManyheadsError"),
     *(
         "ManyheadsWarning",
         "MultiLabel",
         "Multiclass",
         "Ordinal",
         "Output",
-        "Prediction",
         "Regression",
-        "Span",
         "Tokens",
     ),
     *("TrainResult", "Trainer", "WordProposal", "WordProposals", "WordProposals.per_text_after"),

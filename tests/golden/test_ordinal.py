@@ -13,7 +13,9 @@ from sklearn.metrics import cohen_kappa_score, log_loss
 import manyheads as mh
 from manyheads.evaluation.metrics import main_metric, measure
 from manyheads.training.solving.design import DenseDesign
-from manyheads.training.solving.objective import Linear, Problem, solve
+from manyheads.training.solving.linear import Linear
+from manyheads.training.solving.objective import Problem
+from manyheads.training.solving.solve import solve
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 
 LEVELS = ["low", "middle", "high", "highest"]

@@ -10,15 +10,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
-from manyheads.training.searching.screening import (
-    NEGLIGIBLE,
-    PENALTY,
-    Screening,
-    dense_kernel,
-    margin,
-    scaled,
-    simplest_near_best,
-)
+from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
+from manyheads.training.searching.screening import PENALTY, Screening, dense_kernel, scaled
 
 ROWS, WIDTH = 40, 6
 TAPS = [mh.Hidden(-1, "mean"), mh.Hidden(-2, "max")]
@@ -40,7 +33,7 @@ def numbers(features: dict[mh.Hidden, np.ndarray]) -> list[np.ndarray]:
 
 
 def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> Screening:
-    return Screening(TAPS, lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
+    return Screening(lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
 
 
 def centred(numbers: np.ndarray) -> np.ndarray:
@@ -53,8 +46,9 @@ def centred(numbers: np.ndarray) -> np.ndarray:
 def test_errors_are_those_of_refits_without_each_row(
     features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray], taps: list[mh.Hidden]
 ) -> None:
-    found = screening(features, numbers).judge(taps)
-    assert found.errors.shape == (2, ROWS)
+    screened = screening(features, numbers)
+    found = screened.errors(taps)
+    assert found.shape == (2, ROWS)
     standard = np.hstack([StandardScaler().fit_transform(features[tap]) for tap in taps]) / np.sqrt(WIDTH * len(taps))
     for head, targets in enumerate(numbers):
         wanted = centred(targets)
@@ -65,8 +59,8 @@ def test_errors_are_those_of_refits_without_each_row(
             errors = (wanted[row] - ridge.predict(standard[[row]])[0]) ** 2
             np.testing.assert_allclose(errors, (wanted[row] - kernel.predict(standard[[row]])[0]) ** 2, atol=1e-6)
             expected = np.where(np.isnan(targets[row]), 0.0, errors).sum()
-            assert found.errors[head, row] == pytest.approx(expected, rel=1e-2, abs=1e-3)
-        assert found.loss(head) == pytest.approx(found.errors[head].mean())
+            assert found[head, row] == pytest.approx(expected, rel=1e-2, abs=1e-3)
+        assert screened.of_head(head).screen(taps).loss == pytest.approx(found[head].mean())
 
 
 def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
@@ -78,10 +72,11 @@ def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
         asked.append(tap)
         return dense_kernel(torch.from_numpy(features[tap]))
 
-    judge = Screening(TAPS, kernel_of, numbers)
-    assert np.array_equal(judge.judge(TAPS).errors, judge.judge(TAPS[::-1]).errors)
-    assert [one.taps for one in judge.ranked(0)] == [(TAPS[0],), (TAPS[1],)]
-    assert judge.ranked(0)[0].loss(0) < judge.ranked(0)[1].loss(0)
+    screened = Screening(kernel_of, numbers)
+    assert np.array_equal(screened.errors(TAPS), screened.errors(TAPS[::-1]))
+    ranked = screened.of_head(0).ranked(TAPS)
+    assert [single.taps for single in ranked] == [(TAPS[0],), (TAPS[1],)]
+    assert ranked[0].loss < ranked[1].loss
     assert sorted(asked, key=str) == sorted(TAPS, key=str)
 
 
@@ -89,13 +84,13 @@ def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
 def test_errors_are_shares_of_the_variance_whatever_the_unit(
     features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray], factor: float
 ) -> None:
-    plain = screening(features, numbers[:1]).judge(TAPS).errors
-    other = screening(features, [(numbers[0].astype(np.float64) * factor).astype(np.float32)]).judge(TAPS).errors
+    plain = screening(features, numbers[:1]).errors(TAPS)
+    other = screening(features, [(numbers[0].astype(np.float64) * factor).astype(np.float32)]).errors(TAPS)
     np.testing.assert_allclose(other, plain, rtol=1e-3, atol=1e-5)
 
 
 def test_alike_targets_leave_nothing_to_explain(features: dict[mh.Hidden, np.ndarray]) -> None:
-    assert screening(features, [np.full((ROWS, 2), 3.0, dtype=np.float32)]).judge(TAPS).loss(0) == 0.0
+    assert screening(features, [np.full((ROWS, 2), 3.0, dtype=np.float32)]).of_head(0).screen(TAPS).loss == 0.0
 
 
 def test_scaled_numbers_have_a_mean_square_of_one() -> None:

@@ -13,8 +13,10 @@ from sklearn.utils.class_weight import compute_class_weight
 import manyheads as mh
 from manyheads.heads import HeadSpec
 from manyheads.training.solving.design import DenseDesign
-from manyheads.training.solving.objective import Linear, Problem, solve
+from manyheads.training.solving.linear import Linear
+from manyheads.training.solving.objective import Problem
 from manyheads.training.solving.scaling import Scaling
+from manyheads.training.solving.solve import solve
 from tests.families import BY_NAME, WORDS, tokenizer_for
 
 ROWS, WIDTH = 150, 12

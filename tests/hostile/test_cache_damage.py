@@ -166,10 +166,10 @@ def test_a_disk_that_takes_nothing_changes_no_result(
 ) -> None:
     expected, _ = train(cache=None)
 
-    def refuse(path: Path, content: bytes) -> None:
+    def refuse(path: Path, content: str | bytes) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(caching, "_write", refuse)
+    monkeypatch.setattr(caching, "atomic_write", refuse)
     with pytest.warns(CacheWarning, match="going on without"):
         found, rows = train()
     assert rows == len(TEXTS)

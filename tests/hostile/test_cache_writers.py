@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from manyheads.features.cache import FeatureCache
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 
 ROOT = Path(__file__).parents[2]
 

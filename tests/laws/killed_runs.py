@@ -24,10 +24,8 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.features import precision
-from manyheads.training.resuming import run_folder as same_run
-from manyheads.training.tuning import best_epoch as watch
-from manyheads.training.tuning import method as tuning
-from manyheads.training.tuning import trainer
+from manyheads.training.resuming import run_folder, trainer_state
+from manyheads.training.tuning import best_epoch, run, trainer
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS
 
@@ -106,10 +104,10 @@ PLACES: dict[str, Callable[[int, Kill], None]] = {
     "saving": on_call(trainer.Trainer, "_save_checkpoint", lambda *_: None),
     "weights": on_call(trainer.Trainer, "_save", half_a_file),
     "random state": on_call(trainer.Trainer, "_save_rng_state", lambda *_: None),
-    "marking": on_call(trainer, "mark_whole", lambda *_: None),
-    "marked": on_call(trainer, "mark_whole", trainer.mark_whole),
-    "deleting": on_call(same_run, "delete", same_run.delete),
-    "trained": on_call(watch.EpochEvaluator, "finish", lambda *_: None),
+    "marking": on_call(trainer_state, "mark_complete", lambda *_: None),
+    "marked": on_call(trainer_state, "mark_complete", trainer_state.mark_complete),
+    "deleting": on_call(run_folder, "delete", run_folder.delete),
+    "trained": on_call(best_epoch.EpochEvaluator, "finish", lambda *_: None),
 }
 
 
@@ -156,8 +154,8 @@ def train(plan: Plan, folder: Path | None, out: Path, kill: tuple[str, int] | No
     if kill is not None:
         PLACES[kill[0]](kill[1], lambda: os.kill(os.getpid(), signal.SIGKILL))
     resumed: list[str | bool | None] = []
-    plain = tuning.Tuning._resumed
-    tuning.Tuning._resumed = lambda *inputs: resumed.append(plain(*inputs)) or resumed[0]
+    plain = run.checkpoint_of
+    run.checkpoint_of = lambda *inputs: resumed.append(plain(*inputs)) or resumed[0]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", mh.ManyheadsWarning)
         result = mh.train(model, DATA, "text", method, eval_fraction=0.2)

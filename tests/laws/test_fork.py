@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.branches.branches import build_fork
 from manyheads.backbone.branches.fork import ForkBranch
 from manyheads.backbone.stack.find import find_blocks
 from manyheads.backbone.stack.right_padding import right_pad
@@ -114,7 +115,7 @@ def logits(model: mh.HeadedModel, batch: Mapping[str, Tensor], **extra: Any) -> 
 
 
 def fork_of(model: mh.HeadedModel, name: str = "fork") -> ForkBranch:
-    fork = model.core.backbone.branch(name)
+    fork = model.core.backbone.branches.named(name)
     assert isinstance(fork, ForkBranch)
     return fork
 
@@ -225,7 +226,7 @@ def test_files_and_what_loads_from_them(family: Family, saved: Saved, forked: Mo
 def test_no_backbone_tensor_moves_and_what_is_forked_does(family: Family, saved: Saved, forked: Models) -> None:
     model, plain = forked(family), plain_model(family, saved(family.name))
     assert changed(model.backbone, snapshot(plain)) == []
-    untrained = Backbone(plain).fork(2).trainable_parameters()
+    untrained = build_fork(Backbone(plain).trunk, 2).trainable_parameters()
     trained = fork_of(model).trainable_parameters()
     assert list(trained) == list(untrained)
     # A fork that heads read at -1 alone leaves nothing of itself unread, but for a pooler.
@@ -272,7 +273,7 @@ def fork_prefixes(family: Family, top: int) -> tuple[str, ...]:
 @over("fork", FORKABLE)
 def test_it_copies_the_top_blocks_and_what_follows_and_shares_the_rest(family: Family, top: int) -> None:
     backbone = Backbone(family.build())
-    fork = backbone.fork(top)
+    fork = build_fork(backbone.trunk, top)
     names = [name for name, _ in backbone.stack.named_parameters() if name.startswith(fork_prefixes(family, top))]
     assert list(fork.trainable_parameters()) == names
     theirs, mine = dict(backbone.stack.named_parameters()), dict(fork.stack.named_parameters())
@@ -364,7 +365,7 @@ def assert_same_states(one: States, other: States) -> None:
 @over("fork", FORKABLE)
 def test_entered_it_computes_what_it_computes_whole(family: Family, top: int) -> None:
     backbone = Backbone(family.build()).eval()
-    fork = moved(backbone.fork(top)).eval()
+    fork = moved(build_fork(backbone.trunk, top)).eval()
     every = frozenset(range(-len(backbone.facts.widths), 0))
     for batch in layouts(family).values():
         for layers in (frozenset({-1}), every):
@@ -381,7 +382,7 @@ def test_entered_it_computes_what_it_computes_whole(family: Family, top: int) ->
 def test_a_pooler_is_forked_too(where: str) -> None:
     backbone = Backbone(BY_NAME["bert"].build(model_class="BertModel")) if where != "beside" else with_pooler_beside()
     before = snapshot(backbone)
-    fork = moved(backbone.eval().fork(1)).eval()
+    fork = moved(build_fork(backbone.eval().trunk, 1)).eval()
     prefix = "pooler." if where == "in the class" else "pooler_beside."
     mine = [name for name in fork.trainable_parameters() if name.startswith(prefix)]
     assert [name.rpartition(".")[2] for name in mine] == ["weight", "bias"]
@@ -481,7 +482,7 @@ def test_its_gradients_are_those_of_a_thawed_copy(family: Family, kept: str) -> 
     core, pad = model.core, right_pad(Batch(**layouts(family)["right"])).batch
     stack, theirs = thawed(family, model.backbone, 2)
     reference = nn.ModuleDict({name: copy.deepcopy(head.output) for name, head in model.heads.items()})
-    fork = core.backbone.fork(2).eval()
+    fork = build_fork(core.backbone.trunk, 2).eval()
     model.backbone.requires_grad_(False)
     core.backbone.branches["fork"] = fork
     for head in model.heads.values():
@@ -525,7 +526,7 @@ def plain_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", descent)
 
 
 def in_order(folder: Path, batch: int, **settings: Any) -> transformers.TrainingArguments:
@@ -550,7 +551,9 @@ def test_training_is_that_of_a_thawed_copy(
     reference = nn.ModuleDict({key: copy.deepcopy(head.output) for key, head in model.heads.items()})
 
     plain_descent(monkeypatch)
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)  # the heads' weights are drawn already
+    monkeypatch.setattr(
+        "manyheads.training.tuning.run.start_heads", lambda *_: None
+    )  # the heads' weights are drawn already
     cache: str | None = "auto"
     if kept == "float32":
         monkeypatch.setattr(TokenStates, "read", lambda tap, states: Features(states.hidden[tap.layer], states.mask))
@@ -584,14 +587,14 @@ def test_training_is_that_of_a_thawed_copy(
 
 def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(mh.Fork, "begin", lambda *_: None)
+    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)
     steps = torch.optim.AdamW
 
     def watched(groups: list[dict[str, Any]], **settings: Any) -> torch.optim.Optimizer:
         seen.extend({**group, "params": list(group["params"])} for group in groups)
         return steps(groups, **settings)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", watched)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", watched)
     model = wrapped("gpt2", FORKED)
     train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}
@@ -1043,7 +1046,7 @@ MOMENTS: dict[str, tuple[Any, str, int, BaseException]] = {
     "in the extraction pass": (TokenStates, "read", 1, RuntimeError("out of memory")),
     "while the fork is put together": (ForkBranch, "tuned_parts", 1, Crash()),
     "while rows are taken": (PieceTable, "take", 4, RuntimeError("out of memory")),
-    "in an evaluation": (HeadedCore, "go_on", 4, KeyboardInterrupt()),
+    "in an evaluation": (HeadedCore, "resume_from_states", 4, KeyboardInterrupt()),
     "in the last evaluation": (FeatureSource, "read", 2, Crash()),
 }
 
@@ -1265,7 +1268,7 @@ def test_where_token_states_are_not_kept_the_result_is_nearly_the_same(
         live.add_head("below", replace(BESIDE["where"], column="where", reads=mh.Hidden(layer=0, pool="mean")))
         live.heads["below"].spec = replace(live.heads["below"].spec, loss_weight=1e-12)
     result = train(live, small_steps(**settings), heads=list(live.heads))
-    expected = "a head reads them" if why == "a head below" else "there is room for"
+    expected = "a head reads them" if why == "a head below" else "are free"
     assert expected in result.notes[-1]
     assert result.lm_check.bit_identical
     assert float(kept.norm()) > 1e-3

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import manyheads as mh
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
 Saved = Callable[[str], Path]

@@ -168,8 +168,8 @@ def test_the_most_telling_tokens_are_kept(saved: Callable[[str], Path]) -> None:
 def test_a_vocabulary_too_wide_for_its_rows_is_refused(
     saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manyheads.training.solving.design_of_head._MOST_HELD_VALUES", 100)
-    monkeypatch.setattr("manyheads.training.solving.design_of_head._MOST_STREAMED_WIDTH", 50)
+    monkeypatch.setattr("manyheads.training.solving.design_of_head._MAX_DENSE_VALUES", 100)
+    monkeypatch.setattr("manyheads.training.solving.design_of_head._MAX_STREAMED_WIDTH", 50)
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.LMLogits()))
     with pytest.raises(mh.errors.HeadError, match=r"top_k=1024"):
@@ -181,8 +181,8 @@ def test_a_vocabulary_too_wide_for_its_rows_is_refused(
 
 def test_signs_are_part_of_words() -> None:
     words = TextPromptTokenizer(lambda text, add_special_tokens=True: {"input_ids": list(map(ord, text))}, None)
-    assert len({str(words.word(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
-    assert words.word("pain, (fever)") == [*words.word("pain"), *words.word("fever")]
+    assert len({str(words.word_pieces(word)) for word in ("-1", "1", "C", "C++", "C#")}) == 5
+    assert words.word_pieces("pain, (fever)") == [*words.word_pieces("pain"), *words.word_pieces("fever")]
 
 
 @pytest.mark.parametrize("method", [mh.Full(epochs=1, start="random"), mh.Fork(top=1, epochs=1, start="random")])
@@ -302,7 +302,7 @@ def trained(folder: Path, l2: float, **spec: Any) -> tuple[mh.HeadedModel, Any]:
 def test_a_strong_penalty_leaves_the_start_and_not_zero(
     saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manyheads.training.solving.linear_fit.SCALES", (0.6,))
+    monkeypatch.setattr("manyheads.training.solving.linear_fit.PRIOR_SCALES", (0.6,))
     folder = saved("gpt2")
     start = mh.HeadedModel.from_pretrained(folder)
     start.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(), init="lm_head"))
@@ -317,7 +317,7 @@ def test_a_strong_penalty_leaves_the_start_and_not_zero(
 
 def test_the_penalty_pulls_towards_the_start(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Against torch's own L-BFGS on the objective as it is written: mean loss and squared distance from the start."""
-    monkeypatch.setattr("manyheads.training.solving.linear_fit.SCALES", (0.6,))
+    monkeypatch.setattr("manyheads.training.solving.linear_fit.PRIOR_SCALES", (0.6,))
     model, _ = trained(saved("gpt2"), 0.05, init="lm_head")
     start = mh.HeadedModel.from_pretrained(saved("gpt2"))
     start.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(), init="lm_head"))
@@ -384,7 +384,11 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "logits without an LM": ("bare", lambda: mh.Multiclass(AB, reads=mh.LMLogits()), ("LMLogits", "BertModel")),
     "rows of an encoder-decoder": ("bart", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "Bart")),
     "rows without an LM": ("bare", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "BertModel")),
-    "rows behind a transform": ("bert", lambda: mh.Multiclass(AB, init="lm_head"), ("transforms", "LMLogits()")),
+    "rows behind a transform": (
+        "bert",
+        lambda: mh.Multiclass(AB, init="lm_head"),
+        ("transform before its LM head", "LMLogits()"),
+    ),
     "zero shot of an encoder": ("bert", lambda: mh.Multiclass(AB, zero_shot=True), ("next token", "Bert")),
     "rows for another layer": (
         "gpt2",
@@ -395,7 +399,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "rows for a learned pooling": (
         "gpt2",
         lambda: mh.Multiclass(AB, reads=mh.Hidden(pool="attention"), init="lm_head"),
-        ("learns to read", "attention"),
+        ("learned pooling", "attention"),
     ),
     "labels of the same words": (
         "gpt2",

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import manyheads as mh
+from manyheads.backbone.branches.branches import build_lora, lora_targets
 from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
 from manyheads.cli.inspect import run_inspect
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from tests.families import BY_NAME, FAMILIES, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,
@@ -106,7 +107,7 @@ def inputs(family: Family) -> dict[str, Tensor]:
 
 
 def branch_of(model: mh.HeadedModel, name: str = "lora") -> LoRABranch:
-    branch = model.core.backbone.branch(name)
+    branch = model.core.backbone.branches.named(name)
     assert isinstance(branch, LoRABranch)
     return branch
 
@@ -279,7 +280,10 @@ def test_a_step_is_that_of_a_hand_written_loop_on_peft(
     train(model, lora(lr=0.1, head_lr=0.1, trainer=arguments))
 
     base = without_dropout(family.build())
-    settings = {**LoRASettings.read(branch_of(model).settings()).to_peft(), "fan_in_fan_out": family.name == "gpt2"}
+    settings = {
+        **LoRASettings.from_json(branch_of(model).settings()).to_peft(),
+        "fan_in_fan_out": family.name == "gpt2",
+    }
     adapted = peft.get_peft_model(
         base, peft.LoraConfig(**{key: value for key, value in settings.items() if key != "peft_type"})
     )
@@ -658,7 +662,9 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_draws_alone
         torch.manual_seed(noise)
         model = headed(mh.HeadedModel.from_pretrained(saved("bert")))
         expected = torch.get_rng_state()
-        model.core.backbone.lora(LoRASettings(2, 4, model.core.backbone.lora_targets("auto"), 0.0), seed=7)
+        build_lora(
+            model.core.backbone.trunk, LoRASettings(2, 4, lora_targets(model.core.backbone.trunk, "auto"), 0.0), seed=7
+        )
         assert torch.equal(torch.get_rng_state(), expected)
         train(model, lora())
         found.append(logits(model))
@@ -691,9 +697,9 @@ def test_a_layer_that_is_not_there_is_refused_with_the_nearest(saved: Saved) -> 
 
 def test_named_layers_by_their_ends_and_whole(saved: Saved) -> None:
     backbone = headed(mh.HeadedModel.from_pretrained(saved("llama"))).core.backbone
-    assert backbone.lora_targets(["q_proj"]) == tuple(f"model.layers.{at}.self_attn.q_proj" for at in range(3))
+    assert lora_targets(backbone.trunk, ["q_proj"]) == tuple(f"model.layers.{at}.self_attn.q_proj" for at in range(3))
     whole = "model.layers.1.mlp.up_proj"
-    assert backbone.lora_targets([whole, "1.mlp.up_proj", "layers.1.mlp.up_proj"]) == (whole,)
+    assert lora_targets(backbone.trunk, [whole, "1.mlp.up_proj", "layers.1.mlp.up_proj"]) == (whole,)
 
 
 def test_a_head_that_reads_no_hidden_states_is_refused(saved: Saved) -> None:
@@ -767,7 +773,7 @@ def test_merging_into_a_backbone_without_a_language_model(tmp_path: Path) -> Non
 
 def test_merging_one_of_two(kept: Path) -> None:
     model = mh.HeadedModel.from_pretrained(kept)
-    for name, said in ((None, "must be said.*'lora', 'lora2'"), ("lora3", "no adapter 'lora3'")):
+    for name, said in ((None, "must be named.*'lora', 'lora2'"), ("lora3", "no adapter 'lora3'")):
         with pytest.raises(mh.errors.BackboneError, match=said):
             model.merge_adapter(name, change_lm=True)
     before = logits(model)["age"]

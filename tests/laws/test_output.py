@@ -354,9 +354,9 @@ def test_frozen_training_of_a_chain_reads_each_row_once() -> None:
 def test_a_head_whose_reading_changed_under_it_is_named() -> None:
     specs = {"level": mh.Multiclass(LABELS), "after": mh.Multiclass(LABELS, reads=mh.Output("level"))}
     _, result = trained(specs, table(40), [["level", "after"], ["level"]])
-    assert [note for note in result.notes if "'after'" in note and "did not train" in note]
+    assert [note for note in result.notes if "'after'" in note and "were not trained" in note]
     _, result = trained(specs, table(40), [["level", "after"], ["after"]])
-    assert not [note for note in result.notes if "did not train" in note]
+    assert not [note for note in result.notes if "were not trained" in note]
 
 
 # --- refusals -------------------------------------------------------------------------------------

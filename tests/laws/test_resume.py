@@ -58,9 +58,9 @@ def test_l22_a_killed_run_ends_as_one_left_in_peace(report: dict[str, Any], name
 @pytest.mark.parametrize(
     ("name", "checkpoint", "said"),
     [
-        ("full, half of the weights", "checkpoint-6", "checkpoint-9: it was not written to its end"),
-        ("full, without a random state", "checkpoint-4", "checkpoint-8: it was not written to its end"),
-        ("full, without a mark", "checkpoint-6", "checkpoint-9: it was not written to its end"),
+        ("full, half of the weights", "checkpoint-6", "checkpoint-9: it is incomplete"),
+        ("full, without a random state", "checkpoint-4", "checkpoint-8: it is incomplete"),
+        ("full, without a mark", "checkpoint-6", "checkpoint-9: it is incomplete"),
         ("full, damaged", "checkpoint-3", "checkpoint-6: optimizer.pt is damaged"),
     ],
 )
@@ -131,7 +131,7 @@ def test_another_runs_folder_is_refused_by_what_differs(
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("two years of work")
-    with pytest.raises(mh.errors.OutputExistsError, match="something else"):
+    with pytest.raises(mh.errors.OutputExistsError, match="not training checkpoints"):
         trained(mh.Full(**{**SETTINGS, "checkpoints": tmp_path}))
     assert (tmp_path / "thesis.txt").read_text() == "two years of work"
 
@@ -141,7 +141,7 @@ def test_what_else_lies_in_the_folder_stays(tmp_path: Path, monkeypatch: pytest.
     interrupted(monkeypatch, 5, lambda: trained(method))
     (tmp_path / "note.txt").write_text("mine")
     result = mh.train(fresh("gpt2"), DATA, "text", method, eval_fraction=0.2)
-    assert any("went on from" in note and "checkpoint-4" in note for note in result.notes)
+    assert any("resumed from" in note and "checkpoint-4" in note for note in result.notes)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
@@ -175,7 +175,7 @@ def test_a_trainers_own_settings_hold(tmp_path: Path, monkeypatch: pytest.Monkey
     interrupted(monkeypatch, 5, lambda: trained(mh.Full(trainer=own)))
     for path in (tmp_path / "own").glob("checkpoint-*"):
         if int(path.name.rpartition("-")[2]) > 4:
-            (path / "whole.json").unlink()
+            (path / "complete.json").unlink()
     own.resume_from_checkpoint = "True"
     with pytest.warns(mh.errors.CheckpointWarning):
         again = trained(mh.Full(trainer=own))
@@ -201,7 +201,7 @@ def test_the_command_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatc
                 run()
         else:
             interrupted(monkeypatch, 4, run)
-            assert (tmp_path / "kept/checkpoint-3/whole.json").exists()
+            assert (tmp_path / "kept/checkpoint-3/complete.json").exists()
             with pytest.raises(SystemExit, match="0"):
                 run()
     texts = [str(row["text"]) for row in DATA]
@@ -233,7 +233,7 @@ def test_mh_trainer_goes_on_from_the_newest_whole_checkpoint(strategy: str, tmp_
 
 
 def test_mh_trainer_refuses_what_is_not_whole(tmp_path: Path) -> None:
-    with pytest.raises(mh.errors.NotACheckpointError, match="no whole checkpoint"):
+    with pytest.raises(mh.errors.NotACheckpointError, match="no complete checkpoint"):
         stepped(tmp_path, True)
     stepped(tmp_path, None, steps=2)
     weights = tmp_path / "checkpoint-2/model.safetensors"

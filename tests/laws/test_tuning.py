@@ -387,7 +387,7 @@ def test_a_backbone_in_fp16_is_not_stepped(method: mh.Full | mh.Fork, saved: Cal
 def test_a_quantised_backbone_is_not_stepped(method: mh.Full | mh.Fork) -> None:
     model = fresh("llama")
     model.backbone.is_quantized = True
-    with pytest.raises(mh.errors.BackboneError, match="quantised; train heads on it with Frozen"):
+    with pytest.raises(mh.errors.BackboneError, match="quantized; train heads on it with Frozen"):
         mh.train(model, DATA, "text", method)
 
 

@@ -461,7 +461,7 @@ def test_l22_a_run_that_was_interrupted_goes_on_with_its_best_epoch(
             run(tmp_path / "kept")
     assert any((tmp_path / "kept").glob("checkpoint-*/best.safetensors"))
     (again, resumed), (whole, straight) = run(tmp_path / "kept"), run(None)
-    assert any("went on from" in note for note in resumed.notes)
+    assert any("resumed from" in note for note in resumed.notes)
     assert resumed.metrics["found"] == straight.metrics["found"]
     assert torch.equal(again.heads["found"].output.weight, whole.heads["found"].output.weight)
     assert torch.equal(again.heads["again"].output.weight, whole.heads["again"].output.weight)

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 import manyheads as mh
 from manyheads.training.solving import design as designs
 from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
-from manyheads.training.solving.lbfgs import Objective, minimise
-from manyheads.training.solving.objective import Linear, Problem, solve, solve_parts
+from manyheads.training.solving.lbfgs import Objective, minimize
+from manyheads.training.solving.linear import Linear
+from manyheads.training.solving.objective import Problem
 from manyheads.training.solving.scaling import Basis, Scaling
+from manyheads.training.solving.solve import solve, solve_parts
 
 LABELS = ["routine", "urgent", "emergency"]
 ROWS, WIDTH = 120, 10
@@ -73,7 +75,7 @@ def by_scipy(objective: Objective, start: Tensor, place: int) -> np.ndarray:
 @pytest.mark.parametrize("condition", [1.0, 10.0, 1e3, 1e5])
 def test_the_bottom_of_a_bowl(condition: float) -> None:
     objective, bottoms = quadratics([condition])
-    found = minimise(objective, torch.zeros_like(bottoms), 1e-14)
+    found = minimize(objective, torch.zeros_like(bottoms), 1e-14)
     torch.testing.assert_close(objective(found)[0], torch.ones(1).double(), rtol=1e-9, atol=0)
     torch.testing.assert_close(found, bottoms, rtol=0, atol=1e-6 * condition)
 
@@ -81,14 +83,14 @@ def test_the_bottom_of_a_bowl(condition: float) -> None:
 def test_bowls_of_unequal_difficulty_at_once_are_those_one_by_one() -> None:
     conditions = [1.0, 1e4, 30.0, 300.0]
     objective, bottoms = quadratics(conditions)
-    together = minimise(objective, torch.zeros_like(bottoms), 1e-14)
+    together = minimize(objective, torch.zeros_like(bottoms), 1e-14)
     for place in range(len(conditions)):
 
         def alone(points: Tensor, place: int = place) -> tuple[Tensor, Tensor]:
             values, gradients = objective(points.expand(len(conditions), -1))
             return values[place : place + 1], gradients[place : place + 1]
 
-        one = minimise(alone, torch.zeros_like(bottoms[:1]), 1e-14)
+        one = minimize(alone, torch.zeros_like(bottoms[:1]), 1e-14)
         torch.testing.assert_close(objective(together)[0][place], alone(one)[0][0], rtol=1e-9, atol=0)
 
 
@@ -97,7 +99,7 @@ def test_logistic_problems_reach_scipys_optimum(l2: float) -> None:
     features = draw(ROWS, WIDTH) * torch.logspace(-1, 0.5, WIDTH).double()
     marks = (features @ draw(WIDTH, 4, seed=2) + draw(ROWS, 4, seed=3) > 0).double()
     objective, start = logistic(features, marks, l2), torch.zeros((4, WIDTH), dtype=torch.float64)
-    found = minimise(objective, start, 1e-12)
+    found = minimize(objective, start, 1e-12)
     for place in range(4):
         best = start.clone()
         best[place] = torch.from_numpy(by_scipy(objective, start, place))
@@ -107,7 +109,7 @@ def test_logistic_problems_reach_scipys_optimum(l2: float) -> None:
 def test_a_problem_that_is_solved_already_stays_in_place() -> None:
     objective, bottoms = quadratics([1e4, 1e4])
     start = torch.stack([bottoms[0], torch.zeros_like(bottoms[1])])
-    found = minimise(objective, start, 1e-12)
+    found = minimize(objective, start, 1e-12)
     assert torch.equal(found[0], bottoms[0])
     torch.testing.assert_close(objective(found)[0][1], torch.ones(()).double(), rtol=1e-8, atol=0)
 
@@ -124,7 +126,7 @@ def test_a_far_start_and_a_wall_are_no_trouble() -> None:
         values, slopes = objective(points)
         return values + 0.5 * points.square().sum(dim=1), slopes + points
 
-    found = minimise(bounded, torch.tensor([[2.999], [-100.0]], dtype=torch.float64), 1e-14)
+    found = minimize(bounded, torch.tensor([[2.999], [-100.0]], dtype=torch.float64), 1e-14)
     torch.testing.assert_close(bounded(found)[1], torch.zeros_like(found), rtol=0, atol=1e-5)
 
 
@@ -253,6 +255,6 @@ def test_parts_solved_at_once_are_the_parts_one_by_one(features: Tensor, classes
     start = Linear.zeros(3, joined.width, torch.float64)
     together = solve_parts(posed, parts, l2, start.repeated(3), 1e-10)
     for place, part in enumerate(parts):
-        alone = solve(posed.rows(part), l2, start, 1e-10)
-        found = objective_of(posed.rows(part), together[place], l2)
-        assert found == pytest.approx(objective_of(posed.rows(part), alone, l2), rel=1e-6)
+        alone = solve(posed.take(part), l2, start, 1e-10)
+        found = objective_of(posed.take(part), together[place], l2)
+        assert found == pytest.approx(objective_of(posed.take(part), alone, l2), rel=1e-6)

@@ -12,7 +12,7 @@ from torch import nn
 
 import manyheads as mh
 from manyheads.backbone.backbone import Backbone
-from manyheads.backbone.pooler import BesidePooler
+from manyheads.backbone.pooler import SeparatePooler
 from manyheads.features import identity_of, precision
 from tests.families import BY_NAME, HIDDEN, tokenizer_for
 from tests.laws.oracle import changed, different_texts, rows_read, snapshot
@@ -37,7 +37,7 @@ def headed(folder: Path, dtype: torch.dtype | None = None) -> mh.HeadedModel:
 def with_pooler_beside() -> Backbone:
     """Return a BERT whose class leaves the pooler out that its file holds."""
     dense = nn.Linear(HIDDEN, HIDDEN)
-    return Backbone(BY_NAME["bert"].build(), beside=BesidePooler(dense, nn.Tanh(), "bert.pooler"))
+    return Backbone(BY_NAME["bert"].build(), pooler=SeparatePooler(dense, nn.Tanh(), "bert.pooler"))
 
 
 def backbone_of(family: str) -> Backbone:

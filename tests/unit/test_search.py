@@ -13,7 +13,7 @@ import torch
 import manyheads as mh
 from manyheads.heads import HeadSpec
 from manyheads.training.fit import HELD_OUT, LEAVE_ONE_OUT, Alternative
-from manyheads.training.searching.shortlist import candidates
+from manyheads.training.searching.candidates import candidates
 from manyheads.types import Batch
 from tests.families import LAYERS, WORDS
 

@@ -18,7 +18,7 @@ from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
 from manyheads.data.texts.words import RULES, find_words, joined
 from manyheads.heads import Ragged
-from manyheads.heads.cells.word_labels import WORD_RULES, Tagged
+from manyheads.heads.cells.word_labels import WORD_RULES, SplitText
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, add_heads, headed, tags_of
@@ -28,14 +28,14 @@ Saved = Callable[[str], Path]
 TEXT = "took 5 mg aspirin, then slept"
 
 
-def tagged(cell: object, text: str = TEXT, rule: str = "punctuation") -> Tagged:
-    return Tagged(cell, find_words(text, rule), len(text))
+def split(text: str = TEXT, rule: str = "punctuation") -> SplitText:
+    return SplitText(find_words(text, rule), len(text))
 
 
 def encoded(spec: mh.Tokens, *cells: object) -> list[list[object]]:
     """Return the class names that cells on ``TEXT`` come to, ``None`` where missing."""
     names = {-100: None, **dict(enumerate(spec.classes))}
-    found = spec.encode([tagged(cell, rule=spec.words) for cell in cells], "drugs", "a.csv")
+    found = spec.encode(cells, "drugs", "a.csv", [split(rule=spec.words)] * len(cells))
     return [[names[int(value)] for value in row] for row in found]
 
 
@@ -423,9 +423,7 @@ def test_the_command_line_trains_and_scores_words(form: str, saved: Saved, tmp_p
     # What was scored reads back as labels.
     spans = read_table(scored).values("found_spans")
     texts = [str(text) for text in rows["text"]]
-    classes = mh.Tokens(["place", "symptom"]).encode(
-        [tagged(cell, text) for cell, text in zip(spans, texts, strict=True)], "found", "scored"
-    )
+    classes = mh.Tokens(["place", "symptom"]).encode(spans, "found", "scored", [split(text) for text in texts])
     predicted = mh.HeadedModel.from_pretrained(out).predict(texts)
     for text, row, labels in zip(texts, predicted, classes, strict=True):
         number = sum(end > start for span in row["found"].spans for start, end in [(span.start, span.end)])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import manyheads as mh
 from manyheads.data.texts.tokenize import Tokenized
+from manyheads.heads import Logits, RowLogits, RowTargets
 from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.best_epoch import EpochEvaluator, Selection, selection_of
 from tests.families import BY_NAME, tokenizer_for
@@ -53,7 +54,8 @@ def data_of(evaluate: int = 4, **missing: bool) -> TrainingData:
     ids = [[1, 2]] * 6
     tokenized = Tokenized({"input_ids": ids, "attention_mask": ids}, np.zeros(6, dtype=bool), 0)
     rows = np.arange(6)
-    return TrainingData(tokenized, ["a"] * 6, targets, rows[:2], rows[2 : 2 + evaluate], 0, "")
+    encoded = {name: RowTargets(values) for name, values in targets.items()}
+    return TrainingData(tokenized, ["a"] * 6, encoded, rows[:2], rows[2 : 2 + evaluate], 0, "")
 
 
 # --- by what an epoch is the best -----------------------------------------------------------------
@@ -133,13 +135,13 @@ class Run:
         self.heads = {"urgency": heads["urgency"]}
         selection = selection_of(best_by, patience, self.heads, self.data)
         self.watch = EpochEvaluator(self.heads, self.data, self.logits, [self.parameter], selection)
-        self.measured: list[dict[str, np.ndarray]] = []
+        self.measured: list[dict[str, Logits]] = []
 
-    def logits(self) -> dict[str, np.ndarray]:
-        targets = self.data.targets["urgency"][self.data.evaluate]
+    def logits(self) -> dict[str, Logits]:
+        targets = self.data.targets["urgency"].take(self.data.evaluate).values
         right = round(4 * self.accuracies[self.epoch - 1])
         guesses = np.where(np.arange(4) < right, targets, (targets + 1) % 3)
-        self.measured.append({"urgency": np.eye(3, dtype=np.float32)[guesses]})
+        self.measured.append({"urgency": RowLogits(np.eye(3, dtype=np.float32)[guesses])})
         return self.measured[-1]
 
     def run(self) -> None:

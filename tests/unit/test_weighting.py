@@ -162,8 +162,8 @@ def test_one_step_moves_each_variance_by_its_gradient(
     def descent(groups: list[dict[str, Any]], lr: float, fused: bool) -> torch.optim.Optimizer:
         return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups], lr=lr)
 
-    monkeypatch.setattr("manyheads.training.tuning.method.torch.optim.AdamW", descent)
-    monkeypatch.setattr(mh.Full, "begin", lambda *_: None)
+    monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", descent)
+    monkeypatch.setattr("manyheads.training.tuning.run.start_heads", lambda *_: None)
     rows = [{**row, "age": row["age"] if number < 5 else None} for number, row in enumerate(DATA)]
     model = headed()
     for module in model.modules():
@@ -171,7 +171,7 @@ def test_one_step_moves_each_variance_by_its_gradient(
             module.p = 0.0
     encoded = [model.tokenizer(str(row["text"]))["input_ids"] for row in rows]
     labels = {
-        name: torch.from_numpy(head.spec.encode([row[name] for row in rows], name, ""))
+        name: torch.from_numpy(head.spec.encode([row[name] for row in rows], name, "").values)
         for name, head in model.heads.items()
     }
     with torch.no_grad():

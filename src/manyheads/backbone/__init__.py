@@ -1,4 +1,4 @@
-"""The Hugging Face model as its checkpoint loads it: found out about, run once per batch, never rebuilt."""
+"""The Hugging Face model as its checkpoint loads it: observed, run once per batch, never rebuilt."""
 
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.identity.source import Source, resolve_source

@@ -1,4 +1,4 @@
-"""How many tokens a backbone can read."""
+"""The token limit of a backbone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from torch import nn
 
 from manyheads.types import Tokenizer
 
-# transformers writes 10^30 for "no limit known".
+# transformers uses 10^30 for an unknown limit.
 _NO_LIMIT = 1_000_000
-# What families call their table of learned positions.
-_TABLES = ("position_embeddings", "embed_positions", "wpe")
+# Names that families give to the table of learned positions.
+_POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
 def token_limit(model: nn.Module, tokenizer: Tokenizer | None) -> int | None:
-    """Return the longest row of tokens that model and tokenizer allow, special tokens included, or ``None``.
+    """Return the most tokens per row that model and tokenizer allow, special tokens included, or ``None``.
 
-    RoBERTa-like models count positions from behind the padding id, so their table is larger than their limit.
+    RoBERTa-like models number positions from after the padding id, so their limit is smaller than their table.
     """
     limits = [_positions(model), getattr(tokenizer, "model_max_length", None)]
     known = [int(limit) for limit in limits if limit is not None and 0 < limit < _NO_LIMIT]
@@ -23,7 +23,7 @@ def token_limit(model: nn.Module, tokenizer: Tokenizer | None) -> int | None:
 
 
 def table_limit(model: nn.Module) -> int | None:
-    """Return the tokens that the model's table of learned positions holds; ``None`` where positions are computed."""
+    """Return the most tokens per row in the model's table of learned positions; ``None`` without such a table."""
     return _positions(model) if _position_table(model) is not None else None
 
 
@@ -37,6 +37,6 @@ def _positions(model: nn.Module) -> int | None:
 
 def _position_table(model: nn.Module) -> nn.Embedding | None:
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and name.endswith(_TABLES):
+        if isinstance(module, nn.Embedding) and name.endswith(_POSITION_TABLES):
             return module
     return None

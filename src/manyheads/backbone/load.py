@@ -1,11 +1,13 @@
-"""Load a backbone: the class that its config names, whole, with nothing left random. The one place that picks
-transformers' model classes."""
+"""Load a backbone with the class that its config names, and no random weights.
+
+This is the only module that chooses transformers' model classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -13,11 +15,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from manyheads.backbone.backbone import Backbone
+from manyheads.backbone.identity.identity import Provenance
 from manyheads.backbone.identity.source import Source, resolve_source
-from manyheads.backbone.pooler import load_beside
+from manyheads.backbone.pooler import load_separate_pooler
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.stack.find import find_stack
 from manyheads.errors import IncompleteBackboneError, UnknownBackboneError, listed, one_line
+from manyheads.types import Tokenizer
 
 
 def load_backbone(
@@ -29,19 +33,19 @@ def load_backbone(
     trust_remote_code: bool = False,
     quantization_config: Any = None,
 ) -> Backbone:
-    """Load a checkpoint as transformers would, by the class that it names.
+    """Load a checkpoint with the class that its config names.
 
     Args:
         name: A folder or a hub id.
-        dtype: Of the weights; ``None`` takes what transformers takes, the checkpoint's own.
-        device: Where the weights go; ``None`` leaves them where transformers puts them.
-        revision: Of a hub repository.
+        dtype: Precision of the weights; ``None`` for transformers' default, the checkpoint's own.
+        device: Device of the weights; ``None`` for transformers' default.
+        revision: Revision of a hub repository.
         trust_remote_code: Whether Python code in the checkpoint may run.
         quantization_config: As in transformers.
 
     Raises:
-        UnknownBackboneError: no such checkpoint, or an architecture that is not known.
-        IncompleteBackboneError: weights are missing, or have other shapes.
+        UnknownBackboneError: no such checkpoint, or an unknown architecture.
+        IncompleteBackboneError: weights are missing or have other shapes.
     """
     source = resolve_source(name, revision)
     model_class = _model_class(source, trust_remote_code)
@@ -56,22 +60,21 @@ def load_backbone(
         raise UnknownBackboneError(
             f"{source.name}: its weights cannot be read: {one_line(error)}; restore them"
         ) from error
-    random_pooler = _refuse_random(source, report)
+    random_pooler = _check_weights(source, report)
     if device is not None:
         model = model.to(device)
-    beside = load_beside(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
-    backbone = Backbone(model.eval(), source, beside, random_pooler)
-    backbone.dtype_was_asked_for = dtype not in (None, "auto") or quantization_config is not None
-    return backbone
+    pooler = load_separate_pooler(find_stack(model), source.weight_files, sorted(report["unexpected_keys"]))
+    dtype_chosen = dtype not in (None, "auto") or quantization_config is not None
+    return Backbone(model.eval(), Provenance.loaded(model, source, dtype_chosen), pooler, random_pooler)
 
 
-def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Tokenizer | None:
     """Return the checkpoint's tokenizer, or ``None`` if it has none."""
     return _tokenizer_in(source.folder, trust_remote_code)
 
 
-def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are needed, nor downloaded.
+def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokenizer | None:
+    """Return the tokenizer of a folder or hub id, or ``None`` if it has none; no weights are downloaded.
 
     Raises:
         UnknownBackboneError: no such folder or hub repository.
@@ -87,16 +90,16 @@ def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
         ) from None
 
 
-def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Any:
+def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Tokenizer | None:
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
     if not any((folder / name).is_file() for name in names):
         return None
     return _auto_tokenizer(folder, trust_remote_code)
 
 
-def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Any:
+def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Tokenizer:
     with transformers_quiet():
-        return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        return cast(Tokenizer, transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code))
 
 
 def _model_class(source: Source, trust_remote_code: bool) -> Any:
@@ -115,24 +118,24 @@ def _model_class(source: Source, trust_remote_code: bool) -> Any:
             return getattr(transformers, auto)
     raise UnknownBackboneError(
         f"{source.name}: transformers {transformers.__version__} has no class {names[0]!r}; "
-        "update transformers, or pass trust_remote_code=True if the checkpoint brings the class itself"
+        "update transformers, or pass trust_remote_code=True if the checkpoint contains the class"
     )
 
 
-def _refuse_random(source: Source, report: dict[str, Any]) -> bool:
-    """Refuse any weight that was drawn at random, but for a pooler, which is then never read; tell whether it was."""
+def _check_weights(source: Source, report: dict[str, Any]) -> bool:
+    """Raise if a weight was initialized at random; return whether a pooler was, which is then never read."""
     missing: Sequence[str] = sorted(report["missing_keys"])
     poolers = [name for name in missing if ".pooler." in f".{name}"]
-    wrong = [name for name in missing if name not in poolers]
-    wrong += sorted(str(item[0] if isinstance(item, tuple) else item) for item in report["mismatched_keys"])
-    if wrong:
+    random = [name for name in missing if name not in poolers]
+    random += sorted(str(item[0] if isinstance(item, tuple) else item) for item in report["mismatched_keys"])
+    if random:
         raise IncompleteBackboneError(
-            f"{source.name}: {len(wrong)} weights are missing from its files or have other shapes, and would be "
-            f"random: {listed(wrong, most=4)}; correct 'architectures' in its config.json, or save the model again"
+            f"{source.name}: {len(random)} weights are missing from its files or have other shapes, and would be "
+            f"random: {listed(random, most=4)}; correct 'architectures' in its config.json, or save the model again"
         )
     return bool(poolers)
 
 
 def wrap_model(model: nn.Module) -> Backbone:
-    """Return a backbone around a model object that somebody already holds; its mode stays what it is."""
+    """Return a backbone around a model object; its mode stays as it is."""
     return Backbone(model)

@@ -1,7 +1,7 @@
-"""The trained pooler: found in the class, or in the file where the class leaves it out, and never a random one.
+"""The trained pooler: part of the class, or loaded from the checkpoint if the class leaves it out; never a random one.
 
-``bert-base-german-cased`` is a ``BertForMaskedLM``, whose class drops ``bert.pooler.*``; a ``BertModel`` made from a
-file without a pooler has one of random numbers. The first is loaded beside the backbone, the second is never read.
+``bert-base-german-cased`` loads as ``BertForMaskedLM``, whose class drops ``bert.pooler.*``: this pooler is loaded
+beside the model. A ``BertModel`` loaded from files without a pooler has a random one, which is never read.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 
-class BesidePooler(nn.Module):
-    """A pooler that lies in the checkpoint's file but not in its class.
+class SeparatePooler(nn.Module):
+    """A pooler that the checkpoint contains and the model's class leaves out.
 
     Args:
-        dense: The family's own pooler module, with the file's weights.
-        activation: What follows it where the family applies it outside (ALBERT), else ``None``.
-        prefix: The name of its weights in the file, without the last dot.
+        dense: The family's own pooler module, with the checkpoint's weights.
+        activation: The activation after it, if the family applies it outside the pooler module (ALBERT).
+        prefix: Prefix of its weights' names in the checkpoint, without the last dot.
     """
 
     def __init__(self, dense: nn.Module, activation: nn.Module | None, prefix: str) -> None:
@@ -38,22 +38,22 @@ class BesidePooler(nn.Module):
         return pooled
 
     def named_weights(self) -> dict[str, Tensor]:
-        """Return the weights by their names in the checkpoint's file."""
+        """Return the weights by their names in the checkpoint."""
         return {f"{self.prefix}.{name}": tensor for name, tensor in self.dense.state_dict().items()}
 
 
-def load_beside(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[str]) -> BesidePooler | None:
-    """Build the pooler from weights that the class had no place for, or return ``None`` if there are none.
+def load_separate_pooler(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[str]) -> SeparatePooler | None:
+    """Return the pooler built from weights that the model's class leaves out, or ``None`` if there are none.
 
     Args:
-        stack: The module whose class, built whole, would have a pooler.
+        stack: The stack; its class, built with default arguments, has a pooler.
         files: The checkpoint's weight files.
-        unexpected: Names in the file that the class had no place for.
+        unexpected: Names of the weights that the model's class leaves out.
     """
     names = [name for name in unexpected if ".pooler." in f".{name}"]
     if not names:
         return None
-    twin = _whole_twin(stack)
+    twin = _default_twin(stack)
     dense = getattr(twin, "pooler", None)
     if not isinstance(dense, nn.Module):
         return None
@@ -63,16 +63,61 @@ def load_beside(stack: nn.Module, files: Sequence[Path], unexpected: Sequence[st
     dense = dense.to_empty(device=example.device).to(example.dtype)
     dense.load_state_dict(weights, strict=True)
     activation = getattr(twin, "pooler_activation", None)
-    return BesidePooler(dense, activation, prefix).eval()
+    return SeparatePooler(dense, activation, prefix).eval()
+
+
+def missing_reason(stack: nn.Module, outside: SeparatePooler | None, random: bool) -> str:
+    """Return why there is no trained pooler; empty if there is one.
+
+    Args:
+        stack: The stack.
+        outside: A pooler loaded from the checkpoint, outside the stack.
+        random: Whether the stack's own pooler was initialized at random while loading.
+    """
+    if outside is not None:
+        return ""
+    if not in_class(stack):
+        return "neither its class nor its files have one"
+    if random:
+        return "its files have none, and the one in memory is random"
+    if looks_untrained(stack):
+        return "the one in memory is untrained"
+    return ""
+
+
+def output_width(stack: nn.Module, outside: SeparatePooler | None, hidden: int) -> int:
+    """Return the size of the pooler's output; ``hidden``, the size of its input, if it has no linear layer."""
+    pooler = outside if outside is not None else stack.pooler
+    sizes = [part.out_features for part in pooler.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
+    return sizes[-1] if sizes else hidden
+
+
+def file_tensors(model: nn.Module, stack_path: str, outside: SeparatePooler | None, random: bool) -> dict[str, Tensor]:
+    """Return the tensors that a model's files should contain: a separate pooler's too, an untrained pooler's not.
+
+    Args:
+        model: The Hugging Face model.
+        stack_path: Name of its stack; empty if the model is the stack.
+        outside: A pooler loaded from the checkpoint, outside the stack.
+        random: Whether the stack's own pooler was initialized at random while loading.
+    """
+    state = dict(model.state_dict())
+    if outside is not None:
+        return state | outside.named_weights()
+    stack = model.get_submodule(stack_path)
+    if in_class(stack) and missing_reason(stack, outside, random):
+        prefix = f"{stack_path}.pooler." if stack_path else "pooler."
+        return {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+    return state
 
 
 def in_class(stack: nn.Module) -> bool:
-    """Tell whether the stack computes a pooler's output itself."""
+    """Return whether the stack contains a pooler."""
     return isinstance(getattr(stack, "pooler", None), nn.Module)
 
 
 def looks_untrained(stack: nn.Module) -> bool:
-    """Tell whether the stack's pooler is as initialised: biases all exactly zero, as no training leaves them."""
+    """Return whether the pooler's biases are all exactly zero, as initialized; training always changes them."""
     biases = [tensor for name, tensor in stack.pooler.named_parameters() if name.endswith("bias")]  # type: ignore[union-attr]
     return bool(biases) and not any(bool(tensor.any()) for tensor in biases)
 
@@ -90,8 +135,8 @@ def read_tensors(files: Sequence[Path], names: Sequence[str]) -> dict[str, Tenso
     return found
 
 
-def _whole_twin(stack: nn.Module) -> nn.Module:
-    """Return the stack's class as it is built by default, without memory for its weights."""
+def _default_twin(stack: nn.Module) -> nn.Module:
+    """Return an instance of the stack's class with default arguments, on the meta device."""
     with torch.device("meta"):
         twin: nn.Module = type(stack)(stack.config)
     return twin

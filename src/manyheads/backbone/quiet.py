@@ -1,4 +1,4 @@
-"""Keep transformers from talking where what it says has been read and acted on."""
+"""Silence transformers' messages and progress bars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 @contextmanager
 def transformers_quiet() -> Iterator[None]:
-    """Hide its messages below errors and its progress bars, then put both back."""
+    """Hide messages below errors and progress bars, then restore both."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""Take in the trained head of a stock ``...ForSequenceClassification`` checkpoint.
+"""Convert the trained head of a stock ``...ForSequenceClassification`` checkpoint to a manyheads head.
 
-Whether its head is one linear layer on a pooled state is not read off the class's name: each pooling is tried on a
-few tokens, and the one that gives the stock model's own logits is it.
+The pooling is not inferred from the class's name: each pooling is tried on a few tokens, and the one that reproduces
+the stock model's logits is chosen.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _TOLERANCE = 1e-4
 
 
 def has_stock_head(backbone: Backbone) -> bool:
-    """Tell whether the backbone is a stock sequence classifier."""
+    """Return whether the backbone is a stock sequence classifier."""
     return backbone.name.endswith(_SUFFIX)
 
 
 def stock_head(backbone: Backbone) -> Head:
-    """Return the stock classifier's head as one of ours, with its weights, trained.
+    """Return the stock classifier's head as a trained manyheads head with the same weights.
 
     Raises:
-        UnsupportedHeadError: its head is not one linear layer on a pooled state.
+        UnsupportedHeadError: the stock head is not one linear layer on a pooled state.
     """
     model = backbone.model
     layer = _linear(model)
@@ -45,8 +45,8 @@ def stock_head(backbone: Backbone) -> Head:
                 head.trained = True
                 return head.eval()
     raise UnsupportedHeadError(
-        f"{backbone.name}: its head is not one linear layer on a pooled state, so it cannot be taken in; load the "
-        "model without it (AutoModel.from_pretrained) and put that into HeadedModel.wrap"
+        f"{backbone.name}: its head is not one linear layer on a pooled state, so it cannot be converted; load the "
+        "model without it (AutoModel.from_pretrained) and pass that to HeadedModel.wrap"
     )
 
 
@@ -85,7 +85,7 @@ def _candidate(backbone: Backbone, layer: nn.Linear, pool: str) -> Head | None:
 
 
 def _stock_logits(backbone: Backbone) -> tuple[Tensor, Batch]:
-    """Return the stock model's logits for one row without padding, which every pooling reads alike, and the row."""
+    """Return the stock model's logits for one row without padding, and the row."""
     vocabulary = backbone.vocabulary_size
     ids = torch.tensor([[vocabulary // 2, vocabulary // 3, vocabulary // 5, vocabulary // 7]], device=backbone.device)
     batch = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))

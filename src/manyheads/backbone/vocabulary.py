@@ -1,7 +1,8 @@
-"""New rows for new tokens, wherever a model has one row per token: embeddings, language-model head, and its biases.
+"""Add rows for new tokens to every tensor with one row per token: embeddings, LM head and its biases.
 
-transformers resizes the model, since families differ in what has to be resized with the embeddings; which tensors those
-are is seen on a copy without memory, not listed by family. transformers draws new rows at random: all are overwritten.
+transformers resizes the model, as families differ in the tensors that are resized with the embeddings. These tensors
+are found on a copy without memory, not listed by family. transformers initializes new rows at random; all are
+overwritten.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 
 from manyheads.errors import BackboneError, one_line
 
-# How transformers fills new rows from the statistics of old ones, of which a copy without contents has none; families
-# whose own resizing takes no settings (Marian, MobileBERT) always call it.
-_DRAWS = (
+# transformers' methods that fill new rows from the statistics of old ones, which a meta copy lacks; families with a
+# resizing method of their own (Marian, MobileBERT) always call them.
+_INITIALIZERS = (
     "_init_added_embeddings_weights_with_mean",
     "_init_added_lm_head_weights_with_mean",
     "_init_added_lm_head_bias_with_mean",
@@ -26,22 +27,22 @@ _DRAWS = (
 
 
 def vocabulary_size(model: nn.Module) -> int:
-    """Return how many token ids a model has embeddings for; it may be more than its tokenizer uses."""
+    """Return the number of token ids that a model has embeddings for; its tokenizer may use fewer."""
     return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
 
-def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
-    """Give new tokens rows: each the mean of the rows of older tokens, in every tensor that has a row per token.
+def add_rows(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
+    """Add rows for new tokens to every tensor with a row per token; each is the mean of existing rows.
 
-    Rows of all other tokens keep their bits; a matrix with rows to spare keeps its size; tied tensors stay tied. A row
-    that comes into being between the new ones, for a token that had none, is the mean of all rows.
+    Rows of other tokens keep their bits, a matrix with unused rows keeps its size, and tied tensors stay tied. New rows
+    that belong to no new token are the mean of all rows.
 
     Args:
         model: A Hugging Face model; changed in place.
-        tokens: New token id -> ids of the tokens whose rows it starts from.
+        tokens: New token id -> ids of the existing tokens whose rows are averaged.
 
     Raises:
-        BackboneError: a model that cannot be resized, or that has no row for a token to start from.
+        BackboneError: the model cannot be resized, or an existing token has no row.
     """
     if not tokens:
         return
@@ -49,7 +50,7 @@ def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
     beyond = [token for pieces in tokens.values() for token in pieces if not 0 <= token < rows]
     if beyond:
         raise BackboneError(
-            f"{type(model).__name__}: token {beyond[0]} has no embedding among {rows}, so no new word can start from "
+            f"{type(model).__name__}: token {beyond[0]} has no embedding among {rows}, so no new row can start from "
             "it; resize the embeddings to the tokenizer first"
         )
     axes = vocabulary_axes(model)
@@ -63,79 +64,80 @@ def grow(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:
 
 
 def vocabulary_axes(model: nn.Module) -> dict[str, int]:
-    """Return the parameters and buffers that have a row per token, each with the dimension that counts them.
+    """Return parameter or buffer name -> its vocabulary dimension, for every tensor with a row per token.
 
     Raises:
-        BackboneError: transformers cannot resize this model, or not its language-model head with it.
+        BackboneError: transformers cannot resize this model, or does not resize its LM head with it.
     """
-    hollow = _hollow(model)
-    before = {name: tensor.shape for name, tensor in _tensors(hollow).items()}
+    meta = _meta_copy(model)
+    before = {name: tensor.shape for name, tensor in _tensors(meta).items()}
     try:
-        _resize(hollow, vocabulary_size(hollow) + 1)
+        _resize(meta, vocabulary_size(meta) + 1)
     except (TypeError, ValueError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise BackboneError(
-            f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; its tokenizer can learn no "
-            "words"
+            f"{type(model).__name__}: its embeddings cannot be resized: {one_line(error)}; no tokens can be added"
         ) from None
-    after = {name: tensor.shape for name, tensor in _tensors(hollow).items()}
-    axes = {name: _axis(shape, after[name]) for name, shape in before.items() if after.get(name, shape) != shape}
-    _check_head(hollow, axes)
+    after = {name: tensor.shape for name, tensor in _tensors(meta).items()}
+    axes = {
+        name: _changed_axis(shape, after[name]) for name, shape in before.items() if after.get(name, shape) != shape
+    }
+    _check_head(meta, axes)
     return axes
 
 
-def follow(copied: Iterable[nn.Module], model: nn.Module, before: Mapping[int, str]) -> None:
-    """Let copies of a model's parts, which share its parameters, share those that it has now.
+def share_again(copied: Iterable[nn.Module], model: nn.Module, before: Mapping[int, str]) -> None:
+    """Replace the parameters that copies share with a model by the model's current ones.
 
     Args:
-        copied: Modules that hold parameters of the model.
-        model: After :func:`grow`.
-        before: From :func:`named_by_identity`, before it.
+        copied: Modules that share parameters with the model.
+        model: The model after :func:`add_rows`.
+        before: Output of :func:`names_by_identity` before :func:`add_rows`.
     """
-    now = _tensors(model)
+    current = _tensors(model)
     for module in (part for whole in copied for part in whole.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
-            known = before.get(id(parameter))
-            if known is not None and now[known] is not parameter:
-                setattr(module, name, now[known])
+            shared = before.get(id(parameter))
+            if shared is not None and current[shared] is not parameter:
+                setattr(module, name, current[shared])
         if isinstance(module, nn.Embedding):
             module.num_embeddings = module.weight.shape[0]
 
 
-def named_by_identity(model: nn.Module) -> dict[int, str]:
-    """Return every parameter's name by its identity, which holds as long as the model lives and keeps it."""
+def names_by_identity(model: nn.Module) -> dict[int, str]:
+    """Return ``id`` of a parameter -> its name; valid only while the model keeps the parameter."""
     return {id(parameter): name for name, parameter in model.named_parameters()}
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers under every name that they have."""
+    """Return parameters and buffers by name, tied ones under each of their names."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
 
 
-def _hollow(model: nn.Module) -> nn.Module:
-    """Return a copy of a model whose tensors have shapes and no contents."""
+def _meta_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a model on the meta device."""
     memo: dict[int, Any] = {id(buffer): buffer.detach().to("meta") for buffer in model.buffers()}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-    hollow = copy.deepcopy(model, memo)
-    for name in _DRAWS:
-        setattr(hollow, name, lambda *_: None)
-    return hollow
+    meta = copy.deepcopy(model, memo)
+    for name in _INITIALIZERS:
+        setattr(meta, name, lambda *_: None)
+    return meta
 
 
 def _resize(model: nn.Module, rows: int) -> None:
     resize: Any = model.resize_token_embeddings
-    plain = {"mean_resizing": False} if "mean_resizing" in inspect.signature(resize).parameters else {}
+    settings = {"mean_resizing": False} if "mean_resizing" in inspect.signature(resize).parameters else {}
     device = next(model.parameters()).device
-    # What it draws is overwritten, and nobody else's draws are to depend on it.
+    # Its random initial values are overwritten, and the global random state must not depend on them.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        resize(rows, **plain)
+        resize(rows, **settings)
     head = model.get_output_embeddings()  # type: ignore[operator]
     if head is not None:
         head.train(model.training)
 
 
-def _axis(before: torch.Size, after: torch.Size) -> int:
+def _changed_axis(before: torch.Size, after: torch.Size) -> int:
     return next(axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
 
 
@@ -144,16 +146,16 @@ def _check_head(model: nn.Module, axes: Mapping[str, int]) -> None:
     grown = {id(tensor) for name, tensor in _tensors(model).items() if name in axes}
     if head is not None and any(id(parameter) not in grown for parameter in head.parameters()):
         raise BackboneError(
-            f"{type(model).__name__}: transformers does not resize its language-model head with its embeddings, so its "
-            "tokenizer can learn no words"
+            f"{type(model).__name__}: transformers does not resize its language-model head with its embeddings, so no "
+            "tokens can be added"
         )
 
 
 def _fill(new: Tensor, old: Tensor, axis: int, tokens: Mapping[int, Sequence[int]]) -> None:
-    """Write new rows; ``old`` may be the same tensor, as no new row is read."""
+    """Write the new rows; ``old`` may be the same tensor, as only old rows are read."""
     added = [token for token in range(old.shape[axis], new.shape[axis]) if token not in tokens]
     if added:
-        new.index_copy_(axis, _ids(added, new), _mean(old, axis).expand(*_widened(new, axis, len(added))))
+        new.index_copy_(axis, _ids(added, new), _mean(old, axis).expand(*_shape_with(new, axis, len(added))))
     for token, pieces in tokens.items():
         new.index_copy_(axis, _ids([token], new), _mean(old.index_select(axis, _ids(pieces, old)), axis))
 
@@ -166,5 +168,5 @@ def _ids(tokens: Sequence[int], like: Tensor) -> Tensor:
     return torch.tensor(tokens, device=like.device)
 
 
-def _widened(tensor: Tensor, axis: int, size: int) -> list[int]:
-    return [size if at == axis else length for at, length in enumerate(tensor.shape)]
+def _shape_with(tensor: Tensor, axis: int, size: int) -> list[int]:
+    return [size if dim == axis else length for dim, length in enumerate(tensor.shape)]

@@ -19,7 +19,7 @@ from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.lora import LoRABranch, LoRASettings
 from manyheads.checkpoint.format import HEADS_JSON, BranchRecord
 from manyheads.errors import BackboneError, CorruptCheckpointError, listed, one_line
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 
 FOLDER = "adapter"
 CONFIG = "adapter_config.json"
@@ -83,7 +83,7 @@ def _read(folder: Path, place: Path, name: str, record: BranchRecord) -> dict[st
         if file_digest(here / file) != record.files.get(file):
             raise CorruptCheckpointError(f"{here / file}: differs from the checksum in {HEADS_JSON}; restore it")
     try:
-        low_rank = LoRASettings.read(record.settings)
+        low_rank = LoRASettings.from_json(record.settings)
     except BackboneError as error:
         raise CorruptCheckpointError(f"{folder / HEADS_JSON}: branch {name!r}: {error}") from None
     _audit_config(here / CONFIG, low_rank)
@@ -109,7 +109,7 @@ def _audited_weights(path: Path, low_rank: LoRASettings) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpointError(f"{path}: is not a safetensors file ({one_line(error)}); restore it") from None
-    ranks = low_rank.matrices()
+    ranks = low_rank.rank_axes()
     apart = sorted(set(ranks) ^ set(tensors))
     if apart:
         raise CorruptCheckpointError(f"{path}: {listed(apart, most=2)} in only one of file and {HEADS_JSON}")

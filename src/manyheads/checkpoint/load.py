@@ -14,6 +14,7 @@ from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.branch import Branch, load_trainable
+from manyheads.backbone.branches.branches import build_branch
 from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
 from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (
@@ -36,7 +37,7 @@ from manyheads.errors import (
     one_line,
 )
 from manyheads.heads import Head
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts
@@ -123,7 +124,7 @@ def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
     """
     recorded = opened.checkpoint.backbone
     digest = backbone.digest()
-    if backbone.fingerprint(digest) != recorded.fingerprint and digest != recorded.tensors:
+    if backbone.provenance.fingerprint(digest) != recorded.fingerprint and digest != recorded.tensors:
         raise WrongBackboneError(
             f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for another backbone "
             f"({recorded.architecture}, {recorded.name or 'not from files'}); load that one, or train new heads"
@@ -192,14 +193,14 @@ def _attached_branches(core: HeadedCore, opened: Opened, names: Iterable[str]) -
     for saved in dict.fromkeys(tap.branch for tap in taps if isinstance(tap, Branched)):
         record, tensors = opened.checkpoint.branches[saved], opened.branches[saved]
         try:
-            branch = core.backbone.build_branch(record.kind, record.settings)
+            branch = build_branch(core.backbone.trunk, record.kind, record.settings)
             load_trainable(branch, tensors)
         except BackboneError as error:
             raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: branch {saved!r}: {error}") from None
         twin = next(
             (name for name, other in core.backbone.branches.items() if _same(branch, cast(Branch, other))), None
         )
-        here[saved] = twin or core.backbone.free_name(saved)
+        here[saved] = twin or core.backbone.branches.free_name(saved)
         if twin is None:
             _put(core, opened, here[saved], branch)
     return here

@@ -65,7 +65,7 @@ def open_model(
         _add_stock_head(core)
     else:
         check_backbone(opened, loaded)
-        loaded.token_budget = opened.checkpoint.backbone.token_budget
+        loaded.use_token_budget(opened.checkpoint.backbone.token_budget)
         attach_heads(core, opened, {saved: saved for saved in opened.checkpoint.heads})
     return core, tokenizer
 

@@ -27,7 +27,8 @@ from manyheads.checkpoint.format import (
 )
 from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
-from manyheads.runtime.files import copy_file, file_digest, replacing
+from manyheads.runtime.files import atomic_folder, copy_file
+from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched
 from manyheads.types import Tokenizer
 
@@ -70,19 +71,19 @@ def save_checkpoint(
     if kind == "reference":
         _check_referable(backbone, digest)
     folder = folder.resolve()
-    with replacing(folder, overwrite) as fresh:
+    with atomic_folder(folder, overwrite) as fresh:
         if kind == "full":
             _write_backbone(fresh, backbone, tokenizer, digest)
-        fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.fingerprint(digest)
+        fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.provenance.fingerprint(digest)
         name, revision = _origin(backbone)
         budget = backbone.token_budget
         record = BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget)
         branches = _branches_read(backbone, heads)
-        files_of = write_adapters(fresh, branches, name if backbone.in_files(digest) else None)
+        files_of = write_adapters(fresh, branches, name if backbone.provenance.in_files(digest) else None)
         write_heads(fresh, record, heads, branches, files_of)
         _write_texts(fresh, files or {})
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
-        backbone.adopt(resolve_source(backbone.source.name, backbone.source.revision), digest)
+        backbone.mark_saved(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
 
 def write_heads(
@@ -124,7 +125,7 @@ def _branch_weights(branch: Branch) -> dict[str, Tensor]:
 
 def _branches_read(backbone: Backbone, heads: Mapping[str, Head]) -> dict[str, Branch]:
     taps = [tap for head in heads.values() for tap in head.taps]
-    return {tap.branch: backbone.branch(tap.branch) for tap in taps if isinstance(tap, Branched)}
+    return {tap.branch: backbone.branches.named(tap.branch) for tap in taps if isinstance(tap, Branched)}
 
 
 def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
@@ -166,7 +167,7 @@ def _check_referable(backbone: Backbone, digest: str) -> None:
         raise CheckpointError(
             f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full"
         )
-    if not backbone.in_files(digest):
+    if not backbone.provenance.in_files(digest):
         raise CheckpointError(
             f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would "
             "lead to others; save it full"
@@ -184,8 +185,8 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
 
 def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None, digest: str) -> None:
     source = backbone.source
-    if source is not None and backbone.in_files(digest):
-        source.check_unmoved()
+    if source is not None and backbone.provenance.in_files(digest):
+        source.check_unchanged()
         for path in source.files:
             copy_file(path, folder / path.name)
     else:

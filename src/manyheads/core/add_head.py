@@ -1,4 +1,4 @@
-"""Add an untrained head beside the others."""
+"""Add an untrained head to a core."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_head(core: HeadedCore, name: str, spec: HeadSpec) -> Head:
 def _warn_of_loose_space(core: HeadedCore, name: str, head: Head) -> None:
     prompt_tokenizer = core.backbone.prompt_tokenizer
     prompts = core.request(head.taps).prompts
-    if prompt_tokenizer is not None and any(prompt_tokenizer.loose_blank(prompt) for prompt in prompts):
+    if prompt_tokenizer is not None and any(prompt_tokenizer.has_separate_space(prompt) for prompt in prompts):
         warnings.warn(
             f"Head {name!r}: the prompt has a space before {{text}} or at its end, which the tokenizer encodes as a "
             "separate token; use a newline or remove the space",

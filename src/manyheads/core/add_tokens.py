@@ -30,13 +30,15 @@ def add_tokens(core: HeadedCore, tokenizer: Tokenizer | None, words: Iterable[st
     if init != MEAN_OF_SUBWORDS:
         raise InputError(f"add_tokens: init must be {MEAN_OF_SUBWORDS!r}, got {init!r:.60}")
     if tokenizer is None:
-        raise InputError("This model has no tokenizer to teach words to; wrap it with one: HeadedModel.wrap(model, it)")
+        raise InputError(
+            "add_tokens: the model has no tokenizer; wrap the model with one: HeadedModel.wrap(model, tokenizer)"
+        )
     plan = plan_tokens(tokenizer, words)
     backbone = core.backbone
     tokens, rows = len(tokenizer), backbone.vocabulary_size
     pieces = {word: tuple(tokenizer.convert_ids_to_tokens(ids)) for word, ids in plan.pieces.items()}
     if plan.tokens:
-        backbone.learn_tokens({plan.ids[word]: ids for word, ids in plan.pieces.items()})
+        backbone.add_token_rows({plan.ids[word]: ids for word, ids in plan.pieces.items()})
         add_to_tokenizer(tokenizer, plan)
         _warn_trained_heads(core, len(plan.tokens))
     return AddedTokens(tuple(plan.tokens), plan.known, pieces, tokens, len(tokenizer), rows, backbone.vocabulary_size)
@@ -46,8 +48,8 @@ def _warn_trained_heads(core: HeadedCore, count: int) -> None:
     trained = [name for name, head in core.heads.items() if head.trained]
     if trained:
         warnings.warn(
-            f"The tokenizer learned {count} words after the heads {listed(trained)} were trained: texts that hold "
-            "one now reach them as other tokens; train them again",
+            f"{count} words were added to the tokenizer after the heads {listed(trained)} were trained: texts with "
+            "these words are now tokenized differently; train the heads again",
             NewTokensWarning,
             stacklevel=4,
         )

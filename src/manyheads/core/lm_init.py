@@ -1,4 +1,4 @@
-"""How a head's output layer starts where the language model already knows its labels' words."""
+"""Initialize a head's output layer from the LM head's rows for the words of its labels."""
 
 from __future__ import annotations
 
@@ -11,53 +11,78 @@ from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.stack.probe import evaluating
+from manyheads.backbone.stack.prompts import PromptTokenizer
 from manyheads.errors import BackboneError, HeadError
 from manyheads.heads import Head, LabelledSpec, Multiclass
 from manyheads.taps import Hidden, Prompted, Tap
 from manyheads.taps.base import Wrapper
 from manyheads.types import Batch
 
-# Of a word's pieces, only the first can be the next token; each later one counts this much less than the one before.
+# Only a word's first piece can be the next token; each later piece has this fraction of the weight of the one before.
 _LATER_PIECE = 0.25
 
+# The token ids of one label: per word, its pieces.
 Pieces = Sequence[Sequence[int]]
 
 
 def start_from_lm_head(backbone: Backbone, head: Head) -> None:
-    """Let each label's row be the LM head's rows of its words; a zero-shot head's bias, what an empty text gets.
+    """Set each label's weights to the LM head's mean row for its words.
 
-    The logits of a head that reads the last layer at the text's end then are the language model's own, for the next
-    token, brought together by label.
+    A head on the last layer at the end of the text then computes the language model's logits of the next token,
+    averaged by label. A zero-shot head's bias is minus the logits of an empty text (contextual calibration).
 
     Raises:
-        HeadError: the head reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
+        HeadError: the head does not read the LM head's input, or the backbone has no such LM head or no tokenizer.
     """
-    place = _place(backbone, head)
+    position = _lm_input_position(backbone, head)
     spec = cast(LabelledSpec, head.spec)
-    if backbone.prompt_tokenizer is None:
-        raise HeadError(
-            f"{spec.owner}: init='lm_head' looks labels up in the tokenizer, and there is none; wrap it too"
-        )
-    prompt_tokenizer = backbone.prompt_tokenizer
-    labels = [[pieces for word in words for pieces in prompt_tokenizer.word(word)] for words in spec.label_words_of]
-    _check_apart(spec, labels)
+    tokenizer = backbone.prompt_tokenizer
+    if tokenizer is None:
+        raise HeadError(f"{spec.owner}: init='lm_head' needs a tokenizer for the labels; wrap the model with one")
+    labels = [[pieces for word in words for pieces in tokenizer.word_pieces(word)] for words in spec.label_words_of]
+    _check_distinct(spec, labels)
     try:
         rows = label_rows(backbone.lm_head.output_embeddings(), labels)
     except BackboneError as error:
         raise HeadError(f"{spec.owner}: init='lm_head': {error}") from error
     widths = [tap.width(backbone.facts) for tap in head.taps]
-    start = sum(widths[:place])
+    start = sum(widths[:position])
     weight = torch.zeros_like(head.output.weight)
-    weight[:, start : start + widths[place]] = rows
+    weight[:, start : start + widths[position]] = rows
     with torch.no_grad():
         head.output.weight.copy_(weight)
         head.output.bias.zero_()
         if isinstance(spec, Multiclass) and spec.zero_shot:
-            head.output.bias.copy_(-_of_empty_text(backbone, head, place) @ rows.T)
+            head.output.bias.copy_(-_empty_text_features(backbone, tokenizer, head, position) @ rows.T)
 
 
-def _check_apart(spec: LabelledSpec, labels: Sequence[Pieces]) -> None:
-    """Refuse labels of which the tokenizer makes nothing, or the same: they would always get the same score."""
+def label_rows(rows: Tensor, labels: Sequence[Pieces]) -> Tensor:
+    """Return one row per label (labels, width), in fp32 and with zero mean over the labels.
+
+    A label's row is the weighted mean of the rows of its words' tokens. As in a length-normalized score, long names
+    have no advantage. A token's weight is divided by the number of labels that contain it, as it does not distinguish
+    them.
+
+    Args:
+        rows: The LM head's output embeddings (vocabulary, width).
+        labels: Per label, per word, the token ids of the word's pieces.
+    """
+    label_counts = Counter(token for words in labels for token in {piece for word in words for piece in word})
+    means = torch.stack([_label_mean(rows, words, label_counts) for words in labels])
+    return means - means.mean(dim=0)
+
+
+def _label_mean(rows: Tensor, words: Pieces, label_counts: Counter[int]) -> Tensor:
+    weighted = [
+        (piece, _LATER_PIECE**position / label_counts[piece]) for word in words for position, piece in enumerate(word)
+    ]
+    weights = torch.tensor([weight for _, weight in weighted], device=rows.device)
+    picked = rows[torch.tensor([piece for piece, _ in weighted], device=rows.device)].float()
+    return weights @ picked / weights.sum()
+
+
+def _check_distinct(spec: LabelledSpec, labels: Sequence[Pieces]) -> None:
+    """Raise if the tokenizer encodes a label as nothing, or two labels alike: their scores would always be equal."""
     first: dict[str, object] = {}
     for label, pieces in zip(spec.labels, labels, strict=True):
         if not any(pieces):
@@ -68,28 +93,29 @@ def _check_apart(spec: LabelledSpec, labels: Sequence[Pieces]) -> None:
         other = first.setdefault(repr(sorted(tuple(word) for word in pieces)), label)
         if other != label:
             raise HeadError(
-                f"{spec.owner}: init='lm_head': to the tokenizer, {label!r} and {other!r} are the same words; tell "
-                "them apart with label_words={...}"
+                f"{spec.owner}: init='lm_head': the tokenizer encodes {other!r} and {label!r} alike; give them "
+                "different words with label_words={...}"
             )
 
 
-def _place(backbone: Backbone, head: Head) -> int:
-    """Return which of a head's taps reads states that the LM head's rows fit."""
+def _lm_input_position(backbone: Backbone, head: Head) -> int:
+    """Return the position, among a head's taps, of the one that reads the LM head's input."""
     owner, facts = head.spec.owner, backbone.facts
-    fitting = [place for place, tap in enumerate(head.taps) if _is_last_layer(tap)]
+    positions = [position for position, tap in enumerate(head.taps) if _is_last_layer(tap)]
     if facts.lm_head is None:
         raise HeadError(f"{owner}: init='lm_head': {facts.name} has no LM head that reads the last layer's states")
-    if len(fitting) != 1 or not head.linear:
+    if len(positions) != 1 or not head.linear:
         reads = " + ".join(map(str, head.taps))
         raise HeadError(
-            f"{owner}: init='lm_head' fits one tap of the last layer, such as Hidden() or Hidden(prompt=...), and none "
-            f"that learns to read, got {reads}"
+            f"{owner}: init='lm_head' needs exactly one tap of the last layer, such as Hidden() or "
+            f"Hidden(prompt=...), without learned pooling, got {reads}"
         )
     if isinstance(head.spec, Multiclass) and head.spec.zero_shot and not facts.causal:
         raise HeadError(
-            f"{owner}: zero_shot asks for the next token, which {facts.name} does not predict; train the head"
+            f"{owner}: zero_shot needs a model that predicts the next token, which {facts.name} does not; train the "
+            "head"
         )
-    return fitting[0]
+    return positions[0]
 
 
 def _is_last_layer(tap: Tap) -> bool:
@@ -98,37 +124,13 @@ def _is_last_layer(tap: Tap) -> bool:
     return isinstance(tap, Hidden) and tap.layer == -1 and tap.pool != "pooler"
 
 
-def _of_empty_text(backbone: Backbone, head: Head, place: int) -> Tensor:
-    """Return what a head's tap reads (width,) of an empty text; with a prompt around it, of the prompt alone."""
-    assert backbone.prompt_tokenizer is not None
-    tap = head.taps[place]
-    asked = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
-    ids = torch.tensor([[0] if asked else backbone.prompt_tokenizer.empty()], device=backbone.device)
-    mask = torch.zeros_like(ids) if asked else torch.ones_like(ids)
+def _empty_text_features(backbone: Backbone, tokenizer: PromptTokenizer, head: Head, position: int) -> Tensor:
+    """Return a tap's features (width,) of an empty text, or of the prompt alone if the tap has one."""
+    tap = head.taps[position]
+    prompted = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
+    ids = torch.tensor([[0] if prompted else tokenizer.empty_text()], device=backbone.device)
+    mask = torch.zeros_like(ids) if prompted else torch.ones_like(ids)
     with evaluating(backbone), evaluating(head):
         states, _ = backbone(Batch(ids, mask), tap.request(backbone.facts))
-        read: Tensor = head.readers[place](tap.read(states).float())
-    return read[0]
-
-
-def label_rows(rows: Tensor, labels: Sequence[Pieces]) -> Tensor:
-    """Return one row per label (labels, width), fp32, their mean at zero.
-
-    A label's row is the weighted mean of the LM head's rows for the tokens of its words: as in a length-normalised
-    score, long names have no advantage. A token that several labels hold is shared out between them, since it tells
-    none of them from the others.
-
-    Args:
-        rows: The LM head's (vocabulary, width).
-        labels: Per label, per word, the token ids of the word's pieces.
-    """
-    held = Counter(token for words in labels for token in {piece for word in words for piece in word})
-    means = torch.stack([_mean(rows, words, held) for words in labels])
-    return means - means.mean(dim=0)
-
-
-def _mean(rows: Tensor, words: Pieces, held: Counter[int]) -> Tensor:
-    weighed = [(piece, _LATER_PIECE**place / held[piece]) for word in words for place, piece in enumerate(word)]
-    weights = torch.tensor([weight for _, weight in weighed], device=rows.device)
-    picked = rows[torch.tensor([piece for piece, _ in weighed], device=rows.device)].float()
-    return weights @ picked / weights.sum()
+        features: Tensor = head.readers[position](tap.read(states).float())
+    return features[0]

@@ -1,6 +1,6 @@
-"""The core module: backbone -> taps -> heads -> losses, in one forward.
+"""The core module: backbone -> taps -> heads -> losses, in one forward pass.
 
-It knows nothing of texts, tables, files or training.
+It does not depend on texts, tables, files or training.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.stack.prompts import check_room
 from manyheads.core.lm_init import start_from_lm_head
 from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.heads.kinds.tokens import on_words
 from manyheads.taps import Branched, Tap, off_branch, request_of
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
 
 class HeadedCore(nn.Module):
-    """A backbone and the heads beside it.
+    """A backbone and its heads.
 
     Args:
         backbone: The backbone.
@@ -32,44 +32,45 @@ class HeadedCore(nn.Module):
         self.heads = HeadCollection()
 
     def build_head(self, spec: HeadSpec, taps: Iterable[Tap] | None = None) -> Head:
-        """Return an untrained head for this backbone, in fp32, on its device, in this module's mode.
+        """Return an untrained head for this backbone, in fp32, on its device and in this module's mode.
 
         Args:
-            spec: The head's.
-            taps: What it reads, where that is not simply what the spec names.
+            spec: The head's spec.
+            taps: The head's taps; the spec's by default.
 
         Raises:
-            HeadError: the head reads what the backbone does not have, or a head that is not there.
+            HeadError: the backbone does not provide a tap, or the head reads a head that does not exist.
         """
         resolved = self.resolved(spec.taps if taps is None else taps)
         return Head(spec, resolved, self.backbone.facts).to(self.backbone.device).train(self.training)
 
     def resolved(self, taps: Iterable[Tap]) -> list[Tap]:
-        """Return taps with all that they leave open decided for this backbone and the heads beside it, each once.
+        """Return distinct taps with every open setting resolved for this backbone and its heads.
 
         Raises:
-            HeadError: one reads what there is not.
+            HeadError: the backbone does not provide a tap.
         """
         facts = self.backbone.facts
         return list(dict.fromkeys(tap.resolve(facts) for tap in self.heads.with_score_counts(taps)))
 
     def start_head(self, head: Head) -> Head:
-        """Give a head the weights that its ``init`` asks for, and return it.
+        """Initialize a head's weights according to its ``init``, and return the head.
 
         Raises:
-            HeadError: it reads nothing that the LM head's rows fit, or the backbone has no such rows or no tokenizer.
+            HeadError: a prompt leaves no room for text, or ``init="lm_head"`` does not fit the head or the backbone.
         """
-        self.backbone.check_prompts(request_of(head.taps, self.backbone.facts))
+        prompts = self.backbone.templates(request_of(head.taps, self.backbone.facts))
+        check_room(prompts, self.backbone.name)
         if head.spec.init == "lm_head":
             start_from_lm_head(self.backbone, head)
         return head
 
     def request(self, taps: Iterable[Tap]) -> Request:
-        """Return what these resolved taps need, together, from one pass."""
+        """Return the states that these resolved taps need from one pass."""
         return request_of(taps, self.backbone.facts)
 
     def read(self, batch: Batch, taps: Iterable[Tap], lm: bool = False) -> tuple[dict[Tap, Features], Tensor | None]:
-        """Run the backbone once and return every tap's features, and the language model's logits if asked for."""
+        """Run the backbone once and return each tap's features, and the language model's logits if requested."""
         taps = list(dict.fromkeys(taps))
         states, lm_logits = self.backbone(batch, self.request(taps), lm)
         return {tap: tap.read(states) for tap in taps}, lm_logits
@@ -85,13 +86,13 @@ class HeadedCore(nn.Module):
 
         Args:
             batch: Token tensors, padded anywhere.
-            labels: Head name -> targets; a head that is absent, and a missing cell, is unlabelled.
+            labels: Head name -> targets; heads without an entry have no labels.
             heads: Names of the heads to run; all by default.
             lm: Whether to return the language model's logits too.
 
         Raises:
-            UnknownHeadError: a name that no head has, among ``heads`` or ``labels``.
-            InputError: tensors of a wrong shape, dtype or range.
+            UnknownHeadError: ``heads`` or ``labels`` names a head that does not exist.
+            InputError: a tensor with a wrong shape, dtype or range.
         """
         chosen = self.heads.chosen(heads)
         read, lm_logits = self.read(batch, self.heads.taps_of(chosen), lm)
@@ -100,19 +101,19 @@ class HeadedCore(nn.Module):
     def resume_from_states(
         self, batch: Batch, fork: str, entry: Tensor, labels: Mapping[str, Tensor] | None, heads: Iterable[str] | None
     ) -> HeadedOutput:
-        """Run a fork alone, from hidden states below it, for heads that read nothing else of the backbone.
+        """Run a fork alone, from hidden states below it, for heads that read only this fork.
 
         Args:
             batch: Token tensors, right-padded.
             fork: The fork's name.
-            entry: (rows, tokens, width) hidden states that enter it.
+            entry: Hidden states (rows, tokens, width) that enter the fork.
             labels: As in :meth:`forward`.
             heads: Names of the heads to run.
         """
         chosen = self.heads.chosen(heads)
         taps = self.heads.taps_of(chosen)
-        wanted = self.request(taps).branches.get(fork, Request())
-        states = self.backbone.resume_from_states(batch, fork, wanted, entry)
+        request = self.request(taps).branches.get(fork, Request())
+        states = self.backbone.resume_from_states(batch, fork, request, entry)
         read = {tap: tap.read(states) for tap in taps}
         return self._output(read, chosen, labels, batch, None)
 
@@ -124,7 +125,7 @@ class HeadedCore(nn.Module):
         batch: Batch,
         lm_logits: Tensor | None,
     ) -> HeadedOutput:
-        # Heads are fp32 whatever precision the backbone runs in.
+        # Heads are fp32 in every precision of the backbone.
         with torch.autocast(self.backbone.device.type, enabled=False):
             if labels is None:
                 return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
@@ -150,8 +151,8 @@ class HeadedCore(nn.Module):
             BackboneError: no such adapter, several and none was named, weights that cannot be added to, or
                 something would change without ``change_lm``.
         """
-        chosen = self.backbone.adapter_named(name)
-        others = self.reading_besides(chosen)
+        chosen = self.backbone.branches.adapter_name(name)
+        others = self._heads_outside(chosen)
         if not change_lm and (self.backbone.lm is not None or others):
             changed = (
                 "its language model" if self.backbone.lm is not None else f"the input of the heads {listed(others)}"
@@ -164,11 +165,11 @@ class HeadedCore(nn.Module):
         for head in self.heads.values():
             head.taps = tuple(off_branch(tap, chosen) for tap in head.taps)
 
-    def reading_besides(self, name: str) -> list[str]:
-        """Return the heads that read something of the backbone, or of another branch, beside this branch."""
+    def _heads_outside(self, branch: str) -> list[str]:
+        """Return the heads with a tap that reads the backbone or another branch."""
         facts = self.backbone.facts
-        own = {head: [tap for tap in part.taps if tap.needs_pass(facts)] for head, part in self.heads.items()}
-        return [head for head, taps in own.items() if any(off_branch(tap, name) is tap for tap in taps)]
+        taps = {name: [tap for tap in head.taps if tap.needs_pass(facts)] for name, head in self.heads.items()}
+        return [name for name, own in taps.items() if any(off_branch(tap, branch) is tap for tap in own)]
 
     def is_accumulating(self) -> bool:
         """Return whether gradients of earlier batches are kept for the next one."""
@@ -176,17 +177,17 @@ class HeadedCore(nn.Module):
         return self.training and torch.is_grad_enabled() and kept
 
     def prune(self) -> None:
-        """Let go of branches that no head reads."""
+        """Remove branches that no head reads."""
         read = {tap.branch for head in self.heads.values() for tap in head.taps if isinstance(tap, Branched)}
         for name in set(self.backbone.branches) - read:
             del self.backbone.branches[name]
 
     def targets(self, labels: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Return labels of a batch checked, on this module's device, in the form that the losses take.
+        """Check labels and return them on this module's device, in the form that the losses need.
 
         Raises:
             UnknownHeadError: labels of a head that does not exist.
-            InputError: labels of a wrong shape, dtype or range.
+            InputError: labels with a wrong shape, dtype or range.
         """
         if not isinstance(labels, Mapping):
             raise InputError(f"labels must be a mapping of head names to tensors, got {type(labels).__name__}")
@@ -198,15 +199,11 @@ class HeadedCore(nn.Module):
                 )
             if not isinstance(target, Tensor):
                 raise InputError(f"Head {name!r}: labels must be a tensor, got {type(target).__name__}")
-            spec, rows = self.heads[name].spec, len(batch.input_ids)
-            checked[name] = spec.check_targets(target.to(self.backbone.device), rows, name)
-            if spec.by_word:
-                words = batch.words().to(self.backbone.device)
-                checked[name] = on_words(checked[name], words, name, by_token=batch.word_ids is None)
+            checked[name] = self.heads[name].spec.check_targets(target.to(self.backbone.device), batch, name)
         return checked
 
     def loss_terms(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, LossTerms]:
-        """Return each head's loss before averaging, for heads that have both logits and checked targets."""
+        """Return each head's loss before averaging, for heads with both logits and checked targets."""
         return {
             name: self.heads[name].spec.loss(value, targets[name], self.heads[name].loss_weights(name))
             for name, value in logits.items()
@@ -216,8 +213,8 @@ class HeadedCore(nn.Module):
     def joint_loss(self, terms: Mapping[str, LossTerms]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of the mean losses, and the mean losses.
 
-        A head without a labelled cell is 0 and outside the graph, so that no optimiser moves it; if none has any,
-        the sum is a zero that ``backward`` accepts and that reaches no weight.
+        The loss of a head without labels is zero and not part of the graph, so no optimizer updates the head. If no
+        head has labels, the sum is a zero with no gradients on which ``backward`` can still be called.
         """
         losses = {name: term.mean if term.count else _zero(term.total) for name, term in terms.items()}
         present = [self.heads[name].spec.loss_weight * losses[name] for name, term in terms.items() if term.count]

@@ -11,4 +11,4 @@ from manyheads.types import Tokenizer
 def use_tokenizer(core: HeadedCore, tokenizer: Tokenizer | None) -> None:
     """Encode prompts and label words with a tokenizer; without one, heads cannot use them."""
     limit = token_limit(core.backbone.model, tokenizer)
-    core.backbone.prompt_tokenizer = None if tokenizer is None else TextPromptTokenizer(tokenizer, limit)
+    core.backbone.use_prompt_tokenizer(None if tokenizer is None else TextPromptTokenizer(tokenizer, limit))

@@ -6,21 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.texts import Texts, read_texts, words_for
 from manyheads.data.texts.words import Place
 from manyheads.errors import LabelError, MissingColumnError
-from manyheads.heads import Head, HeadSpec
+from manyheads.heads import Head, Targets
 from manyheads.heads.cells.cells import is_missing
-from manyheads.heads.cells.word_labels import Tagged
-
-
-def labelled_rows(spec: HeadSpec, targets: np.ndarray) -> np.ndarray:
-    """Return (rows,) booleans."""
-    present: np.ndarray = spec.labelled(torch.from_numpy(targets)).numpy()
-    return present
+from manyheads.heads.cells.word_labels import SplitText
 
 
 @dataclass(frozen=True)
@@ -45,13 +38,13 @@ class LabelledTexts:
     Attributes:
         source: What messages call it.
         texts: The texts.
-        targets: Head name -> encoded targets, one per text; of a token head, one per word of it.
+        targets: Head name -> encoded targets.
         words: Where each text's words stand, where a head labels them.
     """
 
     source: str
     texts: Texts
-    targets: Mapping[str, np.ndarray]
+    targets: Mapping[str, Targets]
     words: Sequence[Sequence[Place]] | None = None
 
 
@@ -64,7 +57,8 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
     """
     texts = read_texts(table, text)
     words = words_for(heads, texts)
-    targets: dict[str, np.ndarray] = {}
+    split = None if words is None else [SplitText(*pair) for pair in zip(words, map(len, texts.texts), strict=True)]
+    targets: dict[str, Targets] = {}
     for name, head in heads.items():
         cells = _cells(table, name, head)
         if all(is_missing(cell) for cell in cells):
@@ -72,18 +66,15 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
                 "missing; check the column, or train other heads with heads=[...]"
             )
-        if head.spec.by_word:
-            assert words is not None
-            cells = [Tagged(*row) for row in zip(cells, words, map(len, texts.texts), strict=True)]
-        targets[name] = head.spec.encode(cells, name, table.name)
+        targets[name] = head.spec.encode(cells, name, table.name, split)
     return LabelledTexts(table.name, texts, targets, words)
 
 
 def usable_rows(labelled: LabelledTexts, heads: Mapping[str, Head]) -> np.ndarray:
     """Return the rows that hold a text and a label of any head."""
     any_label = np.zeros(len(labelled.texts), dtype=bool)
-    for name, head in heads.items():
-        any_label |= labelled_rows(head.spec, labelled.targets[name])
+    for name in heads:
+        any_label |= labelled.targets[name].labelled
     return np.flatnonzero(any_label & ~labelled.texts.empty)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Ragged, Regression, Tokens
+from manyheads.heads import HeadSpec, Multiclass, MultiLabel, OneLabelSpec, Ordinal, Ragged, Regression, Tokens
 from manyheads.heads.cells.entities import entities
 from manyheads.heads.kinds.multilabel import THRESHOLD
 from manyheads.types import MISSING
@@ -21,13 +21,13 @@ _MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kap
 
 
 @singledispatch
-def measure(spec: HeadSpec, targets: np.ndarray, logits: Any) -> Metrics:
-    """Return a head's metrics, ``rows`` (labelled ones) first; only that where no row is labelled.
+def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
+    """Return a head's metrics, ``rows`` (the number of labelled rows) first, and alone if no row is labelled.
 
     Args:
         spec: The head's spec.
-        targets: As :meth:`HeadSpec.encode` returns them.
-        logits: fp32 (rows, outputs); of a token head, a :class:`~manyheads.heads.Ragged` of (words, outputs).
+        targets: The values of :class:`~manyheads.heads.Targets`.
+        logits: The values of :class:`~manyheads.heads.Logits`.
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
 
@@ -37,6 +37,21 @@ def main_metric(spec: HeadSpec) -> str:
     if isinstance(spec, Tokens):
         return "entity_f1" if spec.scheme == "BIO" else "accuracy"
     return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
+
+
+def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:
+    """Return what predictions without the texts would reach: for one label per row, the training rows' most frequent.
+
+    Args:
+        spec: The head's spec.
+        train: The values of the training rows' targets, at least one of them labelled.
+        targets: The values of the evaluation rows' targets.
+    """
+    if not isinstance(spec, OneLabelSpec):
+        return {}
+    present = targets[targets != MISSING]
+    frequent = np.bincount(train[train != MISSING]).argmax()
+    return {"majority_accuracy": float((present == frequent).mean())} if len(present) else {}
 
 
 @measure.register
@@ -108,14 +123,14 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
 
 
 @measure.register
-def _(spec: Tokens, targets: np.ndarray, logits: Ragged) -> Metrics:
+def _(spec: Tokens, targets: Ragged, logits: Ragged) -> Metrics:
     guesses = Ragged(logits.values.argmax(axis=1), logits.offsets)
-    labelled = [row[: len(guess)] != MISSING for row, guess in zip(targets, guesses, strict=True)]
+    labelled = [row != MISSING for row in targets]
     rows = [row for row, present in enumerate(labelled) if present.any()]
     if not rows:
         return {"rows": 0}
     # Words without a label are no words, as in seqeval's users' scripts.
-    true = [targets[row, : len(labelled[row])][labelled[row]] for row in rows]
+    true = [targets[row][labelled[row]] for row in rows]
     said = [guesses[row][labelled[row]] for row in rows]
     all_true, all_said = np.concatenate(true), np.concatenate(said)
     accuracy = float(sk.accuracy_score(all_true, all_said))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
+from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features import FeatureTable
-from manyheads.features.logits import LogitRows, Logits
+from manyheads.features.logits import empty_logits
 from manyheads.heads import Head
+from manyheads.heads.logits import Logits
 from manyheads.taps import Tap
 
 # Numbers of one head's input that are held at once.
@@ -23,56 +25,46 @@ def apply_heads(
     tables: Mapping[Tap, FeatureTable],
     heads: Mapping[str, Head],
     rows: np.ndarray,
-    lengths: np.ndarray,
+    tokenized: Tokenized,
 ) -> dict[str, Logits]:
     """Return the heads' fp32 logits on stored features, in eval mode.
 
-    Heads that read pooled features take all rows at once; where a head reads tokens, rows go in padded batches.
+    Heads on pooled features take all rows at once; heads on tokens take padded batches.
 
     Args:
-        core: Whose heads they are.
-        tables: Features by tap of the backbone, for the heads and for those that they read.
+        core: The core that the heads belong to.
+        tables: Features by tap of the backbone, for the heads and for the heads whose output they read.
         heads: The heads, by name.
-        rows: Which rows of the tables.
-        lengths: Tokens of each row of the tables.
+        rows: Row numbers in the tables.
+        tokenized: The texts of the tables.
     """
+    logits = empty_logits(heads, tokenized, rows)
     by_tokens = {name for name in heads if any(tables[tap].by_token for tap in core.heads.taps_of([name]))}
     pooled = [name for name in heads if name not in by_tokens]
-    logits: dict[str, Logits] = dict(_in_blocks(core, tables, pooled, rows))
-    if by_tokens:
-        logits |= _in_batches(core, tables, sorted(by_tokens), rows, lengths)
-    return {name: logits[name] for name in heads}
+    for batch in _blocks(core, pooled, len(rows)):
+        _put(core, tables, pooled, rows, batch, logits)
+    for batch in plan_batches(tokenized.lengths[rows]) if by_tokens else []:
+        _put(core, tables, sorted(by_tokens), rows, batch, logits)
+    return logits
 
 
-def _in_blocks(
-    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Take as many rows at once as a head's input allows, which may be a whole vocabulary wide."""
+def _blocks(core: HeadedCore, names: Sequence[str], count: int) -> Iterator[np.ndarray]:
+    """Yield as many rows at once as the widest input allows, which may be a whole vocabulary wide."""
     widest = max((head.width for head in core.heads.with_dependencies(names).values()), default=1)
     size = max(1, _HELD_VALUES // widest)
-    parts = [_logits(core, tables, names, rows[start : start + size])[0] for start in range(0, max(len(rows), 1), size)]
-    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
+    for start in range(0, count if names else 0, size):
+        yield np.arange(start, min(start + size, count))
 
 
-def _in_batches(
-    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray, lengths: np.ndarray
-) -> dict[str, Logits]:
-    found = LogitRows({name: core.heads[name].spec for name in names}, len(rows))
-    for places in plan_batches(lengths[rows]):
-        found.put(places, *_logits(core, tables, names, rows[places]))
-    return found.logits()
-
-
-def _logits(
-    core: HeadedCore, tables: Mapping[Tap, FeatureTable], names: Sequence[str], rows: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Return logits, and how many words each row has, where a head reads words."""
-    if not names:
-        return {}, None
-    device = core.backbone.device
-    taps = core.heads.taps_of(names)
+def _put(
+    core: HeadedCore,
+    tables: Mapping[Tap, FeatureTable],
+    names: Sequence[str],
+    rows: np.ndarray,
+    batch: np.ndarray,
+    logits: Mapping[str, Logits],
+) -> None:
     with evaluating(core.heads):
-        read = {tap: tables[tap].take(rows).to(device) for tap in taps}
-        logits = {name: values.cpu().numpy() for name, values in core.heads(read, names).items()}
-    masks = [features.mask for tap, features in read.items() if tap.by_word]
-    return logits, None if not masks or masks[0] is None else masks[0].sum(dim=1).cpu().numpy()
+        read = {tap: tables[tap].take(rows[batch]).to(core.backbone.device) for tap in core.heads.taps_of(names)}
+        for name, values in core.heads(read, names).items():
+            logits[name].put(batch, values.cpu().numpy())

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import time
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,7 +26,8 @@ from safetensors.torch import save
 
 from manyheads.errors import CacheError, CacheWarning, one_line
 from manyheads.features.table import Piece
-from manyheads.runtime.files import file_digest
+from manyheads.runtime.files import atomic_write, temporary_files
+from manyheads.runtime.hashes import file_digest
 
 FOLDER_VARIABLE = "MANYHEADS_CACHE"
 LIMIT_VARIABLE = "MANYHEADS_CACHE_GB"
@@ -107,7 +107,7 @@ class FeatureCache:
     def shrink(self) -> None:
         """Delete the segments that were not used for the longest time until the limit is kept, and what killed writers
         left."""
-        for status, path in _sized(self.folder.glob("*/.*.part")):
+        for status, path in _sized(part for folder in self.folder.glob("*") for part in temporary_files(folder)):
             if time.time() - status.st_mtime > _ABANDONED:
                 with suppress(OSError):
                     path.unlink()
@@ -166,7 +166,7 @@ class Store:
         path = self.folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
         try:
             self._describe()
-            _write(path, content)
+            atomic_write(path, content)
             self.cache.shrink()
         except OSError as error:
             warnings.warn(f"Feature cache {self.folder}: {one_line(error)}; going on without", CacheWarning, 2)
@@ -180,7 +180,7 @@ class Store:
         if not (self.folder / _DESCRIPTION).is_file():
             self.cache.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(exist_ok=True)
-            _write(self.folder / _DESCRIPTION, json.dumps(self.description, indent=1).encode())
+            atomic_write(self.folder / _DESCRIPTION, json.dumps(self.description, indent=1))
 
 
 def open_cache(cache: str | Path | None) -> FeatureCache | None:
@@ -217,15 +217,6 @@ def _limit() -> int:
     if not 0 <= gigabytes < float("inf"):
         raise CacheError(f"{LIMIT_VARIABLE} must be a number of gigabytes, got {given!r}")
     return int(gigabytes * 1e9)
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.parent / f".{uuid.uuid4().hex}.part"
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _keys_of(path: Path) -> np.ndarray:

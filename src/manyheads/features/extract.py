@@ -40,4 +40,4 @@ def run_pass(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Seq
             receive(rows[places], {tap: features.cpu() for tap, features in read.items()})
             batches.took(time.perf_counter() - started)
             advance(int(lengths[places].sum()))
-    core.backbone.token_budget = batches.measured
+    core.backbone.use_token_budget(batches.measured)

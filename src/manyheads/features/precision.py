@@ -53,7 +53,7 @@ def feature_core(
     backbone = core.backbone
     if isinstance(dtype, torch.dtype):
         return _in_precision(core, dtype)
-    if backbone.dtype_was_asked_for:
+    if backbone.provenance.dtype_chosen:
         return core
     if has_fast_bfloat16(backbone.device):
         fast = _in_precision(core, torch.bfloat16)

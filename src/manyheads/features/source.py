@@ -12,6 +12,7 @@ import numpy as np
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.identity.digest import tensors_digest
+from manyheads.backbone.identity.source import IGNORED_CONFIG_KEYS
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache, Store
@@ -160,5 +161,5 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
     }
 
 
-# Bookkeeping in a config: no feature depends on it.
-_UNIMPORTANT = frozenset({"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype"})
+# The class that loaded the weights does not affect the stack's features.
+_UNIMPORTANT = IGNORED_CONFIG_KEYS | {"architectures"}

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from manyheads.types import Features
 
+# Rows whose words are taken from a table at once.
+_TEXTS = 256
+
 
 class FeatureTable(ABC):
     """The features that one tap yields for many rows, on the CPU."""
@@ -24,7 +27,20 @@ class FeatureTable(ABC):
 
     @abstractmethod
     def take(self, rows: np.ndarray) -> Features:
-        """Return the features of some rows, in their order, as copies: fp32, or the ids that they are."""
+        """Return copies of the features of some rows, in the order given: fp32 values, or integer token ids."""
+
+    def of_rows(self, rows: np.ndarray) -> FeatureTable:
+        """Return the table of some rows, in the order given; nothing is copied."""
+        return RowTable(self, rows)
+
+    def of_words(self, rows: np.ndarray, words: np.ndarray) -> FeatureTable:
+        """Return the table of single words of a table by word; nothing is copied.
+
+        Args:
+            rows: (words,) row of each word.
+            words: (words,) position of each word in its row.
+        """
+        return WordTable(self, rows, words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +151,62 @@ class GivenTable(FeatureTable):
         places = self._place_of[rows]
         assert (places >= 0).all(), "rows were taken that were not given"
         return Features(self._vectors[torch.from_numpy(places)])
+
+
+@dataclass(frozen=True)
+class RowTable(FeatureTable):
+    """Some rows of a table.
+
+    Attributes:
+        table: All rows.
+        rows: (rows,) the row numbers.
+    """
+
+    table: FeatureTable
+    rows: np.ndarray
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a row has one vector, or one id, per token."""
+        return self.table.by_token
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return the features of some of these rows."""
+        return self.table.take(self.rows[rows])
+
+
+@dataclass(frozen=True)
+class WordTable(FeatureTable):
+    """Single words of a table by word.
+
+    Attributes:
+        table: (rows, words, width).
+        texts: (words,) row of each word.
+        words: (words,) position of each word in its row.
+    """
+
+    table: FeatureTable
+    texts: np.ndarray
+    words: np.ndarray
+
+    @property
+    def by_token(self) -> bool:
+        """False: a row is a word."""
+        return False
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return (rows, width) vectors of some of these words, at least one."""
+        texts, where = np.unique(self.texts[rows], return_inverse=True)
+        order = np.argsort(where, kind="stable")
+        values = None
+        for start in range(0, len(texts), _TEXTS):
+            mine = order[np.searchsorted(where[order], start) : np.searchsorted(where[order], start + _TEXTS)]
+            found = self.table.take(texts[start : start + _TEXTS]).values
+            picked = found[torch.from_numpy(where[mine] - start), torch.from_numpy(self.words[rows[mine]])]
+            values = picked.new_empty((len(rows), picked.shape[1])) if values is None else values
+            values[torch.from_numpy(mine)] = picked
+        assert values is not None, "no words were requested"
+        return Features(values)
 
 
 class HoldsIds(Protocol):

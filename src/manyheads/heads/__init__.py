@@ -9,14 +9,17 @@ from manyheads.heads.kinds.one_label import OneLabelSpec
 from manyheads.heads.kinds.ordinal import Ordinal
 from manyheads.heads.kinds.regression import Regression
 from manyheads.heads.kinds.tokens import Tokens
+from manyheads.heads.logits import Logits, RowLogits, WordLogits
 from manyheads.heads.module import Head
 from manyheads.heads.ragged import Ragged
+from manyheads.heads.targets import RowTargets, Targets, WordTargets
 
 __all__ = [
     "Head",
     "HeadCollection",
     "HeadSpec",
     "LabelledSpec",
+    "Logits",
     "LossTerms",
     "MultiLabel",
     "Multiclass",
@@ -24,7 +27,12 @@ __all__ = [
     "Ordinal",
     "Ragged",
     "Regression",
+    "RowLogits",
+    "RowTargets",
+    "Targets",
     "Tokens",
+    "WordLogits",
+    "WordTargets",
     "read_spec",
     "write_spec",
 ]

@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import CorruptCheckpointError, HeadError, listed
+from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.logits import Logits, RowLogits
+from manyheads.heads.targets import Targets
 from manyheads.taps import Hidden, Tap, read_tap, write_tap
-from manyheads.types import Prediction
+from manyheads.types import MISSING, Batch, Prediction
 
 INITS = ("random", "lm_head")
 
@@ -69,8 +72,12 @@ class HeadSpec(ABC):
     kind: ClassVar[str]
     # Whether each output stands for a label whose words the language model knows.
     has_label_words: ClassVar[bool] = False
-    # Whether it says something of each word of a text, and not of each text.
+    # Whether it predicts for each word of a text, not for the text; part of the key of cached features.
     by_word: ClassVar[bool] = False
+    # The form of its logits of many rows.
+    logits_type: ClassVar[type[Logits]] = RowLogits
+    # About how many labelled items, rows or words, a text has: a gradient step takes the items of several texts.
+    items_per_text: ClassVar[int] = 1
     _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
 
     column: str | None = field(default=None, kw_only=True)
@@ -129,38 +136,64 @@ class HeadSpec(ABC):
         """Number of scores per row, and of class weights; where the kind says nothing else, that of the logits."""
         return self.outputs
 
+    @property
+    def word_rule(self) -> str | None:
+        """How a head that labels words splits texts into words; ``None`` for a head that labels whole texts."""
+        return None
+
+    @property
+    def searches_taps(self) -> bool:
+        """Whether training may search for its taps."""
+        return self.reads == "auto" and self.init == "random"
+
     @abstractmethod
-    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
-        """Turn label cells into targets: int64 (rows,) with -100, or float32 with NaN, where a label is missing.
+    def encode(
+        self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
+    ) -> Targets:
+        """Turn label cells into targets; an empty cell is a missing label.
 
         Args:
-            cells: One per row, ``None`` where missing; of a kind that is ``by_word``, with the row's words.
+            cells: One per row, ``None`` where missing.
             head: The head's name, for messages.
-            source: Where the cells come from, for messages.
+            source: The table's name, for messages.
+            texts: The rows' texts split by :attr:`word_rule`, where there is one.
 
         Raises:
-            LabelError: a cell that the head does not know, with its row.
+            LabelError: an unknown label; names its row.
         """
 
     @abstractmethod
-    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
-        """Return targets handed to ``forward`` in the shape and dtype that :meth:`loss` takes.
+    def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
+        """Return targets passed to ``forward`` in the shape and dtype that :meth:`loss` takes.
 
         Raises:
             InputError: another shape, dtype or range; nothing is ever broadcast.
         """
 
-    @abstractmethod
+    def unlabelled(self, logits: Tensor) -> Tensor:
+        """Return targets without any label, in the shape that fits these logits."""
+        return torch.from_numpy(self.encode([None] * len(logits), "", "").values)
+
     def labelled(self, targets: Tensor) -> Tensor:
-        """Return (rows,) booleans: which rows carry any label."""
+        """Return (rows,) booleans: the rows with any label."""
+        present = ~torch.isnan(targets) if targets.is_floating_point() else targets != MISSING
+        return present if present.dim() == 1 else present.flatten(1).any(dim=1)
+
+    def unseen_labels(self, targets: np.ndarray) -> list[object]:
+        """Return the labels that no item of these targets (items, ...) has, if a training table should have each."""
+        return []
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
         """Return the loss terms of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
 
+    def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""
+        return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights).weight
+
     @abstractmethod
     def balanced_weights(self, targets: Tensor) -> Tensor | None:
-        """Return the weights that ``class_weights="balanced"`` stands for on these targets."""
+        """Return the weights that ``class_weights="balanced"`` stands for on these targets (items, ...)."""
 
     @abstractmethod
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:

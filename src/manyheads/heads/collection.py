@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
-from manyheads.heads.kinds.tokens import Tokens
 from manyheads.heads.module import Head
 from manyheads.taps import Output, Tap
 from manyheads.types import Features
@@ -65,13 +64,12 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
     def _check_words(self, name: str, head: Head) -> None:
         """Refuse a second way of splitting texts: all heads read one pass, in which a token is of one word."""
-        if not isinstance(head.spec, Tokens):
-            return
+        rule = head.spec.word_rule
         for other, present in self.items():
-            if isinstance(present.spec, Tokens) and present.spec.words != head.spec.words:
+            if None not in (rule, present.spec.word_rule) and rule != present.spec.word_rule:
                 raise HeadError(
-                    f"Head {name!r}: splits texts by words={head.spec.words!r}, head {other!r} by "
-                    f"{present.spec.words!r}; the token heads of a model split alike: give it the same words="
+                    f"Head {name!r}: splits texts by words={rule!r}, head {other!r} by "
+                    f"{present.spec.word_rule!r}; the token heads of a model split alike: give it the same words="
                 )
 
     def remove(self, name: str) -> None:

@@ -11,33 +11,48 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Ragged(Sequence[np.ndarray]):
-    """A sequence of arrays that differ in their first dimension alone, such as one vector per word.
+    """A sequence of arrays that differ in their first dimension only, such as one vector per word.
 
     Attributes:
-        values: (items, ...) all of them, end to end.
-        offsets: (rows + 1,) where each row's items begin, int64.
+        values: (items, ...) the rows end to end.
+        offsets: (rows + 1,) int64, the first item of each row.
     """
 
     values: np.ndarray
     offsets: np.ndarray
 
     @staticmethod
-    def of(rows: Iterable[np.ndarray], shape: tuple[int, ...]) -> Ragged:
-        """Return fp32 rows end to end.
+    def of(rows: Iterable[Sequence[int]]) -> Ragged:
+        """Return rows of integers end to end, int64."""
+        parts = [np.asarray(row, dtype=np.int64) for row in rows]
+        return Ragged(np.concatenate([np.empty(0, np.int64), *parts]), offsets_of([len(part) for part in parts]))
 
-        Args:
-            rows: (items, *shape) each.
-            shape: Of one item.
-        """
-        parts = list(rows)
-        lengths = [len(part) for part in parts]
-        values = np.concatenate(parts) if parts else np.empty((0, *shape))
-        return Ragged(values.astype(np.float32, copy=False), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    @staticmethod
+    def joined(parts: Sequence[Ragged]) -> Ragged:
+        """Return the rows of several parts, at least one, end to end."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return Ragged(np.concatenate([part.values for part in parts]), offsets_of(lengths))
 
     @property
     def lengths(self) -> np.ndarray:
-        """Items of each row (rows,)."""
+        """Number of items of each row (rows,)."""
         return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row number of each item (items,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Position of each item in its row (items,)."""
+        return np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """Return some rows, in the order given."""
+        offsets = offsets_of(self.lengths[rows])
+        items = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        return Ragged(self.values[items], offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -50,10 +65,14 @@ class Ragged(Sequence[np.ndarray]):
 
     def __getitem__(self, index: int | slice) -> np.ndarray | Ragged:
         if isinstance(index, slice):
-            rows = range(len(self))[index]
-            return Ragged.of((self[row] for row in rows), self.values.shape[1:])
+            return self.take(np.arange(len(self))[index])
         row = range(len(self))[index]
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     def __repr__(self) -> str:
         return f"Ragged({len(self)} rows, {len(self.values)} items of shape {self.values.shape[1:]})"
+
+
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the first item of each row (rows + 1,), int64, from the rows' lengths."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

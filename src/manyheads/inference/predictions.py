@@ -9,8 +9,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
-from manyheads.features.logits import Logits
-from manyheads.heads import HeadSpec, LabelledSpec, Ragged, Regression, Tokens
+from manyheads.heads import HeadSpec, LabelledSpec, Logits, Regression, Tokens
 from manyheads.heads.base import Column
 from manyheads.types import Prediction, Span
 
@@ -61,7 +60,8 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     ) -> None:
         self._specs = specs
         self._scores: dict[str, Any] = {}
-        self.logits = logits
+        self._logits = logits
+        self.logits: Mapping[str, Any] = {name: part.values for name, part in logits.items()}
         self.words = words
         self.empty = empty
         self.truncated = truncated
@@ -94,7 +94,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
 
     def __getitem__(self, index: int | slice) -> Mapping[str, Prediction] | Predictions:
         if isinstance(index, slice):
-            logits = {name: values[index] for name, values in self.logits.items()}
+            logits = {name: part[index] for name, part in self._logits.items()}
             words = None if self.words is None else self.words[index]
             return Predictions(self._specs, logits, self.empty[index], self.truncated[index], words)
         row = range(len(self))[index]
@@ -142,11 +142,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
 
     def _scored(self, name: str) -> Any:
         if name not in self._scores:
-            logits, spec = self.logits[name], self._specs[name]
-            if isinstance(logits, Ragged):
-                self._scores[name] = Ragged(spec.scores(logits.values), logits.offsets)
-            else:
-                self._scores[name] = spec.scores(logits)
+            self._scores[name] = self._logits[name].map(self._specs[name].scores)
         return self._scores[name]
 
 

@@ -12,9 +12,9 @@ from manyheads.data.texts.texts import Texts, words_for
 from manyheads.errors import HeadError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads
-from manyheads.features.logits import Logits, joined
+from manyheads.features.logits import empty_logits
 from manyheads.features.tokenize import tokenize_for
-from manyheads.heads import Head
+from manyheads.heads import Head, Logits
 from manyheads.inference.predictions import Predictions
 from manyheads.types import Tokenizer
 
@@ -52,15 +52,15 @@ def predict(
     taps = core.heads.taps_of(chosen)
     words = words_for(chosen, texts)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
-    parts: list[dict[str, Logits]] = []
+    parts: list[dict[str, Logits]] = [empty_logits(chosen, tokenized, np.arange(0))]
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
         part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
         own = np.arange(len(rows))
         tables = FeatureSource(core, part).read(taps, own)
-        parts.append(apply_heads(core, tables, chosen, own, part.lengths))
+        parts.append(apply_heads(core, tables, chosen, own, part))
     specs = {name: head.spec for name, head in chosen.items()}
-    logits = {name: joined(spec, [part[name] for part in parts]) for name, spec in specs.items()}
+    logits = {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()}
     places = None if tokenized.words is None else [words.places for words in tokenized.words]
     return Predictions(specs, logits, texts.empty, tokenized.truncated, places)
 

@@ -1,1 +1,1 @@
-"""What every part of the program runs on: files written whole, several processes, progress bars."""
+"""Services for every other package: atomic writes, hashes, several processes, progress bars."""

@@ -1,13 +1,9 @@
-"""Several processes of one run, as ``torchrun`` and ``accelerate launch`` start them."""
+"""The processes of one run that ``torchrun`` or ``accelerate launch`` started."""
 
 from __future__ import annotations
 
 import os
 from typing import TypeVar
-
-import torch.distributed as dist
-
-__all__ = ["from_first", "is_first", "process_count", "wait_for_all"]
 
 T = TypeVar("T")
 
@@ -17,25 +13,31 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_first() -> bool:
+    """Return whether this is the process with rank 0, which writes files and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def wait_for_all() -> None:
-    """Return once every process has come here."""
-    if _together():
-        dist.barrier()
+    """Block until every process has called this function."""
+    if _is_distributed():
+        import torch.distributed
+
+        torch.distributed.barrier()
 
 
 def from_first(value: T) -> T:
-    """Return the first process's value on every process, so that they decide alike."""
-    if not _together():
+    """Return the first process's value on every process, so that all take the same decision."""
+    if not _is_distributed():
         return value
+    import torch.distributed
+
     values = [value]
-    dist.broadcast_object_list(values)
+    torch.distributed.broadcast_object_list(values)
     return values[0]
 
 
-def _together() -> bool:
+def _is_distributed() -> bool:
+    import torch.distributed as dist
+
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def is_first() -> bool:
-    """Tell whether this is the process that writes and speaks for all that ``torchrun`` started."""
-    return int(os.environ.get("RANK", "0")) == 0

@@ -1,39 +1,90 @@
-"""Progress bars on the long parts: on standard error, only in a terminal, gone when done, and one process's alone."""
+"""Progress of long work: on standard error, only in a terminal, only from the first process, erased at the end.
+
+Displays may be nested: an inner one is a further line of the outer one.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from manyheads.runtime.processes import is_first
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 Advance = Callable[[int], None]
+
+_running: list[Progress] = []
 
 
 @contextmanager
 def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show how far a long part is.
+    """Show a bar, a count and the time left for work of a known size.
 
     Args:
-        description: What is being done.
-        total: How much there is to do.
-        unit: Of what.
+        description: The work, such as ``"Tokenizing"``.
+        total: Its size, in units.
+        unit: The unit's name, in the plural.
 
     Yields:
-        A function that takes how much was done since the last call.
+        A function to call with the number of units done since its last call.
     """
+    with _display() as progress:
+        if progress is None:
+            yield lambda done: None
+            return
+        task = progress.add_task(description, total=total, count=f"0 of {total:,} {unit}")
+        completed = 0
+
+        def advance(done: int) -> None:
+            nonlocal completed
+            completed += done
+            progress.update(task, completed=completed, count=f"{completed:,} of {total:,} {unit}")
+
+        try:
+            yield advance
+        finally:
+            progress.remove_task(task)
+
+
+@contextmanager
+def spinner(description: str) -> Iterator[None]:
+    """Show that work of unknown size is running, such as ``"Hashing weights"``."""
+    with _display() as progress:
+        if progress is None:
+            yield
+            return
+        task = progress.add_task(description, total=None, count="")
+        try:
+            yield
+        finally:
+            progress.remove_task(task)
+
+
+@contextmanager
+def _display() -> Iterator[Progress | None]:
+    """Yield the display that is running, or a new one; ``None`` where nothing is shown."""
+    if not (is_first() and sys.stderr.isatty()):
+        yield None
+        return
+    if _running:
+        yield _running[-1]
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + unit),
+        TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not (console.is_terminal and is_first())
-    ) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda done: progress.advance(task, done)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        _running.append(progress)
+        try:
+            yield progress
+        finally:
+            _running.remove(progress)

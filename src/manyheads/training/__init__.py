@@ -1,4 +1,4 @@
-"""Training: one driver, and methods that hold only their own settings."""
+"""Training: one driver, and methods that contain only their own settings."""
 
 from manyheads.training.frozen.method import Frozen
 from manyheads.training.method import Method

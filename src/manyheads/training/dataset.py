@@ -1,4 +1,4 @@
-"""From a table to what methods train on: token ids, targets, and which rows train and which evaluate."""
+"""The data that a method trains on: token ids, targets, training rows and evaluation rows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.data.labelled import labelled_rows
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.heads import Head
+from manyheads.heads import Targets
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Which rows are evaluated on.
+    """The choice of the evaluation rows.
 
     Attributes:
-        data: A table of their own, or ``None``.
-        fraction: Share of the training table's rows held out where they have none.
-        seed: Of the draw, and of every other random choice of the training.
+        data: A table of evaluation rows, or ``None`` to hold out rows of the training table.
+        fraction: Share of the rows to hold out.
+        seed: Seed of the split and of every other random choice of the training.
     """
 
     data: object = None
@@ -30,29 +29,29 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a method trains on. Rows are those of ``tokenized``.
+    """The data that a method trains on. Row numbers refer to ``tokenized``.
 
     Attributes:
         tokenized: Training and evaluation rows.
-        texts: Their texts: equal ones are never on both sides of a split.
-        targets: Head name -> encoded targets; of a token head (rows, most words), for the words that have a token.
+        texts: The texts, for splits with equal texts on one side.
+        targets: Head name -> encoded targets; of a token head, of the words that have a token.
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
-        seed: For every random choice.
-        digest: Of the backbone's tensors, by which cached features are found.
-        others: The method's further texts, without labels.
+        seed: Seed of every random choice.
+        digest: Digest of the backbone's tensors, part of the key of cached features.
+        others: Further training texts without labels.
     """
 
     tokenized: Tokenized
     texts: Sequence[Any]
-    targets: Mapping[str, np.ndarray]
+    targets: Mapping[str, Targets]
     train: np.ndarray
     evaluate: np.ndarray
     seed: int
     digest: str
     others: Tokenized | None = None
 
-    def labelled(self, name: str, head: Head) -> np.ndarray:
-        """Return the training rows that carry a label of a head."""
-        rows: np.ndarray = self.train[labelled_rows(head.spec, self.targets[name][self.train])]
+    def labelled(self, name: str) -> np.ndarray:
+        """Return the training rows with a label of a head."""
+        rows: np.ndarray = self.train[self.targets[name].labelled[self.train]]
         return rows

@@ -1,4 +1,4 @@
-"""What was tried, and what came of it."""
+"""The result of fitting one head, and the alternatives it was chosen from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from torch import Tensor
 
 from manyheads.taps import Tap, write_tap
 
-# How an alternative was judged.
+# How an alternative's loss was measured.
 HELD_OUT = "held out"
 LEAVE_ONE_OUT = "leave one out"
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One alternative that was tried.
+    """One combination of taps and settings that was tried.
 
     Attributes:
-        reads: What the head read in it, layers counted from the end.
+        reads: The taps, layers counted from the end.
         settings: Name -> value.
-        loss: How badly it did on training rows that it had not seen; comparable within one ``by``.
-        by: ``"held out"``: mean loss of the exact solution on held-out rows; ``"leave one out"``: what a ridge
-            solution leaves of the variance, each row by the others (1: nothing learned).
-        error: Standard error of its distance from the best alternative, as a share of the variance, where measured.
+        loss: Loss on training rows that were not fitted on; comparable among alternatives with the same ``by``.
+        by: ``"held out"``: mean loss of the exact solution on held-out rows. ``"leave one out"``: share of the labels'
+            variance that ridge regression does not explain, each row predicted from all others (1: nothing explained).
+        error: Standard error of the difference from the best alternative, as a share of the variance; ``None`` where
+            not measured.
     """
 
     reads: tuple[Tap, ...]
@@ -35,22 +36,22 @@ class Alternative:
     error: float | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return the trial as plain JSON."""
+        """Return the alternative as plain JSON."""
         taps = [write_tap(tap) for tap in self.reads]
         return {"reads": taps, "settings": self.settings, "loss": self.loss, "by": self.by, "error": self.error}
 
 
 @dataclass(frozen=True)
-class HeadFit:
-    """A head's new weights, not yet put into it.
+class FitResult:
+    """New weights for a head, not yet loaded into it.
 
     Attributes:
-        state: What the head's ``load_state_dict`` takes.
-        settings: The settings chosen.
-        trials: Those they were chosen from.
-        history: One record per epoch, for what is stepped.
-        out_of_fold: fp32 logits (rows, outputs) of the training rows by weights that did not see them, for what is
-            fitted on scores later; NaN for rows that no fold held out.
+        state: State dict for the head's ``load_state_dict``.
+        settings: The chosen settings.
+        alternatives: Everything that was tried.
+        history: One record per epoch, for heads that are trained by steps.
+        out_of_fold: Logits of the training rows (rows, outputs) fp32, each row's from weights that were fitted without
+            it; NaN for rows that no fold held out. Empty without folds.
     """
 
     state: dict[str, Tensor]

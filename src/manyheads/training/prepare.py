@@ -9,17 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyheads.core import HeadedCore
-from manyheads.data.labelled import LabelledTexts, Reading, labelled_rows, read_labelled, usable_rows
+from manyheads.data.labelled import LabelledTexts, Reading, read_labelled, usable_rows
 from manyheads.data.split import split_by_text
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.data.word_targets import read_words, stacked
 from manyheads.errors import DataError, LabelError
 from manyheads.features.tokenize import tokenize_for
-from manyheads.heads import Head, LabelledSpec, OneLabelSpec, Tokens
+from manyheads.heads import Head, LabelledSpec, Targets
 from manyheads.training.dataset import Evaluation, TrainingData
-from manyheads.types import MISSING, Tokenizer
+from manyheads.types import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -69,21 +68,27 @@ def prepare(
     taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
     tokenized = tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, places, taps, words)
     whole = {
-        name: stacked([part.targets[name][rows] for part, rows in zip(parts, picked, strict=True)]) for name in heads
+        name: _joined([part.targets[name].take(rows) for part, rows in zip(parts, picked, strict=True)])
+        for name in heads
     }
-    targets = {name: read_words(whole[name], tokenized) if heads[name].spec.by_word else whole[name] for name in heads}
+    words_left = [words.numbers for words in tokenized.words or ()]
+    targets = {name: whole[name].of_words(words_left) for name in heads}
     numbers = np.arange(len(texts))
     kept, held_out = numbers[: len(train)], numbers[len(train) :]
     digest = core.backbone.digest()
     ready = TrainingData(tokenized, texts, targets, kept, held_out, evaluation.seed, digest, others)
     check_words_left(parts[0].source, ready, heads)
-    lost = [note for name in heads if heads[name].spec.by_word for note in _lost(name, whole[name], targets[name])]
+    lost = [note for name in heads for note in _lost(name, whole[name], targets[name])]
     return Prepared(ready, train, evaluate, [*_notes(parts, picked, ready, heads), *lost])
 
 
-def _lost(name: str, whole: np.ndarray, read: np.ndarray) -> list[str]:
+def _joined(parts: Sequence[Targets]) -> Targets:
+    return parts[0].joined(parts[1:])
+
+
+def _lost(name: str, whole: Targets, read: Targets) -> list[str]:
     """Return a sentence on the labelled words of a head that no token stands for."""
-    lost = int((whole != MISSING).sum() - (read != MISSING).sum())
+    lost = len(whole.items()) - len(read.items())
     return [f"Head {name!r}: {lost} labelled words have no token of their own, or were cut, and were left out."] * (
         lost > 0
     )
@@ -128,12 +133,9 @@ def _notes(
     if cut:
         notes.append(f"{cut} texts were longer than the limit and were cut.")
     for name, head in heads.items():
-        if isinstance(head.spec, OneLabelSpec | Tokens):
-            seen = set(np.unique(data.targets[name][data.train]).tolist())
-            # Entities of a single word leave "I-..." unseen, and that says nothing.
-            unseen = [label for k, label in enumerate(head.spec.classes) if k not in seen and str(label)[:2] != "I-"]
-            if unseen:
-                notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
+        unseen = head.spec.unseen_labels(data.targets[name].take(data.train).items().targets)
+        if unseen:
+            notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
     return notes
 
 
@@ -143,8 +145,8 @@ def check_words_left(source: str, data: TrainingData, heads: Mapping[str, Head])
     Raises:
         LabelError: names the head.
     """
-    for name, head in heads.items():
-        if head.spec.by_word and not len(data.labelled(name, head)):
+    for name in heads:
+        if not len(data.labelled(name)):
             raise LabelError(
                 f"{source}: head {name!r}: no labelled word of the training rows has a token: all were cut away; raise "
                 "max_length, or shorten the texts"
@@ -173,18 +175,16 @@ def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[st
     """
     source = labelled.source
     for name, head in heads.items():
-        mine = rows[labelled_rows(head.spec, labelled.targets[name][rows])]
-        present = labelled.targets[name][mine]
+        targets = labelled.targets[name]
+        mine = rows[targets.labelled[rows]]
+        present = targets.take(mine).items().targets
         if len({labelled.texts.texts[row] for row in mine}) < 2:
             raise LabelError(
                 f"{source}: head {name!r}: {len(mine)} training rows have a text and a label, and fewer than two "
                 "different texts; add some, or leave the head out with heads=[...]"
             )
-        if head.spec.by_word:
-            present = present[present != MISSING]
         if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
-            what = "words of the training rows" if head.spec.by_word else "training rows"
             raise LabelError(
-                f"{source}: head {name!r}: all {len(present)} {what} are labelled alike; a head needs at least "
+                f"{source}: head {name!r}: all {len(present)} {targets.unit} are labelled alike; a head needs at least "
                 "two classes to learn; add rows, or leave the head out with heads=[...]"
             )

@@ -12,20 +12,18 @@ import numpy as np
 
 from manyheads.checkpoint import save_checkpoint
 from manyheads.core import HeadedCore
-from manyheads.data.labelled import Reading, labelled_rows
+from manyheads.data.labelled import Reading
 from manyheads.errors import HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import compare_weights
-from manyheads.evaluation.metrics import Metrics, measure
-from manyheads.features.logits import Logits
-from manyheads.heads import Head, OneLabelSpec
+from manyheads.evaluation.metrics import Metrics, baseline, measure
+from manyheads.heads import Head, Logits, Targets
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
-from manyheads.training.fit import HeadFit
+from manyheads.training.fit import FitResult
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.result import OutOfFold, TrainResult
-from manyheads.training.solving.head_rows import word_rows
 from manyheads.types import Tokenizer
 
 
@@ -55,11 +53,11 @@ def run_training(
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
-    taught = core.backbone.new_tokens
+    taught = core.backbone.provenance.new_tokens
     before, after = outcome.perplexity
     check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, taught)
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
-    rows = {name: _counts(head, name, prepared.data) for name, head in chosen.items()}
+    rows = {name: _counts(prepared.data.targets[name], prepared.data) for name in chosen}
     for name, head in chosen.items():
         head.summary = _summary(method, reading.text, outcome, name, metrics[name], rows[name])
     wait_for_all()
@@ -96,7 +94,7 @@ def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
 def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
     """Return a sentence on heads whose reading changed under them."""
     others = core.heads.readers(heads)
-    return [f"Heads {listed(others)} did not train, and read heads that have changed."] if others else []
+    return [f"Heads {listed(others)} were not trained, and read heads that have changed."] if others else []
 
 
 def _taught(tokens: int) -> list[str]:
@@ -104,11 +102,10 @@ def _taught(tokens: int) -> list[str]:
     return [f"{said} its language model is not what it was."] if tokens else []
 
 
-def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: HeadFit) -> OutOfFold:
+def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: FitResult) -> OutOfFold:
     data = prepared.data
-    places = data.labelled(name, head)
-    if head.spec.by_word:
-        places = word_rows(places, data.targets[name][places])
+    places = data.labelled(name)
+    places = places[data.targets[name].take(places).items().rows]
     if not len(fit.out_of_fold):
         return OutOfFold(prepared.trained[:0], np.empty((0, head.spec.outputs), dtype=np.float32))
     seen = ~np.isnan(fit.out_of_fold).any(axis=1)
@@ -116,19 +113,13 @@ def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: HeadFit) -> Out
 
 
 def _metrics(head: Head, data: TrainingData, name: str, logits: Logits) -> Metrics:
-    """Return the metrics on the evaluation rows; for one label per row, also what the training rows' most frequent
-    label would reach there."""
-    targets = data.targets[name]
-    metrics = measure(head.spec, targets[data.evaluate], logits)
-    if isinstance(head.spec, OneLabelSpec) and metrics["rows"]:
-        labelled = labelled_rows(head.spec, targets)
-        frequent = np.bincount(targets[data.train][labelled[data.train]]).argmax()
-        metrics["majority_accuracy"] = float((targets[data.evaluate][labelled[data.evaluate]] == frequent).mean())
-    return metrics
+    """Return the metrics on the evaluation rows, and those of predictions without the texts."""
+    train, targets = (data.targets[name].take(rows).values for rows in (data.train, data.evaluate))
+    return measure(head.spec, targets, logits.values) | baseline(head.spec, train, targets)
 
 
-def _counts(head: Head, name: str, data: TrainingData) -> dict[str, int]:
-    labelled = labelled_rows(head.spec, data.targets[name])
+def _counts(targets: Targets, data: TrainingData) -> dict[str, int]:
+    labelled = targets.labelled
     return {"train": int(labelled[data.train].sum()), "evaluate": int(labelled[data.evaluate].sum())}
 
 

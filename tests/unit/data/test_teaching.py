@@ -339,7 +339,7 @@ def test_what_is_no_word_is_refused_and_nothing_is_learned(words: Any, error: ty
 
 def test_other_refusals() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build())
-    with pytest.raises(mh.errors.InputError, match="no tokenizer to teach"):
+    with pytest.raises(mh.errors.InputError, match="has no tokenizer"):
         model.add_tokens(["metformin"])
     with pytest.raises(mh.errors.InputError, match="no tokenizer"):
         mh.propose_words(model, [{"note": "a"}], text="note")
@@ -358,7 +358,7 @@ def test_other_refusals() -> None:
 def test_quantised_weights_are_refused() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), word_pieces())
     model.backbone.is_quantized = True
-    with pytest.raises(mh.errors.BackboneError, match="quantised"):
+    with pytest.raises(mh.errors.BackboneError, match="quantized"):
         model.add_tokens(["metformin"])
     assert "metformin" not in model.tokenizer.get_vocab()
 

@@ -1,7 +1,7 @@
-"""A branch: a second way through the backbone's stack, which only heads read.
+"""A branch: a second way through the backbone's stack that only heads read.
 
-It is a copy of the stack in structure alone: every weight that the branch does not train is the backbone's own tensor,
-so that it costs the memory of what it trains, and the language model, which runs on the backbone, cannot change.
+A branch is a copy of the stack that shares every weight it does not train with the backbone. It costs only the memory
+of its trained weights, and the language model, which runs on the backbone, cannot change.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from manyheads.types import Request, States
 
 
 class Branch(nn.Module, ABC):
-    """One branch.
+    """A second way through the backbone's stack.
 
     Attributes:
-        stack: The copy.
-        pooler: The branch's own copy of a pooler that lies beside the backbone, or ``None``.
+        stack: The copy of the stack.
+        pooler: The branch's own copy of a pooler outside the stack, or ``None``.
         layers: Number of hidden states, the embeddings' output included.
     """
 
@@ -40,52 +40,63 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return what it takes, beside its weights, to build it again on the same backbone, as plain JSON."""
+        """Return the settings that rebuild the untrained branch on the same backbone, as plain JSON."""
 
     @abstractmethod
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """Return what the branch trains, by the names that it is saved under; all else is the backbone's."""
+        """Return the branch's own parameters by the names they are saved under; all others are the backbone's."""
 
     def stacks(self) -> list[nn.Module]:
-        """Return the modules that it runs in, one for each way through it."""
+        """Return the modules that the branch runs in: the whole stack, and the part that resumes if there is one."""
         return [self.stack]
 
     def entry_layers(self, request: Request) -> frozenset[int]:
-        """Return the layers of the backbone from whose states the branch can go on; none: it has to run whole."""
+        """Return the backbone's layers that :meth:`resume_from_states` needs; empty if the branch must run whole."""
         return frozenset()
 
-    def forward(self, arranged: RightPadded, request: Request) -> States:
-        """Run the branch from the token ids on.
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the branch from the backbone's hidden states, if :meth:`entry_layers` returns any layer.
 
         Args:
-            arranged: A right-padded batch.
-            request: What the taps need.
+            padded: A right-padded batch.
+            request: The states that taps need.
+            known: Layer -> hidden states (rows, tokens, width), for every layer of :meth:`entry_layers`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot resume from hidden states")
+
+    def forward(self, padded: RightPadded, request: Request) -> States:
+        """Run the whole branch, from token ids.
+
+        Args:
+            padded: A right-padded batch.
+            request: The states that taps need.
         """
         settings = forward_settings(self.stack, hidden_states=bool(request.layers - {-1}))
-        return states_of(self.stack(**arranged.batch.inputs(), **settings), arranged, request, self.pooler, self.layers)
+        output = self.stack(**padded.batch.inputs(), **settings)
+        return states_of(output, padded, request, self.pooler, self.layers)
 
 
 def sharing_copy(module: nn.Module, own: Iterable[nn.Parameter] = ()) -> nn.Module:
-    """Return a copy of a module whose parameters are the module's own, but for those named, which are copied too."""
+    """Return a copy of a module that shares all of its parameters except ``own``, which are copied."""
     copied = {id(parameter) for parameter in own}
     memo: dict[int, Any] = {id(tensor): tensor for tensor in module.parameters() if id(tensor) not in copied}
     return copy.deepcopy(module, memo)
 
 
 def load_trainable(branch: Branch, tensors: Mapping[str, Tensor]) -> None:
-    """Put saved weights in place of those a branch trains, in the precision that the branch has.
+    """Load saved weights into a branch's own parameters, in the branch's precision.
 
     Raises:
-        BackboneError: names or shapes that differ, or numbers that are no weights.
+        BackboneError: other names, shapes or dtypes than the branch has.
     """
     own = branch.trainable_parameters()
     if set(own) != set(tensors):
         raise BackboneError(f"{sorted(set(own) ^ set(tensors))[0]} is in only one of branch and file")
     for name, parameter in own.items():
-        stored = tensors[name]
-        if parameter.shape != stored.shape or not stored.is_floating_point():
+        saved = tensors[name]
+        if parameter.shape != saved.shape or not saved.is_floating_point():
             raise BackboneError(
-                f"{name} is {stored.dtype} {tuple(stored.shape)} in the file, and {tuple(parameter.shape)} here"
+                f"{name} is {saved.dtype} {tuple(saved.shape)} in the file, and {tuple(parameter.shape)} in the branch"
             )
     for name, parameter in own.items():
         parameter.data.copy_(tensors[name])

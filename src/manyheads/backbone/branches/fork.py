@@ -1,4 +1,4 @@
-"""The fork: a trainable copy of the stack's top blocks, and of what follows them, that only heads read."""
+"""The fork: a trainable copy of the stack's top blocks, and of the modules after them, that only heads read."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
+# The items after the hidden states in a block's output: for each, the argument it repeats (by position or name) or
+# None; None in all if the block returns a bare tensor.
+_OutputItems = Sequence[int | str | None] | None
+
 
 class ForkBranch(Branch):
     """A copy of the top blocks.
 
-    It runs in two ways that agree bit for bit: whole, from the token ids on; and from the backbone's hidden states
-    below the fork, wherever those are known already, for the price of the top blocks alone. In the second, the stack's
-    own code runs, with masks and positions, on blocks below the fork that do nothing.
+    It runs in two ways that agree bit for bit: whole, from token ids, or from the backbone's hidden states below the
+    fork, at the cost of the top blocks alone. The second way runs the stack's own code, with its masks and positions,
+    on lower blocks that are replaced by :class:`PassThrough`.
 
     Attributes:
-        top: Number of blocks copied.
-        entry: The layer whose hidden states enter the fork, as a negative index; 0 where no layer's do.
-        upper: The same blocks with those below doing nothing, or ``None`` where the fork can only run whole.
+        top: Number of copied blocks.
+        entry: Layer whose hidden states enter the fork, as a negative index; 0 if there is none.
+        upper: The stack with pass-through lower blocks, or ``None`` if the fork can only run whole.
     """
 
     kind: ClassVar[str] = "fork"
@@ -40,70 +44,64 @@ class ForkBranch(Branch):
         """Fork a stack.
 
         Args:
-            stack: The backbone's.
-            pooler: One that lies beside it.
-            layers: Number of its hidden states.
+            stack: The backbone's stack.
+            pooler: A pooler outside the stack.
+            layers: Number of hidden states.
             top: Number of blocks to copy.
-            unread: A part behind the blocks that nobody may read, such as a random pooler, and that is not copied.
+            unread: A module after the blocks that is not copied, such as an untrained pooler.
 
         Raises:
-            BackboneError: a stack without blocks that can be told apart, or with too few.
+            BackboneError: the stack has fewer blocks, or no separate blocks.
         """
         blocks = top_blocks(stack, layers, top)
         following = [parameter for part in modules_after(stack, blocks[-1]) for parameter in part.parameters()]
         below = {id(parameter) for block in find_blocks(stack, layers - 1)[:-top] for parameter in block.parameters()}
         own = [*(parameter for block in blocks for parameter in block.parameters()), *following]
-        left = below if unread is None else below | {id(parameter) for parameter in unread.parameters()}
-        own = [parameter for parameter in own if id(parameter) not in left]
+        excluded = below if unread is None else below | {id(parameter) for parameter in unread.parameters()}
+        own = [parameter for parameter in own if id(parameter) not in excluded]
         whole = sharing_copy(stack, own)
         super().__init__(whole, None if pooler is None else sharing_copy(pooler, pooler.parameters()), layers)
         self.top = top
         self.entry = _entry_layer(whole, layers, top)
         shared = {id(parameter) for parameter in stack.parameters()}
         self._own = tuple(name for name, parameter in whole.named_parameters() if id(parameter) not in shared)
-        self.upper = _upper(whole, layers, top, self.entry)
+        self.upper = _upper_stack(whole, layers, top, self.entry)
 
     def settings(self) -> dict[str, Any]:
         """Return the number of blocks."""
         return {"top": self.top}
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the copied parameters by their names in the stack, and those of a pooler beside it."""
-        held = dict(self.stack.named_parameters())
-        own = {name: held[name] for name in self._own}
-        beside = {} if self.pooler is None else dict(self.pooler.named_parameters())
-        return own | {f"pooler_beside.{name}": parameter for name, parameter in beside.items()}
+        """Return the copied parameters by their names in the stack, and those of a separate pooler."""
+        parameters = dict(self.stack.named_parameters())
+        own = {name: parameters[name] for name in self._own}
+        pooler = {} if self.pooler is None else dict(self.pooler.named_parameters())
+        return own | {f"pooler_beside.{name}": parameter for name, parameter in pooler.items()}
 
     def entry_layers(self, request: Request) -> frozenset[int]:
-        """Return the entry, and what is read at or below it."""
+        """Return the entry and the requested layers at or below it."""
         if self.upper is None:
             return frozenset()
         return frozenset({self.entry, *self._below(request)})
 
     def stacks(self) -> list[nn.Module]:
-        """Return the whole stack, and the one that starts at the entry."""
+        """Return the whole stack, and the stack that starts at the entry."""
         return [self.stack] if self.upper is None else [self.stack, self.upper]
 
     def tuned_parts(self) -> list[nn.Module]:
-        """Return the modules that training is to put in training mode; all others stay in eval mode."""
+        """Return the modules that are put in training mode during training; all others stay in eval mode."""
         parts: list[nn.Module] = [] if self.pooler is None else [self.pooler]
         for stack in self.stacks():
             blocks = find_blocks(stack, self.layers - 1)[-self.top :]
             parts += [*blocks, *modules_after(stack, blocks[-1])]
         return parts
 
-    def resume_from_states(self, arranged: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the top blocks alone.
-
-        Args:
-            arranged: A right-padded batch.
-            request: What the taps need.
-            known: Hidden states (rows, tokens, width) of the layers that :meth:`starts_from` named.
-        """
+    def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
+        """Run the top blocks alone; see :meth:`Branch.resume_from_states`."""
         assert self.upper is not None
         above = Request(request.layers - self._below(request), request.pooled)
-        output = enter(self.upper, self.layers, self.top, arranged, known[self.entry], bool(above.layers - {-1}))
-        states = states_of(output, arranged, above, self.pooler, self.layers)
+        output = _run_upper(self.upper, self.layers, self.top, padded, known[self.entry], bool(above.layers - {-1}))
+        states = states_of(output, padded, above, self.pooler, self.layers)
         below = {layer: known[layer] for layer in self._below(request)}
         return replace(states, hidden={**states.hidden, **below})
 
@@ -115,7 +113,7 @@ def top_blocks(stack: nn.Module, layers: int, top: int) -> Sequence[nn.Module]:
     """Return the top blocks of a stack, the lowest first.
 
     Raises:
-        BackboneError: it has fewer, or none that can be told apart.
+        BackboneError: the stack has fewer blocks, or no separate blocks.
     """
     blocks = find_blocks(stack, layers - 1)
     if top > len(blocks):
@@ -124,70 +122,72 @@ def top_blocks(stack: nn.Module, layers: int, top: int) -> Sequence[nn.Module]:
 
 
 def modules_after(stack: nn.Module, block: nn.Module) -> list[nn.Module]:
-    """Return the modules that a forward of the stack first calls once a block is done, such as a final norm or a
-    pooler; found by running it on a few tokens."""
-    begun: dict[nn.Module, None] = {}
-    late: dict[nn.Module, None] = {}
-    done: list[bool] = []
+    """Return the modules that a forward of the stack first calls after a block, such as the final norm or a pooler.
 
-    def begin(module: nn.Module, _: Any) -> None:
-        if not done:
-            begun.setdefault(module)
-        elif module not in begun:
-            late.setdefault(module)
+    They are found by running the stack on a few tokens.
+    """
+    before: dict[nn.Module, None] = {}
+    after: dict[nn.Module, None] = {}
+    block_done: list[bool] = []
+
+    def record(module: nn.Module, _: Any) -> None:
+        if not block_done:
+            before.setdefault(module)
+        elif module not in before:
+            after.setdefault(module)
 
     inside = set(block.modules()) | {stack}
-    handles = [module.register_forward_pre_hook(begin) for module in stack.modules() if module not in inside]
-    handles.append(block.register_forward_hook(lambda *_: done.append(True)))
+    handles = [module.register_forward_pre_hook(record) for module in stack.modules() if module not in inside]
+    handles.append(block.register_forward_hook(lambda *_: block_done.append(True)))
     try:
         probe(stack)
     finally:
         for handle in handles:
             handle.remove()
-    nested = {inner for module in late for inner in module.modules() if inner is not module}
-    return [module for module in late if module not in nested]
+    nested = {inner for module in after for inner in module.modules() if inner is not module}
+    return [module for module in after if module not in nested]
 
 
 class PassThrough:
-    """What a block below the fork does: hand on what it got, in the form that such a block returns.
+    """The forward of a block below the fork: return the input, in the form of the block's own output.
 
     Attributes:
-        items: For each further item of the tuple that such a block returns, which of its arguments that was, by place
-            or name, or ``None``; for a block that returns a bare tensor, ``None`` in all.
+        items: For each item after the hidden states in the block's output, the argument it repeats, by position or
+            name, or ``None``; ``None`` in all if the block returns a bare tensor.
     """
 
-    def __init__(self, items: Sequence[int | str | None] | None) -> None:
+    def __init__(self, items: _OutputItems) -> None:
         self.items = items
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the hidden states unchanged, in the form in which the block returns its own output."""
+        """Return the hidden states unchanged."""
         hidden_states = args[0] if args else kwargs["hidden_states"]
         if self.items is None:
             return hidden_states
-        given = _by_place(args, kwargs)
-        return (hidden_states, *[None if item is None else given.get(item) for item in self.items])
+        arguments = _by_position_or_name(args, kwargs)
+        return (hidden_states, *[None if item is None else arguments.get(item) for item in self.items])
 
 
-def _by_place(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
-    given: dict[int | str, Any] = dict(enumerate(args))
-    return given | dict(kwargs)
+def _by_position_or_name(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
+    arguments: dict[int | str, Any] = dict(enumerate(args))
+    return arguments | dict(kwargs)
 
 
-def enter(
-    upper: nn.Module, layers: int, top: int, arranged: RightPadded, hidden_states: Tensor, hidden_layers: bool
+def _run_upper(
+    upper: nn.Module, layers: int, top: int, padded: RightPadded, hidden_states: Tensor, all_states: bool
 ) -> Any:
-    """Run a stack whose lower blocks do nothing, with these hidden states in place of what they hand on."""
+    """Run a stack with pass-through lower blocks, from the hidden states that enter its top blocks."""
     below = find_blocks(upper, layers - 1)[-top - 1]
-    with _handing_on(below, hidden_states):
-        return upper(**arranged.batch.inputs(), **forward_settings(upper, hidden_layers))
+    with _returning(below, hidden_states):
+        return upper(**padded.batch.inputs(), **forward_settings(upper, all_states))
 
 
 @contextmanager
-def _handing_on(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
-    """Let a block hand on other hidden states than it computed, by a hook that is gone afterwards.
+def _returning(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
+    """Replace the hidden states that a block returns, by a forward hook.
 
-    The block below the fork has it, not the lowest of the fork's own: that one may be computed again in a backward,
-    when no hook is left.
+    The hook is on the block below the fork, since the fork's own lowest block may be recomputed in the backward, after
+    the hook is removed.
     """
 
     def swap(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -201,32 +201,32 @@ def _handing_on(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
 
 
 def _entry_layer(stack: nn.Module, layers: int, top: int) -> int:
-    """Return the layer whose hidden states the lowest of the top blocks is given, as a negative index; 0 if none is.
+    """Return the layer whose hidden states enter the top blocks, as a negative index; 0 if there is none.
 
-    It is seen, not counted: in some families (Mamba) the first of the hidden states is the first block's output.
+    It is observed, not counted: in some families (Mamba) the first hidden state is the first block's output.
     """
-    given: list[Tensor] = []
+    inputs: list[Tensor] = []
     handle = top_blocks(stack, layers, top)[0].register_forward_pre_hook(
-        lambda _, args, kwargs: given.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        lambda _, args, kwargs: inputs.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
     )
     try:
         output = probe(stack, hidden_states=True)
     finally:
         handle.remove()
     states = output.hidden_states or ()
-    return next((at for at in range(-1, -len(states) - 1, -1) if torch.equal(states[at], given[0])), 0)
+    return next((layer for layer in range(-1, -len(states) - 1, -1) if torch.equal(states[layer], inputs[0])), 0)
 
 
-def _upper(whole: nn.Module, layers: int, top: int, entry: int) -> nn.Module | None:
-    """Return the stack with blocks below the fork that do nothing, or ``None`` where it would compute otherwise.
+def _upper_stack(whole: nn.Module, layers: int, top: int, entry: int) -> nn.Module | None:
+    """Return the stack with pass-through lower blocks, or ``None`` if its output would differ.
 
-    In some families the lowest block also makes something that all others read (T5's position bias): then that one
-    does run, and what it makes of the texts is not used.
+    In some families the lowest block also computes a value for all others (T5's position bias). That block is then
+    kept, and its hidden states are discarded.
     """
     blocks = find_blocks(whole, layers - 1)
     if not entry or len(blocks) == top:
         return None
-    items = _returned_items(blocks[min(1, len(blocks) - 1)], whole)
+    items = _output_items(blocks[min(1, len(blocks) - 1)], whole)
     for kept in (0, 1):
         upper = sharing_copy(whole)
         for block in list(find_blocks(upper, layers - 1))[kept:-top]:
@@ -236,19 +236,19 @@ def _upper(whole: nn.Module, layers: int, top: int, entry: int) -> nn.Module | N
     return None
 
 
-def _returned_items(block: nn.Module, stack: nn.Module) -> list[int | str | None] | None:
-    """Return what a block hands back beside hidden states, as :class:`PassThrough` takes it."""
-    found: list[list[int | str | None] | None] = []
+def _output_items(block: nn.Module, stack: nn.Module) -> _OutputItems:
+    """Return the items after the hidden states in a block's output, in the form of :class:`PassThrough`."""
+    found: list[_OutputItems] = []
 
-    def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if not isinstance(output, tuple):
             found.append(None)
             return
-        given = _by_place(args, kwargs)
-        places = [[place for place, value in given.items() if value is item] for item in output[1:]]
-        found.append([at[0] if at else None for at in places])
+        arguments = _by_position_or_name(args, kwargs)
+        repeated = [[key for key, value in arguments.items() if value is item] for item in output[1:]]
+        found.append([keys[0] if keys else None for keys in repeated])
 
-    handle = block.register_forward_hook(look, with_kwargs=True)
+    handle = block.register_forward_hook(record, with_kwargs=True)
     try:
         probe(stack)
     finally:
@@ -257,13 +257,14 @@ def _returned_items(block: nn.Module, stack: nn.Module) -> list[int | str | None
 
 
 def _agree(whole: nn.Module, upper: nn.Module, layers: int, top: int, entry: int) -> bool:
-    """Tell whether both ways through a fork give the same bits on a few tokens, padding among them."""
-    arranged = probe_batch(whole)
+    """Return whether both ways through a fork give the same bits on a few tokens, some of them padding."""
+    padded = probe_batch(whole)
     with evaluating(whole), evaluating(upper):
-        expected = whole(**arranged.batch.inputs(), **forward_settings(whole, hidden_states=True))
+        expected = whole(**padded.batch.inputs(), **forward_settings(whole, hidden_states=True))
         known = layer_of(expected, entry, layers)
         try:
-            found = enter(upper, layers, top, arranged, known, hidden_layers=True)
+            found = _run_upper(upper, layers, top, padded, known, all_states=True)
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-            return False  # its blocks need more than hidden states from those below
-    return all(torch.equal(layer_of(expected, at, layers), layer_of(found, at, layers)) for at in range(entry + 1, 0))
+            return False  # The blocks need more than hidden states from the lower ones.
+    above = range(entry + 1, 0)
+    return all(torch.equal(layer_of(expected, layer, layers), layer_of(found, layer, layers)) for layer in above)

@@ -1,1 +1,1 @@
-"""Which weights a backbone has: the files they came from, and their fingerprint."""
+"""The identity of a backbone's weights: their source files, digest and fingerprint."""

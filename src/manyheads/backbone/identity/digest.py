@@ -1,4 +1,4 @@
-"""Fingerprints: of a model's tensors in memory, and of files on disk (SHA-256 both)."""
+"""The SHA-256 digest of a model's tensors in memory."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from manyheads.runtime.files import combined
+from manyheads.runtime.hashes import combined_digest
 
 
 def tensors_digest(module: nn.Module) -> str:
     """Return one digest of every parameter and saved buffer: names, dtypes, shapes and bits.
 
-    hashlib lets go of the interpreter lock, so tensors are hashed side by side.
+    Tensors are hashed in parallel threads, as hashlib releases the interpreter lock.
     """
     state = module.state_dict()
     with ThreadPoolExecutor() as pool:
         parts = pool.map(_tensor_digest, state.keys(), state.values())
-    return combined(parts)
+    return combined_digest(parts)
 
 
 def _tensor_digest(name: str, tensor: Tensor) -> str:

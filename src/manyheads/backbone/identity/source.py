@@ -1,4 +1,4 @@
-"""Where a backbone came from: its folder, its files, and their fingerprint."""
+"""The source of a backbone: its folder, its files and their fingerprint."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.errors import BackboneError, UnknownBackboneError, one_line
-from manyheads.runtime.files import combined, file_digest
+from manyheads.runtime.hashes import combined_digest, file_digest
 
-# Weight files in the order in which transformers prefers them.
+# Weight files in transformers' order of preference.
 _WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-# What belongs to a checkpoint besides weights; a training folder's optimizer states and logs do not.
+# Files of a checkpoint besides weights; optimizer states and logs of a training folder are left out.
 _COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
-# Files that describe something other than the model, or that another part writes.
-_STRANGERS = frozenset({"heads.json", "trainer_state.json", "all_results.json", "train_results.json", "modules.json"})
-# config.json's bookkeeping: no feature depends on it.
-_BOOKKEEPING = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
+# Files that do not describe the model.
+_UNRELATED = frozenset({"heads.json", "trainer_state.json", "all_results.json", "train_results.json", "modules.json"})
+# Entries of config.json that do not affect the computation.
+IGNORED_CONFIG_KEYS = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint on disk, as it was when it was loaded.
+    """A checkpoint on disk, at the time of loading.
 
     Attributes:
-        name: What the user called it: a path or a hub id.
-        revision: The hub revision, if one was named.
-        folder: Where its files lie.
+        name: The path or hub id that the user gave.
+        revision: The hub revision, if the user gave one.
+        folder: The folder of its files.
         stamps: File name -> (size, modification time in nanoseconds) at loading.
     """
 
@@ -43,60 +43,62 @@ class Source:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The files that transformers reads the weights from, an index first."""
+        """The weight files that transformers reads, the index first."""
         return _weight_files(self.folder)
 
     @property
     def files(self) -> list[Path]:
-        """Every file that makes up the checkpoint, sorted by name."""
+        """Every file of the checkpoint, sorted by name."""
         return [self.folder / name for name in sorted(self.stamps)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of the weight files and of what config.json says of the computation.
+        """The hash of the weight files and of the entries of config.json that affect the computation.
 
         Raises:
-            BackboneError: the files are no longer those that were loaded.
+            BackboneError: the files changed since they were loaded.
         """
-        self.check_unmoved()
+        self.check_unchanged()
         return files_fingerprint(self.folder)
 
-    def check_unmoved(self) -> None:
-        """Refuse to speak for files that changed since they were loaded.
+    def check_unchanged(self) -> None:
+        """Check that the files did not change since they were loaded.
 
         Raises:
-            BackboneError: a file is gone, or has another size or time.
+            BackboneError: a file is gone, or has another size or modification time.
         """
         for name, stamp in self.stamps.items():
             path = self.folder / name
             if not path.exists() or _stamp(path) != stamp:
                 raise BackboneError(
-                    f"{self.name}: {name} changed on disk since the backbone was loaded; load it again before saving"
+                    f"{self.name}: {name} changed on disk after the backbone was loaded; load it again before saving"
                 )
 
 
 def resolve_source(name: str | Path, revision: str | None = None) -> Source:
-    """Find a checkpoint's files: a folder, or a hub id (downloaded into the hub's own cache).
+    """Return a checkpoint's source, from a folder or a hub id (downloaded into the hub's own cache).
 
     Raises:
-        UnknownBackboneError: there is no such folder or hub repository, or it holds no config.json or weights.
+        UnknownBackboneError: no such folder or hub repository, or no config.json or weights in it.
     """
     folder = locate(name, revision)
     if not (folder / "config.json").is_file():
-        raise UnknownBackboneError(f"{name}: holds no config.json, so it is no Hugging Face checkpoint; check the path")
+        raise UnknownBackboneError(
+            f"{name}: is not a Hugging Face checkpoint, as it contains no config.json; check the path"
+        )
     weights = _weight_files(folder)
     if not weights:
-        raise UnknownBackboneError(f"{name}: holds no weights ({', '.join(_WEIGHTS)}); check that it was saved whole")
-    lost = [path.name for path in weights if not path.is_file()]
-    if lost:
-        raise UnknownBackboneError(f"{name}: its index names the weight file {lost[0]!r}, which is missing; restore it")
+        raise UnknownBackboneError(f"{name}: contains no weights ({', '.join(_WEIGHTS)}); restore them")
+    missing = [path.name for path in weights if not path.is_file()]
+    if missing:
+        raise UnknownBackboneError(f"{name}: weight file {missing[0]!r} of its index is missing; restore it")
     companions = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
-    kept = {path for path in companions if path.name not in _STRANGERS and not _is_index(path)} | set(weights)
+    kept = {path for path in companions if path.name not in _UNRELATED and not _is_index(path)} | set(weights)
     return Source(str(name), revision, folder, {path.name: _stamp(path) for path in kept})
 
 
 def locate(name: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of that name, or the hub repository's downloaded one.
+    """Return a folder of that name, or the folder that a hub repository is downloaded to.
 
     Raises:
         UnknownBackboneError: neither exists.
@@ -106,11 +108,11 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
 
 
 def files_fingerprint(folder: Path) -> str:
-    """Return the fingerprint of the checkpoint in a folder, whatever dtype it will be loaded in."""
+    """Return the fingerprint of the checkpoint in a folder; it is the same for every dtype it is loaded in."""
     weights = [path for path in _weight_files(folder) if not _is_index(path)]
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    said = {key: value for key, value in config.items() if key not in _BOOKKEEPING}
-    return "files:" + combined([json.dumps(said, sort_keys=True), *(file_digest(path) for path in weights)])
+    relevant = {key: value for key, value in config.items() if key not in IGNORED_CONFIG_KEYS}
+    return "files:" + combined_digest([json.dumps(relevant, sort_keys=True), *(file_digest(path) for path in weights)])
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -147,4 +149,6 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except HFValidationError:
         raise UnknownBackboneError(f"{name}: no such folder, and not a hub id (owner/name); check the path") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UnknownBackboneError(f"{name}: no such folder, and the hub does not give it: {one_line(error)}") from None
+        raise UnknownBackboneError(
+            f"{name}: no such folder, and it cannot be downloaded from the hub: {one_line(error)}"
+        ) from None

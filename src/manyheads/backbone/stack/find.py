@@ -11,11 +11,11 @@ from manyheads.errors import BackboneError
 def find_stack(model: nn.Module) -> nn.Module:
     """Return the module whose ``last_hidden_state`` heads read.
 
-    For an encoder-decoder this is the encoder, else the innermost module that takes ``input_ids`` (OPT's language model
-    skips its own base model).
+    For an encoder-decoder this is the encoder, else the innermost module that accepts ``input_ids`` (OPT's language
+    model skips its own base model).
 
     Raises:
-        BackboneError: no module takes ``input_ids``.
+        BackboneError: no module accepts ``input_ids``.
     """
     if model.config.is_encoder_decoder:  # type: ignore[union-attr]
         stack = model.get_encoder()  # type: ignore[operator]

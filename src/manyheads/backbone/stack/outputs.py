@@ -11,28 +11,28 @@ from manyheads.errors import BackboneError
 from manyheads.types import Request, States
 
 
-def states_of(output: Any, arranged: RightPadded, request: Request, pooler: nn.Module | None, layers: int) -> States:
-    """Return what was asked for of a stack's output.
+def states_of(output: Any, padded: RightPadded, request: Request, pooler: nn.Module | None, layers: int) -> States:
+    """Return the requested states of a stack's output.
 
     Args:
-        output: As transformers returns it.
-        arranged: The batch it is of.
-        request: What the taps need.
-        pooler: One that lies beside the stack.
-        layers: How many hidden states there should be.
+        output: The stack's output, as transformers returns it.
+        padded: The batch that the stack ran on.
+        request: The states that taps need.
+        pooler: A pooler outside the stack.
+        layers: Expected number of hidden states.
     """
     hidden = {layer: layer_of(output, layer, layers) for layer in request.layers}
     pooled: Tensor | None = None
     if request.pooled:
         pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
-    return States(hidden, arranged.mask, arranged.batch.input_ids, pooled, words=arranged.words)
+    return States(hidden, padded.mask, padded.batch.input_ids, pooled, words=padded.words)
 
 
 def layer_of(output: Any, layer: int, layers: int) -> Tensor:
-    """Return a hidden state by its negative index; -1 is the last hidden state, behind the final norm.
+    """Return a hidden state by its negative index; -1 is the last hidden state, after the final norm.
 
     Raises:
-        BackboneError: another number of states than there should be.
+        BackboneError: the output does not have the expected number of hidden states.
     """
     if layer == -1:
         last: Tensor = output.last_hidden_state

@@ -1,8 +1,8 @@
-"""Bring any batch to right padding before the forward, and its token outputs back to the caller's layout.
+"""Convert any batch to right padding before the forward pass, and token outputs back to the caller's layout.
 
-Right-padded, every architecture derives the right positions and sees its CLS token first; left-padded, many do not
-(GPT-2's logits move by 0.33), and encoders such as BART's take no position ids to mend it with. So padding, wherever
-it stands, is moved behind the real tokens, by the mask and never by token id.
+With right padding, every architecture computes correct positions and has its CLS token first; with left padding, many
+do not (GPT-2's logits change by 0.33), and encoders such as BART's take no position ids to correct it. Padding is
+therefore moved after the real tokens, by the mask and never by token id.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from manyheads.errors import InputError
 from manyheads.types import Batch, WordIds
 
-# A number of a word above this is no number of a word.
-_MOST_WORDS = 1 << 20
+# A larger number in word_ids is an error.
+_MAX_WORDS = 1 << 20
 
 
 @dataclass(frozen=True)
 class RightPadded:
-    """A right-padded batch and the way back.
+    """A right-padded batch.
 
     Attributes:
         batch: The batch for the backbone, cut to its longest row.
-        mask: (rows, tokens) booleans of the real tokens.
-        order: (rows, tokens) where each token stood, or ``None`` if nothing had to move.
+        mask: (rows, tokens) booleans, true for real tokens.
+        order: (rows, tokens) position of each token in the caller's layout, or ``None`` if no token moved.
         length: Number of tokens per row in the caller's layout.
-        words: Which word each token belongs to; where the caller named none, each real token is one, numbered by its
-            place in the caller's layout, so that what is read of words comes back in that layout.
+        words: The word that each token belongs to. Without ``word_ids``, each real token is one word, numbered by its
+            position in the caller's layout, so that outputs per word are in that layout.
     """
 
     batch: Batch
@@ -39,7 +39,7 @@ class RightPadded:
     words: WordIds
 
     def restore(self, values: Tensor) -> Tensor:
-        """Return (rows, tokens, ...) values in the caller's layout; zeros where it has padding."""
+        """Return (rows, tokens, ...) values in the caller's layout, with zeros for padding."""
         if self.order is None:
             return values
         restored = values.new_zeros((values.shape[0], self.length, *values.shape[2:]))
@@ -53,36 +53,39 @@ def right_pad(batch: Batch) -> RightPadded:
     """Return the batch right-padded.
 
     Raises:
-        InputError: shapes that differ, or a mask that holds anything but zeros and ones.
+        InputError: shapes that differ, or a mask with values other than zero and one.
     """
     _check(batch)
     mask = batch.attention_mask.bool()
     longest = max(int(mask.sum(dim=1).max()), 1)
-    moved = bool((mask[:, 1:] & ~mask[:, :-1]).any())
-    if not moved and longest == mask.shape[1]:
-        return RightPadded(_harmless(batch, mask), mask, None, mask.shape[1], _words(batch, mask, None))
-    # A stable sort keeps the real tokens in order and puts the padding behind them.
+    unordered = bool((mask[:, 1:] & ~mask[:, :-1]).any())
+    if not unordered and longest == mask.shape[1]:
+        return RightPadded(_with_safe_padding(batch, mask), mask, None, mask.shape[1], _word_ids(batch, mask, None))
+    # A stable sort keeps the order of the real tokens and puts padding after them.
     order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
     tokens = {name: tensor.gather(1, order) for name, tensor in batch.inputs().items() if name != "decoder_input_ids"}
-    arranged = replace(batch, **tokens)
+    ordered = replace(batch, **tokens)
     kept = mask.gather(1, order)
-    return RightPadded(_harmless(arranged, kept), kept, order, mask.shape[1], _words(batch, kept, order))
+    return RightPadded(_with_safe_padding(ordered, kept), kept, order, mask.shape[1], _word_ids(batch, kept, order))
 
 
-def _words(batch: Batch, mask: Tensor, order: Tensor | None) -> WordIds:
-    """Return the words of a batch whose tokens were put in this order, with this mask."""
+def _word_ids(batch: Batch, mask: Tensor, order: Tensor | None) -> WordIds:
+    """Return the words of a batch whose tokens were reordered, with the reordered mask."""
     ids = batch.word_ids
     if ids is None:
         columns = torch.arange(batch.input_ids.shape[1], device=mask.device).expand(len(mask), -1)
-        places = columns if order is None else order
-        return WordIds(places.masked_fill(~mask, -1), batch.input_ids.shape[1])
-    places = (ids if order is None else ids.gather(1, order)).masked_fill(~mask, -1)
-    return WordIds(places, int(places.max()) + 1)
+        positions = columns if order is None else order
+        return WordIds(positions.masked_fill(~mask, -1), batch.input_ids.shape[1])
+    numbers = (ids if order is None else ids.gather(1, order)).masked_fill(~mask, -1)
+    return WordIds(numbers, int(numbers.max()) + 1)
 
 
-def _harmless(batch: Batch, mask: Tensor) -> Batch:
-    """Give padding an id that every vocabulary has (a pad token added without resizing the embeddings lies outside),
-    and let a row without real tokens attend to one of its paddings: softmax over nothing is NaN in some kernels."""
+def _with_safe_padding(batch: Batch, mask: Tensor) -> Batch:
+    """Set padding to an id that every vocabulary has, and let a row without real tokens attend to one padding token.
+
+    The id of a pad token that was added without resizing the embeddings is out of range, and softmax over an empty row
+    is NaN in some kernels.
+    """
     if bool(mask.all()):
         return batch
     attention_mask = batch.attention_mask.clone()
@@ -103,16 +106,16 @@ def _check(batch: Batch) -> None:
         _check_word_ids(batch.word_ids, shape)
     mask = batch.attention_mask
     if bool(((mask != 0) & (mask != 1)).any()):
-        raise InputError("attention_mask must hold 1 for a real token and 0 for padding only")
+        raise InputError("attention_mask must be 1 for real tokens and 0 for padding")
 
 
 def _check_word_ids(ids: Tensor, shape: torch.Size) -> None:
     if ids.shape != shape:
         raise InputError(f"word_ids must have input_ids' shape {tuple(shape)}, got {tuple(ids.shape)}")
     if ids.dtype != torch.int64:
-        raise InputError(f"word_ids must be int64, got {ids.dtype}; -1 stands for no word")
-    if not -1 <= int(ids.min()) <= int(ids.max()) < _MOST_WORDS:
+        raise InputError(f"word_ids must be int64, got {ids.dtype}; -1 means no word")
+    if not -1 <= int(ids.min()) <= int(ids.max()) < _MAX_WORDS:
         raise InputError(
-            f"word_ids reach from {int(ids.min())} to {int(ids.max())}; number each row's words from 0, and write -1 "
-            "for a token of no word"
+            f"word_ids range from {int(ids.min())} to {int(ids.max())}; number each row's words from 0, with -1 for a "
+            "token of no word"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from manyheads.errors import DataError, OutputExistsError, listed
+from manyheads.runtime.files import atomic_write
 
 
 def check_output(out: str, overwrite: bool) -> None:
@@ -42,16 +42,7 @@ def write_output(table: pa.Table, out: str) -> None:
         _write_csv(table, buffer)
         sys.stdout.write(buffer.getvalue().decode("utf-8"))
         return
-    path = Path(out)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            _WRITERS[path.suffix](table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    atomic_write(Path(out), lambda file: _WRITERS[Path(out).suffix](table, file))
 
 
 def _write_csv(table: pa.Table, file: Any) -> None:

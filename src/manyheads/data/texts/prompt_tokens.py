@@ -28,22 +28,22 @@ class TextPromptTokenizer:
         """Return a prompt as token ids; its two sides are tokenised apart from the text and from each other."""
         before, after = prompt.split(SLOT)
         opening, closing = self._around()
-        empty = tuple(self.empty())
+        empty = tuple(self.empty_text())
         return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit, empty)
 
-    def loose_blank(self, prompt: str) -> bool:
+    def has_separate_space(self, prompt: str) -> bool:
         """Tell whether a prompt ends a side with a blank that would be a token of its own, where in running text it is
         part of the next word's."""
         before, after = prompt.split(SLOT)
         inside = len(self._ids(" a")) == 1 and bool(self._ids(" "))
         return inside and (before.endswith(" ") or after.endswith(" "))
 
-    def word(self, word: str) -> list[list[int]]:
+    def word_pieces(self, phrase: str) -> list[list[int]]:
         """Return the token ids of each word of a phrase behind a blank, without punctuation at its edges."""
-        parts = [part.strip(_EDGES) or part for part in word.split()]
-        return [self._behind_blank(part) for part in parts or [word]]
+        parts = [part.strip(_EDGES) or part for part in phrase.split()]
+        return [self._behind_blank(part) for part in parts or [phrase]]
 
-    def empty(self) -> list[int]:
+    def empty_text(self) -> list[int]:
         """Return what stands for a text without any token: that which begins or ends a document."""
         own = list(self.tokenizer("")["input_ids"])
         return own or [start_of_document(self.tokenizer)]

@@ -12,7 +12,7 @@ from manyheads.data.tables.columns import plain_cell
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.words import Place, find_words, joined
 from manyheads.errors import TextError
-from manyheads.heads import Head, Tokens
+from manyheads.heads import Head
 
 TextColumns = str | Sequence[str]
 
@@ -168,5 +168,5 @@ def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | No
     Raises:
         TextError: pairs of texts, whose words no head labels.
     """
-    rule = next((head.spec.words for head in heads.values() if isinstance(head.spec, Tokens)), None)
+    rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
     return None if rule is None else texts.words(rule)

@@ -78,7 +78,7 @@ class WordProposals(Sequence[WordProposal]):
         return iter(self.proposals)
 
 
-def propose(tokenizer: Tokenizer, texts: Texts, top: int = 50, min_count: int = 5) -> WordProposals:
+def propose(tokenizer: Tokenizer | None, texts: Texts, top: int = 50, min_count: int = 5) -> WordProposals:
     """Return the words whose own tokens would save the most on these texts.
 
     Words are runs of two letters or more; what holds a digit or an underscore is a number or an id. Where the tokenizer

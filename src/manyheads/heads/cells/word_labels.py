@@ -19,16 +19,14 @@ WORD_RULES = ("punctuation", "spaces")
 
 
 @dataclass(frozen=True)
-class Tagged:
-    """A label cell and the words that it is about.
+class SplitText:
+    """The words of a text.
 
     Attributes:
-        cell: As it stands in the table.
-        words: Where the text's words stand.
-        length: Characters of the text.
+        words: First character and end of each word.
+        length: Number of characters of the text.
     """
 
-    cell: object
     words: Sequence[Place]
     length: int
 
@@ -70,7 +68,7 @@ def is_spans(cell: object) -> bool:
     return bool(items) and all(isinstance(item, Mapping) and {"start", "end", "label"} <= set(item) for item in items)
 
 
-def spans_over(tagged: Tagged, spans: Sequence[LabelSpan], place: str) -> list[tuple[range, LabelSpan]]:
+def spans_over(text: SplitText, spans: Sequence[LabelSpan], place: str) -> list[tuple[range, LabelSpan]]:
     """Return, in the order of the text, which words each span labels: all that it shares a character with.
 
     Raises:
@@ -78,10 +76,10 @@ def spans_over(tagged: Tagged, spans: Sequence[LabelSpan], place: str) -> list[t
     """
     found: list[tuple[range, LabelSpan]] = []
     for span in sorted(spans, key=lambda one: (one.start, one.end)):
-        if not 0 <= span.start < span.end <= tagged.length:
+        if not 0 <= span.start < span.end <= text.length:
             raise LabelError(
                 f"{place}: the span {span.start} to {span.end} ({span.label!r}) does not lie in its text of "
-                f"{tagged.length} characters. Count characters from 0; end stands behind the last one."
+                f"{text.length} characters. Count characters from 0; end stands behind the last one."
             )
         if found and span.start < found[-1][1].end:
             other = found[-1][1]
@@ -89,13 +87,13 @@ def spans_over(tagged: Tagged, spans: Sequence[LabelSpan], place: str) -> list[t
                 f"{place}: the spans {other.start} to {other.end} ({other.label!r}) and {span.start} to {span.end} "
                 f"({span.label!r}) overlap. A word has one label: keep one of them, or give them to two heads."
             )
-        inside = [number for number, (start, end) in enumerate(tagged.words) if start < span.end and span.start < end]
+        inside = [number for number, (start, end) in enumerate(text.words) if start < span.end and span.start < end]
         if not inside:
             raise LabelError(
                 f"{place}: the span {span.start} to {span.end} ({span.label!r}) holds no word, only blanks. Correct it."
             )
         if found and inside[0] in found[-1][0]:
-            start, end = tagged.words[inside[0]]
+            start, end = text.words[inside[0]]
             raise LabelError(
                 f"{place}: two spans, {found[-1][1].label!r} and {span.label!r}, share the word at characters {start} "
                 f"to {end}. A word has one label: split words finer (words='punctuation'), or keep one of them."
@@ -104,15 +102,15 @@ def spans_over(tagged: Tagged, spans: Sequence[LabelSpan], place: str) -> list[t
     return found
 
 
-def check_count(tags: Sequence[object], tagged: Tagged, place: str, rule: str) -> None:
+def check_count(tags: Sequence[object], text: SplitText, place: str, rule: str) -> None:
     """Refuse another number of tags than of words.
 
     Raises:
         LabelError: says both numbers.
     """
-    if len(tags) != len(tagged.words):
+    if len(tags) != len(text.words):
         raise LabelError(
-            f"{place}: has {len(tags)} tags for {len(tagged.words)} words. Give the text as a list of the words that "
+            f"{place}: has {len(tags)} tags for {len(text.words)} words. Give the text as a list of the words that "
             f"the tags are of, or see whether words={rule!r} is how the text was split."
         )
 

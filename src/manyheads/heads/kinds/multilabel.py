@@ -15,8 +15,10 @@ from manyheads.errors import InputError
 from manyheads.heads.base import Column, LossTerms, count_of, weighted
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
+from manyheads.heads.cells.word_labels import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.types import MISSING, Prediction
+from manyheads.heads.targets import RowTargets
+from manyheads.types import MISSING, Batch, Prediction
 
 THRESHOLD = 0.5
 
@@ -36,7 +38,9 @@ class MultiLabel(LabelledSpec):
     has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
-    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+    def encode(
+        self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
+    ) -> RowTargets:
         """Return float32 zeros and ones (rows, labels), a row of NaN where the cell is missing."""
         index = LabelIndex(self.labels)
         targets = np.zeros((len(cells), self.outputs), dtype=np.float32)
@@ -46,10 +50,11 @@ class MultiLabel(LabelledSpec):
                 continue
             for label in split_labels(cell):
                 targets[row, index.position(label, row, head, source)] = 1.0
-        return targets
+        return RowTargets(targets)
 
-    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
-        """Take zeros and ones (rows, labels); a missing cell is NaN, or -100 in an integer tensor."""
+    def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
+        """Return fp32 zeros and ones (rows, labels), NaN where missing, or given as -100 in an integer tensor."""
+        rows = len(batch.input_ids)
         if targets.shape != (rows, self.outputs):
             raise InputError(
                 f"Head {head!r}: labels must have shape ({rows}, {self.outputs}), got {tuple(targets.shape)}"
@@ -60,10 +65,6 @@ class MultiLabel(LabelledSpec):
         if bool(wrong.any()):
             raise InputError(f"Head {head!r}: a label must lie between 0 and 1, got {float(targets[wrong][0])}")
         return targets.float()
-
-    def labelled(self, targets: Tensor) -> Tensor:
-        """Tell which rows carry a label in any cell."""
-        return ~torch.isnan(targets).all(dim=1)
 
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
         """Return summed binary cross-entropy over the labelled cells."""

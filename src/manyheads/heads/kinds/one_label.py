@@ -13,9 +13,11 @@ from manyheads.errors import InputError
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
+from manyheads.heads.cells.word_labels import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
-from manyheads.types import MISSING, Prediction
+from manyheads.heads.targets import RowTargets
+from manyheads.types import MISSING, Batch, Prediction
 
 
 @dataclass(frozen=True)
@@ -26,26 +28,27 @@ class OneLabelSpec(LabelledSpec):
     def positions(self, scores: np.ndarray) -> np.ndarray:
         """Return the predicted label's position (...) for scores (..., labels)."""
 
-    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+    def encode(
+        self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
+    ) -> RowTargets:
         """Return int64 label positions (rows,), -100 where missing."""
         index = LabelIndex(self.labels)
-        return np.array(
-            [
-                MISSING if is_missing(cell) else index.position(cell, row, head, source)
-                for row, cell in enumerate(cells)
-            ],
-            dtype=np.int64,
-        )
+        positions = [
+            MISSING if is_missing(cell) else index.position(cell, row, head, source) for row, cell in enumerate(cells)
+        ]
+        return RowTargets(np.array(positions, dtype=np.int64))
 
-    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
-        """Take integer positions (rows,), -100 where missing."""
+    def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
+        """Return int64 positions (rows,), -100 where missing."""
+        rows = len(batch.input_ids)
         if targets.shape != (rows,):
             raise InputError(f"Head {head!r}: labels must have shape ({rows},), got {tuple(targets.shape)}")
         return check_classes(targets, len(self.labels), head)
 
-    def labelled(self, targets: Tensor) -> Tensor:
-        """Tell which rows carry a label."""
-        return targets != MISSING
+    def unseen_labels(self, targets: np.ndarray) -> list[object]:
+        """Return the labels that no row of these targets has."""
+        seen = set(np.unique(targets).tolist())
+        return [label for position, label in enumerate(self.labels) if position not in seen]
 
     def balanced_weights(self, targets: Tensor) -> Tensor:
         """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from manyheads.errors import HeadError, InputError, LabelError
 from manyheads.heads.base import Column, HeadSpec, LossTerms
 from manyheads.heads.cells.cells import is_missing, plain
-from manyheads.types import Prediction
+from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.targets import RowTargets
+from manyheads.types import Batch, Prediction
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -36,13 +38,16 @@ class Regression(HeadSpec):
         """One."""
         return 1
 
-    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
+    def encode(
+        self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
+    ) -> RowTargets:
         """Return float32 values (rows,), NaN where missing."""
         values = [math.nan if is_missing(cell) else _number(cell, row, head, source) for row, cell in enumerate(cells)]
-        return np.array(values, dtype=np.float32)
+        return RowTargets(np.array(values, dtype=np.float32))
 
-    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
-        """Take numbers (rows,) or (rows, 1), NaN where missing."""
+    def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
+        """Return fp32 numbers (rows,), given as (rows,) or (rows, 1), NaN where missing."""
+        rows = len(batch.input_ids)
         if targets.shape not in {(rows,), (rows, 1)}:
             raise InputError(
                 f"Head {head!r}: targets must have shape ({rows},) or ({rows}, 1), got {tuple(targets.shape)}"
@@ -53,10 +58,6 @@ class Regression(HeadSpec):
         if bool(torch.isinf(targets).any()):
             raise InputError(f"Head {head!r}: targets must be finite in fp32, got an infinite one; NaN means missing")
         return targets
-
-    def labelled(self, targets: Tensor) -> Tensor:
-        """Tell which rows carry a value."""
-        return ~torch.isnan(targets)
 
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
         """Return the summed squared error."""

@@ -15,13 +15,15 @@ from manyheads.heads.base import Column, LossTerms
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.entities import OUTSIDE, bio_tags, entities, is_tag, types_of
 from manyheads.heads.cells.labels import LabelIndex
-from manyheads.heads.cells.word_labels import WORD_RULES, LabelSpan, Tagged, check_count, parsed, spans_over
+from manyheads.heads.cells.word_labels import WORD_RULES, LabelSpan, SplitText, check_count, parsed, spans_over
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
+from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
+from manyheads.heads.targets import WordTargets
 from manyheads.taps import Hidden, Tap, Words
 from manyheads.taps.words import check_subword
-from manyheads.types import MISSING, Prediction, Span
+from manyheads.types import MISSING, Batch, Prediction, Span
 
 SCHEMES = ("BIO", "plain")
 
@@ -51,6 +53,8 @@ class Tokens(LabelledSpec):
     kind: ClassVar[str] = "tokens"
     least_labels: ClassVar[int] = 1
     by_word: ClassVar[bool] = True
+    logits_type: ClassVar[type[Logits]] = WordLogits
+    items_per_text: ClassVar[int] = 16
 
     scheme: str = field(default="BIO", kw_only=True)
     subword: str = field(default="first", kw_only=True)
@@ -82,31 +86,52 @@ class Tokens(LabelledSpec):
         named = [tap for tap in super().taps if isinstance(tap, Hidden)]
         return tuple(Words(tap.layer, self.subword) for tap in named)  # type: ignore[arg-type]
 
-    def encode(self, cells: Sequence[object], head: str, source: str) -> np.ndarray:
-        """Return int64 class positions (rows, most words), -100 where missing and behind a row's last word.
+    @property
+    def word_rule(self) -> str:
+        """How texts are split into words."""
+        return self.words
+
+    @property
+    def searches_taps(self) -> bool:
+        """False: ``"auto"`` is the last layer."""
+        return False
+
+    def encode(
+        self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
+    ) -> WordTargets:
+        """Return the int64 class position of each word, -100 where missing.
 
         Args:
-            cells: A :class:`~manyheads.heads.cells.word_labels.Tagged` per row, or ``None``.
+            cells: Tags or spans, one cell per row, ``None`` where missing.
             head: The head's name, for messages.
-            source: Where the cells come from, for messages.
+            source: The table's name, for messages.
+            texts: The rows' texts.
         """
-        rows = [
-            self._row(cell, row, head, source) if isinstance(cell, Tagged) else [] for row, cell in enumerate(cells)
-        ]
-        targets = np.full((len(rows), max(map(len, rows), default=0)), MISSING, dtype=np.int64)
-        for row, values in enumerate(rows):
-            targets[row, : len(values)] = values
-        return targets
+        assert texts is not None
+        pairs = enumerate(zip(cells, texts, strict=True))
+        return WordTargets(Ragged.of(self._row(cell, text, row, head, source) for row, (cell, text) in pairs))
 
-    def check_targets(self, targets: Tensor, rows: int, head: str) -> Tensor:
-        """Take integer positions (rows, words), -100 where missing."""
+    def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
+        """Return int64 positions (rows, words), -100 where missing, one for each word of the batch."""
+        rows = len(batch.input_ids)
         if targets.dim() != 2 or len(targets) != rows:
             raise InputError(f"Head {head!r}: labels must have shape ({rows}, words), got {tuple(targets.shape)}")
-        return check_classes(targets, self.outputs, head)
+        words = batch.words().to(targets.device)
+        return _on_words(check_classes(targets, self.outputs, head), words, head, by_token=batch.word_ids is None)
 
-    def labelled(self, targets: Tensor) -> Tensor:
-        """Tell which rows carry a label of any word."""
-        return (targets != MISSING).any(dim=1)
+    def unlabelled(self, logits: Tensor) -> Tensor:
+        """Return -100 for each word of (rows, words, outputs) logits."""
+        return torch.full(logits.shape[:2], MISSING)
+
+    def unseen_labels(self, targets: np.ndarray) -> list[object]:
+        """Return the classes that no word of these targets has; ``I-`` tags may lack, if all entities are one word."""
+        seen = set(np.unique(targets).tolist())
+        classes = [name for position, name in enumerate(self.classes) if position not in seen]
+        return [name for name in classes if str(name)[:2] != "I-"]
+
+    def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Return the sum of the weights of the labelled words."""
+        return super().total_weight(targets.flatten(), class_weights)
 
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
         """Return summed cross-entropy over labelled words; of (rows, words, outputs) logits, or of (words, outputs)."""
@@ -158,26 +183,26 @@ class Tokens(LabelledSpec):
         found = entities(tags).tolist()
         return tuple(Span(start, end, self.labels[kind], float(best[start:end].mean())) for start, end, kind in found)
 
-    def _row(self, tagged: Tagged, row: int, head: str, source: str) -> list[int]:
+    def _row(self, cell: object, text: SplitText, row: int, head: str, source: str) -> list[int]:
         """Return the class of each word of a row."""
-        if is_missing(tagged.cell):
-            return []
-        place = f"{source}: head {head!r}, row {row + 1}"
-        said = parsed(tagged.cell, place)
-        spans = [item for item in said if isinstance(item, LabelSpan)]
-        # An empty list says that there are no spans.
-        if spans or not said:
-            return self._from_spans(tagged, spans, row, head, source)
-        check_count(said, tagged, place, self.words)
+        if is_missing(cell):
+            return [MISSING] * len(text.words)
+        where = f"{source}: head {head!r}, row {row + 1}"
+        items = parsed(cell, where)
+        spans = [item for item in items if isinstance(item, LabelSpan)]
+        # An empty list means that the text has no spans.
+        if spans or not items:
+            return self._from_spans(text, spans, row, head, source)
+        check_count(items, text, where, self.words)
         index = LabelIndex(self.classes)
-        return [MISSING if is_missing(tag) else index.position(tag, row, head, source) for tag in said]
+        return [MISSING if is_missing(tag) else index.position(tag, row, head, source) for tag in items]
 
-    def _from_spans(self, tagged: Tagged, spans: Sequence[LabelSpan], row: int, head: str, source: str) -> list[int]:
+    def _from_spans(self, text: SplitText, spans: Sequence[LabelSpan], row: int, head: str, source: str) -> list[int]:
         """Return the class of each word: outside of entities ``O``, and missing outside of plain labels."""
         index = LabelIndex(self.labels)
         bio = self.scheme == "BIO"
-        classes = [OUTSIDE if bio else MISSING] * len(tagged.words)
-        for inside, span in spans_over(tagged, spans, f"{source}: head {head!r}, row {row + 1}"):
+        classes = [OUTSIDE if bio else MISSING] * len(text.words)
+        for inside, span in spans_over(text, spans, f"{source}: head {head!r}, row {row + 1}"):
             label = index.position(span.label, row, head, source)
             for word in inside:
                 first = word == inside.start
@@ -212,7 +237,7 @@ def _check_tap(tap: Tap) -> None:
         )
 
 
-def on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tensor:
+def _on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tensor:
     """Return targets (rows, any) as one per word of a batch, missing where a word has no token.
 
     Args:

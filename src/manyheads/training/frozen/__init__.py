@@ -1,1 +1,1 @@
-"""Training with a frozen backbone: features computed once, heads solved on them."""
+"""Training with a frozen backbone: features are computed once, heads are solved on them."""

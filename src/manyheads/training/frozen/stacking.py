@@ -1,8 +1,8 @@
-"""What a head that reads others learns from, while those are being fitted in the same run."""
+"""Features for heads that read the output of heads fitted earlier in the same run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -15,63 +15,69 @@ from manyheads.features.table import GivenTable
 from manyheads.heads import Head
 from manyheads.taps import Branched, Output, Tap
 from manyheads.training.dataset import TrainingData
-from manyheads.training.fit import HeadFit
 
 
 class Stacking:
-    """Features for heads that are fitted one after the other, none of them in its place yet.
+    """Reads features for heads that are fitted one after the other, before any of them is installed.
 
     Args:
-        core: Whose heads they are.
-        source: Features of the backbone as it runs for training, maybe in another precision.
-        data: The rows.
+        core: The model.
+        source: Features of its backbone as it runs for training, possibly in another precision.
+        data: Training and evaluation rows.
     """
 
     def __init__(self, core: HeadedCore, source: FeatureSource, data: TrainingData) -> None:
-        self._core, self._source, self._data = core, source, data
+        self.source = source
+        self._core, self._data = core, data
         self._fitted: dict[str, Head] = {}
         self._out_of_fold: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def add(self, name: str, head: Head, places: np.ndarray, fit: HeadFit) -> None:
-        """Take in a head that was fitted on these rows, for those that read it."""
-        self._fitted[name] = head
-        if len(fit.out_of_fold) and not head.spec.by_word:
-            seen = ~np.isnan(fit.out_of_fold).any(axis=1)
-            self._out_of_fold[name] = places[seen], fit.out_of_fold[seen]
+    def add(self, name: str, fitted: Head, rows: np.ndarray, out_of_fold: np.ndarray) -> None:
+        """Add a fitted head for the heads that read it.
+
+        Args:
+            name: The head's name.
+            fitted: The head with its new weights.
+            rows: The rows it was fitted on (n,).
+            out_of_fold: Its logits there (n, outputs) from weights that were fitted without each row, NaN where there
+                are none; or empty.
+        """
+        self._fitted[name] = fitted
+        if len(out_of_fold):
+            held_out = ~np.isnan(out_of_fold).any(axis=1)
+            self._out_of_fold[name] = rows[held_out], out_of_fold[held_out]
 
     def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
-        """Return one table per tap that holds at least these rows, outputs of other heads included."""
+        """Return one table per tap that contains at least these rows, for outputs of other heads too."""
         taps = list(taps)
-        # A branch is no part of a backbone in another precision.
+        # A backbone in another precision has no branches.
         branched = [tap for tap in taps if isinstance(tap, Branched)]
-        others = [tap for tap in taps if not isinstance(tap, Branched | Output)]
-        tables = self._source.read(others, rows)
-        tables |= self._branches.read(branched, rows) if branched else {}
-        said = {tap: GivenTable(rows, self._said(tap.head, rows)) for tap in taps if isinstance(tap, Output)}
-        return tables | said
+        plain = [tap for tap in taps if not isinstance(tap, Branched | Output)]
+        tables = self.source.read(plain, rows)
+        tables |= self._branch_source.read(branched, rows) if branched else {}
+        outputs = {tap: GivenTable(rows, self._scores(tap.head, rows)) for tap in taps if isinstance(tap, Output)}
+        return tables | outputs
 
     @cached_property
-    def _branches(self) -> FeatureSource:
+    def _branch_source(self) -> FeatureSource:
         return FeatureSource(self._core, self._data.tokenized)
 
-    def _said(self, name: str, rows: np.ndarray) -> torch.Tensor:
-        """Return what a head says of rows: by weights that did not see them, where there are such."""
-        logits = self._plain(name, rows)
+    def _scores(self, name: str, rows: np.ndarray) -> torch.Tensor:
+        """Return a head's scores (rows, scores), from weights that were fitted without each row where there are any."""
+        logits = self._logits(name, rows)
         if name in self._out_of_fold:
-            places, unseen = self._out_of_fold[name]
-            _, here, there = np.intersect1d(rows, places, assume_unique=True, return_indices=True)
-            logits[here] = unseen[there]
+            held_out, out_of_fold = self._out_of_fold[name]
+            _, here, there = np.intersect1d(rows, held_out, assume_unique=True, return_indices=True)
+            logits[here] = out_of_fold[there]
         return torch.from_numpy(self._core.heads[name].spec.scores(logits))
 
-    def _plain(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Return a head's logits (rows, outputs) by the weights that it will have, or has."""
-        stood = HeadedCore(self._core.backbone)
+    def _logits(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a head's logits (rows, outputs) with its new weights, or its own where it does not train."""
+        core = HeadedCore(self._core.backbone)
         for other, head in self._core.heads.with_dependencies([name]).items():
-            stood.heads.add(
-                other, self._fitted[other].to(self._core.backbone.device) if other in self._fitted else head
-            )
-        heads: Mapping[str, Head] = stood.heads
-        tables = self.read(stood.heads.taps_of([name]), rows)
-        logits = apply_heads(stood, tables, {name: heads[name]}, rows, self._data.tokenized.lengths)[name]
-        assert isinstance(logits, np.ndarray)  # no head reads one that labels words
-        return logits
+            fitted = self._fitted.get(other)
+            core.heads.add(other, head if fitted is None else fitted.to(core.backbone.device))
+        tables = self.read(core.heads.taps_of([name]), rows)
+        logits = apply_heads(core, tables, {name: core.heads[name]}, rows, self._data.tokenized)[name]
+        values: np.ndarray = logits.values
+        return values

@@ -1,1 +1,1 @@
-"""Resuming an interrupted run from its checkpoints."""
+"""Resuming an interrupted training run from its checkpoints."""

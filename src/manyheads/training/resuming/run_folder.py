@@ -1,4 +1,4 @@
-"""A folder that holds one run's checkpoints, and what it is that makes a run the same one."""
+"""The folder of one run's checkpoints, and the facts by which it recognizes the run."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ import numpy as np
 
 from manyheads.errors import OutputExistsError, WrongRunError
 from manyheads.heads import Head, write_spec
-from manyheads.runtime.files import check_free, write_whole
+from manyheads.runtime.files import atomic_write, check_free, temporary_files
 from manyheads.runtime.processes import is_first, process_count
 from manyheads.training.dataset import TrainingData
-from manyheads.training.resuming.checkpoints import checkpoints_in, delete, last_whole
+from manyheads.training.resuming.checkpoints import checkpoints_in, delete, newest_complete
 
 FACTS = "run.json"
 
-_MOST = 80
+# Longest value in a message, in characters.
+_LONGEST = 80
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its checkpoints.
+    """The folder of a run's checkpoints.
 
     Attributes:
-        folder: Theirs alone.
-        facts: What makes it this run: settings, heads, data, backbone.
+        folder: The folder, which contains nothing else.
+        facts: Settings, heads, data and backbone of the run, as plain JSON.
     """
 
     folder: Path
     facts: Mapping[str, Any]
 
     def check(self) -> None:
-        """Refuse a folder of something else.
+        """Check that the folder is free or belongs to this run.
 
         Raises:
-            WrongRunError: another run's; names what differs.
-            OutputExistsError: it holds other things, or cannot be written to.
+            WrongRunError: it belongs to another run; names the differences.
+            OutputExistsError: it contains other files, or cannot be written to.
         """
         check_free(self.folder, overwrite=True)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
@@ -48,30 +49,32 @@ class RunFolder:
         try:
             found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            if all(path.name == f".{FACTS}.new" for path in self.folder.iterdir()):
-                return  # killed before it began
+            if set(self.folder.iterdir()) == set(temporary_files(self.folder, FACTS)):
+                return  # the run was killed in :meth:`begin`
             raise OutputExistsError(
-                f"{self.folder}: holds something else than a run's checkpoints; choose another folder for them"
+                f"{self.folder}: contains files that are not training checkpoints; choose another folder"
             ) from None
         differing = list(_differences(found, self.facts))
         if differing:
             raise WrongRunError(
-                f"{self.folder}: holds checkpoints of another run: {'; '.join(differing[:5])}; start that one again, "
-                "choose another folder, or delete this one"
+                f"{self.folder}: contains checkpoints of another run: {'; '.join(differing[:5])}; start that run "
+                "again, choose another folder, or delete this one"
             )
 
     def begin(self) -> None:
-        """Write down whose folder it is."""
+        """Create the folder and write the run's facts to it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / FACTS, json.dumps(self.facts, indent=1))
+        for left in temporary_files(self.folder, FACTS):
+            left.unlink()
+        atomic_write(self.folder / FACTS, json.dumps(self.facts, indent=1))
 
-    def last(self) -> Path | None:
-        """Return the checkpoint to go on from, if there is one."""
-        return last_whole(self.folder)
+    def newest(self) -> Path | None:
+        """Return the newest complete checkpoint, if there is one."""
+        return newest_complete(self.folder)
 
 
 def run_facts(settings: Mapping[str, Any], heads: Mapping[str, Head], data: TrainingData) -> dict[str, Any]:
-    """Return what must be equal for one run to go on where another one stopped, as plain JSON."""
+    """Return everything that must be equal to resume a run, as plain JSON."""
     facts = {
         "method": dict(settings),
         "heads": {name: write_spec(head.spec) for name, head in heads.items()},
@@ -85,10 +88,10 @@ def run_facts(settings: Mapping[str, Any], heads: Mapping[str, Head], data: Trai
 
 
 def clear(folder: Path) -> None:
-    """Delete a run's checkpoints, and the folder if nothing else is in it."""
+    """Delete a run's checkpoints, and the folder if it is then empty."""
     if not is_first() or not (folder / FACTS).is_file():
         return
-    # Killed in between, a folder is left that is still this run's.
+    # The facts go last: after a kill in between, the folder still belongs to this run.
     for checkpoint in checkpoints_in(folder):
         delete(checkpoint)
     (folder / FACTS).unlink()
@@ -96,13 +99,13 @@ def clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def _differences(there: Any, here: Any, place: str = "") -> Iterator[str]:
+def _differences(there: Any, here: Any, key: str = "") -> Iterator[str]:
     if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in dict.fromkeys([*there, *here]):
-            yield from _differences(there.get(key), here.get(key), f"{place}.{key}" if place else str(key))
+        for inner in dict.fromkeys([*there, *here]):
+            yield from _differences(there.get(inner), here.get(inner), f"{key}.{inner}" if key else str(inner))
     elif there != here:
-        short = place in ("data", "backbone")
-        yield f"{place} differs" if short else f"{place} was {there!r:.{_MOST}} there and is {here!r:.{_MOST}} here"
+        digest = key in ("data", "backbone")
+        yield f"{key} differs" if digest else f"{key} was {there!r:.{_LONGEST}} there and is {here!r:.{_LONGEST}} here"
 
 
 def _data_digest(data: TrainingData) -> str:
@@ -112,8 +115,9 @@ def _data_digest(data: TrainingData) -> str:
         for row in rows:
             digest.update(np.asarray([len(row), *row], dtype=np.int64).tobytes())
     for name, targets in sorted(data.targets.items()):
-        digest.update(f"{name} {targets.dtype} {targets.shape}".encode())
-        digest.update(np.ascontiguousarray(targets).tobytes())
+        for array in targets.arrays():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
     for part in (data.train, data.evaluate):
         digest.update(np.asarray([len(part), *part], dtype=np.int64).tobytes())
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Choosing what a head reads: layers, poolings and their combinations."""
+"""Search of the taps that a head reads: layers, poolings and their combinations."""

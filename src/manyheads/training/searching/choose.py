@@ -1,4 +1,4 @@
-"""Solve a linear head on several sets of taps, and keep the simplest that is about as good as the best."""
+"""Solve a linear head on several sets of taps, and choose the simplest set that is about as good as the best."""
 
 from __future__ import annotations
 
@@ -8,37 +8,43 @@ from dataclasses import replace
 import numpy as np
 
 from manyheads.heads import Head
-from manyheads.training.fit import HeadFit
-from manyheads.training.searching.screening import margin, simplest_near_best, spread
+from manyheads.training.fit import FitResult
+from manyheads.training.searching.comparison import margin, simplest_near_best, spread
 from manyheads.training.solving.head_rows import HeadTrainingSet
-from manyheads.training.solving.linear_fit import LinearFitter, RegularizationPath
+from manyheads.training.solving.linear_fit import LinearFitter
+from manyheads.training.solving.regularization_path import RegularizationPath
 
 
-def fit_simplest(fitter: LinearFitter, ready: Sequence[tuple[Head, HeadTrainingSet]]) -> tuple[HeadFit, Head]:
-    """Walk every alternative on held-out rows, then solve the chosen one on all of them.
+def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTrainingSet]]) -> tuple[FitResult, Head]:
+    """Solve the regularization path of every alternative, then solve the chosen one on all rows.
 
     Args:
-        fitter: How a walk goes.
-        ready: Alternatives of one head, the simplest first: a fresh head on its taps, and its rows.
+        fitter: Solves one alternative.
+        alternatives: A fresh head and its training set per set of taps, the simplest first.
+
+    Returns:
+        The fit and the head it belongs to, whose weights are unchanged.
     """
-    walks = [fitter.path(head, rows) for head, rows in ready]
-    errors = [_held_out_errors(path) for path in walks]
+    paths = [fitter.path(head, training_set) for head, training_set in alternatives]
+    errors = [_held_out_errors(path) for path in paths]
     chosen = simplest_near_best(errors)
     best = min(errors, key=lambda one: float(one.mean()))
-    alternatives = [
-        replace(alternative, error=margin(one, best)[1])
-        for path, one in zip(walks, errors, strict=True)
-        for alternative in path.alternatives
+    records = [
+        replace(record, error=margin(path_errors, best)[1])
+        for path, path_errors in zip(paths, errors, strict=True)
+        for record in path.alternatives
     ]
-    head, _ = ready[chosen]
-    return replace(fitter.finish(head, walks[chosen]), alternatives=alternatives), head
+    head, _ = alternatives[chosen]
+    return replace(fitter.finish(head, paths[chosen]), alternatives=records), head
 
 
 def _held_out_errors(path: RegularizationPath) -> np.ndarray:
-    """Return squared errors of the scores (held-out rows,), summed over them (the Brier score of classes), as a
-    share of what knowing no text would leave on average."""
+    """Return squared errors of the scores on held-out rows (rows,), summed over the scores (for classes, the Brier
+    score), as a share of the variance.
+    """
     spec, logits = path.problem.spec, path.out_of_fold
-    seen = ~np.isnan(logits[:, 0])
-    targets = spec.target_scores(path.problem.targets.numpy()[seen]).astype(np.float64)
-    errors: np.ndarray = np.nansum((spec.scores(logits[seen]) - targets) ** 2, axis=1) / spread(targets)
+    held_out = ~np.isnan(logits[:, 0])
+    target_scores = spec.target_scores(path.problem.targets.numpy()[held_out]).astype(np.float64)
+    residuals = spec.scores(logits[held_out]) - target_scores
+    errors: np.ndarray = np.nansum(residuals**2, axis=1) / spread(target_scores)
     return errors

@@ -1,13 +1,23 @@
-"""Judge many ways of reading texts cheaply: ridge regression, each row predicted by all the others, in closed form.
+"""Screen sets of taps by ridge regression: the error of each row predicted from all others, in closed form.
 
-With a kernel ``K`` (rows, rows) and ``A = (K + l2 n I)^-1``, the error of row i when it is left out is
-``(A y)_i / A_ii`` (Rasmussen and Williams 2006, eq. 5.12). Kernels of taps simply add up, so that any set of taps costs
-one inverse once each tap's kernel is there.
+Symbols and shapes::
+
+    K_t    (rows, rows)      kernel of tap t, X_t X_t^T / width of its standardized features X_t (rows, width)
+    K      (rows, rows)      kernel of a set of taps, the mean of its taps' kernels
+    A      (rows, rows)      (K + l2 * rows * I)^-1
+    Y      (rows, scores)    target scores, centered and scaled to a mean squared distance of one
+    E      (rows, scores)    leave-one-out residuals
+
+The residual of row i, predicted by the fit without row i (Rasmussen and Williams 2006, eq. 5.12)::
+
+    E[i] = (A Y)[i] / A[i, i]
+
+Kernels add up, so any set of taps costs one inverse once its taps' kernels are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,108 +25,106 @@ import torch
 from torch import Tensor
 
 from manyheads.taps import Tap
+from manyheads.training.searching.comparison import spread
 from manyheads.training.solving.scaling import Scaling
 
-# Relative to the kernel's mean diagonal: near the best wherever it was tried, and ranks hardly depend on it.
+# L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
+# hardly depends on it.
 PENALTY = 1e-3
-# A share of the variance too small to be worth another tap, however sure.
-NEGLIGIBLE = 0.005
 
 
 def dense_kernel(features: Tensor) -> Tensor:
-    """Return the products of standardised features (rows, width), with a mean diagonal of about one."""
-    standard = Scaling.of(features).apply(features)
-    return standard @ standard.T / features.shape[1]
+    """Return the kernel (rows, rows) of (rows, width) features, with a mean diagonal of about one."""
+    standardized = Scaling.of(features).apply(features)
+    return standardized @ standardized.T / features.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
-class Screened:
-    """How one set of taps did.
+class ScreenedTaps:
+    """The errors of one head on one set of taps.
 
     Attributes:
         taps: The set.
-        errors: (heads, rows) squared error of each row by the others, summed over a head's scores, as a share of what
-            knowing no text would leave on average.
+        errors: (rows,) squared leave-one-out residuals, summed over the scores, as a share of the variance.
     """
 
     taps: tuple[Tap, ...]
     errors: np.ndarray
 
-    def loss(self, head: int) -> float:
-        """Return a head's mean error."""
-        return float(self.errors[head].mean())
+    @property
+    def loss(self) -> float:
+        """The mean error."""
+        return float(self.errors.mean())
 
 
 class Screening:
-    """Judges sets of taps on the same rows, for heads that are all labelled there.
+    """Computes the errors of sets of taps, for heads that are labelled on the same rows.
 
     Args:
-        taps: The single taps that sets may be made of.
-        kernel_of: Returns a tap's kernel over the rows; asked for once per tap.
-        numbers: Per head, targets as numbers (rows, scores), NaN where missing.
+        kernel_of: Returns the kernel (rows, rows) of a tap; called once per tap.
+        target_scores: Per head (rows, scores), NaN where missing.
     """
 
-    def __init__(self, taps: Sequence[Tap], kernel_of: Callable[[Tap], Tensor], numbers: Sequence[np.ndarray]) -> None:
-        self._taps = taps
+    def __init__(self, kernel_of: Callable[[Tap], Tensor], target_scores: Sequence[np.ndarray]) -> None:
         self._kernel_of = kernel_of
         self._kernels: dict[Tap, Tensor] = {}
-        self._splits = [part.shape[1] for part in numbers]
-        joined = torch.from_numpy(np.concatenate([scaled(part) for part in numbers], axis=1))
+        self._errors: dict[frozenset[Tap], np.ndarray] = {}
+        self._score_counts = [scores.shape[1] for scores in target_scores]
+        joined = torch.from_numpy(np.concatenate([scaled(scores) for scores in target_scores], axis=1))
         self._missing = torch.isnan(joined)
-        self._centred = torch.where(self._missing, 0.0, joined - joined.nanmean(dim=0))
-        self._seen: dict[frozenset[Tap], np.ndarray] = {}
+        self._centered = torch.where(self._missing, 0.0, joined - joined.nanmean(dim=0))
 
-    def judge(self, taps: Sequence[Tap]) -> Screened:
-        """Return how a set of taps does, for every head."""
+    def errors(self, taps: Iterable[Tap]) -> np.ndarray:
+        """Return the errors of every head on a set of taps, (heads, rows); see :class:`ScreenedTaps`."""
+        taps = list(taps)
         key = frozenset(taps)
-        if key not in self._seen:
+        if key not in self._errors:
             kernel = torch.stack([self._kernel(tap) for tap in taps]).mean(dim=0)
-            self._seen[key] = self._left_out(kernel)
-        return Screened(tuple(taps), self._seen[key])
+            self._errors[key] = self._leave_one_out(kernel)
+        return self._errors[key]
 
-    def ranked(self, head: int) -> list[Screened]:
-        """Return every single tap, the best for a head first."""
-        return sorted((self.judge([tap]) for tap in self._taps), key=lambda one: one.loss(head))
+    def of_head(self, number: int) -> HeadScreening:
+        """Return the screening of one head, numbered in the order of the target scores."""
+        return HeadScreening(self, number)
 
     def _kernel(self, tap: Tap) -> Tensor:
         if tap not in self._kernels:
             self._kernels[tap] = self._kernel_of(tap)
         return self._kernels[tap]
 
-    def _left_out(self, kernel: Tensor) -> np.ndarray:
+    def _leave_one_out(self, kernel: Tensor) -> np.ndarray:
         rows = len(kernel)
-        ridged = kernel + PENALTY * rows * torch.eye(rows)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(ridged))
-        residuals = (inverse @ self._centred) / inverse.diagonal().unsqueeze(1)
-        squared = residuals.square().masked_fill(self._missing, 0.0)
-        return torch.stack([part.sum(dim=1) for part in torch.split(squared, self._splits, dim=1)]).numpy()
+        regularized = kernel + PENALTY * rows * torch.eye(rows)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(regularized))
+        residuals = (inverse @ self._centered) / inverse.diagonal().unsqueeze(1)
+        squares = residuals.square().masked_fill(self._missing, 0.0)
+        return torch.stack([part.sum(dim=1) for part in torch.split(squares, self._score_counts, dim=1)]).numpy()
 
 
-def scaled(numbers: np.ndarray) -> np.ndarray:
-    """Return fp32 numbers (rows, scores) at a scale at which their mean squared distance from the mean row is one."""
-    exact = numbers.astype(np.float64)
-    brought: np.ndarray = (exact / spread(exact) ** 0.5).astype(np.float32)
-    return brought
+@dataclass(frozen=True, eq=False)
+class HeadScreening:
+    """One head's share of a screening.
 
-
-def spread(numbers: np.ndarray) -> float:
-    """Return the mean squared distance of fp64 numbers (rows, scores) from their mean row; 1 where there is none."""
-    return float(np.nansum((numbers - np.nanmean(numbers, axis=0)) ** 2)) / len(numbers) or 1.0
-
-
-def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:
-    """Return by how much errors (rows,) exceed the best ones on average, and that difference's standard error."""
-    apart = errors - best
-    return float(apart.mean()), float(apart.std() / np.sqrt(len(apart)))
-
-
-def simplest_near_best(errors: Sequence[np.ndarray]) -> int:
-    """Return the place of the first choice that is within one standard error of the best (Breiman et al. 1984, 3.4.3),
-    or negligibly worse.
-
-    Args:
-        errors: Per choice, errors of the same rows (rows,); the simplest choice first.
+    Attributes:
+        screening: For all heads that are labelled on the same rows.
+        number: The head's number among them.
     """
-    best = min(errors, key=lambda one: float(one.mean()))
-    near = [apart <= max(error, NEGLIGIBLE) for apart, error in (margin(one, best) for one in errors)]
-    return near.index(True)
+
+    screening: Screening
+    number: int
+
+    def screen(self, taps: Iterable[Tap]) -> ScreenedTaps:
+        """Return the head's errors on a set of taps."""
+        taps = tuple(taps)
+        return ScreenedTaps(taps, self.screening.errors(taps)[self.number])
+
+    def ranked(self, taps: Iterable[Tap]) -> list[ScreenedTaps]:
+        """Return single taps, the one with the least loss first."""
+        return sorted((self.screen([tap]) for tap in taps), key=lambda single: single.loss)
+
+
+def scaled(target_scores: np.ndarray) -> np.ndarray:
+    """Return target scores (rows, scores) in fp32, scaled to a mean squared distance of one from their mean row."""
+    exact = target_scores.astype(np.float64)
+    unit: np.ndarray = (exact / spread(exact) ** 0.5).astype(np.float32)
+    return unit

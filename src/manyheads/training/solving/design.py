@@ -1,4 +1,4 @@
-"""What a linear head is solved on: a matrix with a row per text that can be multiplied, whatever it is made of."""
+"""Design matrices, one row per labelled text: in memory, sparse, side by side, or streamed block by block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manyheads.training.solving.scaling import Basis, Scaling
 
-# Rows per block where features are taken piece by piece.
+# Rows per block of a streamed design.
 _STREAMED_ROWS = 16_384
 
 
@@ -37,19 +37,19 @@ class Design(ABC):
 
     @abstractmethod
     def logits(self, weight: Tensor) -> Tensor:
-        """Return (rows, outputs) products with a weight (outputs, width), in the weight's dtype."""
+        """Return this matrix times a transposed weight (outputs, width): (rows, outputs), in the weight's dtype."""
 
     @abstractmethod
-    def gradient(self, slope: Tensor) -> Tensor:
-        """Return (outputs, width): the transposed (rows, outputs) slope times this matrix."""
+    def gradient(self, logit_gradient: Tensor) -> Tensor:
+        """Return a transposed (rows, outputs) gradient times this matrix: (outputs, width), in the gradient's dtype."""
 
     @abstractmethod
     def take(self, index: Tensor) -> Design:
-        """Return the matrix of some rows."""
+        """Return the matrix of some rows, with the variances of all rows."""
 
     @abstractmethod
     def precise(self) -> Design:
-        """Return the matrix in fp64 if it is small, else itself."""
+        """Return the matrix in fp64, or itself where that would take too much memory."""
 
 
 class DenseDesign(Design):
@@ -57,11 +57,11 @@ class DenseDesign(Design):
 
     Args:
         values: (rows, width) fp32 or fp64.
-        variances: Mean squares of its columns; measured if not given.
+        variances: Mean square of each column; measured by default.
     """
 
-    # Above this, fp64 copies would cost more memory than their last digits are worth.
-    _MOST_FP64_VALUES = 50_000_000
+    # Above this, the digits of fp64 are not worth the memory.
+    _MAX_FP64_VALUES = 50_000_000
 
     def __init__(self, values: Tensor, variances: Tensor | None = None) -> None:
         self.values = values
@@ -73,20 +73,20 @@ class DenseDesign(Design):
         return len(self.values)
 
     def logits(self, weight: Tensor) -> Tensor:
-        """Return one matrix product."""
+        """Return (rows, outputs) by one matrix product."""
         return torch.nn.functional.linear(self.values, weight.to(self.values.dtype)).to(weight.dtype)
 
-    def gradient(self, slope: Tensor) -> Tensor:
-        """Return one matrix product."""
-        return (slope.to(self.values.dtype).T @ self.values).to(slope.dtype)
+    def gradient(self, logit_gradient: Tensor) -> Tensor:
+        """Return (outputs, width) by one matrix product."""
+        return (logit_gradient.to(self.values.dtype).T @ self.values).to(logit_gradient.dtype)
 
     def take(self, index: Tensor) -> DenseDesign:
         """Return a copy of some rows."""
         return DenseDesign(self.values[index], self.variances)
 
     def precise(self) -> DenseDesign:
-        """Return an fp64 copy of a matrix that is not large."""
-        small = self.values.numel() <= self._MOST_FP64_VALUES
+        """Return an fp64 copy unless the matrix is large."""
+        small = self.values.numel() <= self._MAX_FP64_VALUES
         return DenseDesign(self.values.double(), self.variances) if small else self
 
 
@@ -95,14 +95,14 @@ class SparseDesign(Design):
 
     Args:
         values: (rows, width).
-        variances: Mean squares of its columns; measured if not given.
+        variances: Mean square of each column; measured by default.
     """
 
     def __init__(self, values: csr_array, variances: Tensor | None = None) -> None:
         self.values = values
-        self._turned = values.T.tocsr()
-        measured = np.asarray(values.multiply(values).sum(axis=0)) / max(values.shape[0], 1)
-        self.variances = torch.from_numpy(measured.astype(np.float64)) if variances is None else variances
+        self._transposed = values.T.tocsr()
+        mean_squares = np.asarray(values.multiply(values).sum(axis=0)) / max(values.shape[0], 1)
+        self.variances = torch.from_numpy(mean_squares.astype(np.float64)) if variances is None else variances
 
     @property
     def rows(self) -> int:
@@ -110,12 +110,13 @@ class SparseDesign(Design):
         return int(self.values.shape[0])
 
     def logits(self, weight: Tensor) -> Tensor:
-        """Return one sparse product."""
+        """Return (rows, outputs) by one sparse product."""
         return torch.from_numpy(self.values @ weight.T.contiguous().numpy()).to(weight.dtype)
 
-    def gradient(self, slope: Tensor) -> Tensor:
-        """Return one sparse product."""
-        return torch.from_numpy((self._turned @ slope.contiguous().numpy()).T).to(slope.dtype)
+    def gradient(self, logit_gradient: Tensor) -> Tensor:
+        """Return (outputs, width) by one sparse product."""
+        product = self._transposed @ logit_gradient.contiguous().numpy()
+        return torch.from_numpy(product.T).to(logit_gradient.dtype)
 
     def take(self, index: Tensor) -> SparseDesign:
         """Return a copy of some rows."""
@@ -130,7 +131,7 @@ class JoinedDesign(Design):
     """Matrices side by side.
 
     Args:
-        parts: With the same rows.
+        parts: Designs of the same rows.
     """
 
     def __init__(self, parts: Sequence[Design]) -> None:
@@ -144,30 +145,30 @@ class JoinedDesign(Design):
         return self.parts[0].rows
 
     def logits(self, weight: Tensor) -> Tensor:
-        """Return the sum of the parts' products."""
-        shares = torch.split(weight, self._widths, dim=1)
-        return torch.stack([part.logits(share) for part, share in zip(self.parts, shares, strict=True)]).sum(dim=0)
+        """Return the sum of the parts' products, (rows, outputs)."""
+        weights = torch.split(weight, self._widths, dim=1)
+        return torch.stack([part.logits(own) for part, own in zip(self.parts, weights, strict=True)]).sum(dim=0)
 
-    def gradient(self, slope: Tensor) -> Tensor:
-        """Return the parts' products side by side."""
-        return torch.cat([part.gradient(slope) for part in self.parts], dim=1)
+    def gradient(self, logit_gradient: Tensor) -> Tensor:
+        """Return the parts' products side by side, (outputs, width)."""
+        return torch.cat([part.gradient(logit_gradient) for part in self.parts], dim=1)
 
     def take(self, index: Tensor) -> JoinedDesign:
         """Return some rows of every part."""
         return JoinedDesign([part.take(index) for part in self.parts])
 
     def precise(self) -> JoinedDesign:
-        """Return every part as precise as it can be."""
+        """Return the parts in fp64 where they fit."""
         return JoinedDesign([part.precise() for part in self.parts])
 
 
 class StreamedDesign(Design):
-    """Features along their principal axes that are taken block by block, so that they need not fit into memory.
+    """Features along their principal axes, computed block by block, so that they need not fit into memory.
 
     Args:
-        take_rows: Returns the features (n, width) of some row numbers.
-        index: The rows that count, (rows,).
-        basis: Their axes; measured in two walks over the rows if not given.
+        take_rows: Returns the raw features (n, width) of some row numbers.
+        index: Row numbers of the design, (rows,).
+        basis: The principal axes; measured in three passes over the rows by default.
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class StreamedDesign(Design):
     ) -> None:
         self._take_rows = take_rows
         self._index = index
-        self.basis = self._measured() if basis is None else basis
+        self.basis = self._measured_basis() if basis is None else basis
         self.variances = self.basis.variances
 
     @property
@@ -184,31 +185,31 @@ class StreamedDesign(Design):
         return len(self._index)
 
     def logits(self, weight: Tensor) -> Tensor:
-        """Return the products, block by block; the weight is turned, not the features."""
-        turned = (self.basis.axes @ weight.T.to(self.basis.axes.dtype)).contiguous()
-        return torch.cat([self.basis.scaling.apply(block) @ turned for _, block in self._blocks()]).to(weight.dtype)
+        """Return (rows, outputs) block by block; the weight is rotated instead of the features."""
+        rotated = (self.basis.axes @ weight.T.to(self.basis.axes.dtype)).contiguous()
+        return torch.cat([self.basis.scaling.apply(block) @ rotated for _, block in self._blocks()]).to(weight.dtype)
 
-    def gradient(self, slope: Tensor) -> Tensor:
-        """Return the product, summed over the blocks."""
-        total = torch.zeros((slope.shape[1], len(self.basis.axes)), dtype=self.basis.axes.dtype)
+    def gradient(self, logit_gradient: Tensor) -> Tensor:
+        """Return (outputs, width), summed over the blocks."""
+        total = torch.zeros((logit_gradient.shape[1], len(self.basis.axes)), dtype=self.basis.axes.dtype)
         for start, block in self._blocks():
-            part = slope[start : start + len(block)].to(total.dtype)
+            part = logit_gradient[start : start + len(block)].to(total.dtype)
             total += part.T @ self.basis.scaling.apply(block)
-        return (total @ self.basis.axes).to(slope.dtype)
+        return (total @ self.basis.axes).to(logit_gradient.dtype)
 
     def take(self, index: Tensor) -> StreamedDesign:
-        """Return the design of some rows; nothing is copied."""
+        """Return the design of some rows without copying features."""
         return StreamedDesign(self._take_rows, self._index[index.numpy()], self.basis)
 
     def precise(self) -> StreamedDesign:
-        """Return itself."""
+        """Return itself: a streamed design is large."""
         return self
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(self._index), _STREAMED_ROWS):
             yield start, self._take_rows(self._index[start : start + _STREAMED_ROWS])
 
-    def _measured(self) -> Basis:
+    def _measured_basis(self) -> Basis:
         total = squares = torch.zeros(())
         for _, block in self._blocks():
             total = total + block.double().sum(dim=0)
@@ -218,6 +219,6 @@ class StreamedDesign(Design):
         scaling = Scaling.from_moments(mean.float(), (squares / self.rows).sqrt().float())
         gram = torch.zeros((len(mean), len(mean)))
         for _, block in self._blocks():
-            standard = scaling.apply(block)
-            gram += standard.T @ standard / self.rows
+            standardized = scaling.apply(block)
+            gram += standardized.T @ standardized / self.rows
         return Basis.from_gram(scaling, gram)

@@ -1,7 +1,7 @@
-"""From what a head reads to what it is solved on, and its solution back to weights for features as they are.
+"""Build the design matrix of a linear head, and convert its solution to weights for the head's raw input.
 
-Dense features are standardised, together, and turned along their principal axes. A bag of tokens stays sparse, and is
-scaled as a block until it weighs as much as one dense tap does, so that one penalty serves both.
+Dense features are standardized and rotated onto their principal axes, all together. Bags of tokens stay sparse. They
+are scaled to the total variance of one dense tap, so that one penalty fits both.
 """
 
 from __future__ import annotations
@@ -18,37 +18,38 @@ from manyheads.heads import Head
 from manyheads.taps.lexical import LexicalReader, TokenIds, bags
 from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
 from manyheads.training.solving.head_rows import HeadTrainingSet
-from manyheads.training.solving.objective import Linear
+from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.scaling import Basis
 from manyheads.types import Features
 
-# Above this many numbers, features are taken block by block and not held turned in memory as well.
-_MOST_HELD_VALUES = 300_000_000
-# Features of a streamed design have a Gram matrix of their own width squared.
-_MOST_STREAMED_WIDTH = 16_384
-# What a bag alone weighs: about as much as one dense tap of this many standardised features.
-_LONE_WIDTH = 384
+# Above this many values, rotated features are not kept in memory but computed block by block.
+_MAX_DENSE_VALUES = 300_000_000
+# A streamed design needs a Gram matrix (width, width).
+_MAX_STREAMED_WIDTH = 16_384
+# Total variance of a bag without a dense tap: that of one dense tap of this many standardized features.
+_DEFAULT_BAG_VARIANCE = 384
 
 
 @dataclass(frozen=True)
 class HeadDesign:
-    """A head's features, ready to be solved on.
+    """The design matrix of one head.
 
     Attributes:
-        design: All its blocks side by side, dense ones first.
-        basis: The dense block's axes, or ``None`` without dense taps.
+        design: All blocks side by side, dense ones first.
+        basis: Principal axes of the dense block, or ``None`` without dense taps.
         scales: Factor of each sparse block.
-        order: For each column of dense, then sparse blocks, as the head's readers give them, its place in the head's
-            input.
+        columns: Column in the head's input of each raw feature, dense blocks first, then sparse ones.
     """
 
     design: Design
     basis: Basis | None
     scales: tuple[float, ...]
-    order: np.ndarray
+    columns: np.ndarray
 
     def folded(self, layer: Linear) -> Linear:
-        """Return the layer for the head's own input, from the one solved on the design."""
+        """Return the layer for the head's raw input from the one solved on the design: scaling and rotation are folded
+        into its weights.
+        """
         bias, parts, start = layer.bias, [], 0
         if self.basis is not None:
             start = self.basis.axes.shape[1]
@@ -56,12 +57,12 @@ class HeadDesign:
             dense = Linear(layer.weight[:, :start] @ axes, bias).unscaled(self.basis.scaling)
             parts, bias = [dense.weight], dense.bias
         sparse = layer.weight[:, start:].clone()
-        place = 0
+        start = 0
         for scale, width in zip(self.scales, self._sparse_widths(), strict=True):
-            sparse[:, place : place + width] *= scale
-            place += width
-        weight = torch.empty((len(bias), len(self.order)), dtype=layer.weight.dtype)
-        weight[:, torch.from_numpy(self.order)] = torch.cat([*parts, sparse], dim=1)
+            sparse[:, start : start + width] *= scale
+            start += width
+        weight = torch.empty((len(bias), len(self.columns)), dtype=layer.weight.dtype)
+        weight[:, torch.from_numpy(self.columns)] = torch.cat([*parts, sparse], dim=1)
         return Linear(weight, bias)
 
     def _sparse_widths(self) -> list[int]:
@@ -69,69 +70,74 @@ class HeadDesign:
         return [part.width for part in parts if isinstance(part, SparseDesign)]
 
 
-def design_of(head: Head, rows: HeadTrainingSet) -> HeadDesign:
-    """Return what a linear head is solved on.
+def design_of(head: Head, training_set: HeadTrainingSet) -> HeadDesign:
+    """Return the design matrix of a linear head.
 
     Args:
-        head: Whose taps and readers they are; the readers' counts are taken as they stand.
-        rows: Its labelled rows.
+        head: The head; its readers must be prepared, and are not changed.
+        training_set: Its labelled rows.
+
+    Raises:
+        HeadError: the dense features are too many for memory and too wide to stream.
     """
-    widths = [_width(head, rows, place) for place in range(len(head.taps))]
+    widths = [_width(head, training_set, k) for k in range(len(head.taps))]
     starts = np.concatenate([[0], np.cumsum(widths)])
-    sparse = [place for place, reader in enumerate(head.readers) if isinstance(reader, LexicalReader)]
-    dense = [place for place in range(len(head.taps)) if place not in sparse]
-    basis, design = _dense(head, rows, dense)
-    weight = float(basis.variances.sum()) / len(dense) if basis is not None else float(_LONE_WIDTH)
-    scale = weight**0.5
-    blocks = [_bags(cast(LexicalReader, head.readers[place]), rows, place, scale) for place in sparse]
+    sparse = [k for k, reader in enumerate(head.readers) if isinstance(reader, LexicalReader)]
+    dense = [k for k in range(len(head.taps)) if k not in sparse]
+    basis, design = _dense_design(head, training_set, dense)
+    variance = float(basis.variances.sum()) / len(dense) if basis is not None else float(_DEFAULT_BAG_VARIANCE)
+    scale = variance**0.5
+    blocks = [_sparse_design(head, training_set, k, scale) for k in sparse]
     parts: list[Design] = ([] if design is None else [design]) + list(blocks)
-    order = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in [*dense, *sparse]])
+    columns = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*dense, *sparse]])
     joined = parts[0] if len(parts) == 1 else JoinedDesign(parts)
-    return HeadDesign(joined, basis, tuple(scale for _ in blocks), order)
+    return HeadDesign(joined, basis, tuple(scale for _ in blocks), columns)
 
 
-def _width(head: Head, rows: HeadTrainingSet, place: int) -> int:
-    reader = head.readers[place]
+def token_ids(features: Features) -> TokenIds:
+    """Return right-padded token ids (rows, tokens) end to end."""
+    assert features.mask is not None
+    lengths = features.mask.sum(dim=1).numpy()
+    return TokenIds(features.values[features.mask].numpy(), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _width(head: Head, training_set: HeadTrainingSet, k: int) -> int:
+    reader = head.readers[k]
     if isinstance(reader, LexicalReader):
         return len(reader.ids)
-    return int(_vectors(head, rows, place, rows.all[:1]).shape[-1])
+    return int(_vectors(head, training_set, k, training_set.rows[:1]).shape[-1])
 
 
-def _vectors(head: Head, rows: HeadTrainingSet, place: int, index: np.ndarray) -> Tensor:
-    """Return what a head's reader makes of some rows' features."""
+def _vectors(head: Head, training_set: HeadTrainingSet, k: int, rows: np.ndarray) -> Tensor:
+    """Return the output of a head's k-th reader for some rows (rows, width)."""
     with torch.no_grad():
-        vectors: Tensor = head.readers[place](rows.feature(place, index))
+        vectors: Tensor = head.readers[k](training_set.features_of(head.taps[k], rows))
     return vectors
 
 
-def _dense(head: Head, rows: HeadTrainingSet, places: list[int]) -> tuple[Basis | None, Design | None]:
-    if not places:
+def _dense_design(head: Head, training_set: HeadTrainingSet, dense: list[int]) -> tuple[Basis | None, Design | None]:
+    if not dense:
         return None, None
 
-    def take(index: np.ndarray) -> Tensor:
-        return torch.cat([_vectors(head, rows, place, index) for place in places], dim=1)
+    def take(rows: np.ndarray) -> Tensor:
+        return torch.cat([_vectors(head, training_set, k, rows) for k in dense], dim=1)
 
-    width = take(rows.all[:1]).shape[1]
-    if len(rows.all) * width > _MOST_HELD_VALUES:
-        if width > _MOST_STREAMED_WIDTH:
+    rows = training_set.rows
+    width = take(rows[:1]).shape[1]
+    if len(rows) * width > _MAX_DENSE_VALUES:
+        if width > _MAX_STREAMED_WIDTH:
             raise HeadError(
-                f"{head.spec.owner}: {len(rows.all)} rows of {width} features are too many to solve on; keep fewer "
-                "tokens, for example LMLogits(top_k=1024)"
+                f"{head.spec.owner}: {len(rows)} rows of {width} features are too large to solve; keep fewer tokens, "
+                "for example LMLogits(top_k=1024)"
             )
-        streamed = StreamedDesign(take, rows.all)
+        streamed = StreamedDesign(take, rows)
         return streamed.basis, streamed
-    features = take(rows.all)
+    features = take(rows)
     basis = Basis.of(features)
     return basis, DenseDesign(basis.apply(features), basis.variances)
 
 
-def _bags(reader: LexicalReader, rows: HeadTrainingSet, place: int, scale: float) -> SparseDesign:
-    texts = token_ids(rows.feature(place, rows.all))
+def _sparse_design(head: Head, training_set: HeadTrainingSet, k: int, scale: float) -> SparseDesign:
+    reader = cast(LexicalReader, head.readers[k])
+    texts = token_ids(training_set.features_of(head.taps[k], training_set.rows))
     return SparseDesign(bags(texts, reader.ids.numpy(), reader.weights.numpy()) * np.float32(scale))
-
-
-def token_ids(features: Features) -> TokenIds:
-    """Return padded token ids end to end."""
-    assert features.mask is not None
-    lengths = features.mask.sum(dim=1).numpy()
-    return TokenIds(features.values[features.mask].numpy(), np.concatenate([[0], np.cumsum(lengths)]))

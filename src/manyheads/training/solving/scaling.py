@@ -1,4 +1,4 @@
-"""Standardise features, and turn them along their principal axes."""
+"""Standardize features and rotate them onto their principal axes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Variance along an axis, relative to the largest, below which it is rounding.
+# Variance along an axis, relative to the largest, below which it is rounding error.
 _NO_VARIANCE = 1e-10
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation of each feature, (width,); a constant feature keeps 1."""
+    """Mean and standard deviation of each feature.
+
+    Attributes:
+        mean: (width,).
+        deviation: (width,); 1 for a constant feature.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -26,25 +31,30 @@ class Scaling:
 
     @staticmethod
     def from_moments(mean: Tensor, deviation: Tensor) -> Scaling:
-        """Leave features alone that vary by rounding only, beside their mean or beside the feature that varies most: a
-        dead dimension (MiniLM has three) brought to a deviation of one would be noise made large."""
+        """Return the scaling of these moments, with a deviation of 1 for features that vary by rounding error only.
+
+        Rounding error is relative to the feature's mean or to the largest deviation. Scaling a dead dimension (MiniLM
+        has three) to unit variance would amplify noise.
+        """
         rounding = 1e-6 * (mean.abs() + deviation.max())
         return Scaling(mean, torch.where(deviation > rounding, deviation, 1.0))
 
     def apply(self, features: Tensor) -> Tensor:
-        """Return standardised features."""
+        """Return standardized features (rows, width)."""
         return (features - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Standardised features along their principal axes: the same problem, turned, so that each axis has a curvature
-    of its own and L-BFGS needs a half to a third of the steps. Turning leaves the penalty as it is.
+    """Standardized features in the coordinates of their principal axes.
+
+    The rotation leaves the L2 penalty as it is and makes the Hessian nearly diagonal, so that scaling each coordinate
+    by its own curvature cuts the steps of L-BFGS to a half or a third.
 
     Attributes:
-        scaling: From features as they are to standardised ones.
-        axes: (width, kept) orthonormal columns; axes along which nothing varies are left out, where weights stay zero.
-        variances: (kept,) mean squares along them, fp64.
+        scaling: Standardizes raw features.
+        axes: (width, kept) orthonormal columns. Axes without variance are left out; weights along them stay zero.
+        variances: (kept,) mean squares along the axes, fp64.
     """
 
     scaling: Scaling
@@ -53,24 +63,24 @@ class Basis:
 
     @staticmethod
     def of(features: Tensor) -> Basis:
-        """Find the axes of (rows, width) features, from whichever of the two Gram matrices is smaller."""
+        """Return the axes of (rows, width) features, computed from the smaller of the two Gram matrices."""
         scaling = Scaling.of(features)
-        standard = scaling.apply(features)
-        rows, width = standard.shape
+        standardized = scaling.apply(features)
+        rows, width = standardized.shape
         if width <= rows:
-            return Basis.from_gram(scaling, standard.T @ standard / rows)
-        variances, weights = torch.linalg.eigh((standard @ standard.T).double() / rows)
+            return Basis.from_gram(scaling, standardized.T @ standardized / rows)
+        variances, weights = torch.linalg.eigh((standardized @ standardized.T).double() / rows)
         kept = variances > _NO_VARIANCE * variances[-1]
-        axes = standard.T.double() @ weights[:, kept] / (variances[kept] * rows).sqrt()
+        axes = standardized.T.double() @ weights[:, kept] / (variances[kept] * rows).sqrt()
         return Basis(scaling, axes.to(features.dtype), variances[kept])
 
     @staticmethod
     def from_gram(scaling: Scaling, gram: Tensor) -> Basis:
-        """Find the axes from the (width, width) mean product of standardised features."""
+        """Return the axes from the Gram matrix (width, width) of standardized features, divided by the rows."""
         variances, axes = torch.linalg.eigh(gram.double())
         kept = variances > _NO_VARIANCE * variances[-1]
         return Basis(scaling, axes[:, kept].to(gram.dtype), variances[kept])
 
     def apply(self, features: Tensor) -> Tensor:
-        """Return (rows, kept) features along the axes."""
+        """Return (rows, kept) coordinates of (rows, width) raw features."""
         return self.scaling.apply(features) @ self.axes

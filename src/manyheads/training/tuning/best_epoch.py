@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -17,11 +16,10 @@ from torch import Tensor, nn
 
 from manyheads.errors import MethodError, UnknownHeadError, listed
 from manyheads.evaluation.metrics import Metrics, main_metric, measure
-from manyheads.features.logits import Logits
-from manyheads.heads import Head, Ragged
+from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first
 from manyheads.training.dataset import TrainingData
-from manyheads.training.tuning.trainer import CheckpointedCallback
+from manyheads.training.resuming.trainer_state import CheckpointedCallback
 
 MEAN = "mean"
 
@@ -69,8 +67,7 @@ def selection_of(
     for name in weights:
         if name not in heads:
             raise UnknownHeadError(f"best_by: no head {name!r} is being trained; the heads: {listed(heads)}")
-        targets = torch.from_numpy(data.targets[name][data.evaluate])
-        if not bool(heads[name].spec.labelled(targets).any()):
+        if not data.targets[name].labelled[data.evaluate].any():
             raise MethodError(
                 f"best_by: no evaluation row is labelled for head {name!r}; give eval_data or eval_fraction"
             )
@@ -167,7 +164,7 @@ class EpochEvaluator(CheckpointedCallback):
         """The best epoch so far, if one is to be selected."""
         return None if self._best is None else self._best.epoch
 
-    def keep(self, folder: Path) -> None:
+    def save_state(self, folder: Path) -> None:
         """Write the history, and the best epoch, to a checkpoint."""
         best = self._best
         found = None if best is None else {"score": best.score, "epoch": best.epoch, "place": best.place}
@@ -175,27 +172,26 @@ class EpochEvaluator(CheckpointedCallback):
         (folder / _HISTORY).write_text(json.dumps(kept), encoding="utf-8")
         if best is not None:
             weights = {f"weight.{place}": tensor.contiguous() for place, tensor in enumerate(best.weights)}
-            logits = {name: values for name, values in best.logits.items() if isinstance(values, np.ndarray)}
-            words = {name: values for name, values in best.logits.items() if isinstance(values, Ragged)}
-            kept_logits = {
-                **{f"logits.{name}": values for name, values in logits.items()},
-                **{f"logits.{name}": values.values for name, values in words.items()},
-                **{f"offsets.{name}": values.offsets for name, values in words.items()},
+            logits = {
+                f"{part}.{name}": tensor
+                for name, values in best.logits.items()
+                for part, tensor in values.tensors().items()
             }
-            arrays = {name: torch.from_numpy(values) for name, values in kept_logits.items()}
-            save_file({**weights, **arrays}, folder / _BEST)
+            save_file({**weights, **logits}, folder / _BEST)
 
-    def take_up(self, folder: Path) -> None:
+    def load_state(self, folder: Path) -> None:
         """Go on from what a checkpoint holds."""
         kept = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
         self.history, self.ended = kept["history"], kept["ended"]
         if kept["best"] is not None:
             found = load_file(folder / _BEST)
             weights = [found[f"weight.{place}"].to(of.device) for place, of in enumerate(self._tuned)]
-            logits: dict[str, Logits] = {name: found[f"logits.{name}"].numpy() for name in self._heads}
-            for name, head in self._heads.items():
-                if head.spec.by_word:
-                    logits[name] = Ragged(found[f"logits.{name}"].numpy(), found[f"offsets.{name}"].numpy())
+            logits = {
+                name: head.spec.logits_type.from_tensors(
+                    {key.partition(".")[0]: tensor for key, tensor in found.items() if key.partition(".")[2] == name}
+                )
+                for name, head in self._heads.items()
+            }
             self._best = _Best(**kept["best"], weights=weights, logits=logits)
 
     def finish(self, step: int) -> dict[str, Logits] | None:
@@ -215,7 +211,7 @@ class EpochEvaluator(CheckpointedCallback):
     def _measured(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
         rows = self._data.evaluate
         return {
-            name: measure(self._heads[name].spec, self._data.targets[name][rows], values)
+            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, values.values)
             for name, values in logits.items()
         }
 

@@ -1,4 +1,4 @@
-"""Tune a copy of the top blocks that only heads read: the language model keeps the originals and cannot change."""
+"""Train a copy of the top blocks that only heads read; the language model keeps the originals and cannot change."""
 
 from __future__ import annotations
 
@@ -11,45 +11,47 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from manyheads.backbone.branches.branches import build_fork
 from manyheads.backbone.branches.fork import ForkBranch, top_blocks
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import plan_batches
 from manyheads.errors import MethodError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
-from manyheads.features.logits import LogitRows, Logits
+from manyheads.features.logits import empty_logits
 from manyheads.features.precision import feature_core
-from manyheads.heads import Head
+from manyheads.heads import Head, Logits
 from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
+from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, collate_rows, evaluated
 from manyheads.types import Batch, HeadedOutput
 
-# Without a cache, token states of at most this many bytes are held in memory.
+# Without a cache, token states of at most this many bytes are stored in memory.
 _HELD_BYTES = 1 << 30
-# What is left free on the disk.
+# Bytes to leave free on the disk.
 _SPARE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Fork(Tuning):
-    """Tune a copy of the top blocks, of the final norm and of the pooler; heads read the copy, the LM the originals.
+    """Train a copy of the top blocks, the final norm and the pooler; heads read the copy, the LM the originals.
 
-    What enters the fork is read once, kept in the feature cache (two bytes per number), and trained on: no block below
-    the fork runs again, so that an epoch costs about top / layers of a full one. Where it does not fit, or a head reads
-    layers below the fork, the blocks below run in every epoch, in eval mode and without a graph.
+    The states that enter the fork are computed once and stored in the feature cache (two bytes per number), so that the
+    blocks below run only once and an epoch costs about top / layers of a full one. If the states do not fit, or a head
+    reads layers below the fork, the blocks below run in every epoch, in eval mode and without a graph.
 
     Args:
         top: Number of blocks to copy.
         layer_decay: Factor on ``lr`` for each block further down.
-        cache: Where token states are kept: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
+        cache: Storage of token states: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
 
-    The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
+    All other settings are those of :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
         MethodError: a setting out of its range.
@@ -67,43 +69,47 @@ class Fork(Tuning):
         self.check_number("layer_decay", above=0.0)
 
     def describe(self) -> dict[str, Any]:
-        """Return the method's name and settings; where features are kept is nobody else's business."""
+        """Return the method's name and settings, without the cache folder."""
         return {name: value for name, value in super().describe().items() if name != "cache"}
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the fork and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
-        """Refuse a backbone without such blocks, and heads for which there is nothing to fork."""
+        """Check that the backbone has enough blocks and that every head reads hidden states."""
         facts = core.backbone.facts
-        check_steppable(core.backbone, self.name)
+        check_trainable(core.backbone, self.name)
         top_blocks(core.backbone.stack, len(facts.widths), self.top)
         open_cache(self.cache)
         for name, head in heads.items():
             if not any(tap.resolve(facts).needs_pass(facts) for tap in head.spec.taps):
                 raise MethodError(
-                    f"Head {name!r}: reads no hidden states, so a fork does nothing for it; train it Frozen"
+                    f"Head {name!r}: reads no hidden states, so a fork does nothing for it; train it with Frozen"
                 )
 
-    def frozen(self) -> FrozenStart:
-        """Return how heads are solved first: on features kept in the same place."""
+    def frozen_start(self) -> FrozenStart:
+        """Return the method that solves the heads for ``start="frozen"``, with the same cache."""
         return FrozenStart(cache=self.cache)
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
-        """Put a fork in place, let the heads read it, and return it to be stepped on what enters it."""
-        fork = core.backbone.fork(self.top)
-        name = core.backbone.free_name("fork")
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
+        """Add a fork as a branch that the heads read, and return it with the states that enter it."""
+        fork = build_fork(core.backbone.trunk, self.top)
+        name = core.backbone.branches.free_name("fork")
         core.backbone.branches[name] = fork
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, core.backbone.facts) for tap in head.taps)
         rates = self._rates(fork) | head_rates(heads, self.head_lr)
-        kept, said = self._entries(core, fork, heads, name, data)
-        notes = (said, *coarse_note(core.backbone))
-        if kept is None:
+        entries, note = self._entries(core, fork, heads, name, data)
+        notes = (note, *coarse_note(core.backbone))
+        if entries is None:
             module = TrainableCore(core, list(heads), fork.tuned_parts(), weighting)
             return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
-        entries = Entries(core, name, list(heads), data, kept)
-        forked = _SteppedFork(core, list(heads), fork.tuned_parts(), weighting, name)
-        return TuningPlan(forked, rates, entries.collate, entries.evaluate, live=False, notes=notes)
+        stored = StoredEntries(core, name, list(heads), data, entries)
+        forked = _TrainableFork(core, list(heads), fork.tuned_parts(), weighting, name)
+        return TuningPlan(forked, rates, stored.collate, stored.evaluate, live=False, notes=notes)
 
     def _rates(self, fork: ForkBranch) -> dict[nn.Parameter, float]:
         blocks = top_blocks(fork.stack, fork.layers, fork.top)
@@ -113,15 +119,15 @@ class Fork(Tuning):
     def _entries(
         self, core: HeadedCore, fork: ForkBranch, heads: Mapping[str, Head], name: str, data: TrainingData
     ) -> tuple[FeatureTable | None, str]:
-        """Return what enters the fork, of every row, and a sentence on what that took; ``None`` if it is not kept."""
+        """Return the states that enter the fork and a note on their storage; ``None`` if they are not stored."""
         taps = core.heads.taps_of(heads)
         wanted = core.request(taps)
         if wanted.prompts:
             return (
                 None,
-                "The blocks below the fork ran in every epoch: a head reads a prompt, whose states are not kept.",
+                "The blocks below the fork ran in every epoch: a head reads a prompt, whose states are not stored.",
             )
-        # A head that is only read stays where it is.
+        # Heads that are read but not trained do not read the fork.
         below = [tap for tap in taps if tap.needs_pass(core.backbone.facts) and off_branch(tap, name) is tap]
         if below or fork.entry_layers(wanted.branches[name]) != {fork.entry}:
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
@@ -142,15 +148,15 @@ class Fork(Tuning):
         return table, f"The fork trained on {_size(size_bytes)} of token states, read once."
 
 
-class Entries:
-    """What enters a fork, row by row: examples to step on, and evaluation rows.
+class StoredEntries:
+    """The stored states that enter a fork: batches of training rows, and logits of the evaluation rows.
 
     Args:
-        core: Whose fork it is.
-        fork: The fork's name.
-        names: The heads.
+        core: The core with the fork.
+        fork: Name of the fork.
+        names: Names of the heads.
         data: The rows.
-        table: Their token states.
+        table: Token states of the rows.
     """
 
     def __init__(
@@ -166,13 +172,13 @@ class Entries:
 
     def evaluate(self) -> dict[str, Logits]:
         """Return fp32 logits of the evaluation rows."""
-        rows, words = self._data.evaluate, self._data.tokenized.words
-        logits = LogitRows({name: self._core.heads[name].spec for name in self._names}, len(rows))
+        rows = self._data.evaluate
+        logits = empty_logits(self._core.heads.chosen(self._names), self._data.tokenized, rows)
         with evaluating(self._core):
             for places, found in self._passes(rows):
-                counts = None if words is None else np.array([len(words[row]) for row in rows[places]])
-                logits.put(places, {name: values.float().cpu().numpy() for name, values in found.items()}, counts)
-        return logits.logits()
+                for name, values in found.items():
+                    logits[name].put(places, values.float().cpu().numpy())
+        return logits
 
     def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
         device = self._core.backbone.device
@@ -184,8 +190,8 @@ class Entries:
             yield places, output.logits
 
 
-class _SteppedFork(TrainableCore):
-    """A fork to be stepped on what enters it."""
+class _TrainableFork(TrainableCore):
+    """A fork that trains on the states that enter it."""
 
     def __init__(
         self, core: HeadedCore, names: Sequence[str], parts: Sequence[nn.Module], weighting: Weighting, fork: str
@@ -207,12 +213,13 @@ class _SteppedFork(TrainableCore):
         """Run the fork; see :meth:`HeadedCore.resume_from_states`."""
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         chosen = self._names if heads is None else heads
-        weighed: HeadedOutput = self.weighting(self.core.resume_from_states(batch, self._fork, entry, labels, chosen))
-        return weighed
+        output = self.core.resume_from_states(batch, self._fork, entry, labels, chosen)
+        weighted: HeadedOutput = self.weighting(output)
+        return weighted
 
 
 def _room(cache: FeatureCache | None) -> int:
-    """Return how many bytes of token states may be kept."""
+    """Return the number of bytes available for token states."""
     if cache is None:
         return _HELD_BYTES
     folder = next(path for path in [cache.folder, *cache.folder.absolute().parents] if path.exists())

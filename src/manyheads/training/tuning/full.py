@@ -1,4 +1,4 @@
-"""Tune the backbone itself, all of it or its top blocks, together with every head, in one joint loss."""
+"""Train the backbone or its top blocks together with the heads, on one joint loss."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.dataset import TrainingData
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.training.tuning.method import Tuning, check_steppable, coarse_note
+from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import Replay, TrainableCore, TuningPlan, collate_rows, evaluated
 
 
 @dataclass(frozen=True)
 class Full(Tuning):
-    """Tune the backbone with the heads.
+    """Train the backbone with the heads.
 
-    The language model changes with the backbone; ``lm_weight`` adds its own loss on the same texts, so that it keeps
-    what it knew, and the result compares its perplexity on the evaluation texts before and after.
+    The language model changes with the backbone. ``lm_weight`` adds the language model's own loss, which limits how
+    much it changes, and the result contains its perplexity on the evaluation texts before and after training.
 
     Args:
-        top: Tune the top k blocks alone; ``None`` tunes the whole backbone.
+        top: Train the top k blocks only; ``None`` for the whole backbone.
         layer_decay: Factor on ``lr`` for each block further down (Howard and Ruder 2018, discriminative fine-tuning).
         lm_weight: Factor of the causal language model's loss on the training texts.
-        replay: Other texts for that loss, such as those the language model was tuned on: a list of strings, or a table
-            with the same text columns. As many of them as there are rows join each step.
+        replay: Other texts for the language model's loss, such as its own training texts: a list of strings, or a table
+            with the same text columns. Each batch gets as many of them as it has rows.
 
-    The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
+    All other settings are those of :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
         MethodError: a setting out of its range.
@@ -54,10 +55,10 @@ class Full(Tuning):
         if self.top is not None:
             self.check_whole("top")
         if self.replay is not None and self.lm_weight == 0:
-            raise MethodError("Full: replay holds texts for the language model's loss; give it an lm_weight above 0")
+            raise MethodError("Full: replay is used by the language model's loss only; give it an lm_weight above 0")
 
     def describe(self) -> dict[str, Any]:
-        """Return the method's name and settings; of other texts, only whether there were any."""
+        """Return the method's name and settings; of ``replay``, only whether it is given."""
         return super().describe() | {"replay": self.replay is not None}
 
     @property
@@ -70,10 +71,16 @@ class Full(Tuning):
         """Factor of the language model's loss."""
         return self.lm_weight
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the backbone and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
-        """Refuse an LM loss without a causal LM, blocks that are not there, and branches that would be undermined."""
+        """Check the blocks, the causal language model, and that no other head reads a branch."""
         backbone = core.backbone
-        check_steppable(backbone, self.name)
+        check_trainable(backbone, self.name)
         if self.lm_weight > 0 and (backbone.lm is None or not backbone.facts.causal):
             raise BackboneError(f"{backbone.name}: lm_weight needs a causal language model; leave it at 0")
         if self.top is not None or self.layer_decay != 1.0:
@@ -82,18 +89,16 @@ class Full(Tuning):
         branched = [name for name, head in others.items() if any(isinstance(tap, Branched) for tap in head.taps)]
         if branched:
             raise BackboneError(
-                f"{backbone.name}: heads {listed(branched)} read a branch of it, which tuning would change under them; "
-                "train them too, or remove them"
+                f"{backbone.name}: heads {listed(branched)} read a branch of it, which training would change; train "
+                "them too, or remove them"
             )
 
     def changing(self, core: HeadedCore) -> Iterable[Tensor]:
         """Return the backbone's parameters that train."""
         return tuned_parameters(core.backbone, self.top)
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
-        """Return the core itself, to be stepped on token ids."""
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
+        """Return the core itself."""
         backbone = core.backbone
         parts = None
         if self.top is not None:
@@ -101,17 +106,15 @@ class Full(Tuning):
             parts = [*blocks, *modules_after(backbone.stack, blocks[-1])]
         rates = self._rates(backbone) | head_rates(heads, self.head_lr)
         others = [name for name in core.heads if name not in heads]
-        notes = (f"Heads {listed(others)} did not train, and read a backbone that has changed.",) if others else ()
+        notes = (f"Heads {listed(others)} were not trained, and read a backbone that has changed.",) if others else ()
         notes = (*notes, *coarse_note(backbone))
         module = TrainableCore(core, list(heads), parts, weighting)
         collate = collate_rows if data.others is None else Replay(data.others).collate
         return TuningPlan(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
-        """Return each parameter's learning rate: what is in no block counts as below them if it embeds, else as on
-        top."""
-        tuned = tuned_parameters(backbone, self.top)
-        rates = dict.fromkeys(tuned, self.lr)
+        """Return each parameter's learning rate; embeddings count as below the blocks, all others as above."""
+        rates = dict.fromkeys(tuned_parameters(backbone, self.top), self.lr)
         if self.layer_decay == 1.0:
             return rates
         blocks = list(backbone.blocks())
@@ -123,13 +126,13 @@ class Full(Tuning):
 
 
 def tuned_parameters(backbone: Backbone, top: int | None) -> list[nn.Parameter]:
-    """Return the backbone's parameters that are to change: those of the top blocks, or all.
+    """Return the parameters of the top blocks, or all of the backbone for ``None``.
 
     Raises:
-        BackboneError: the backbone has fewer blocks, or none that can be told apart.
+        BackboneError: the backbone has fewer blocks, or its blocks were not found.
     """
     if top is not None:
         blocks = top_blocks(backbone.stack, len(backbone.facts.widths), top)
         return [parameter for block in blocks for parameter in block.parameters()]
-    beside = [] if backbone.pooler is None else list(backbone.pooler.parameters())
-    return [*backbone.model.parameters(), *beside]
+    pooler = [] if backbone.pooler is None else list(backbone.pooler.parameters())
+    return [*backbone.model.parameters(), *pooler]

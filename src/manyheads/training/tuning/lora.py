@@ -1,4 +1,4 @@
-"""Train low-rank adapters in a copy of the stack that only heads read: the language model runs without them."""
+"""Train low-rank adapters in a copy of the stack that only heads read; the language model runs without them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manyheads.backbone.branches.branches import build_lora, lora_targets
 from manyheads.backbone.branches.lora import AUTO, LoRABranch, LoRASettings
 from manyheads.core import HeadedCore
 from manyheads.errors import MethodError
 from manyheads.heads import Head
 from manyheads.taps import on_branch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning
@@ -20,21 +22,21 @@ from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, col
 
 @dataclass(frozen=True)
 class LoRA(Tuning):
-    """Train adapters beside linear layers, with the heads (Hu et al. 2021, arXiv 2106.09685), by PEFT.
+    """Train PEFT's low-rank adapters of linear layers with the heads (Hu et al. 2021, arXiv 2106.09685).
 
-    Heads read a copy of the stack in which every weight but the adapters' is the backbone's own, so that the language
-    model, which reads the backbone, keeps every bit. A forward for heads alone runs that copy once; one for heads and
-    language model together runs both. The adapters are saved in PEFT's own format in ``adapter/``;
-    :meth:`HeadedModel.merge_adapter` folds them into the backbone.
+    Heads read a copy of the stack that has adapters and shares all other weights with the backbone. The language model
+    reads the backbone itself, so its output does not change by a bit. A forward pass for heads runs the copy once; one
+    for heads and language model runs both. The adapters are saved in PEFT's format in ``adapter/``;
+    :meth:`HeadedModel.merge_adapter` merges them into the backbone.
 
     Args:
         r: Rank of each adapter.
         alpha: An adapter's output is scaled by alpha / r.
-        targets: ``"auto"`` for every linear layer of the blocks, or the layers' names: the ends of them (``"q_proj"``
-            in every block) or whole ones.
-        dropout: Probability at which an adapter's input is dropped in training.
+        targets: ``"auto"`` for every linear layer of the blocks, or names of layers: full names, or their last parts
+            (``"q_proj"`` in every block).
+        dropout: Dropout probability of an adapter's input in training.
 
-    The other settings are those of every method that steps: see :class:`manyheads.training.tuning.method.Tuning`.
+    All other settings are those of :class:`manyheads.training.tuning.method.Tuning`.
 
     Raises:
         MethodError: a setting out of its range.
@@ -53,35 +55,39 @@ class LoRA(Tuning):
         self.check_number("dropout")
         if self.dropout >= 1:
             raise MethodError(f"{self.name}: dropout must be below 1, got {self.dropout!r}")
-        named = not isinstance(self.targets, str)
-        if not named and self.targets != AUTO:
+        as_list = not isinstance(self.targets, str)
+        if not as_list and self.targets != AUTO:
             raise MethodError(f"{self.name}: targets must be 'auto' or a list of layers' names, got {self.targets!r}")
-        if named and not (self.targets and all(isinstance(name, str) and name for name in self.targets)):
+        if as_list and not (self.targets and all(isinstance(name, str) and name for name in self.targets)):
             raise MethodError(f"{self.name}: targets must be a list of layers' names, got {self.targets!r}")
-        if named:
+        if as_list:
             object.__setattr__(self, "targets", tuple(self.targets))
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
         return {**super().describe(), "targets": AUTO if self.targets == AUTO else list(self.targets)}
 
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Train the adapters and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
+
+        return tune(self, core, heads, data)
+
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:
-        """Refuse layers that are not there, heads for which adapters do nothing, and a missing PEFT."""
+        """Check that PEFT is installed, the backbone has the layers, and every head reads hidden states."""
         self._adapters(core, 0)
         facts = core.backbone.facts
         for name, head in heads.items():
             if not any(tap.resolve(facts).needs_pass(facts) for tap in head.spec.taps):
                 raise MethodError(
-                    f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it Frozen"
+                    f"Head {name!r}: reads no hidden states, so adapters do nothing for it; train it with Frozen"
                 )
 
-    def course(
-        self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting
-    ) -> TuningPlan:
-        """Put adapters in place, let the heads read what they make of a text, and return the core to be stepped."""
+    def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
+        """Add adapters as a branch that the heads read, and return the core."""
         backbone = core.backbone
         branch = self._adapters(core, data.seed)
-        name = backbone.free_name(branch.kind)
+        name = backbone.branches.free_name(branch.kind)
         backbone.branches[name] = branch
         for head in heads.values():
             head.taps = tuple(on_branch(tap, name, backbone.facts) for tap in head.taps)
@@ -90,5 +96,5 @@ class LoRA(Tuning):
         return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data))
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
-        targets = core.backbone.lora_targets(self.targets)
-        return core.backbone.lora(LoRASettings(self.r, self.alpha, targets, self.dropout), seed)
+        targets = lora_targets(core.backbone.trunk, self.targets)
+        return build_lora(core.backbone.trunk, LoRASettings(self.r, self.alpha, targets, self.dropout), seed)

@@ -1,4 +1,4 @@
-"""What training must leave as it was: weights where it fails, modes and gradients in any case."""
+"""State that training restores: weights if it fails, modes and gradients in any case."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from manyheads.heads import Head
 
 @contextmanager
 def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: Iterable[Tensor]) -> Iterator[None]:
-    """Put everything back as it was if training fails or is interrupted.
+    """Restore the model if training fails or is interrupted.
 
     Args:
-        core: Whose heads and branches they are.
+        core: The backbone and all heads.
         heads: The heads that train.
         changing: The backbone's tensors that train.
     """
     weights = [(tensor, tensor.detach().clone()) for tensor in changing]
-    kept = {name: copy.deepcopy(head) for name, head in heads.items()}
+    before = {name: copy.deepcopy(head) for name, head in heads.items()}
     branches = dict(core.backbone.branches.items())
     try:
         yield
@@ -35,8 +35,8 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
             for tensor, value in weights:
                 tensor.copy_(value)
         for name, head in heads.items():
-            head.take_over(kept[name])
-            head.trained, head.class_weights = kept[name].trained, kept[name].class_weights
+            head.take_over(before[name])
+            head.trained, head.class_weights = before[name].trained, before[name].class_weights
         core.backbone.branches.clear()
         core.backbone.branches.update(branches)
         raise
@@ -44,31 +44,33 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
 
 @contextmanager
 def recomputing(backbone: Backbone) -> Iterator[None]:
-    """Let every block that trains be computed again in the backward, and none afterwards.
+    """Turn gradient checkpointing on inside the block.
 
     Raises:
         BackboneError: transformers has no gradient checkpointing for this model.
     """
-    branches = [backbone.branch(name) for name in backbone.branches]
+    branches = [backbone.branches.named(name) for name in backbone.branches]
     models: list[Any] = [backbone.model, *(stack for branch in branches for stack in branch.stacks())]
     if not getattr(backbone.model, "supports_gradient_checkpointing", False):
-        raise BackboneError(f"{backbone.name}: has no gradient checkpointing; leave gradient_checkpointing out")
-    # transformers gave it a new name in 5.2x and warns about the old one.
-    word = "activation" if hasattr(backbone.model, "activation_checkpointing_enable") else "gradient"
+        raise BackboneError(
+            f"{backbone.name}: does not support gradient checkpointing; leave gradient_checkpointing out"
+        )
+    # transformers renamed it in 5.2x and warns about the old name.
+    kind = "activation" if hasattr(backbone.model, "activation_checkpointing_enable") else "gradient"
     for model in models:
-        getattr(model, f"{word}_checkpointing_enable")({"use_reentrant": False})
+        getattr(model, f"{kind}_checkpointing_enable")({"use_reentrant": False})
     try:
         yield
     finally:
         for model in models:
-            getattr(model, f"{word}_checkpointing_disable")()
+            getattr(model, f"{kind}_checkpointing_disable")()
 
 
 @contextmanager
-def requiring_gradients(core: HeadedCore, wanted: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Let gradients reach these parameters and no others; afterwards every parameter is asked for what it was, every
-    part is in the mode it was in, and no gradient is left."""
-    chosen = set(wanted)
+def requiring_gradients(core: HeadedCore, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Require gradients of these parameters only; then restore ``requires_grad`` and the mode of every module, and
+    delete all gradients."""
+    chosen = set(parameters)
     before = {parameter: parameter.requires_grad for parameter in core.parameters()}
     modes = {module: module.training for module in core.modules()}
     for parameter in before:
@@ -76,8 +78,8 @@ def requiring_gradients(core: HeadedCore, wanted: Iterable[nn.Parameter]) -> Ite
     try:
         yield
     finally:
-        for parameter, needed in before.items():
-            parameter.requires_grad_(needed)
+        for parameter, required in before.items():
+            parameter.requires_grad_(required)
             parameter.grad = None
         for module, mode in modes.items():
             module.training = mode

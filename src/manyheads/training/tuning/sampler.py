@@ -1,8 +1,8 @@
-"""In which order rows are trained on: a function of the seed and the epoch alone.
+"""The order of the training rows, a function of the seed and the epoch alone.
 
-transformers draws it from each process's global random numbers, which dropout leaves elsewhere in every process and
-which nobody kept when a run was interrupted inside an epoch: from the second epoch on, processes would train on some
-rows twice and on others not at all, and a resumed run on rows it has seen.
+transformers draws it from the global random state of each process. Dropout moves that state differently in every
+process, and a run that is interrupted inside an epoch does not save it. From the second epoch on, processes would then
+train on some rows twice and on others not at all, and a resumed run would repeat rows of the interrupted epoch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
 class EpochSampler(torch.utils.data.Sampler[int]):
-    """A new order in each epoch, the same on every process and however many there are.
+    """A new order in each epoch, the same on every process and for any number of processes.
 
     Args:
-        rows: How many there are.
-        seed: Of the draw.
-        lengths: Tokens of each row, to put rows of about one length into one step; ``None`` for no such grouping.
+        rows: Number of rows.
+        seed: Random seed.
+        lengths: Tokens of each row, to group rows of similar length into one step; ``None`` for no grouping.
         step_rows: Rows of one step, over all processes.
     """
 
@@ -32,39 +32,38 @@ class EpochSampler(torch.utils.data.Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0."""
+        """Set the epoch, counted from 0."""
         self._epoch = epoch
 
     def __len__(self) -> int:
         return self._rows
 
     def __iter__(self) -> Iterator[int]:
-        # Seeds next to each other give draws that have nothing in common.
-        draw = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
+        # Draws of neighboring seeds are independent.
+        generator = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
         if self._lengths is None:
-            return iter(torch.randperm(self._rows, generator=draw).tolist())
-        return iter(get_length_grouped_indices(self._lengths, self._step_rows, generator=draw))
+            return iter(torch.randperm(self._rows, generator=generator).tolist())
+        return iter(get_length_grouped_indices(self._lengths, self._step_rows, generator=generator))
 
 
 class SetEpoch(TrainerCallback):  # type: ignore[misc]
-    """Tells an order which epoch begins: a data loader that skips what was trained on before does not pass it on."""
+    """Set the sampler's epoch: a data loader that skips the batches before a checkpoint does not pass it on."""
 
-    def __init__(self, order: EpochSampler) -> None:
-        self._order = order
+    def __init__(self, sampler: EpochSampler) -> None:
+        self._sampler = sampler
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        """Go to the epoch that begins."""
-        self._order.set_epoch(int(state.epoch or 0))
+        """Set the sampler's epoch."""
+        self._sampler.set_epoch(int(state.epoch or 0))
 
 
 def first_rows(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Return the first rows of a batch; of none, one without labels and without a token to predict, so that there is
-    something to run."""
-    kept = {key: value[: max(count, 1)] for key, value in batch.items() if isinstance(value, Tensor)}
+    """Return the first rows of a batch; for a count of 0, one row without labels and without a token to predict."""
+    first = {key: value[: max(count, 1)] for key, value in batch.items() if isinstance(value, Tensor)}
     if count:
-        return {**kept, "labels": {name: target[:count] for name, target in batch["labels"].items()}}
-    kept["attention_mask"] = kept["attention_mask"].clone()
-    kept["attention_mask"][:, 1:] = 0
-    return {**kept, "labels": {}}
+        return {**first, "labels": {name: target[:count] for name, target in batch["labels"].items()}}
+    first["attention_mask"] = first["attention_mask"].clone()
+    first["attention_mask"][:, 1:] = 0
+    return {**first, "labels": {}}

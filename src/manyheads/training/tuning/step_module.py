@@ -1,4 +1,4 @@
-"""What a tuning method hands to the trainer: a module to step, examples, and who learns how fast."""
+"""The module that a Trainer trains, its examples, and its learning rates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
-from manyheads.data.labelled import labelled_rows
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads
-from manyheads.features.logits import Logits, no_logits
-from manyheads.heads import Head
+from manyheads.features.logits import empty_logits
+from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.types import Batch, HeadedOutput
@@ -27,15 +26,15 @@ Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """What is stepped.
+    """Everything that a tuning method trains.
 
     Attributes:
-        module: What the trainer calls.
-        rates: Parameter -> peak learning rate, for everything that trains.
-        collate: From examples of :class:`Rows` to the module's tensors.
-        evaluate: Returns fp32 logits of the evaluation rows by head, as the weights stand.
-        live: Whether ``evaluate`` computes what a prediction will, to the bit.
-        notes: What a person should know, one sentence each.
+        module: The module for the trainer.
+        rates: Parameter -> peak learning rate, for every parameter that trains.
+        collate: From examples of :class:`TrainingRows` to the module's tensors.
+        evaluate: Returns the logits of the evaluation rows by head, with the current weights.
+        live: Whether ``evaluate`` and ``predict`` compute the same bits.
+        notes: Sentences for the user.
     """
 
     module: TrainableCore
@@ -47,14 +46,14 @@ class TuningPlan:
 
 
 class TrainableCore(nn.Module):
-    """The core with the signature that a trainer calls, for some of its heads.
+    """The core with the signature that a Trainer calls, for some of its heads.
 
     Args:
         core: The core.
         names: The heads that train.
-        parts: The backbone's parts that are in training mode while training, or ``None`` for all: what does not learn
-            computes what it will compute afterwards.
-        weighting: How losses are weighed against each other.
+        parts: The backbone's parts that are in training mode during training, ``None`` for all. All other parts stay in
+            eval mode, so that they compute the same as in prediction.
+        weighting: Weights of the losses.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class TrainableCore(nn.Module):
         self._parts = None if parts is None else tuple(parts)
 
     def train(self, mode: bool = True) -> TrainableCore:
-        """Switch what learns into training mode, and the rest of the backbone into eval mode."""
+        """Set the training parts to training mode, and the rest of the backbone to eval mode."""
         super().train(mode)
         if mode and self._parts is not None:
             self.core.backbone.eval()
@@ -87,51 +86,46 @@ class TrainableCore(nn.Module):
         replay_attention_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
     ) -> HeadedOutput:
-        """Run the core, see :meth:`HeadedCore.forward`; the language model on the replayed texts, if there are any."""
+        """Run the core, see :meth:`HeadedCore.forward`; with replay texts, the language model runs on them instead."""
         replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)
         if replaying:
             assert replay_input_ids is not None
             assert replay_attention_mask is not None
-            other = self.core(Batch(replay_input_ids, replay_attention_mask), None, [], lm=True)
-            output = replace(output, lm_logits=other.lm_logits)
-        weighed: HeadedOutput = self.weighting(output)
-        return weighed
+            replay = self.core(Batch(replay_input_ids, replay_attention_mask), None, [], lm=True)
+            output = replace(output, lm_logits=replay.lm_logits)
+        weighted: HeadedOutput = self.weighting(output)
+        return weighted
 
 
-class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+class TrainingRows(torch.utils.data.Dataset[dict[str, Any]]):
     """The training rows as examples."""
 
     def __init__(self, data: TrainingData, heads: Mapping[str, Head]) -> None:
         self._data = data
-        self._by_word = {name for name, head in heads.items() if head.spec.by_word}
-        self._labelled = {name: labelled_rows(head.spec, data.targets[name]) for name, head in heads.items()}
+        self._labelled = {name: data.targets[name].labelled for name in heads}
 
     def __len__(self) -> int:
         return len(self._data.train)
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        row = int(self._data.train[place])
-        labels = {name: self._target(name, row) for name, known in self._labelled.items() if known[row]}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = int(self._data.train[index])
+        labels = {name: self._data.targets[name][row] for name, known in self._labelled.items() if known[row]}
         inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
         return {**inputs, "labels": labels, "rows": row}
 
-    def _target(self, name: str, row: int) -> Any:
-        target, words = self._data.targets[name][row], self._data.tokenized.words
-        return target[: len(words[row])] if name in self._by_word and words is not None else target
-
 
 def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Collate, and keep which rows they are, for messages."""
+    """Collate examples, and add their row numbers for messages."""
     return {**collate(examples), "rows": torch.tensor([example["rows"] for example in examples])}
 
 
 class Replay:
-    """Joins other texts to each batch, as many as it has rows, for the language model's loss.
+    """Adds other texts to each batch for the language model's loss, as many as it has rows.
 
-    Which ones follows from the batch's rows alone, so that a run that goes on after a break meets the same. Where there
-    are more of them than training rows, an epoch's order decides which it meets.
+    The choice depends on the batch's rows only, so that a resumed run uses the same texts. With more texts than
+    training rows, the order of an epoch determines which texts it uses.
 
     Args:
         others: The texts.
@@ -153,9 +147,9 @@ class Replay:
 
 
 def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, Logits]:
-    """Return fp32 logits of the evaluation rows, by a pass of the backbone as it stands."""
+    """Return fp32 logits of the evaluation rows by a pass of the backbone with its current weights."""
     if not len(data.evaluate):
-        return {name: no_logits(head.spec) for name, head in heads.items()}
+        return empty_logits(heads, data.tokenized, data.evaluate)
     source = FeatureSource(core, data.tokenized)
     tables = source.read(core.heads.taps_of(heads), data.evaluate)
-    return apply_heads(core, tables, heads, data.evaluate, data.tokenized.lengths)
+    return apply_heads(core, tables, heads, data.evaluate, data.tokenized)

@@ -22,48 +22,28 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
-from transformers.utils import SAFE_WEIGHTS_NAME
 
 from manyheads.core import HeadedCore
 from manyheads.data.collate import collate
-from manyheads.errors import (
-    CorruptCheckpointError,
-    InputError,
-    MissingExtraError,
-    NotACheckpointError,
-    TrainingError,
-    WrongRunError,
-    listed,
-)
+from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
 from manyheads.evaluation.lm_loss import lm_loss, predicted_tokens
-from manyheads.heads import HeadSpec
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
-from manyheads.training.resuming.checkpoints import damage, delete, keep_newest, last_whole, mark_whole
+from manyheads.training.resuming.checkpoints import delete
+from manyheads.training.resuming.trainer_state import (
+    CheckpointedCallback,
+    checkpoint_to_resume,
+    finish_checkpoint,
+    load_trainable_state,
+    trainable_state,
+)
 from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
-from manyheads.types import MISSING, Batch, HeadedOutput
+from manyheads.types import Batch, HeadedOutput
 
 # The language model's place among the weights that losses are divided by; no head may have this name.
 LM = "lm"
-
-
-class CheckpointedCallback(transformers.TrainerCallback):  # type: ignore[misc]
-    """A callback with something of its own in every checkpoint.
-
-    Attributes:
-        ended: Whether training had come to its end when it was kept.
-    """
-
-    ended = False
-
-    def keep(self, folder: Path) -> None:
-        """Write it to a checkpoint."""
-
-    def take_up(self, folder: Path) -> None:
-        """Read it from a checkpoint."""
 
 
 class Trainer(transformers.Trainer):  # type: ignore[misc]
@@ -173,7 +153,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             return loss, None, None
         heads = self._core().heads
         labels = {
-            name: inputs["labels"].get(name, _unlabelled(heads[name].spec, logits))
+            name: inputs["labels"].get(name, heads[name].spec.unlabelled(logits))
             for name, logits in outputs.logits.items()
         }
         return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
@@ -235,12 +215,9 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         for batch in batches:
             seen = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
             for name, checked in core.targets(batch["labels"], seen).items():
-                head = core.heads[name]
-                words = checked.shape[:2] if head.spec.by_word else checked.shape[:1]
-                logits = torch.zeros((*words, head.spec.outputs))
-                class_weights = head.loss_weights(name)
+                class_weights = core.heads[name].loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
-                weights[name] += head.spec.loss(logits, checked.cpu(), cpu).weight.to(device)
+                weights[name] += core.heads[name].spec.total_weight(checked.cpu(), cpu).to(device)
             weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
         return weights
 
@@ -262,106 +239,58 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         """Train, from the start or from a checkpoint.
 
         Args:
-            resume_from_checkpoint: Its folder, or True for the newest whole one in ``args.output_dir``.
+            resume_from_checkpoint: Its folder, or True for the newest complete one in ``args.output_dir``.
             trial: As in transformers.
             ignore_keys_for_eval: As in transformers.
 
         Raises:
-            NotACheckpointError: there is no whole checkpoint.
+            NotACheckpointError: there is no complete checkpoint.
             CorruptCheckpointError: the one that was named is damaged, or was not written to its end.
             WrongRunError: it is of another model.
         """
         if not resume_from_checkpoint:
             return super().train(None, trial, ignore_keys_for_eval)
-        folder = from_first(self._checkpoint(resume_from_checkpoint) if is_first() else Path())
-        for keeper in self._keepers():
-            keeper.take_up(folder)
-        if any(keeper.ended for keeper in self._keepers()):
+        output_dir = Path(self.args.output_dir)
+        folder = from_first(checkpoint_to_resume(resume_from_checkpoint, output_dir) if is_first() else Path())
+        callbacks = self._checkpointed_callbacks()
+        for callback in callbacks:
+            callback.load_state(folder)
+        if any(callback.ended for callback in callbacks):
             self._load_from_checkpoint(str(folder))
             self.state = transformers.TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
             return TrainOutput(self.state.global_step, 0.0, {})
         return super().train(str(folder), trial, ignore_keys_for_eval)
 
-    def _checkpoint(self, wanted: str | bool) -> Path:
-        """Return the checkpoint to go on from, every file of it being what was written."""
-        if wanted is True:
-            found = last_whole(Path(self.args.output_dir))
-            if found is None:
-                raise NotACheckpointError(f"{self.args.output_dir}: holds no whole checkpoint to go on from")
-            return found
-        folder = Path(str(wanted))
-        wrong = damage(folder)
-        if wrong is not None:
-            raise CorruptCheckpointError(f"{folder}: {wrong}; go on from another one, or start anew")
-        return folder
-
-    def _keepers(self) -> list[CheckpointedCallback]:
+    def _checkpointed_callbacks(self) -> list[CheckpointedCallback]:
         return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointedCallback)]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Write a checkpoint, then mark it as whole; only then may older ones go."""
-        runs = Path(self._get_output_dir(trial))
-        folder = runs / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        """Write a checkpoint and mark it as complete; only then delete older ones."""
+        folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            delete(folder)  # what a killed run left of it
+            delete(folder)  # a killed run may have left a part of it
         wait_for_all()
-        most, self.args.save_total_limit = self.args.save_total_limit, None
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         finally:
-            self.args.save_total_limit = most
+            self.args.save_total_limit = limit
         wait_for_all()
         if self.args.should_save:
-            for keeper in self._keepers():
-                keeper.keep(folder)
-            mark_whole(folder)
-            if most:
-                best = self.state.best_model_checkpoint
-                keep_newest(runs, most, None if best is None else Path(best))
+            finish_checkpoint(folder, self._checkpointed_callbacks(), limit, self.state.best_model_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save what trains, every tensor once: tied weights are one tensor under two names, which a state file must
-        not hold, and what does not train is where the model came from."""
-        super()._save(output_dir, self._trained() if state_dict is None else state_dict)
+        """Save the trainable weights, each tensor once: a state file must not hold tied weights under two names."""
+        super()._save(output_dir, trainable_state(self.model) if state_dict is None else state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Load what :meth:`_save` saved."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        found, mine = load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME), self._trained()
-        other = [name for name in {**found, **mine} if name not in found or name not in mine]
-        other += [name for name in found if name in mine and found[name].shape != mine[name].shape]
-        if other:
-            raise WrongRunError(
-                f"{resume_from_checkpoint}: is of another model, or other parts of it train: {listed(other, most=3)}; "
-                "go on with the very model and settings that it was written with"
-            )
-        with torch.no_grad():
-            for name, tensor in mine.items():
-                tensor.copy_(found[name])
-
-    def _trained(self) -> dict[str, Tensor]:
-        """Return the state of the model without the weights that do not train, each tensor under one name."""
-        still = {
-            name for name, tensor in self.model.named_parameters(remove_duplicate=False) if not tensor.requires_grad
-        }
-        state = {name: tensor for name, tensor in self.model.state_dict().items() if name not in still}
-        first: dict[tuple[int, torch.Size], str] = {}
-        return {
-            name: tensor
-            for name, tensor in state.items()
-            if not tensor.numel() or first.setdefault((tensor.data_ptr(), tensor.shape), name) == name
-        }
+        else:
+            load_trainable_state(self.model, Path(resume_from_checkpoint))
 
 
 def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
     """Return the names of the ids and the mask that the language model's loss is of."""
     prefix = "replay_" if "replay_input_ids" in batch else ""
     return f"{prefix}input_ids", f"{prefix}attention_mask"
-
-
-def _unlabelled(spec: HeadSpec, logits: Tensor) -> Tensor:
-    if spec.by_word:
-        return torch.full(logits.shape[:2], MISSING)
-    return torch.from_numpy(spec.encode([None] * len(logits), "", ""))

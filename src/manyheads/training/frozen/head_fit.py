@@ -1,0 +1,133 @@
+"""Fit one head on stored features: its rows, the sets of taps to try, the fit and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from manyheads.core import HeadedCore
+from manyheads.data.split import first_of_each
+from manyheads.features import FeatureSource, FeatureTable
+from manyheads.heads import Head
+from manyheads.taps import Lexical, Tap
+from manyheads.taps.lexical import LexicalReader, lexicon
+from manyheads.taps.lm_logits import LMLogitsReader
+from manyheads.training.dataset import TrainingData
+from manyheads.training.fit import FitResult
+from manyheads.training.frozen.stacking import Stacking
+from manyheads.training.searching.choose import fit_simplest
+from manyheads.training.searching.search import SearchRequest
+from manyheads.training.searching.shortlist import Shortlist
+from manyheads.training.solving.design_of_head import token_ids
+from manyheads.training.solving.gradient_fit import GradientFitter
+from manyheads.training.solving.head_rows import HeadTrainingSet, class_weights_of
+from manyheads.training.solving.linear_fit import LinearFitter
+
+# Texts per gradient step.
+_STEP_TEXTS = 32
+
+
+class HeadFit:
+    """Fits one head of a model; the model changes only in :meth:`install`.
+
+    Args:
+        core: The model.
+        data: Training rows and targets.
+        name: The head's name.
+        stacked: Whether a head of the same run reads this one.
+
+    Attributes:
+        head: The model's head.
+        rows: Its labelled training rows (n,).
+        targets: Their targets.
+        shortlist: Sets of taps to try, set by a search; ``None`` for the taps of the spec.
+        fitted: After :meth:`fit`: a head with the new weights, on the CPU.
+        result: After :meth:`fit`: the settings it chose, and the alternatives.
+    """
+
+    fitted: Head
+    result: FitResult
+
+    def __init__(self, core: HeadedCore, data: TrainingData, name: str, stacked: bool = False) -> None:
+        self.name = name
+        self.head = core.heads[name]
+        self.rows = data.labelled(name)
+        self.targets = data.targets[name].take(self.rows)
+        self.shortlist: Shortlist | None = None
+        self.stacked = stacked
+        self._core, self._data = core, data
+        self._class_weights = class_weights_of(self.head, self.targets)
+
+    def search_request(self) -> SearchRequest:
+        """Return the request to search the head's taps."""
+        distinct = first_of_each([self._data.texts[row] for row in self.rows])
+        return SearchRequest(self.rows[distinct], self.head.spec.target_scores(self.targets.take(distinct).values))
+
+    def tap_sets(self) -> Sequence[tuple[Tap, ...]]:
+        """Return the sets of taps to fit the head on, the simplest first."""
+        if self.shortlist is None:
+            return [tuple(self._core.resolved(self.head.spec.taps))]
+        # Training by steps is too slow to compare sets.
+        return [self.shortlist.preferred] if self.head.spec.hidden else self.shortlist.sets
+
+    def fit(self, stacking: Stacking, l2: float | None) -> None:
+        """Fit the head on the best of its sets of taps.
+
+        Args:
+            stacking: Reads features; contains the heads that this one reads.
+            l2: Strength of the penalty; ``None`` chooses it.
+        """
+        heads = [self.prepared_head(stacking.source, taps) for taps in self.tap_sets()]
+        sets = [self._training_set(head, stacking.read(head.taps, self.rows)) for head in heads]
+        if heads[0].linear:
+            result, self.fitted = fit_simplest(LinearFitter(l2), list(zip(heads, sets, strict=True)))
+        else:
+            fitter = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
+            result, self.fitted = fitter.fit(heads[0], sets[0]), heads[0]
+        self.fitted.load_state_dict(dict(result.state), strict=True)
+        screened = [] if self.shortlist is None else self.shortlist.alternatives
+        self.result = replace(result, alternatives=[*screened, *result.alternatives])
+
+    def prepared_head(self, source: FeatureSource, taps: Sequence[Tap]) -> Head:
+        """Return a fresh head on the CPU whose readers are prepared on its training rows, without a fit.
+
+        Args:
+            source: Features of the rows.
+            taps: Resolved taps to read instead of the spec's.
+        """
+        lexical = [tap for tap in taps if isinstance(tap, Lexical)]
+        texts = token_ids(source.read(lexical[:1], self.rows)[lexical[0]].take(self.rows)) if lexical else None
+        counted = [
+            lexicon(texts, tap.tokens) if isinstance(tap, Lexical) and texts is not None else None for tap in taps
+        ]
+        sized = [tap if count is None else Lexical(len(count[0])) for tap, count in zip(taps, counted, strict=True)]
+        head = self._core.start_head(self._core.build_head(self.head.spec, sized)).cpu()
+        counts = dict(zip(sized, counted, strict=True))  # Lexical taps of one size have the same tokens, and are one
+        for tap, reader in zip(head.taps, head.readers, strict=True):
+            count = counts[tap]
+            if isinstance(reader, LexicalReader) and count is not None:
+                reader.learn(*count)
+            if isinstance(reader, LMLogitsReader):
+                target_scores = torch.from_numpy(self.head.spec.target_scores(self.targets.values))
+                reader.choose(source.read([tap], self.rows)[tap].take(self.rows).values, target_scores)
+        return head
+
+    def install(self, replacement: Head) -> None:
+        """Give the model's head the taps and weights of another head, and the class weights of its training rows."""
+        device, weights = self.head.output.weight.device, self._class_weights
+        self.head.take_over(replacement.to(device).train(self.head.training))
+        self.head.set_class_weights(None if weights is None else weights.to(device=device, dtype=torch.float32))
+
+    def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
+        items = self.targets.items()
+        return HeadTrainingSet(
+            tables={tap: self.targets.select(table, self.rows) for tap, table in tables.items()},
+            taps=head.taps,
+            targets=items.targets,
+            texts=[self._data.texts[row] for row in self.rows[items.rows]],
+            class_weights=self._class_weights,
+            seed=self._data.seed,
+            hold_out_all=self.stacked,
+        )

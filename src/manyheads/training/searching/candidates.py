@@ -1,0 +1,20 @@
+"""The single taps that a search tries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manyheads.taps import Hidden, Tap
+from manyheads.types import BackboneFacts
+
+# Evenly spaced layers that are tried, the first and the last among them.
+_MAX_LAYERS = 9
+
+
+def candidates(facts: BackboneFacts) -> list[Tap]:
+    """Return the dense taps to try, the default tap first."""
+    count = len(facts.widths)
+    layers = sorted({round(layer) - count for layer in np.linspace(0, count - 1, min(count, _MAX_LAYERS))})
+    pools = ("mean", "last", "max") if facts.causal else ("mean", "cls", "max")
+    default = Hidden().resolve(facts)
+    return list(dict.fromkeys([default, *(Hidden(layer, pool) for layer in reversed(layers) for pool in pools)]))

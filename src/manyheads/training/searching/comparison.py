@@ -1,0 +1,34 @@
+"""Compare alternatives by their errors on the same rows: differences, standard errors, the one-standard-error rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Share of the variance that is too small to be worth another tap, even where the difference is certain.
+NEGLIGIBLE = 0.005
+
+
+def spread(target_scores: np.ndarray) -> float:
+    """Return the mean squared distance of fp64 (rows, scores) from their mean row; 1 where they do not differ."""
+    distances = target_scores - np.nanmean(target_scores, axis=0)
+    return float(np.nansum(distances**2)) / len(target_scores) or 1.0
+
+
+def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:
+    """Return the mean difference between errors (rows,) and the best errors (rows,), and its standard error."""
+    difference = errors - best
+    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
+
+
+def simplest_near_best(errors: Sequence[np.ndarray]) -> int:
+    """Return the index of the first alternative within one standard error of the best (Breiman et al. 1984, section
+    3.4.3), or negligibly worse.
+
+    Args:
+        errors: Per alternative, the errors of the same rows (rows,); the simplest alternative first.
+    """
+    best = min(errors, key=lambda alternative: float(alternative.mean()))
+    near = [excess <= max(error, NEGLIGIBLE) for excess, error in (margin(one, best) for one in errors)]
+    return near.index(True)

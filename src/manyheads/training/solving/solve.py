@@ -1,0 +1,90 @@
+"""Minimize the objective of a linear head (see ``objective.py``): L-BFGS, or closed form for squared error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from manyheads.heads import Regression
+from manyheads.training.solving.design import DenseDesign
+from manyheads.training.solving.lbfgs import minimize
+from manyheads.training.solving.linear import Linear
+from manyheads.training.solving.objective import PackedObjective, Problem
+
+# Gain of a step, relative to the objective, at which a problem counts as solved: rough solutions are good enough to
+# compare penalties, and fp32 does not resolve gains below its own tolerance.
+ROUGH_TOLERANCE = 1e-4
+FINE_TOLERANCE = 1e-8
+_FP32_TOLERANCE = 1e-6
+# Multiplications per evaluation above which fp64 costs more than its digits are worth: fp32 comes within 1e-5.
+_MAX_FP64_MULTIPLICATIONS = 100_000_000
+# Multiplications per evaluation below which threads wait for each other longer than they compute.
+_MIN_THREADED_MULTIPLICATIONS = 50_000_000
+
+
+def solve(problem: Problem, l2: float, start: Linear, tolerance: float = FINE_TOLERANCE) -> Linear:
+    """Return the layer that minimizes the objective over all rows.
+
+    Args:
+        problem: Features and targets.
+        l2: Strength of the penalty, at least 0.
+        start: Initial layer; the objective is convex, so only the time depends on it.
+        tolerance: Gain of a step, relative to the objective, at which to stop.
+    """
+    all_rows = torch.arange(problem.design.rows)
+    return solve_parts(problem, [all_rows], l2, start.repeated(1), tolerance)[0]
+
+
+def solve_refined(problem: Problem, l2: float, start: Linear) -> Linear:
+    """Return the minimizing layer, solved in fp32 and then, unless the problem is large, refined in fp64: most steps
+    run at half the cost.
+    """
+    rough = solve(problem, l2, start, ROUGH_TOLERANCE)
+    large = problem.design.rows * problem.design.width * problem.spec.outputs > _MAX_FP64_MULTIPLICATIONS
+    precise = problem if large and not isinstance(problem.spec, Regression) else problem.precise()
+    if precise.design is problem.design:
+        return solve(problem, l2, rough, _FP32_TOLERANCE)
+    return solve(precise, l2, rough.to(torch.float64), FINE_TOLERANCE)
+
+
+def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Linear, tolerance: float) -> Linear:
+    """Return one layer per part, each solved on its rows alone, all in one run of L-BFGS.
+
+    Args:
+        problem: Features and targets of all rows.
+        parts: Row numbers of each part.
+        l2: Strength of the penalty.
+        start: One layer per part.
+        tolerance: As for :func:`solve`.
+    """
+    if isinstance(problem.spec, Regression) and isinstance(problem.design, DenseDesign):
+        layers = [_ridge(problem.take(part), l2) for part in parts]
+        return Linear(torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers]))
+    with _few_threads(problem.design.rows * problem.design.width * len(parts) * problem.spec.outputs):
+        objective = PackedObjective(problem, parts, l2, start)
+        return objective.unpack(minimize(objective.value_and_gradient, objective.pack(start), tolerance))
+
+
+def _few_threads(multiplications: int) -> AbstractContextManager[object]:
+    """Return a context in which small products run on one thread."""
+    limit = None if multiplications > _MIN_THREADED_MULTIPLICATIONS else 1
+    limits: AbstractContextManager[object] = threadpool_limits(limit)
+    return limits
+
+
+def _ridge(problem: Problem, l2: float) -> Linear:
+    """Solve squared error in closed form, in fp64, on centered features."""
+    assert isinstance(problem.design, DenseDesign)
+    features, targets = problem.design.values.double(), problem.targets.double()
+    feature_mean, target_mean = features.mean(dim=0), targets.mean()
+    centered = features - feature_mean
+    gram = centered.T @ centered / len(targets)
+    gram.diagonal().add_(0.5 * l2 + 1e-12)
+    weight = torch.linalg.solve(gram, centered.T @ (targets - target_mean) / len(targets))
+    bias = target_mean - weight @ feature_mean
+    dtype = problem.design.values.dtype
+    return Linear(weight.unsqueeze(0).to(dtype), bias.unsqueeze(0).to(dtype))

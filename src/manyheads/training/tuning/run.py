@@ -1,0 +1,146 @@
+"""The training loop of every method that trains by gradient steps."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+
+from manyheads.core import HeadedCore
+from manyheads.evaluation.lm_loss import perplexity
+from manyheads.features import FeatureSource
+from manyheads.heads import Head
+from manyheads.runtime.processes import from_first, is_first, wait_for_all
+from manyheads.training.dataset import TrainingData
+from manyheads.training.fit import FitResult
+from manyheads.training.frozen.head_fit import HeadFit
+from manyheads.training.method import Outcome
+from manyheads.training.resuming.run_folder import RunFolder, run_facts
+from manyheads.training.solving.adamw import parameter_groups
+from manyheads.training.tuning.arguments import training_arguments
+from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
+from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
+from manyheads.training.tuning.method import Tuning
+from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
+from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
+from manyheads.training.tuning.trainer import Trainer
+
+
+def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+    """Start the heads, then train everything together; if it fails, the model is unchanged.
+
+    Args:
+        method: The settings.
+        core: The backbone and all heads.
+        heads: The heads to train, changed in place.
+        data: Training and evaluation rows.
+    """
+    method.check(core, heads)
+    return _Run(method, core, heads, data).outcome()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of :func:`tune`."""
+
+    method: Tuning
+    core: HeadedCore
+    heads: Mapping[str, Head]
+    data: TrainingData
+
+    def outcome(self) -> Outcome:
+        method, core, heads, data = self.method, self.core, self.heads, self.data
+        selection = selection_of(method.best_by, method.patience, heads, data)
+        folder = self._run_folder()
+        changing = list(method.changing(core))
+        before = perplexity(core, data.tokenized, data.evaluate) if changing else None
+        with restored_on_failure(core, heads, changing):
+            start_heads(method, core, heads, data)
+            weighting = LearnedWeighting(heads, core.backbone.device) if method.weighting == "learned" else Weighting()
+            plan = method.plan(core, heads, data, weighting)
+            trained = [*plan.rates, *weighting.parameters()]
+            evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection)
+            state, notes = self._train(plan, evaluator, folder)
+            logits = evaluator.finish(state.global_step)
+            if logits is None or not plan.live:
+                logits = evaluated(core, heads, data)
+            after = perplexity(core, data.tokenized, data.evaluate) if changing else None
+        for head in heads.values():
+            head.trained = True
+        settings = {"epochs": float(state.epoch or 0), "steps": float(state.global_step), "lr": method.lr}
+        if evaluator.best_epoch is not None:
+            settings["best_epoch"] = evaluator.best_epoch
+        learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
+        fits = {name: FitResult({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
+        return Outcome(fits, logits, (before, after), (*plan.notes, *notes))
+
+    def _run_folder(self) -> RunFolder | None:
+        """Return the folder of the checkpoints, checked to be free or this run's, if there is one."""
+        if self.method.checkpoints is None:
+            return None
+        folder = RunFolder(Path(self.method.checkpoints), run_facts(self.method.describe(), self.heads, self.data))
+        folder.check()
+        return folder
+
+    def _train(
+        self, plan: TuningPlan, evaluator: EpochEvaluator, folder: RunFolder | None
+    ) -> tuple[transformers.TrainerState, tuple[str, ...]]:
+        """Run the trainer; return its final state and notes for the user."""
+        backbone = self.core.backbone
+        with (
+            requiring_gradients(self.core, plan.rates),
+            recomputing(backbone) if self.method.gradient_checkpointing else nullcontext(),
+            tempfile.TemporaryDirectory() as scratch,
+        ):
+            trainer = self._trainer(plan, str(self.method.checkpoints or scratch))
+            trainer.add_callback(evaluator)
+            trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+            checkpoint = checkpoint_of(self.method, folder)
+            trainer.train(checkpoint)
+        resumed = folder is not None and checkpoint is not None
+        return trainer.state, (f"Training resumed from {checkpoint}.",) if resumed else ()
+
+    def _trainer(self, plan: TuningPlan, output_dir: str) -> Trainer:
+        method, data = self.method, self.data
+        rates = dict(plan.rates) | dict.fromkeys(plan.module.weighting.parameters(), method.head_lr)
+        # One fused kernel per group: six times as fast as torch's default on a CPU.
+        optimizer = torch.optim.AdamW(parameter_groups(rates, method.weight_decay), lr=method.lr, fused=True)
+        return Trainer(
+            model=plan.module,
+            args=training_arguments(method, len(data.train), data.seed, self.core.backbone.device, output_dir),
+            data_collator=plan.collate,
+            train_dataset=TrainingRows(data, self.heads),
+            optimizers=(optimizer, None),
+            lm_weight=method.lm_factor,
+        )
+
+
+def start_heads(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> None:
+    """Give the heads initial weights for the backbone as it is: solved on frozen features, or random."""
+    if method.start == "frozen":
+        method.frozen_start().fit(core, heads, data)
+        return
+    source = FeatureSource(core, data.tokenized)  # for readers that choose tokens by the training rows
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(data.seed)
+        for name, head in heads.items():
+            fit = HeadFit(core, data, name)
+            fit.install(fit.prepared_head(source, core.resolved(head.spec.taps)))
+
+
+def checkpoint_of(method: Tuning, folder: RunFolder | None) -> str | bool | None:
+    """Return the checkpoint to resume from: the newest complete one in the run's folder, or the one that
+    ``method.trainer`` names; ``None`` to start from the beginning."""
+    if folder is None:
+        named = None if method.trainer is None else method.trainer.resume_from_checkpoint
+        return named if named not in ("True", "true") else True
+    wait_for_all()  # until every process has checked the folder
+    if is_first():
+        folder.begin()
+    newest = from_first(folder.newest() if is_first() else None)
+    return None if newest is None else str(newest)
