@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from typer.core import TyperCommand
+from typer.models import OptionInfo
 
 LAST_PANEL = "Output"
 
@@ -77,5 +78,9 @@ def _in_panel(hint: Any, panel: str) -> Any:
     assert get_origin(hint) is Annotated
     kind, option = get_args(hint)
     option = copy.copy(option)
-    option.rich_help_panel = panel
+    # Arguments and options cannot share a panel.
+    if isinstance(option, OptionInfo):
+        option.rich_help_panel = panel
+    if kind in (bool, bool | None):
+        option.metavar = ""
     return Annotated[kind, option]

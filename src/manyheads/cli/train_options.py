@@ -88,7 +88,7 @@ class HeadOptions(OptionGroup):
         typer.Option(
             "--init",
             metavar="HOW",
-            help="Starting weights of new heads: 'random' (default), or 'lm_head' for the LM head's rows of the labels.",
+            help="Initial weights of new heads: 'random' (default), or 'lm_head' for the LM head's rows of the labels.",
         ),
     ] = None
     balanced: Annotated[
