@@ -33,7 +33,7 @@ from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.vocabulary.added_tokens import AddedTokens
-from manyheads.heads import HeadSpec, LabelledSpec
+from manyheads.heads import HeadSpec
 from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first
@@ -115,7 +115,7 @@ def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) 
     new = {name: {**said, **plan.new_heads} for name, said in plan.heads.items() if name not in kept}
     specs = _specs(table, new, console)
     for name, spec in specs.items():
-        weigh = plan.balanced and isinstance(spec, LabelledSpec)
+        weigh = plan.balanced and spec.has_labels
         specs[name] = dataclasses.replace(spec, class_weights="balanced") if weigh else spec
         model.add_head(name, specs[name])
     return {name: kept[name] if name in kept else write_head(specs[name]) for name in plan.heads}

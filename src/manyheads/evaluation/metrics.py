@@ -16,9 +16,6 @@ from manyheads.types import MISSING
 
 Metrics = dict[str, float]
 
-# The metric by which one epoch is better than another, by head kind; more is better.
-_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kappa", Regression: "r2"}
-
 
 @singledispatch
 def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
@@ -30,13 +27,6 @@ def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
         logits: The values of :class:`~manyheads.heads.Logits`.
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
-
-
-def main_metric(spec: HeadSpec) -> str:
-    """Return the name of the metric by which a head is judged where one number must do; more is better."""
-    if isinstance(spec, Tokens):
-        return "entity_f1" if spec.scheme == "BIO" else "accuracy"
-    return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
 
 
 def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:

@@ -27,11 +27,18 @@ class Regression(HeadSpec):
     """One number; squared error (``torch.nn.functional.mse_loss``)."""
 
     kind: ClassVar[str] = "regression"
+    has_values: ClassVar[bool] = True
+    squared_error: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.class_weights is not None:
             raise HeadError(f"Regression: has no classes, got class_weights={self.class_weights!r}; leave it out")
         super().__post_init__()
+
+    @property
+    def main_metric(self) -> str:
+        """R squared."""
+        return "r2"
 
     @property
     def outputs(self) -> int:

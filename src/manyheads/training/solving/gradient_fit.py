@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manyheads.heads import Head, LossTerms, Regression
+from manyheads.heads import Head, LossTerms
 from manyheads.runtime.progress import progress_bar
 from manyheads.training.fit import Alternative, FitResult
 from manyheads.training.solving.adamw import parameter_groups
@@ -149,7 +149,7 @@ class _StandardizedHead(nn.Module):
 
 def _target_moments(head: Head, training_set: HeadTrainingSet) -> tuple[float, float]:
     """Return the mean and standard deviation of regression targets, else 0 and 1."""
-    if not isinstance(head.spec, Regression):
+    if not head.spec.squared_error:
         return 0.0, 1.0
     targets = training_set.targets.astype(np.float64)
     deviation = float(targets.std())

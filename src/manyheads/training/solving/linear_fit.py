@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads import Head, HeadSpec, Regression
+from manyheads.heads import Head, HeadSpec
 from manyheads.training.fit import FitResult
 from manyheads.training.solving.design_of_head import design_of
 from manyheads.training.solving.head_rows import HeadTrainingSet
@@ -81,7 +81,7 @@ def _is_past_minimum(losses: list[float]) -> bool:
 
 def _dtype(spec: HeadSpec) -> torch.dtype:
     """Return the dtype of the solution: squared error overflows fp32 for targets that fp32 can still represent."""
-    return torch.float64 if isinstance(spec, Regression) else torch.float32
+    return torch.float64 if spec.squared_error else torch.float32
 
 
 def _folds(training_set: HeadTrainingSet) -> tuple[list[Tensor], list[Tensor]]:
