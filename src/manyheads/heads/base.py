@@ -200,6 +200,14 @@ class HeadSpec(ABC):
         """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""
         return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights).weight
 
+    def initial_bias(self, targets: np.ndarray) -> float:
+        """Return the bias of the output layer at the start of training, close to the best constant prediction.
+
+        Args:
+            targets: (items, ...) labelled targets.
+        """
+        return 0.0
+
     @abstractmethod
     def balanced_weights(self, targets: Tensor) -> Tensor | None:
         """Return the weights that ``class_weights="balanced"`` stands for on these targets (items, ...)."""

@@ -65,7 +65,9 @@ class LinearFitter:
         return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold)
 
     def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior) -> None:
-        layers = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec)).repeated(len(kept))
+        start = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
+        start.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
+        layers = start.repeated(len(kept))
         losses: list[float] = []
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, kept, l2, layers, ROUGH_TOLERANCE)
