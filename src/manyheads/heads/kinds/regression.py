@@ -23,7 +23,7 @@ class Regression(NumberSpec):
     Example:
         >>> head = model.add_head("age", mh.Regression())
         >>> result = mh.train(model, table, text="note", heads=["age"])
-        >>> isinstance(model.predict(texts)[0]["age"].value, float)
+        >>> isinstance(model.predict(texts, heads=["age"])[0]["age"].value, float)
         True
     """
 
