@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
     from manyheads.heads.kinds import MultiLabel as MultiLabel
     from manyheads.heads.kinds import Ordinal as Ordinal
@@ -48,6 +49,7 @@ __version__ = VERSION
 # Public name -> the module that defines it.
 _MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
+    "Count": "manyheads.heads.kinds",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",

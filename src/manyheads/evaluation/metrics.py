@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, OneLabelSpec, Ordinal, Ragged, Regression, Tokens
 from manyheads.heads.cells.entities import entities
+from manyheads.heads.kinds import Count
 from manyheads.heads.kinds.multilabel import THRESHOLD
 from manyheads.types import MISSING
 
@@ -109,6 +110,21 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         "r2": float(sk.r2_score(targets, values)) if len(targets) > 1 else float("nan"),
         "mean_absolute_error": float(sk.mean_absolute_error(targets, values)),
         "root_mean_squared_error": float(sk.root_mean_squared_error(targets, values)),
+    }
+
+
+@measure.register
+def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets)
+    targets, counts = targets[present].astype(np.float64), spec.scores(logits[present, 0].astype(np.float64))
+    if not len(targets):
+        return {"rows": 0}
+    return {
+        "rows": len(targets),
+        # Like R squared, but for the Poisson deviance, which no constant but the mean explains.
+        "d2": float(sk.d2_tweedie_score(targets, counts, power=1)) if targets.min() < targets.max() else float("nan"),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, counts)),
+        "mean_poisson_deviance": float(sk.mean_poisson_deviance(targets, counts)),
     }
 
 
