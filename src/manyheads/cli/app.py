@@ -160,8 +160,7 @@ def run() -> None:
         sys.exit(141)
     if status == _INTERRUPTED:
         typer.echo("manyheads: interrupted; no result was written", err=True)
-    if status:
-        sys.exit(status)
+    sys.exit(status or 0)
 
 
 def _is_repeated() -> bool:
