@@ -1,6 +1,6 @@
-"""manyheads: as many prediction heads as you like, side by side, on one pretrained Transformer.
+"""manyheads: add any number of prediction heads to one pretrained Transformer and keep the head it came with.
 
-Everything public is named here, and imported only when it is used: ``import manyheads`` loads no torch.
+All public names are listed here. They are imported on first use, so that ``import manyheads`` does not load torch.
 """
 
 from __future__ import annotations
@@ -9,29 +9,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from manyheads._version import VERSION
-from manyheads.errors import ManyheadsError, ManyheadsWarning
 
 if TYPE_CHECKING:
-    from manyheads.data.collate import collate
-    from manyheads.data.infer import infer_heads
-    from manyheads.data.vocabulary.added_tokens import AddedTokens
-    from manyheads.data.vocabulary.propose import WordProposal, WordProposals
-    from manyheads.evaluation.lm_check import LMCheck
-    from manyheads.heads import Multiclass, MultiLabel, Ordinal, Regression, Tokens
-    from manyheads.inference import Predictions
-    from manyheads.model import HeadedModel, check_lm, propose_words, train
-    from manyheads.taps import Hidden, Lexical, LMLogits, Output
-    from manyheads.training import Frozen, TrainResult
-    from manyheads.training.tuning.fork import Fork
-    from manyheads.training.tuning.full import Full
-    from manyheads.training.tuning.lora import LoRA
-    from manyheads.training.tuning.trainer import Trainer
-    from manyheads.types import Prediction, Span
+    from manyheads import errors as errors
+    from manyheads.data.collate import collate as collate
+    from manyheads.data.infer import infer_heads as infer_heads
+    from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
+    from manyheads.data.vocabulary.propose import WordProposal as WordProposal
+    from manyheads.data.vocabulary.propose import WordProposals as WordProposals
+    from manyheads.errors import ManyheadsError as ManyheadsError
+    from manyheads.errors import ManyheadsWarning as ManyheadsWarning
+    from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.heads.kinds import Count as Count
+    from manyheads.heads.kinds import Multiclass as Multiclass
+    from manyheads.heads.kinds import MultiLabel as MultiLabel
+    from manyheads.heads.kinds import Ordinal as Ordinal
+    from manyheads.heads.kinds import Regression as Regression
+    from manyheads.heads.kinds import Tokens as Tokens
+    from manyheads.inference import Predictions as Predictions
+    from manyheads.model import HeadedModel as HeadedModel
+    from manyheads.model import check_lm as check_lm
+    from manyheads.model import propose_words as propose_words
+    from manyheads.model import train as train
+    from manyheads.taps import Hidden as Hidden
+    from manyheads.taps import Lexical as Lexical
+    from manyheads.taps import LMLogits as LMLogits
+    from manyheads.taps import Output as Output
+    from manyheads.training import Frozen as Frozen
+    from manyheads.training import TrainResult as TrainResult
+    from manyheads.training.tuning.fork import Fork as Fork
+    from manyheads.training.tuning.full import Full as Full
+    from manyheads.training.tuning.lora import LoRA as LoRA
+    from manyheads.training.tuning.trainer import Trainer as Trainer
+    from manyheads.types import Prediction as Prediction
+    from manyheads.types import Span as Span
 
 __version__ = VERSION
 
-_HOMES = {
+# Public name -> the module that defines it.
+_MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
+    "Count": "manyheads.heads.kinds",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
@@ -41,15 +59,17 @@ _HOMES = {
     "LMLogits": "manyheads.taps",
     "Lexical": "manyheads.taps",
     "LoRA": "manyheads.training.tuning.lora",
-    "MultiLabel": "manyheads.heads",
-    "Multiclass": "manyheads.heads",
-    "Ordinal": "manyheads.heads",
+    "ManyheadsError": "manyheads.errors",
+    "ManyheadsWarning": "manyheads.errors",
+    "MultiLabel": "manyheads.heads.kinds",
+    "Multiclass": "manyheads.heads.kinds",
+    "Ordinal": "manyheads.heads.kinds",
     "Output": "manyheads.taps",
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
-    "Regression": "manyheads.heads",
+    "Regression": "manyheads.heads.kinds",
     "Span": "manyheads.types",
-    "Tokens": "manyheads.heads",
+    "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
     "Trainer": "manyheads.training.tuning.trainer",
     "WordProposal": "manyheads.data.vocabulary.propose",
@@ -61,45 +81,12 @@ _HOMES = {
     "train": "manyheads.model",
 }
 
-__all__ = [
-    "AddedTokens",
-    "Fork",
-    "Frozen",
-    "Full",
-    "HeadedModel",
-    "Hidden",
-    "LMCheck",
-    "LMLogits",
-    "Lexical",
-    "LoRA",
-    "ManyheadsError",
-    "ManyheadsWarning",
-    "MultiLabel",
-    "Multiclass",
-    "Ordinal",
-    "Output",
-    "Prediction",
-    "Predictions",
-    "Regression",
-    "Span",
-    "Tokens",
-    "TrainResult",
-    "Trainer",
-    "WordProposal",
-    "WordProposals",
-    "__version__",
-    "check_lm",
-    "collate",
-    "errors",
-    "infer_heads",
-    "propose_words",
-    "train",
-]
+__all__ = sorted([*_MODULES, "__version__", "errors"])
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
         globals()[name] = value
         return value
     if name == "errors":

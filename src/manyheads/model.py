@@ -1,4 +1,4 @@
-"""HeadedModel: the thin face that users hold. Everything it does is done by the parts below it."""
+"""``HeadedModel``, the public face of a backbone with heads, and the functions that take one."""
 
 from __future__ import annotations
 
@@ -36,13 +36,18 @@ from manyheads.types import Batch, HeadedOutput, Tokenizer
 
 
 class HeadedModel(nn.Module):
-    """A pretrained Transformer with named prediction heads beside whatever head it came with.
+    """A pretrained Transformer with any number of named prediction heads beside its own head.
 
-    Make one with :meth:`from_pretrained` or :meth:`wrap`.
+    Create one with :meth:`from_pretrained` or :meth:`wrap`.
 
     Attributes:
-        core: The computation, without texts.
-        tokenizer: The backbone's own tokenizer, or ``None``.
+        core: The backbone and the heads as one module on tensors.
+
+    Example:
+        >>> model = mh.HeadedModel.from_pretrained(gpt2)
+        >>> head = model.add_head("urgency", mh.Multiclass(labels=["routine", "urgent", "emergency"]))
+        >>> list(model.heads)
+        ['urgency']
     """
 
     def __init__(self, core: HeadedCore, tokenizer: Tokenizer | None = None) -> None:
@@ -61,37 +66,55 @@ class HeadedModel(nn.Module):
         quantization_config: Any = None,
         backbone: str | Path | None = None,
     ) -> HeadedModel:
-        """Load a Hugging Face checkpoint, or a model that :meth:`save_pretrained` saved, in eval mode.
+        """Load a Hugging Face checkpoint, or a model saved by :meth:`save_pretrained`, in eval mode.
 
         Args:
-            name: A folder, or a hub id.
-            dtype: Of the backbone's weights; ``None`` takes what transformers takes. Heads are always fp32.
-            device: Where to put it.
-            revision: Of a hub repository.
+            name: A folder or a hub id.
+            dtype: Dtype of the backbone's weights; ``None`` for transformers' default. Heads are always fp32.
+            device: The device to load to.
+            revision: Revision of the hub repository.
             trust_remote_code: Whether Python code in the checkpoint may run.
             quantization_config: As in transformers.
-            backbone: Where the backbone of a ``backbone="reference"`` save lies now, if it moved.
+            backbone: The present path of the backbone, if the model was saved with ``backbone="reference"`` and the
+                backbone has moved.
 
         Raises:
             UnknownBackboneError: no such checkpoint.
-            IncompleteBackboneError: weights are missing that would have been random.
-            CorruptCheckpointError: the saved heads contradict themselves or their checksum.
+            IncompleteBackboneError: weights are missing and would be random.
+            CorruptCheckpointError: the saved heads are inconsistent or do not match their checksum.
             WrongBackboneError: the saved heads belong to another backbone.
-            UnsupportedHeadError: a stock classifier whose head cannot be taken in.
+            UnsupportedHeadError: a stock classifier whose head cannot be converted.
+
+        Example:
+            >>> mh.HeadedModel.from_pretrained(gpt2).lm is not None
+            True
         """
         core, tokenizer = open_model(name, dtype, device, revision, trust_remote_code, quantization_config, backbone)
         return cls(core, tokenizer).eval()
 
     @classmethod
     def wrap(cls, model: nn.Module, tokenizer: Tokenizer | None = None) -> HeadedModel:
-        """Put heads beside a Hugging Face model object that you already hold; it is used as it is, not copied."""
+        """Return a model around a Hugging Face model object, which is used as it is, without a copy.
+
+        Example:
+            >>> from transformers import AutoModelForCausalLM, AutoTokenizer
+            >>> language_model = AutoModelForCausalLM.from_pretrained(gpt2)
+            >>> model = mh.HeadedModel.wrap(language_model, AutoTokenizer.from_pretrained(gpt2))
+            >>> model.backbone is language_model
+            True
+        """
         wrapped = cls(core_around(model), tokenizer)
         wrapped.training = model.training
         return wrapped
 
     @property
     def tokenizer(self) -> Any:
-        """The backbone's tokenizer, or ``None``."""
+        """The backbone's tokenizer, or ``None``.
+
+        Example:
+            >>> len(model.tokenizer("mild cough").input_ids)
+            2
+        """
         return self._tokenizer
 
     @tokenizer.setter
@@ -101,59 +124,96 @@ class HeadedModel(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The Hugging Face model object, exactly as its checkpoint loaded it."""
+        """The Hugging Face model object, exactly as transformers loaded it.
+
+        Example:
+            >>> type(model.backbone).__name__
+            'GPT2LMHeadModel'
+        """
         return self.core.backbone.model
 
     @property
     def lm(self) -> nn.Module | None:
-        """The language model (the backbone, with its LM head), or ``None`` if it has none."""
+        """The backbone if it is a language model, else ``None``.
+
+        Example:
+            >>> model.lm is model.backbone
+            True
+        """
         return self.core.backbone.lm
 
     @property
     def heads(self) -> HeadCollection:
-        """The heads by name, in the order in which they were added."""
+        """The heads by name, in the order in which they were added.
+
+        Example:
+            >>> model.heads["urgency"].spec.labels
+            ('routine', 'urgent', 'emergency')
+        """
         return self.core.heads
 
     @property
     def device(self) -> torch.device:
-        """Where the backbone's weights lie."""
+        """The device of the backbone's weights.
+
+        Example:
+            >>> model.device
+            device(type='cpu')
+        """
         return self.core.backbone.device
 
     def add_head(self, name: str, spec: HeadSpec) -> Head:
-        """Put a new, untrained head beside the others, and return it.
+        """Add a new, untrained head and return it.
 
         Raises:
-            HeadNameError: the name is taken, reserved, or holds a dot or a slash.
-            HeadError: the head reads what this backbone does not have, or a head that is not here yet.
+            HeadNameError: the name is taken, reserved, or contains a dot or a slash.
+            HeadError: a tap that this backbone does not have, or an ``Output`` of a head that does not exist.
+
+        Example:
+            >>> head = model.add_head("age", mh.Regression(reads=mh.Hidden(layer=-2, pool="mean")))
+            >>> list(model.heads)
+            ['urgency', 'age']
         """
         return add_head(self.core, name, spec)
 
     def remove_head(self, name: str) -> None:
-        """Take a head away.
+        """Remove a head.
 
         Raises:
-            UnknownHeadError: there is none of that name.
-            HeadError: another head reads it.
+            UnknownHeadError: no head has this name.
+            HeadError: another head reads this one.
+
+        Example:
+            >>> model.remove_head("urgency")
+            >>> len(model.heads)
+            0
         """
         self.core.heads.remove(name)
         self.core.prune()
 
     def add_tokens(self, words: Iterable[str], init: str = "mean of sub-words") -> AddedTokens:
-        """Teach the tokenizer words that it splits, each as one token, and give the backbone rows for them.
+        """Add words to the tokenizer, each as one token, and rows for them to the backbone.
 
-        A word is found as a whole, never inside a longer one. Rows of old tokens keep their bits; a new one starts as
-        the mean of the rows of the tokens that the word was split into, in the embeddings, in the language model's head
-        where that has rows of its own, and in its bias. The language model gives new tokens some of its probability, so
-        it is no longer what it was; both learn what a word means only in tuning the backbone (:class:`Full`).
+        Only whole words become the new token, never parts of longer words. The rows of existing tokens do not change.
+        A new row is the mean of the rows of the word's previous tokens, in the input embeddings and, where they are
+        separate, in the LM head and its bias. New tokens take some probability from the others, so the language model's
+        output changes. Only tuning the backbone (:class:`Full`) trains the new rows.
 
         Args:
-            words: Without blanks; those that are one token already are left as they are.
-            init: What new rows start as; there is only ``"mean of sub-words"``.
+            words: Words without spaces. Words that are one token already are skipped.
+            init: Initial value of the new rows; only ``"mean of sub-words"`` exists.
 
         Raises:
             InputError: no tokenizer, a word that cannot be one token, or another ``init``.
             TextError: a word that is not a string.
-            BackboneError: embeddings that cannot be resized, or quantised weights.
+            BackboneError: embeddings that cannot be resized, or quantized weights.
+
+        Example:
+            >>> import warnings
+            >>> with warnings.catch_warnings(action="ignore"):
+            ...     added = model.add_tokens(["metformin"])
+            >>> added.words
+            ('metformin',)
         """
         return add_tokens_to_core(self.core, self.tokenizer, words, init)
 
@@ -169,14 +229,13 @@ class HeadedModel(nn.Module):
         lm: bool = False,
         word_ids: Tensor | None = None,
     ) -> HeadedOutput:
-        """Run the backbone once, for every head and, if asked, for the language model.
+        """Run the backbone once for all heads and, if requested, the language model.
 
-        Heads that read LoRA adapters have a pass of their own, as the language model runs without the adapters.
+        Heads that read LoRA adapters need a second pass, since the language model runs without the adapters.
 
         Args:
             input_ids: (rows, tokens) int64.
-            attention_mask: (rows, tokens), 1 for real tokens; padding may stand anywhere. Without one, every token
-                counts as real.
+            attention_mask: (rows, tokens), 1 for real tokens, with padding anywhere; by default all tokens are real.
             token_type_ids: (rows, tokens), for a backbone that takes them.
             position_ids: (rows, tokens), for a backbone that takes them.
             decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
@@ -185,8 +244,8 @@ class HeadedModel(nn.Module):
                 positions (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
             heads: Names of the heads to run; all by default.
             lm: Whether to return ``lm_logits`` too.
-            word_ids: (rows, tokens) int64 for token heads: the number, in its row, of the word that each token belongs
-                to, -1 for none. Without them every real token is a word of its own.
+            word_ids: (rows, tokens) int64 for token heads: the index, within the row, of the word that each token
+                belongs to, -1 for none. By default every real token is a word.
 
         Returns:
             ``loss``, ``losses``, ``counts``, ``logits`` and ``lm_logits``.
@@ -196,6 +255,12 @@ class HeadedModel(nn.Module):
             InputError: a tensor of a wrong shape, dtype or range, one that this backbone does not accept, or labels of
                 :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
+
+        Example:
+            >>> ids = model.tokenizer("mild cough", return_tensors="pt").input_ids
+            >>> output = model(ids, labels={"urgency": torch.tensor([0])}, lm=True)
+            >>> output.logits["urgency"].shape
+            torch.Size([1, 3])
         """
         check_collated(labels, self.core.is_accumulating())
         mask = full_mask(input_ids, self.tokenizer) if attention_mask is None else attention_mask
@@ -209,30 +274,41 @@ class HeadedModel(nn.Module):
         max_length: int | None = None,
         long_text: str = "truncate",
     ) -> Predictions:
-        """Predict texts, or pairs of texts, with every chosen head in one pass.
+        """Predict texts, or pairs of texts, with all heads in one pass of the backbone.
 
         Args:
-            texts: The texts. An empty one is predicted and flagged in ``.empty``. A tuple of two is a pair; a list of
-                strings is the words of one text, which is them with one blank between.
-            heads: Names of heads; all by default.
-            max_length: Most tokens of a text; the backbone's own limit by default.
-            long_text: ``"truncate"`` a longer one (flagged in ``.truncated``), or ``"error"``.
+            texts: The texts. A tuple of two strings is a pair of texts; a list of strings is one text split into words.
+                An empty text is predicted too, and flagged in ``.empty``.
+            heads: Names of the heads; all by default.
+            max_length: Maximum tokens per text; the backbone's limit by default.
+            long_text: ``"truncate"`` longer texts, which are then flagged in ``.truncated``, or raise an ``"error"``.
 
         Returns:
-            A sequence of ``{head: Prediction}``, with the arrays inside.
+            A sequence of ``{head: Prediction}``, backed by arrays.
 
         Raises:
-            TextError: something that is not a string.
-            InputError: no tokenizer, or a text beyond the limit under ``long_text="error"``.
+            TextError: a text that is not a string.
+            InputError: no tokenizer, or a text beyond the limit with ``long_text="error"``.
+
+        Example:
+            >>> predictions = trained.predict(texts)
+            >>> predictions[0]["urgency"].label in ("routine", "urgent", "emergency")
+            True
         """
         return predict_texts(self.core, self.tokenizer, read_texts_from_list(texts), heads, max_length, long_text)
 
     @property
     def generate(self) -> Callable[..., Any]:
-        """The backbone's own ``generate``: same signature, same tokens as without heads.
+        """The backbone's own ``generate``, with the same signature and the same tokens as without heads.
 
         Raises:
-            NoLanguageModelError: the backbone does not generate.
+            NoLanguageModelError: the backbone does not generate text.
+
+        Example:
+            >>> ids = model.tokenizer("mild cough", return_tensors="pt").input_ids
+            >>> tokens = model.generate(ids, max_new_tokens=2, min_new_tokens=2, do_sample=False, pad_token_id=0)
+            >>> tokens.shape[1] - ids.shape[1]
+            2
         """
         backbone: Any = self.backbone
         if not backbone.can_generate():
@@ -241,58 +317,81 @@ class HeadedModel(nn.Module):
         return generate
 
     def merge_adapter(self, name: str | None = None, change_lm: bool = False) -> None:
-        """Fold a LoRA adapter into the backbone's own weights; its heads then read the backbone itself.
+        """Merge a LoRA adapter into the backbone's weights; its heads then read the backbone itself.
 
-        Predictions of those heads stay what they were, up to rounding; what else reads the backbone changes with it.
+        The predictions of these heads stay equal up to rounding. The language model and all other heads change.
 
         Args:
-            name: The adapter's, such as ``"lora"``; the only one by default.
-            change_lm: Whether the language model, and heads that read the backbone besides, may change.
+            name: Name of the adapter, such as ``"lora"``; optional if there is only one.
+            change_lm: Whether the language model and other heads may change.
 
         Raises:
-            BackboneError: no such adapter, several and none was named, or something would change that may not.
+            BackboneError: no such adapter, several adapters without a name, or ``change_lm=False`` although the
+                language model or another head would change.
+
+        Example:
+            >>> result = mh.train(model, table, text="note", method=mh.LoRA(r=2, epochs=1))
+            >>> model.merge_adapter("lora", change_lm=True)
+            >>> len(model.core.backbone.branches)
+            0
         """
         self.core.merge_adapter(name, change_lm)
 
     def save_pretrained(self, folder: str | Path, backbone: str = "full", overwrite: bool = False) -> None:
-        """Save everything, atomically; the folder is still a plain Hugging Face checkpoint.
+        """Save backbone, tokenizer and heads atomically; the folder is also a plain Hugging Face checkpoint.
 
         Args:
-            folder: New or empty, unless ``overwrite``.
-            backbone: ``"full"``, or ``"reference"``: kilobytes, with only the backbone's name and fingerprint.
-            overwrite: Whether to replace what is there.
+            folder: A new or empty folder, unless ``overwrite`` is true.
+            backbone: ``"full"``, or ``"reference"`` to save only the backbone's name and fingerprint with the heads.
+            overwrite: Whether to replace the folder.
 
         Raises:
-            OutputExistsError: the folder holds something.
-            CheckpointError: a reference to weights that no file holds.
+            OutputExistsError: the folder is not empty.
+            CheckpointError: a reference to weights that are in no file.
+
+        Example:
+            >>> trained.save_pretrained(folder / "triage")
+            >>> list(mh.HeadedModel.from_pretrained(folder / "triage").heads)
+            ['urgency']
         """
         if backbone not in ("full", "reference"):
             raise CheckpointError(f"backbone must be 'full' or 'reference', got {backbone!r}")
         save_checkpoint(Path(folder), self.core.backbone, self.tokenizer, self.heads, backbone, overwrite)
 
     def save_head(self, name: str, folder: str | Path, overwrite: bool = False) -> None:
-        """Save one head, with its backbone's fingerprint.
+        """Save one head with the fingerprint of its backbone.
 
         Raises:
-            UnknownHeadError: there is none of that name.
-            OutputExistsError: the folder holds something.
-            CheckpointError: it reads another head; :meth:`save_pretrained` saves both.
+            UnknownHeadError: no head has this name.
+            OutputExistsError: the folder is not empty.
+            CheckpointError: the head reads another head; :meth:`save_pretrained` saves both.
+
+        Example:
+            >>> trained.save_head("urgency", folder / "urgency")
+            >>> (folder / "urgency" / "heads.json").exists()
+            True
         """
         save_checkpoint(Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite)
 
     def load_head(self, folder: str | Path, name: str | None = None, head: str | None = None) -> Head:
-        """Attach a saved head, and return it.
+        """Load a saved head, add it to the model and return it.
 
         Args:
-            folder: What :meth:`save_head` or :meth:`save_pretrained` wrote.
-            name: The name to have here; its own by default.
-            head: Which one, if the folder holds several.
+            folder: A folder written by :meth:`save_head` or :meth:`save_pretrained`.
+            name: The head's new name; its saved name by default.
+            head: The saved name; optional if the folder contains one head.
 
         Raises:
-            UnknownHeadError: the folder holds no such head, or several and none was named.
-            WrongBackboneError: it was made for another backbone.
+            UnknownHeadError: the folder has no such head, or has several and ``head`` is missing.
+            WrongBackboneError: the head belongs to another backbone.
             HeadNameError: the name is taken.
-            HeadError: it reads another head, and that very one is not here under its name.
+            HeadError: the head reads another head, which this model does not have under the same name.
+
+        Example:
+            >>> trained.save_head("urgency", folder / "urgency")
+            >>> head = trained.load_head(folder / "urgency", name="urgency2")
+            >>> list(trained.heads)
+            ['urgency', 'urgency2']
         """
         return load_head(self.core, Path(folder), name, head)
 
@@ -314,27 +413,32 @@ def train(
     """Train a model's heads on a table, in place.
 
     Args:
-        model: Backbone and heads.
+        model: The model.
         data: A path (CSV, TSV, JSONL, Parquet), a pandas, polars or pyarrow table, a ``datasets.Dataset``, or a list
-            of dicts. A missing label leaves its row to the other heads.
-        text: The text column, or two of them for text pairs.
-        method: ``Frozen()`` by default; ``Fork()`` and ``LoRA()`` tune a copy of the backbone that only heads read;
-            ``Full()`` tunes the backbone too.
+            of dicts. A row with a missing label still trains the other heads.
+        text: The text column, or two columns for text pairs.
+        method: ``Frozen()`` by default. ``Fork()`` and ``LoRA()`` tune a copy of the backbone that only heads read,
+            ``Full()`` tunes the backbone itself.
         heads: Names of the heads to train; all by default.
-        eval_data: A table to evaluate on; without it, rows are held out.
-        eval_fraction: Share of the rows held out, grouped by text; 0 evaluates nothing.
-        max_length: Most tokens of a text; the backbone's own limit by default.
-        long_text: ``"truncate"`` a longer one, or ``"error"``.
-        seed: For every random choice.
-        out: Where to save the model afterwards; checked before the work begins.
+        eval_data: A table of evaluation rows; by default, rows of ``data`` are held out.
+        eval_fraction: Share of the rows to hold out, with equal texts on one side; 0 for no evaluation.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        seed: Seed of every random choice.
+        out: Folder to save the trained model in; checked before training starts.
         overwrite: Whether ``out`` may be replaced.
 
     Returns:
-        Metrics on the evaluation rows, what was tried, and whether the language model is untouched.
+        Metrics on the evaluation rows, the alternatives tried, and whether the language model is unchanged.
 
     Raises:
-        DataError: a table, column, text or label that cannot be used; names the head and the row.
-        OutputExistsError: ``out`` holds something.
+        DataError: a table, column, text or label that cannot be used; the message names the head and the row.
+        OutputExistsError: ``out`` is not empty.
+
+    Example:
+        >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
+        >>> result.lm_check.bit_identical
+        True
     """
     return run_training(
         model.core,
@@ -350,15 +454,20 @@ def train(
 
 
 def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path, texts: Sequence[str]) -> LMCheck:
-    """Compare a model's language model with a reference, on texts.
+    """Compare the logits of a model's language model with those of a reference.
 
     Args:
-        model: The model in question.
+        model: The model to check.
         reference: Another model, a Hugging Face model object, or a checkpoint's path or hub id.
-        texts: At least one.
+        texts: At least one text.
 
     Raises:
         NoLanguageModelError: one of the two has no language model.
+        InputError: no text.
+
+    Example:
+        >>> mh.check_lm(trained, gpt2, texts).bit_identical
+        True
     """
     other, tokenizer = _as_backbone(reference, model)
     limit = token_limit(model.backbone, model.tokenizer)
@@ -373,25 +482,31 @@ def propose_words(
     min_count: int = 5,
     trust_remote_code: bool = False,
 ) -> WordProposals:
-    """Return the words of a table that would be worth tokens of their own, those first that save the most tokens.
+    """Propose words of a table to add to the tokenizer, those that save the most tokens first.
 
-    Words are runs of letters; numbers, ids and punctuation are none. ``model.add_tokens`` teaches them.
+    A word is a run of letters; numbers, ids and punctuation are skipped. ``model.add_tokens`` adds words.
 
     Args:
-        model: Whose tokenizer: a model, or a checkpoint's folder or hub id, of which no weights are read.
+        model: A model, or a checkpoint's folder or hub id, from which only the tokenizer is loaded.
         data: As in :func:`train`.
-        text: The text column, or two of them for text pairs.
-        top: How many words at most.
-        min_count: How often a word must stand in the table.
+        text: The text column, or two columns for text pairs.
+        top: Maximum number of words.
+        min_count: Minimum number of occurrences in the table.
         trust_remote_code: Whether Python code in the checkpoint may run.
 
     Returns:
-        A sequence of words, each with its count, its pieces and what it saves, and the table's tokens before and after.
+        A sequence of words, each with its count, its tokens and the number of tokens it saves, and the table's number
+        of tokens before and after.
 
     Raises:
-        InputError: no tokenizer, or a ``top`` or ``min_count`` that is no positive number.
+        InputError: no tokenizer, or a ``top`` or ``min_count`` that is not a positive integer.
         UnknownBackboneError: no such checkpoint.
         DataError: a table, column or text that cannot be used.
+
+    Example:
+        >>> proposals = mh.propose_words(bert, [{"note": "metformin and metformin"}], text="note", min_count=2)
+        >>> len(proposals) <= 50
+        True
     """
     texts = read_texts(read_table(data), text)
     if isinstance(model, HeadedModel):
@@ -400,7 +515,7 @@ def propose_words(
 
 
 def _as_backbone(reference: HeadedModel | nn.Module | str | Path, model: HeadedModel) -> tuple[Backbone, Any]:
-    """Return a reference's backbone and its tokenizer, as far as it has one."""
+    """Return the reference's backbone, and its tokenizer if it has one."""
     if isinstance(reference, HeadedModel):
         return reference.core.backbone, reference.tokenizer
     if isinstance(reference, nn.Module):

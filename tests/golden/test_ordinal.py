@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, log_loss
 
 import manyheads as mh
-from manyheads.evaluation.metrics import main_metric, measure
+from manyheads.evaluation.metrics import measure
 from manyheads.training.solving.design import DenseDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
@@ -171,7 +171,7 @@ def test_the_metrics_are_scikit_learns(ranks: np.ndarray) -> None:
     assert found["mean_absolute_error"] == pytest.approx(np.abs(guesses - targets[kept]).mean())
     assert found["quadratic_kappa"] == pytest.approx(cohen_kappa_score(targets[kept], guesses, weights="quadratic"))
     assert found["log_loss"] == pytest.approx(log_loss(targets[kept], scores, labels=range(4)))
-    assert main_metric(spec) == "quadratic_kappa"
+    assert spec.main_metric == "quadratic_kappa"
 
 
 def test_a_kappa_without_any_difference_is_undefined_and_no_label_is_no_metric() -> None:

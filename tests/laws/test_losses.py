@@ -71,6 +71,13 @@ KINDS = {
         targets=torch.tensor([0.5, -2.0, 3.25, 0.0, 1.0, -0.75, 8.0, 0.1]),
         by_hand=lambda logits, targets: F.mse_loss(logits[:, 0], targets),
     ),
+    "count": Kind(
+        spec=lambda **keywords: mh.Count(**keywords),
+        targets=torch.tensor([0.0, 2.0, 1.0, 0.0, 1.0, 4.0, 3.0, 1.0]),
+        by_hand=lambda logits, targets: (
+            F.poisson_nll_loss(logits[:, 0], targets) + (torch.xlogy(targets, targets) - targets).mean()
+        ),
+    ),
 }
 HIDDEN = {"linear": (), "stacked": (8,)}
 
@@ -281,14 +288,14 @@ def test_l14_missing_at_random_per_head(family: str) -> None:
     model, batch = headed(family, **all_kinds()), batch_of(family)
     labels = {
         name: without(kind.targets, rows)
-        for (name, kind), rows in zip(KINDS.items(), ([0, 1], [2], [3, 7], [5, 6, 7]), strict=True)
+        for (name, kind), rows in zip(KINDS.items(), ([0, 1], [2], [3, 7], [5, 6, 7], [4]), strict=True)
     }
     out = model(**batch, labels=labels)
     by_hand = joint_by_hand(model, batch, labels)
     torch.testing.assert_close(out.loss, by_hand, atol=1e-6, rtol=1e-6)
     assert_same_gradients(gradients(model, out.loss), gradients(model, by_hand))
     assert out.counts == {name: cells_of(name, labels[name]) for name in KINDS}
-    assert out.counts == {"multiclass": 6, "multilabel": 21, "ordinal": 10, "regression": 5}
+    assert out.counts == {"multiclass": 6, "multilabel": 21, "ordinal": 10, "regression": 5, "count": 7}
 
 
 @every_depth

@@ -239,12 +239,12 @@ def test_a_prompt_that_leaves_no_room_is_refused(saved: Callable[[str], Path]) -
     assert not model.heads
 
 
-def test_a_blank_that_becomes_a_token_is_warned_of(saved: Callable[[str], Path]) -> None:
-    """Byte pairs keep the blank in the word behind it."""
+def test_a_space_that_becomes_a_token_raises_a_warning(saved: Callable[[str], Path]) -> None:
+    """Byte pairs keep the space in the word after it."""
     model = mh.HeadedModel.from_pretrained(saved("qwen2"))
     assert len(model.tokenizer(" a")["input_ids"]) == 1
     for prompt in ("the patient says {text}", "{text} , urgent: "):
-        with pytest.warns(mh.ManyheadsWarning, match="blank"):
+        with pytest.warns(mh.ManyheadsWarning, match="has a space before"):
             model.add_head(f"head{len(model.heads)}", mh.Multiclass([0, 1], reads=mh.Hidden(prompt=prompt)))
     model.add_head("good", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="the patient says:\n{text}\nUrgent:")))
 

@@ -64,7 +64,7 @@ def test_words_for_machines_are_what_python_says(run: Run, notes: Path, backbone
 
 def test_no_word_to_propose(run: Run, notes: Path, backbone: Path) -> None:
     code, out, _ = run("words", notes, "-t", "note", "-b", backbone, "--min-count", 1000)
-    assert (code, out.strip()) == (0, "No word that stands there often enough would save a token.")
+    assert (code, out.strip()) == (0, "No frequent word would save a token.")
 
 
 def test_no_weights_are_read(notes: Path, backbone: Path) -> None:
@@ -108,7 +108,12 @@ def test_words_in_a_configuration_file(notes: Path, backbone: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), (b"", "holds no word"), (b" \n\n", "holds no word"), (b"\xff\xfe\x00", "not UTF-8")],
+    [
+        (None, "cannot be read"),
+        (b"", "contains no word"),
+        (b" \n\n", "contains no word"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ],
     ids=["missing", "empty", "blank", "binary"],
 )
 def test_a_file_of_words_that_is_none(
@@ -130,7 +135,7 @@ def test_a_file_of_words_that_is_none(
         (("--top", "0"), "top must be a positive whole number"),
         (("--min-count", "-1"), "min_count must be a positive"),
         (("--out", "no/such/folder.txt"), "does not exist"),
-        (("--out", "taken.txt"), "exists already"),
+        (("--out", "taken.txt"), "already exists"),
         (("--text", "nots"), "did you mean 'note'"),
         (("--backbone", "./nowhere"), "no such folder"),
     ],

@@ -1,4 +1,4 @@
-"""``manyheads cache``: what the feature cache holds, and making it hold nothing."""
+"""``manyheads cache``: list and clear cached features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEGABYTE = 1e6
 
 
 def run_list(folder: str, as_json: bool) -> None:
-    """Show every store, the last used first."""
+    """List the stores, the last used first."""
     cache = open_cache(folder)
     assert cache is not None
     entries = cache.entries()
@@ -57,20 +57,20 @@ def _show(cache: FeatureCache, entries: list[Entry]) -> None:
         console.print(table)
     total = sum(entry.size_bytes for entry in entries) / _MEGABYTE
     console.print(
-        f"{cache.folder}: {total:,.1f} of {cache.limit / _MEGABYTE:,.0f} MB, {len(entries)} stores.", markup=False
+        f"{cache.folder}: {total:,.1f} of {cache.limit / _MEGABYTE:,.0f} MB, {len(entries)} stores", markup=False
     )
 
 
 def _cells(entry: Entry) -> list[str]:
-    said = entry.description
-    tap = said.get("tap")
+    description = entry.description
+    tap = description.get("tap")
     reads = " ".join(str(value) for value in tap.values()) if isinstance(tap, dict) else "?"
-    name = f"{said.get('backbone', '?')} {str(said.get('fingerprint', '?')).partition(':')[2][:8]}"
+    name = f"{description.get('backbone', '?')} {str(description.get('fingerprint', '?')).partition(':')[2][:8]}"
     used = datetime.datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
     return [
         name,
         reads,
-        str(said.get("precision", "?")),
+        str(description.get("precision", "?")),
         f"{entry.rows:,}",
         f"{entry.size_bytes / _MEGABYTE:,.1f}",
         used,

@@ -1,4 +1,4 @@
-"""Charts in a line's width: how much of a head's labels each layer tells, and how a head learned by epoch."""
+"""Charts of one line: the variance of the labels explained per layer, and a head's metric per epoch."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from manyheads.training.fit import LEAVE_ONE_OUT
 _WIDTH = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
-# What a record of an epoch holds beside metrics.
+# Keys of an epoch's record that are no metrics.
 _NO_METRICS = frozenset({"epoch", "rows", "loss", "held_out_loss"})
 
 
 def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line per layer (its best pooling), one for the bag of tokens and one for what the head reads.
+    """Return one line per layer with its best pooling, one for the bag of tokens, and one for the taps chosen.
 
     Args:
-        tried: The head's trials, as its summary keeps them.
-        chosen: The taps that it reads, as plain JSON.
+        tried: The alternatives in the head's summary.
+        chosen: The head's taps, as plain JSON.
     """
-    screened = [trial for trial in tried if trial.get("by") == LEAVE_ONE_OUT]
-    singles = [trial for trial in screened if len(trial["reads"]) == 1]
+    screened = [alternative for alternative in tried if alternative.get("by") == LEAVE_ONE_OUT]
+    singles = [alternative for alternative in screened if len(alternative["reads"]) == 1]
     if not singles:
         return []
-    fewest = min(trial["settings"]["rows"] for trial in singles)
-    alike = [trial for trial in singles if trial["settings"]["rows"] == fewest]
+    fewest = min(alternative["settings"]["rows"] for alternative in singles)
+    alike = [alternative for alternative in singles if alternative["settings"]["rows"] == fewest]
     layers: dict[Any, Mapping[str, Any]] = {}
-    for trial in sorted(alike, key=lambda one: float(one["loss"])):
-        layers.setdefault(trial["reads"][0].get("layer", "tokens"), trial)
+    for alternative in sorted(alike, key=lambda one: float(one["loss"])):
+        layers.setdefault(alternative["reads"][0].get("layer", "tokens"), alternative)
     numbers = sorted(layer for layer in layers if layer != "tokens")
     ordered = [layers[layer] for layer in [*numbers, *(["tokens"] if "tokens" in layers else [])]]
-    rows = [(_name(trial["reads"]), 1 - float(trial["loss"])) for trial in ordered]
-    final = [trial for trial in screened if _same(trial["reads"], chosen)]
+    rows = [(_name(alternative["reads"]), 1 - float(alternative["loss"])) for alternative in ordered]
+    final = [alternative for alternative in screened if _same(alternative["reads"], chosen)]
     if final and len(chosen) > 1:
         rows.append((_name(final[-1]["reads"]), 1 - float(final[-1]["loss"])))
     longest = max(len(name) for name, _ in rows)
@@ -42,10 +42,10 @@ def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[st
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]]) -> str:
-    """Return how a head's main metric went, epoch by epoch; nothing where fewer than two were measured.
+    """Return a sparkline of a head's main metric by epoch; an empty string for fewer than two epochs with the metric.
 
     Args:
-        history: One record per epoch, the main metric before the others.
+        history: One record per epoch, with the main metric first.
     """
     metric = next((name for record in history for name in record if name not in _NO_METRICS), "")
     points = [(record["epoch"], record[metric]) for record in history if record.get(metric) is not None]
@@ -64,7 +64,7 @@ def _name(reads: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _same(reads: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether two sets of taps are one, however many tokens the lexical one turned out to weigh."""
+    """Return whether two sets of taps are equal, apart from the number of tokens of a lexical tap."""
     return {_name([tap]) for tap in reads} == {_name([tap]) for tap in chosen}
 
 

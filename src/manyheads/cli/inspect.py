@@ -22,7 +22,7 @@ from manyheads.taps import write_tap
 
 
 def run_inspect(name: str, as_json: bool) -> None:
-    """Show what a folder holds; no weights are loaded."""
+    """Show a saved model or checkpoint; no weights are loaded."""
     facts = _facts(saved_folder(name))
     if as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=1))
@@ -52,9 +52,9 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _plain(folder: Path) -> dict[str, Any]:
     config = folder / "config.json"
     if not config.is_file():
-        raise NotACheckpointError(f"{folder}: holds neither heads.json nor config.json; check the path")
-    said = json.loads(config.read_text("utf-8"))
-    return {"kind": "plain", "architecture": (said.get("architectures") or ["?"])[0], "name": str(folder)}
+        raise NotACheckpointError(f"{folder}: contains neither heads.json nor config.json; check the path")
+    settings = json.loads(config.read_text("utf-8"))
+    return {"kind": "plain", "architecture": (settings.get("architectures") or ["?"])[0], "name": str(folder)}
 
 
 def _branch(branch: BranchRecord) -> dict[str, Any]:
@@ -75,15 +75,15 @@ def _show(name: str, facts: dict[str, Any]) -> None:
     console = Console(highlight=False)
     backbone = facts["backbone"]
     console.print(f"{name}: {backbone['architecture']} ({backbone['kind']})", markup=False)
-    for branch, said in facts["branches"].items():
-        settings = ", ".join(f"{key} {_setting(value)}" for key, value in said["settings"].items())
-        console.print(f"{branch}: {settings}; {said['weights']:,} weights that only heads read", markup=False)
+    for branch, record in facts["branches"].items():
+        settings = ", ".join(f"{key} {_setting(value)}" for key, value in record["settings"].items())
+        console.print(f"{branch}: {settings}; {record['weights']:,} weights that only heads use", markup=False)
     if not facts["heads"]:
-        console.print("No heads yet: manyheads train adds some.")
+        console.print("No heads yet; add some with manyheads train")
         return
     table = RichTable(box=box.SIMPLE)
     for title in ("head", "reads", "metrics"):
-        # Words may break where it is narrow; a number that is cut short would be another number.
+        # Words may wrap in a narrow terminal, but a truncated number would be a wrong number.
         table.add_column(title, no_wrap=title == "metrics", overflow="fold")
     for head, record in facts["heads"].items():
         table.add_row(*_cells(head, record))
@@ -94,13 +94,13 @@ def _show(name: str, facts: dict[str, Any]) -> None:
             console.print(f"{head}: {curve}", markup=False)
         lines = search_chart(record["summary"].get("tried", []), record["reads"])
         if lines:
-            console.print(f"{head}: share of its labels' variance that left-out rows show to be known", markup=False)
+            console.print(f"{head}: variance of the labels explained, per layer (leave-one-out)", markup=False)
             for line in lines:
                 console.print(f"  {line}", markup=False)
 
 
 def _setting(value: Any) -> str:
-    """Return a branch's setting; of a list of layers, the last parts of their names."""
+    """Return a branch's setting as text; for a list of layers, the last parts of their names."""
     if not isinstance(value, list):
         return str(value)
     return f"{' '.join(sorted({item.rpartition('.')[2] for item in value}))} ({len(value)} layers)"
@@ -110,7 +110,7 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     labels = record["spec"].get("labels")
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
-    untrained = "zero shot" if record["spec"].get("zero_shot") else "never trained"
+    untrained = "zero-shot" if record["spec"].get("zero_shot") else "untrained"
     trained = f"{rows:,} training rows" if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']}, {len(labels)} labels" if labels else record["spec"]["kind"]
@@ -118,12 +118,12 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
 
 
 def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]:
-    """Return each tap as it was decided, with the layer as the user counted it."""
-    asked = record["spec"]["reads"]
-    asked = [asked] if isinstance(asked, dict) else asked
-    if isinstance(asked, str) or len(asked) != len(record["reads"]):
+    """Return each resolved tap with the layer as written in the spec."""
+    requested = record["spec"]["reads"]
+    requested = [requested] if isinstance(requested, dict) else requested
+    if isinstance(requested, str) or len(requested) != len(record["reads"]):
         return [(tap, tap.get("layer")) for tap in record["reads"]]
-    return [(tap, own.get("layer")) for tap, own in zip(record["reads"], asked, strict=True)]
+    return [(tap, own.get("layer")) for tap, own in zip(record["reads"], requested, strict=True)]
 
 
 def _reads(tap: dict[str, Any], layer: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tables on the way in and out of the command line."""
+"""Tables for the command line: input files and metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manyheads.data.tables.table import Table, read_stream, read_table
 
 
 def metric_lines(metrics: Mapping[str, float | None]) -> str:
-    """Return a head's metrics for a terminal, one a line."""
+    """Return a head's metrics for a terminal, one per line."""
     shown = {name: value for name, value in metrics.items() if name != "rows" and value is not None}
     width = max(map(len, shown), default=0)
     return "\n".join(f"{name.replace('_', ' '):{width}} {value:.3f}" for name, value in shown.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from manyheads.cli.run_file.config import (
 from manyheads.cli.run_file.heads import asks_column, build_head, check_kept, write_head
 from manyheads.cli.run_file.methods import DEFAULT, build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
+from manyheads.cli.train_options import TrainOptions
 from manyheads.cli.words import read_words
 from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.vocabulary.added_tokens import AddedTokens
-from manyheads.errors import HeadError
-from manyheads.heads import HeadSpec, LabelledSpec
+from manyheads.heads import HeadSpec
 from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first
@@ -42,34 +42,15 @@ from manyheads.training.dataset import Evaluation
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """What the command line says: only what was given.
-
-    Attributes:
-        run: As :class:`~manyheads.cli.run_file.config.Run`.
-        method: The method's name and its own settings.
-        heads: ``name`` or ``name=column``.
-        new_heads: Settings of every head that the model does not have yet.
-        balanced: Whether those of them that have labels weigh them by their rarity.
-    """
-
-    run: Mapping[str, Any]
-    method: Mapping[str, Any]
-    heads: Sequence[str]
-    new_heads: Mapping[str, Any]
-    balanced: bool
-
-
-@dataclass(frozen=True)
 class _Plan:
-    """What the options and the file say together.
+    """The run that the options and the run file describe together.
 
     Attributes:
         run: The whole run, defaults included.
-        method: How to train.
+        method: The training method.
         heads: Head name -> its settings.
-        new_heads: Those of every new head, which win.
-        balanced: See :class:`TrainOptions`.
+        new_heads: Settings of every new head; they override those of ``heads``.
+        balanced: Whether new heads with labels weight their classes inversely to their frequency.
     """
 
     run: Run
@@ -79,12 +60,12 @@ class _Plan:
     balanced: bool
 
 
-def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None:
-    """Read, infer, train, save, and report."""
-    # Of several processes, one speaks.
+def run_train(options: TrainOptions) -> None:
+    """Read the table, infer heads, train, save, and report."""
+    # Only one of several processes prints.
     console = Console(stderr=True, quiet=not is_first())
-    # Whatever can be refused is refused before a backbone is loaded.
-    plan = _planned(options, config)
+    # All options are checked before a backbone is loaded.
+    plan = _planned(options)
     run = plan.run
     check_free(Path(run.out), run.overwrite)
     table = read_input(run.data, run.format)
@@ -108,32 +89,21 @@ def run_train(options: TrainOptions, config: Path | None, as_json: bool) -> None
         run.overwrite,
         {CONFIG: write_config(run, write_method(plan.method), heads)},
     )
-    if as_json and is_first():
+    if options.output.as_json and is_first():
         print(json.dumps(_as_json(result), ensure_ascii=False, indent=1))
-    elif not as_json:
+    elif not options.output.as_json:
         _show(result, console)
 
 
-def _planned(options: TrainOptions, config: Path | None) -> _Plan:
-    """Check the options and the file, and put them together."""
-    check_run({f"--{key.replace('_', '-')}": (key, value) for key, value in options.run.items()})
-    new_heads = {key: _layer(value) if key == "layer" else value for key, value in options.new_heads.items()}
+def _planned(options: TrainOptions) -> _Plan:
+    """Check the options and the run file, and combine them."""
+    config = None if options.data.config is None else Path(options.data.config)
+    run, method, new_heads = options.run_keys(), options.method_keys(), options.new_head_keys()
+    check_run({f"--{key.replace('_', '-')}": (key, value) for key, value in run.items()})
     file = PartialRun({}, {}, {}) if config is None else read_config(config)
-    method = read_options(options.method, options.method.get("name", file.method.get("name", DEFAULT)))
-    said = merged(file, PartialRun(options.run, method, dict(_named(head) for head in options.heads)))
-    return _Plan(whole_run(said, config), build_method(said.method), said.heads, new_heads, options.balanced)
-
-
-def _named(head: str) -> tuple[str, dict[str, str]]:
-    name, _, column = head.partition("=")
-    return name, {"column": column} if column else {}
-
-
-def _layer(layer: str) -> int | str:
-    try:
-        return layer if layer == "mix" else int(layer)
-    except ValueError:
-        raise HeadError(f"--layer must be a whole number or 'mix', got {layer!r}") from None
+    method = read_options(method, method.get("name", file.method.get("name", DEFAULT)))
+    both = merged(file, PartialRun(run, method, options.head_tables()))
+    return _Plan(whole_run(both, config), build_method(both.method), both.heads, new_heads, options.heads.balanced)
 
 
 def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) -> dict[str, dict[str, Any]]:
@@ -145,7 +115,7 @@ def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) 
     new = {name: {**said, **plan.new_heads} for name, said in plan.heads.items() if name not in kept}
     specs = _specs(table, new, console)
     for name, spec in specs.items():
-        weigh = plan.balanced and isinstance(spec, LabelledSpec)
+        weigh = plan.balanced and spec.has_labels
         specs[name] = dataclasses.replace(spec, class_weights="balanced") if weigh else spec
         model.add_head(name, specs[name])
     return {name: kept[name] if name in kept else write_head(specs[name]) for name in plan.heads}

@@ -13,7 +13,7 @@ from manyheads.backbone import Backbone
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.backbone.stack.prompts import PromptTokenizer
 from manyheads.errors import BackboneError, HeadError
-from manyheads.heads import Head, LabelledSpec, Multiclass
+from manyheads.heads import Head, LabelledSpec
 from manyheads.taps import Hidden, Prompted, Tap
 from manyheads.taps.base import Wrapper
 from manyheads.types import Batch
@@ -52,7 +52,7 @@ def start_from_lm_head(backbone: Backbone, head: Head) -> None:
     with torch.no_grad():
         head.output.weight.copy_(weight)
         head.output.bias.zero_()
-        if isinstance(spec, Multiclass) and spec.zero_shot:
+        if spec.needs_no_training:
             head.output.bias.copy_(-_empty_text_features(backbone, tokenizer, head, position) @ rows.T)
 
 
@@ -110,7 +110,7 @@ def _lm_input_position(backbone: Backbone, head: Head) -> int:
             f"{owner}: init='lm_head' needs exactly one tap of the last layer, such as Hidden() or "
             f"Hidden(prompt=...), without learned pooling, got {reads}"
         )
-    if isinstance(head.spec, Multiclass) and head.spec.zero_shot and not facts.causal:
+    if head.spec.needs_no_training and not facts.causal:
         raise HeadError(
             f"{owner}: zero_shot needs a model that predicts the next token, which {facts.name} does not; train the "
             "head"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyheads.data.tables.table import Table
-from manyheads.data.texts.texts import Texts, read_texts, words_for
+from manyheads.data.texts.texts import Texts, read_texts
 from manyheads.data.texts.words import Place
 from manyheads.errors import LabelError, MissingColumnError
 from manyheads.heads import Head, Targets
@@ -84,3 +84,13 @@ def _cells(table: Table, name: str, head: Head) -> list[object]:
         return table.values(column)
     except MissingColumnError as error:
         raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None
+
+
+def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
+    """Return where each text's words stand, if any of the heads labels words.
+
+    Raises:
+        TextError: pairs of texts, whose words no head labels.
+    """
+    rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
+    return None if rule is None else texts.words(rule)

@@ -11,13 +11,11 @@ from sklearn import metrics as sk
 
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, OneLabelSpec, Ordinal, Ragged, Regression, Tokens
 from manyheads.heads.cells.entities import entities
+from manyheads.heads.kinds import Count
 from manyheads.heads.kinds.multilabel import THRESHOLD
 from manyheads.types import MISSING
 
 Metrics = dict[str, float]
-
-# The metric by which one epoch is better than another, by head kind; more is better.
-_MAIN = {Multiclass: "accuracy", MultiLabel: "micro_f1", Ordinal: "quadratic_kappa", Regression: "r2"}
 
 
 @singledispatch
@@ -30,13 +28,6 @@ def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
         logits: The values of :class:`~manyheads.heads.Logits`.
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
-
-
-def main_metric(spec: HeadSpec) -> str:
-    """Return the name of the metric by which a head is judged where one number must do; more is better."""
-    if isinstance(spec, Tokens):
-        return "entity_f1" if spec.scheme == "BIO" else "accuracy"
-    return next(name for kind, name in _MAIN.items() if isinstance(spec, kind))
 
 
 def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:
@@ -119,6 +110,21 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
         "r2": float(sk.r2_score(targets, values)) if len(targets) > 1 else float("nan"),
         "mean_absolute_error": float(sk.mean_absolute_error(targets, values)),
         "root_mean_squared_error": float(sk.root_mean_squared_error(targets, values)),
+    }
+
+
+@measure.register
+def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+    present = ~np.isnan(targets)
+    targets, counts = targets[present].astype(np.float64), spec.scores(logits[present, 0].astype(np.float64))
+    if not len(targets):
+        return {"rows": 0}
+    return {
+        "rows": len(targets),
+        # Like R squared, but for the Poisson deviance, which no constant but the mean explains.
+        "d2": float(sk.d2_tweedie_score(targets, counts, power=1)) if targets.min() < targets.max() else float("nan"),
+        "mean_absolute_error": float(sk.mean_absolute_error(targets, counts)),
+        "mean_poisson_deviance": float(sk.mean_poisson_deviance(targets, counts)),
     }
 
 

@@ -1,20 +1,18 @@
 """Head kinds: each a frozen spec (plain JSON) with its loss and its decoding, in a file of its own."""
 
-from manyheads.heads.base import HeadSpec, LossTerms, read_spec, write_spec
+from manyheads.heads.base import HeadSpec, LossTerms
 from manyheads.heads.collection import HeadCollection
+from manyheads.heads.kinds import KINDS, Multiclass, MultiLabel, Ordinal, Regression, Tokens
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.multiclass import Multiclass
-from manyheads.heads.kinds.multilabel import MultiLabel
 from manyheads.heads.kinds.one_label import OneLabelSpec
-from manyheads.heads.kinds.ordinal import Ordinal
-from manyheads.heads.kinds.regression import Regression
-from manyheads.heads.kinds.tokens import Tokens
 from manyheads.heads.logits import Logits, RowLogits, WordLogits
 from manyheads.heads.module import Head
 from manyheads.heads.ragged import Ragged
+from manyheads.heads.spec_json import read_spec, write_spec
 from manyheads.heads.targets import RowTargets, Targets, WordTargets
 
 __all__ = [
+    "KINDS",
     "Head",
     "HeadCollection",
     "HeadSpec",

@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.errors import CorruptCheckpointError, HeadError, listed
+from manyheads.errors import HeadError, listed
 from manyheads.heads.cells.word_labels import SplitText
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
-from manyheads.taps import Hidden, Tap, read_tap, write_tap
+from manyheads.taps import Hidden, Tap
 from manyheads.types import MISSING, Batch, Prediction
 
 INITS = ("random", "lm_head")
@@ -78,7 +78,15 @@ class HeadSpec(ABC):
     logits_type: ClassVar[type[Logits]] = RowLogits
     # About how many labelled items, rows or words, a text has: a gradient step takes the items of several texts.
     items_per_text: ClassVar[int] = 1
-    _kinds: ClassVar[dict[str, type[HeadSpec]]] = {}
+    # Whether it has named labels, and so a probability for each.
+    has_labels: ClassVar[bool] = False
+    # Whether its labels can be inferred from a column of a table.
+    labels_from_column: ClassVar[bool] = True
+    # Whether its predictions are numbers, or spans of words.
+    has_values: ClassVar[bool] = False
+    has_spans: ClassVar[bool] = False
+    # Whether its loss is squared error: solved in closed form and in fp64, with standardized targets in gradient steps.
+    squared_error: ClassVar[bool] = False
 
     column: str | None = field(default=None, kw_only=True)
     reads: Tap | Sequence[Tap] | str = field(default="auto", kw_only=True)
@@ -88,10 +96,6 @@ class HeadSpec(ABC):
     loss_weight: float = field(default=1.0, kw_only=True)
     class_weights: str | Sequence[float] | Mapping[Any, float] | None = field(default=None, kw_only=True)
     detach: bool = field(default=False, kw_only=True)
-
-    def __init_subclass__(cls) -> None:
-        if "kind" in vars(cls):
-            HeadSpec._kinds[cls.kind] = cls
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads", _checked_reads(self.owner, self.reads))
@@ -120,6 +124,11 @@ class HeadSpec(ABC):
     def owner(self) -> str:
         """The kind's name, for messages."""
         return type(self).__name__
+
+    @property
+    @abstractmethod
+    def main_metric(self) -> str:
+        """Name of the metric that compares two epochs or models; larger is better."""
 
     @property
     def needs_no_training(self) -> bool:
@@ -190,6 +199,14 @@ class HeadSpec(ABC):
     def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
         """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""
         return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights).weight
+
+    def initial_bias(self, targets: np.ndarray) -> float:
+        """Return the bias of the output layer at the start of training, close to the best constant prediction.
+
+        Args:
+            targets: (items, ...) labelled targets.
+        """
+        return 0.0
 
     @abstractmethod
     def balanced_weights(self, targets: Tensor) -> Tensor | None:
@@ -268,45 +285,6 @@ def _checked_sizes(owner: str, sizes: Any) -> tuple[int, ...]:
     if several and all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
         return tuple(sizes)
     raise HeadError(f"{owner}: hidden must be a list of positive whole numbers, got {sizes!r}")
-
-
-def write_spec(spec: HeadSpec) -> dict[str, object]:
-    """Return a spec as a plain JSON object; labels keep their type."""
-    record: dict[str, object] = {"kind": spec.kind}
-    for item in fields(spec):
-        value = getattr(spec, item.name)
-        record[item.name] = list(value) if isinstance(value, tuple) else value
-    if isinstance(spec.reads, Tap):
-        record["reads"] = write_tap(spec.reads)
-    elif not isinstance(spec.reads, str):
-        record["reads"] = [write_tap(tap) for tap in spec.reads]
-    return record
-
-
-def read_spec(record: Mapping[str, object]) -> HeadSpec:
-    """Build a spec from :func:`write_spec`'s object.
-
-    Raises:
-        CorruptCheckpointError: an unknown kind, fields that the kind does not have, or values out of range.
-    """
-    kind = record.get("kind")
-    found = HeadSpec._kinds.get(kind) if isinstance(kind, str) else None
-    if found is None:
-        raise CorruptCheckpointError(f"head kind {kind!r} is not among the known ones: {listed(HeadSpec._kinds)}")
-    known = {item.name for item in fields(found)}
-    given: dict[str, Any] = {name: value for name, value in record.items() if name != "kind"}
-    if set(given) != known:
-        wrong = sorted(set(given) ^ known)
-        raise CorruptCheckpointError(f"head kind {kind!r}: unknown or absent fields {listed(wrong)}")
-    reads = given["reads"]
-    if isinstance(reads, Mapping):
-        given["reads"] = read_tap(reads)
-    elif isinstance(reads, list):
-        given["reads"] = tuple(read_tap(tap) for tap in reads)
-    try:
-        return found(**given)
-    except (HeadError, TypeError, ValueError) as error:
-        raise CorruptCheckpointError(f"head kind {kind!r}: {error}") from error
 
 
 def weighted(weights: Tensor | None, like: Tensor) -> Tensor | None:

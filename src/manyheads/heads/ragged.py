@@ -46,7 +46,8 @@ class Ragged(Sequence[np.ndarray]):
     @property
     def positions(self) -> np.ndarray:
         """Position of each item in its row (items,)."""
-        return np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+        positions: np.ndarray = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+        return positions
 
     def take(self, rows: np.ndarray) -> Ragged:
         """Return some rows, in the order given."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Logits, Regression, Tokens
+from manyheads.heads import HeadSpec, LabelledSpec, Logits
 from manyheads.heads.base import Column
 from manyheads.types import Prediction, Span
 
@@ -75,12 +75,12 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     def scores(self) -> Mapping[str, Any]:
         """Head name -> probabilities (rows, labels), for every head with labels; of a token head, a sequence of
         (words, tags), one per row."""
-        return ByHead([name for name, spec in self._specs.items() if isinstance(spec, LabelledSpec)], self._scored)
+        return ByHead([name for name, spec in self._specs.items() if spec.has_labels], self._scored)
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:
         """Head name -> numbers (rows,), for every regression head."""
-        names = [name for name, spec in self._specs.items() if isinstance(spec, Regression)]
+        names = [name for name, spec in self._specs.items() if spec.has_values]
         return ByHead(names, lambda name: self._scored(name)[:, 0])
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
             columns |= spec.table_columns(name, self._scored(name), all_scores)
-            if isinstance(spec, Tokens):
+            if spec.has_spans:
                 rows: Any = columns[f"{name}_spans"]
                 columns[f"{name}_spans"] = [self._in_characters(row, spans) for row, spans in enumerate(rows)]
         return columns
@@ -117,7 +117,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         """Return a ``pyarrow.Table`` of :meth:`columns`."""
         import pyarrow as pa
 
-        spans = {f"{name}_spans": spec for name, spec in self._specs.items() if isinstance(spec, Tokens)}
+        spans = {
+            f"{name}_spans": cast(LabelledSpec, spec).labels for name, spec in self._specs.items() if spec.has_spans
+        }
         columns = self.columns(all_scores)
         return pa.table(
             {
@@ -159,13 +161,13 @@ def _arrow(values: Column) -> Any:
         return pa.array(texts)
 
 
-def _arrow_spans(values: Any, spec: Tokens) -> Any:
+def _arrow_spans(values: Any, labels: Sequence[object]) -> Any:
     """Return spans as lists of structs, of one type however few of them there are."""
     import pyarrow as pa
 
     # Labels of several types have no column type in common but text.
-    mixed = len({type(label) for label in spec.labels}) > 1
-    label_type = pa.string() if mixed else pa.array(spec.labels).type
+    mixed = len({type(label) for label in labels}) > 1
+    label_type = pa.string() if mixed else pa.array(labels).type
     item = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label_type), ("score", pa.float64())])
     rows = [[{**asdict(span), "label": str(span.label) if mixed else span.label} for span in row] for row in values]
     return pa.array(rows, pa.list_(item))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from manyheads.core import HeadedCore
-from manyheads.data.texts.texts import Texts, words_for
+from manyheads.data.labelled import words_for
+from manyheads.data.texts.texts import Texts
 from manyheads.errors import HeadError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads

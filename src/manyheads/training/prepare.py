@@ -16,7 +16,7 @@ from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.errors import DataError, LabelError
 from manyheads.features.tokenize import tokenize_for
-from manyheads.heads import Head, LabelledSpec, Targets
+from manyheads.heads import Head, Targets
 from manyheads.training.dataset import Evaluation, TrainingData
 from manyheads.types import Tokenizer
 
@@ -183,7 +183,7 @@ def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[st
                 f"{source}: head {name!r}: {len(mine)} training rows have a text and a label, and fewer than two "
                 "different texts; add some, or leave the head out with heads=[...]"
             )
-        if isinstance(head.spec, LabelledSpec) and len(np.unique(present, axis=0)) == 1:
+        if head.spec.has_labels and len(np.unique(present, axis=0)) == 1:
             raise LabelError(
                 f"{source}: head {name!r}: all {len(present)} {targets.unit} are labelled alike; a head needs at least "
                 "two classes to learn; add rows, or leave the head out with heads=[...]"

@@ -324,7 +324,8 @@ def test_reading_imports_no_optional_library(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "a,b\n1,2\n")
     code = (
         "import sys\n"
-        "from manyheads.data import split, texts\n"
+        "from manyheads.data import split\n"
+        "from manyheads.data.texts import texts\n"
         "from manyheads.data.tables.table import read_table\n"
         f"texts.read_texts(read_table({str(path)!r}), 'a')\n"
         "heavy = {'torch', 'transformers', 'pandas', 'polars', 'datasets'} & set(sys.modules)\n"

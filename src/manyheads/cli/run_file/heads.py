@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from manyheads.cli.run_file.fields import checked, plain_fields
 from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Multiclass, MultiLabel, Ordinal, Regression, Tokens
+from manyheads.heads import KINDS, HeadSpec, LabelledSpec, MultiLabel, Tokens
 from manyheads.taps import Hidden, LMLogits, Output, Tap
-
-KINDS: dict[str, type[HeadSpec]] = {spec.kind: spec for spec in (Multiclass, MultiLabel, Ordinal, Regression, Tokens)}
 
 # What `reads` may name; the other keys of a tap stand beside it.
 TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
@@ -45,7 +43,7 @@ def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
         raise ConfigError(f"{place}: kind must be one of {listed(KINDS)}, got {kind!r:.60}{did_you_mean(kind, KINDS)}")
     settings = checked(place if kind is None else f"{place} ({kind})", table, head_keys(kind))
     cls = MultiLabel if kind is None else KINDS[kind]
-    if cls is Ordinal and "labels" not in settings:
+    if not cls.labels_from_column and "labels" not in settings:
         raise ConfigError(
             f"{place}: an ordinal head needs its labels, from the lowest to the highest: no column tells their order; "
             'write labels = ["low", "high"]'
@@ -95,8 +93,10 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
     table: dict[str, Any] = {"kind": spec.kind}
     for key in plain_fields(type(spec)):
         value = getattr(spec, key)
-        if key == "label_words" and value is not None and isinstance(spec, LabelledSpec):
-            table[key] = {str(label): list(words) for label, words in zip(spec.labels, value, strict=True) if words}
+        if key == "label_words" and value is not None:
+            table[key] = {
+                str(label): list(words) for label, words in zip(_labels_of(spec), value, strict=True) if words
+            }
         elif key != "reads" and value is not None:
             table[key] = list(value) if isinstance(value, tuple) else value
     tap, output = _reads(spec)
@@ -138,7 +138,7 @@ def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> b
         return bool((spec.reads if tap is None else tap.kind) == settings[key])
     if key in _tap_keys():
         return tap is not None and getattr(tap, key, None) == settings[key]
-    labels = {"labels": spec.labels} if isinstance(spec, LabelledSpec) else {}
+    labels = {"labels": _labels_of(spec)} if spec.has_labels else {}
     arguments = _arguments(type(spec), {**labels, key: settings[key]})
     return bool(getattr(dataclasses.replace(spec, **arguments), key) == getattr(spec, key))
 
@@ -155,13 +155,17 @@ def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
 
 def _labels(name: str, kind: str, settings: Mapping[str, Any], inferred: HeadSpec) -> Sequence[object]:
     # A column cannot tell lists of one label per word from lists of any labels; who says "plain" can.
-    lists = kind == Tokens.kind and settings.get("scheme") == "plain" and isinstance(inferred, MultiLabel)
-    if not isinstance(inferred, LabelledSpec) or (inferred.kind != kind and not lists):
+    lists = kind == Tokens.kind and settings.get("scheme") == "plain" and inferred.kind == MultiLabel.kind
+    if not inferred.has_labels or (inferred.kind != kind and not lists):
         raise HeadError(
             f"Head {name!r}: its column asks for a {inferred.kind} head; for a {kind} one, write its labels, or name "
             "another column"
         )
-    return inferred.labels
+    return _labels_of(inferred)
+
+
+def _labels_of(spec: HeadSpec) -> Sequence[object]:
+    return cast(LabelledSpec, spec).labels
 
 
 def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:

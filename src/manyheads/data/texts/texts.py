@@ -12,7 +12,6 @@ from manyheads.data.tables.columns import plain_cell
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.words import Place, find_words, joined
 from manyheads.errors import TextError
-from manyheads.heads import Head
 
 TextColumns = str | Sequence[str]
 
@@ -160,13 +159,3 @@ def _word(cell: object, place: str) -> str:
 def _paired(first: list[str], second: list[str]) -> Texts:
     pairs = list(zip(first, second, strict=True))
     return Texts(pairs, np.array([not a and not b for a, b in pairs], dtype=np.bool_))
-
-
-def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
-    """Return where each text's words stand, if any of the heads labels words.
-
-    Raises:
-        TextError: pairs of texts, whose words no head labels.
-    """
-    rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
-    return None if rule is None else texts.words(rule)

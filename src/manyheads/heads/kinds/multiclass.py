@@ -40,6 +40,11 @@ class Multiclass(OneLabelSpec):
         super().__post_init__()
 
     @property
+    def main_metric(self) -> str:
+        """Accuracy."""
+        return "accuracy"
+
+    @property
     def needs_no_training(self) -> bool:
         """Whether it is a zero-shot head."""
         return self.zero_shot

@@ -38,6 +38,11 @@ class MultiLabel(LabelledSpec):
     has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
+    @property
+    def main_metric(self) -> str:
+        """Micro-averaged F1."""
+        return "micro_f1"
+
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
     ) -> RowTargets:

@@ -33,6 +33,12 @@ class Ordinal(OneLabelSpec):
 
     kind: ClassVar[str] = "ordinal"
     least_labels: ClassVar[int] = 2
+    labels_from_column: ClassVar[bool] = False  # no column contains their order
+
+    @property
+    def main_metric(self) -> str:
+        """Cohen's kappa with quadratic weights."""
+        return "quadratic_kappa"
 
     @property
     def outputs(self) -> int:

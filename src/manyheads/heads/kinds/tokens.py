@@ -53,6 +53,7 @@ class Tokens(LabelledSpec):
     kind: ClassVar[str] = "tokens"
     least_labels: ClassVar[int] = 1
     by_word: ClassVar[bool] = True
+    has_spans: ClassVar[bool] = True
     logits_type: ClassVar[type[Logits]] = WordLogits
     items_per_text: ClassVar[int] = 16
 
@@ -74,6 +75,11 @@ class Tokens(LabelledSpec):
             raise HeadError(f"Tokens: scheme='plain' needs at least 2 labels, got {listed(self.labels)}")
         for tap in super().taps:
             _check_tap(tap)
+
+    @property
+    def main_metric(self) -> str:
+        """F1 of entities, or accuracy of words with ``scheme="plain"``."""
+        return "entity_f1" if self.scheme == "BIO" else "accuracy"
 
     @property
     def classes(self) -> tuple[object, ...]:

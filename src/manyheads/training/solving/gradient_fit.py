@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manyheads.heads import Head, LossTerms, Regression
+from manyheads.heads import Head, LossTerms
 from manyheads.runtime.progress import progress_bar
 from manyheads.training.fit import Alternative, FitResult
 from manyheads.training.solving.adamw import parameter_groups
@@ -92,8 +92,8 @@ class _StandardizedHead(nn.Module):
     def __init__(self, head: Head, training_set: HeadTrainingSet) -> None:
         super().__init__()
         self.head = copy.deepcopy(head).cpu()
-        self._initialize()
         self.training_set = training_set
+        self._initialize()
         self.target_mean, self.target_deviation = _target_moments(head, training_set)
         self.scaling = self._measured_scaling()
 
@@ -128,7 +128,7 @@ class _StandardizedHead(nn.Module):
         for layer in [*self.head.trunk, self.head.output]:
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
-        nn.init.zeros_(self.head.output.bias)
+        nn.init.constant_(self.head.output.bias, self.head.spec.initial_bias(self.training_set.targets))
         for parameter in self.head.readers.parameters():
             # Neutral values: one for a scale (a scalar), zero for every other parameter of a reader.
             nn.init.ones_(parameter) if parameter.dim() == 0 else nn.init.zeros_(parameter)
@@ -149,7 +149,7 @@ class _StandardizedHead(nn.Module):
 
 def _target_moments(head: Head, training_set: HeadTrainingSet) -> tuple[float, float]:
     """Return the mean and standard deviation of regression targets, else 0 and 1."""
-    if not isinstance(head.spec, Regression):
+    if not head.spec.squared_error:
         return 0.0, 1.0
     targets = training_set.targets.astype(np.float64)
     deviation = float(targets.std())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads import Head, HeadSpec, Regression
+from manyheads.heads import Head, HeadSpec
 from manyheads.training.fit import FitResult
 from manyheads.training.solving.design_of_head import design_of
 from manyheads.training.solving.head_rows import HeadTrainingSet
@@ -65,7 +65,9 @@ class LinearFitter:
         return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold)
 
     def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior) -> None:
-        layers = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec)).repeated(len(kept))
+        start = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
+        start.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
+        layers = start.repeated(len(kept))
         losses: list[float] = []
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, kept, l2, layers, ROUGH_TOLERANCE)
@@ -81,7 +83,7 @@ def _is_past_minimum(losses: list[float]) -> bool:
 
 def _dtype(spec: HeadSpec) -> torch.dtype:
     """Return the dtype of the solution: squared error overflows fp32 for targets that fp32 can still represent."""
-    return torch.float64 if isinstance(spec, Regression) else torch.float32
+    return torch.float64 if spec.squared_error else torch.float32
 
 
 def _folds(training_set: HeadTrainingSet) -> tuple[list[Tensor], list[Tensor]]:

@@ -9,7 +9,6 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from manyheads.heads import Regression
 from manyheads.training.solving.design import DenseDesign
 from manyheads.training.solving.lbfgs import minimize
 from manyheads.training.solving.linear import Linear
@@ -45,7 +44,7 @@ def solve_refined(problem: Problem, l2: float, start: Linear) -> Linear:
     """
     rough = solve(problem, l2, start, ROUGH_TOLERANCE)
     large = problem.design.rows * problem.design.width * problem.spec.outputs > _MAX_FP64_MULTIPLICATIONS
-    precise = problem if large and not isinstance(problem.spec, Regression) else problem.precise()
+    precise = problem if large and not problem.spec.squared_error else problem.precise()
     if precise.design is problem.design:
         return solve(problem, l2, rough, _FP32_TOLERANCE)
     return solve(precise, l2, rough.to(torch.float64), FINE_TOLERANCE)
@@ -61,7 +60,7 @@ def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Lin
         start: One layer per part.
         tolerance: As for :func:`solve`.
     """
-    if isinstance(problem.spec, Regression) and isinstance(problem.design, DenseDesign):
+    if problem.spec.squared_error and isinstance(problem.design, DenseDesign):
         layers = [_ridge(problem.take(part), l2) for part in parts]
         return Linear(torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers]))
     with _few_threads(problem.design.rows * problem.design.width * len(parts) * problem.spec.outputs):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manyheads.errors import MethodError, UnknownHeadError, listed
-from manyheads.evaluation.metrics import Metrics, main_metric, measure
+from manyheads.evaluation.metrics import Metrics, measure
 from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first
 from manyheads.training.dataset import TrainingData
@@ -41,7 +41,7 @@ class Selection:
 
     def score(self, metrics: Mapping[str, Metrics], heads: Mapping[str, Head]) -> float:
         """Return the weighted mean of the heads' main metrics; minus infinity where one is undefined."""
-        values = [(weight, metrics[name].get(main_metric(heads[name].spec))) for name, weight in self.weights.items()]
+        values = [(weight, metrics[name].get(heads[name].spec.main_metric)) for name, weight in self.weights.items()]
         if any(value is None or math.isnan(value) for _, value in values):
             return -math.inf
         return sum(weight * value for weight, value in values if value is not None) / sum(self.weights.values())

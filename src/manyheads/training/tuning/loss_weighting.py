@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from manyheads.heads import Head, Regression
+from manyheads.heads import Head
 from manyheads.types import HeadedOutput
 
 
@@ -41,7 +41,7 @@ class LearnedWeighting(Weighting):
     def __init__(self, heads: Mapping[str, Head], device: torch.device) -> None:
         super().__init__()
         self._positions = {name: position for position, name in enumerate(heads)}
-        self._factors = {name: 0.5 if isinstance(head.spec, Regression) else 1.0 for name, head in heads.items()}
+        self._factors = {name: 0.5 if head.spec.squared_error else 1.0 for name, head in heads.items()}
         # One parameter per head: without a label of the head in a step, it gets no gradient and does not change.
         self.log_variances = nn.ParameterList([nn.Parameter(torch.zeros((), device=device)) for _ in heads])
 

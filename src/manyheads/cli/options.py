@@ -1,0 +1,25 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file; '-' for standard input.")]
+Text = Annotated[
+    list[str] | None, typer.Option("--text", "-t", metavar="COLUMN", help="Text column; repeat for text pairs.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+MaxLength = Annotated[
+    int | None,
+    typer.Option("--max-length", metavar="TOKENS", help="Maximum tokens per text (default: the backbone's limit)."),
+]
+LongText = Annotated[
+    str, typer.Option("--long-text", metavar="HOW", help="'truncate' longer texts (default), or raise an 'error'.")
+]
+FileFormat = Annotated[
+    str, typer.Option("--format", metavar="NAME", help="Format of standard input: csv (default), tsv or jsonl.")
+]
+RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code that the checkpoint contains.")]

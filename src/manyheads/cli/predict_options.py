@@ -1,0 +1,54 @@
+"""The options of ``manyheads predict``, a class for each panel of its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import typer
+
+from manyheads.cli.option_groups import OptionGroup
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode
+
+
+@dataclass(frozen=True)
+class PredictInput(OptionGroup):
+    """The model, and the texts to predict."""
+
+    panel: ClassVar[str] = "Model and data"
+
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
+    ]
+    data: Data
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
+    ] = None
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", "-H", metavar="NAME", help="Head to predict with; repeatable (default: all)."),
+    ] = None
+    max_length: MaxLength = None
+    long_text: LongText = "truncate"
+    format: FileFormat = "csv"
+    trust_remote_code: RemoteCode = False
+
+
+@dataclass(frozen=True)
+class PredictOutput(OptionGroup):
+    """The scored table."""
+
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="A .csv, .tsv, .jsonl or .parquet file; '-' for CSV on standard output (default).",
+            show_default=False,
+        ),
+    ] = "-"
+    all_scores: Annotated[bool, typer.Option("--all-scores", help="Add one probability column per label.")] = False
+    overwrite: Overwrite = False
+    as_json: Json = False
