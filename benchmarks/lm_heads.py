@@ -1,6 +1,6 @@
 """What a classifier gains from the LM head: SmolLM2-135M, chapters of diagnoses, few rows per label.
 
-Run with ``python -m benchmarks.lm_heads FOLDER icd10cm.csv``; :mod:`benchmarks.smollm2` makes the folder. Training rows
+Run with ``python -m benchmarks.lm_heads FOLDER icd10cm.csv``; ``benchmarks.smollm2`` makes the folder. Training rows
 are drawn per label (one label has five rows in all), test rows from all others; each seed draws both anew.
 """
 

@@ -37,6 +37,10 @@ Each class stands for one decision that a caller could make. Each also derives f
     ├── NewTokensWarning                       tokens were added after heads were trained
     ├── CheckpointWarning                      a damaged training checkpoint; an older one is used
     └── CacheWarning                           cached features were damaged or could not be stored
+
+Examples:
+    >>> issubclass(mh.errors.UnknownHeadError, KeyError)
+    True
 """
 
 from __future__ import annotations
@@ -46,7 +50,15 @@ from collections.abc import Iterable
 
 
 class ManyheadsError(Exception):
-    """Base of every error."""
+    """Base of all errors.
+
+    Examples:
+        >>> try:
+        ...     model.remove_head("urgencies")
+        ... except mh.ManyheadsError as error:
+        ...     print(type(error).__name__)
+        UnknownHeadError
+    """
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message, with quotes and escapes.
@@ -158,7 +170,15 @@ class MissingExtraError(ManyheadsError, ImportError):
 
 
 class ManyheadsWarning(UserWarning):
-    """Base of every warning."""
+    """Base of all warnings.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True, action="always") as caught:
+        ...     predictions = model.predict(texts)  # its head is untrained
+        >>> issubclass(caught[0].category, mh.ManyheadsWarning)
+        True
+    """
 
 
 class UntrainedHeadWarning(ManyheadsWarning):

@@ -38,7 +38,7 @@ from manyheads.types import Batch, HeadedOutput, Tokenizer
 class HeadedModel(nn.Module):
     """A pretrained Transformer with any number of named prediction heads beside its own head.
 
-    Create one with :meth:`from_pretrained` or :meth:`wrap`.
+    Create one with ``from_pretrained`` or ``wrap``.
 
     Attributes:
         core: The backbone and the heads as one module on tensors.
@@ -66,7 +66,7 @@ class HeadedModel(nn.Module):
         quantization_config: Any = None,
         backbone: str | Path | None = None,
     ) -> HeadedModel:
-        """Load a Hugging Face checkpoint, or a model saved by :meth:`save_pretrained`, in eval mode.
+        """Load a Hugging Face checkpoint, or a model saved by ``save_pretrained``, in eval mode.
 
         Args:
             name: A folder or a hub id.
@@ -197,7 +197,7 @@ class HeadedModel(nn.Module):
         Only whole words become the new token, never parts of longer words. The rows of existing tokens do not change.
         A new row is the mean of the rows of the word's previous tokens, in the input embeddings and, where they are
         separate, in the LM head and its bias. New tokens take some probability from the others, so the language model's
-        output changes. Only tuning the backbone (:class:`Full`) trains the new rows.
+        output changes. Only tuning the backbone (``Full``) trains the new rows.
 
         Args:
             words: Words without spaces. Words that are one token already are skipped.
@@ -253,7 +253,7 @@ class HeadedModel(nn.Module):
         Raises:
             UnknownHeadError: a name that no head has.
             InputError: a tensor of a wrong shape, dtype or range, one that this backbone does not accept, or labels of
-                :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
+                ``collate`` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
 
         Examples:
@@ -364,7 +364,7 @@ class HeadedModel(nn.Module):
         Raises:
             UnknownHeadError: no head has this name.
             OutputExistsError: the folder is not empty.
-            CheckpointError: the head reads another head; :meth:`save_pretrained` saves both.
+            CheckpointError: the head reads another head; ``save_pretrained`` saves both.
 
         Examples:
             >>> trained.save_head("urgency", folder / "urgency")
@@ -377,7 +377,7 @@ class HeadedModel(nn.Module):
         """Load a saved head, add it to the model and return it.
 
         Args:
-            folder: A folder written by :meth:`save_head` or :meth:`save_pretrained`.
+            folder: A folder written by ``save_head`` or ``save_pretrained``.
             name: The head's new name; its saved name by default.
             head: The saved name; optional if the folder contains one head.
 
@@ -488,7 +488,7 @@ def propose_words(
 
     Args:
         model: A model, or a checkpoint's folder or hub id, from which only the tokenizer is loaded.
-        data: As in :func:`train`.
+        data: As in ``train``.
         text: The text column, or two columns for text pairs.
         top: Maximum number of words.
         min_count: Minimum number of occurrences in the table.

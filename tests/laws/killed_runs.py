@@ -53,7 +53,7 @@ class Plan:
     Attributes:
         method: How to train; where its checkpoints are is added.
         family: The backbone's.
-        kills: One run each, killed there: a name of :data:`PLACES`, and at which time.
+        kills: One run each, killed there: a name of ``PLACES``, and at which time.
         damage: Whether the newest checkpoint is damaged afterwards.
     """
 

@@ -153,7 +153,7 @@ def add_heads(model: mh.HeadedModel, specs: dict[str, Any], seed: int = 0) -> No
 
 
 def probe(*taps: mh.Hidden) -> mh.Multiclass:
-    """Return a head whose logits :func:`open_probes` turns into the very features that it reads."""
+    """Return a head whose logits ``open_probes`` turns into the very features that it reads."""
     return mh.Multiclass(labels=list(range(HIDDEN * len(taps))), reads=list(taps))
 
 

@@ -155,7 +155,7 @@ class Backbone(nn.Module):
         return poolers.file_tensors(self.model, self._stack_path, self.pooler, self._random_pooler)
 
     def mark_saved(self, source: Source, digest: str) -> None:
-        """Record that the tensors with this :meth:`digest` were just written to the source's files."""
+        """Record that the tensors with this ``digest`` were just written to the source's files."""
         self.provenance = self.provenance.saved_to(source, digest)
 
     def digest(self) -> str:
@@ -180,7 +180,7 @@ class Backbone(nn.Module):
         )
 
     def forward(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
-        """Run the stack, branches and prompts that a request needs, each once; see :class:`ForwardPass`.
+        """Run the stack, branches and prompts that a request needs, each once; see ``ForwardPass``.
 
         Args:
             batch: Token tensors, padded anywhere.
@@ -193,7 +193,7 @@ class Backbone(nn.Module):
         return ForwardPass(self.trunk, self.branches, self.templates)(batch, request, lm)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
-        """Run one branch alone, from hidden states below it; see :func:`run_branch_from_states`."""
+        """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""
         return run_branch_from_states(self.branches.named(name), name, batch, request, entry)
 
     def templates(self, request: Request) -> dict[str, Template]:

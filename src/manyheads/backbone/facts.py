@@ -26,7 +26,7 @@ def observe_facts(
         stack: The module in it whose hidden states heads read.
         pooler: A trained pooler outside the model.
         random_pooler: Whether a pooler inside the stack was initialized at random while loading.
-        lm_head: From the stack's last states to logits; see :class:`BackboneFacts`.
+        lm_head: From the stack's last states to logits; see ``BackboneFacts``.
     """
     vocabulary = vocabulary_size(model)
     observed = observe(stack, vocabulary)

@@ -90,8 +90,8 @@ def share_again(copied: Iterable[nn.Module], model: nn.Module, before: Mapping[i
 
     Args:
         copied: Modules that share parameters with the model.
-        model: The model after :func:`add_rows`.
-        before: Output of :func:`names_by_identity` before :func:`add_rows`.
+        model: The model after ``add_rows``.
+        before: Output of ``names_by_identity`` before ``add_rows``.
     """
     current = _tensors(model)
     for module in (part for whole in copied for part in whole.modules()):

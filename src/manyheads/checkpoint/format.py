@@ -42,7 +42,7 @@ class BackboneRecord:
         kind: ``"full"`` if its files lie in the same folder, ``"reference"`` if only its name is kept, ``"heads"`` if
             the heads are to be attached to a backbone that is already loaded.
         architecture: Its class.
-        fingerprint: See :meth:`Backbone.fingerprint`.
+        fingerprint: See ``Backbone.fingerprint``.
         tensors: The digest of its tensors in memory, for heads that meet the same weights without their files.
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.

@@ -136,7 +136,7 @@ def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> 
 
     Args:
         core: Where to.
-        opened: From :func:`open_checkpoint`.
+        opened: From ``open_checkpoint``.
         names: Saved name -> name to have here.
 
     Raises:

@@ -38,7 +38,7 @@ def open_model(
     quantization_config: Any = None,
     backbone: str | Path | None = None,
 ) -> tuple[HeadedCore, Tokenizer | None]:
-    """Load a checkpoint in eval mode; arguments and errors are those of :meth:`HeadedModel.from_pretrained`.
+    """Load a checkpoint in eval mode; arguments and errors are those of ``HeadedModel.from_pretrained``.
 
     Returns:
         The backbone with its heads, and the tokenizer, or ``None`` if the checkpoint has none.
@@ -90,7 +90,7 @@ def core_around(model: nn.Module) -> HeadedCore:
 
 
 def load_head(core: HeadedCore, folder: Path, name: str | None = None, head: str | None = None) -> Head:
-    """Attach one saved head; arguments and errors are those of :meth:`HeadedModel.load_head`."""
+    """Attach one saved head; arguments and errors are those of ``HeadedModel.load_head``."""
     recover(folder)
     opened = open_checkpoint(folder)
     saved = list(opened.checkpoint.heads)

@@ -35,7 +35,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Return a function that typer can read: one keyword for each field of the groups that ``command`` takes.
 
     Args:
-        command: Each of its parameters is an :class:`OptionGroup`.
+        command: Each of its parameters is an ``OptionGroup``.
     """
     groups: dict[str, type[Any]] = get_type_hints(command)
     groups.pop("return", None)

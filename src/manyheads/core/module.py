@@ -107,7 +107,7 @@ class HeadedCore(nn.Module):
             batch: Token tensors, right-padded.
             fork: The fork's name.
             entry: Hidden states (rows, tokens, width) that enter the fork.
-            labels: As in :meth:`forward`.
+            labels: As in ``forward``.
             heads: Names of the heads to run.
         """
         chosen = self.heads.chosen(heads)

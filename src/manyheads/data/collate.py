@@ -18,7 +18,7 @@ _INPUTS = {"input_ids": 0, "token_type_ids": 0, "word_ids": -1}
 
 
 class CollatedLabels(dict[str, Tensor]):
-    """Labels by head as :func:`collate` makes them.
+    """Labels by head as ``collate`` makes them.
 
     The name is what lets a forward notice that a trainer which cannot count labels per head accumulates gradients.
     """
@@ -28,18 +28,26 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a right-padded batch, as a data loader's ``collate_fn`` or a trainer's ``data_collator``.
 
     Args:
-        examples: Each with ``input_ids`` (a list of integers), perhaps ``token_type_ids`` and ``word_ids`` (the number
-            of each token's word, -1 for none), and ``labels``: head name -> a class position, a number, a list of zeros
-            and ones, or a list of class positions, one per word, or per token without ``word_ids``; absent or ``None``
-            where unlabelled.
+        examples: Dicts with ``input_ids`` (a list of integers), optionally ``token_type_ids`` and ``word_ids`` (the
+            index of each token's word, -1 for none), and ``labels``: head name -> a class position, a number, a list of
+            zeros and ones, or a list of class positions, one per word, or per token without ``word_ids``. A missing
+            label is absent or ``None``.
 
     Returns:
-        ``input_ids``, ``attention_mask`` and what else was given, int64 (rows, tokens), and ``labels``: head name ->
-        int64 (rows,) or (rows, words) with -100 missing, or fp32 with NaN missing; a head that no row labels is absent.
-        Padding has id 0: masks, never ids, say what padding is.
+        ``input_ids``, ``attention_mask`` and the optional inputs, int64 (rows, tokens), and ``labels``: head name ->
+        int64 (rows,) or (rows, words) with -100 for missing, or fp32 with NaN for missing. Heads without any label are
+        absent. The padding id is 0: the mask marks padding, never the id.
 
     Raises:
-        InputError: no example, one without ``input_ids``, or labels of one head that are not of one kind.
+        InputError: no example, an example without ``input_ids``, or labels of different types for one head.
+
+    Examples:
+        >>> batch = mh.collate([
+        ...     {"input_ids": [5, 6, 7], "labels": {"urgency": 1}},
+        ...     {"input_ids": [8], "labels": {}},
+        ... ])
+        >>> batch["attention_mask"].tolist(), batch["labels"]["urgency"].tolist()
+        ([[1, 1, 1], [1, 0, 0]], [1, -100])
     """
     if not examples or any("input_ids" not in example for example in examples):
         raise InputError("collate: every example needs input_ids; tokenise the texts first")
@@ -61,7 +69,7 @@ def check_collated(labels: object, accumulating: bool) -> None:
     """Refuse to go on silently where a plain Trainer accumulates gradients or runs on several processes.
 
     Raises:
-        InputError: labels of :func:`collate` met such a trainer.
+        InputError: labels of ``collate`` met such a trainer.
     """
     if not isinstance(labels, CollatedLabels):
         return

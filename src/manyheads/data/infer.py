@@ -41,7 +41,7 @@ class Inferred:
 
 
 class InferredHeads(dict[str, HeadSpec]):
-    """Column to head spec, with the rules that chose them in ``rules``."""
+    """Column name -> head spec, with the reasons in ``rules``."""
 
     def __init__(self, inferred: dict[str, Inferred]) -> None:
         super().__init__({name: item.spec for name, item in inferred.items()})
@@ -51,21 +51,25 @@ class InferredHeads(dict[str, HeadSpec]):
 def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
     """Return one head spec per label column, chosen from the column's values.
 
-    Strings, bools and integers with few distinct values ask for :class:`Multiclass`; lists, JSON lists and
-    ``a|b`` for :class:`MultiLabel`; floats and other integers for :class:`Regression`; lists of BIO tags, and lists of
-    spans, for :class:`Tokens`.
-    Missing cells count for nothing. No column tells that its labels have an order: write :class:`Ordinal` yourself.
+    Strings, bools and integers with few distinct values become ``Multiclass``. Lists, JSON lists and ``a|b`` become
+    ``MultiLabel``. Floats and other integers become ``Regression``. Lists of BIO tags and lists of spans become
+    ``Tokens``. Missing cells are skipped. ``Ordinal`` and ``Count`` are never inferred: name them.
 
     Args:
-        data: A table, as :func:`manyheads.data.tables.table.read_table` takes it.
-        columns: The label columns' names.
+        data: A table, as in ``train``.
+        columns: Names of the label columns.
 
     Returns:
-        A dict from column to spec; :func:`explain` tells why.
+        A dict from column to spec; its ``rules`` contain one sentence per column.
 
     Raises:
-        DataError: the table cannot be read, or lacks a column.
-        LabelError: a column that no head can learn from.
+        DataError: the table cannot be read, or has no such column.
+        LabelError: a column that no head can be trained on.
+
+    Examples:
+        >>> heads = mh.infer_heads(table, ["urgency", "age", "symptoms"])
+        >>> [type(head).__name__ for head in heads.values()]
+        ['Multiclass', 'Regression', 'MultiLabel']
     """
     table = read_table(data)
     names = [columns] if isinstance(columns, str) else list(columns)

@@ -20,18 +20,23 @@ from manyheads.types import Tokenizer
 
 @dataclass(frozen=True)
 class LMCheck:
-    """What a comparison of two language models found.
+    """The result of a comparison of two language models.
 
     Attributes:
-        bit_identical: Whether everything compared is equal bit for bit.
-        max_abs_diff: Largest difference of a logit; 0.0 where the weights are identical, ``None`` if not measured.
-        perplexity: Of the model on the texts; ``None`` if not measured (only a causal model has one).
-        reference_perplexity: Of the reference on the same texts.
+        bit_identical: Whether everything that was compared is equal bit for bit.
+        max_abs_diff: Largest difference of a logit; 0.0 if the weights are identical, ``None`` if not measured.
+        perplexity: Perplexity of the model on the texts; ``None`` if not measured or not a causal model.
+        reference_perplexity: Perplexity of the reference on the same texts.
         compared: ``"logits"`` on texts, or ``"weights"``: every tensor of the backbone, before and after.
-        new_tokens: How many tokens the model was taught that the reference does not know; negative if the reference was
-            taught some. They take probability from all others, so that a model with any is never ``bit_identical``;
-            ``max_abs_diff`` is then of the logits of tokens that both know, and both perplexities are of texts split
-            into those.
+        new_tokens: Number of tokens that were added to the model, negative if they were added to the reference. New
+            tokens take probability from all others, so a model with new tokens is never ``bit_identical``.
+            ``max_abs_diff`` is then over the tokens that both have, and both perplexities are of texts split into
+            those.
+
+    Examples:
+        >>> check = mh.check_lm(model, gpt2, texts)
+        >>> check.compared, check.max_abs_diff
+        ('logits', 0.0)
     """
 
     bit_identical: bool

@@ -24,8 +24,8 @@ def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
 
     Args:
         spec: The head's spec.
-        targets: The values of :class:`~manyheads.heads.Targets`.
-        logits: The values of :class:`~manyheads.heads.Logits`.
+        targets: The values of ``Targets``.
+        logits: The values of ``Logits``.
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
 

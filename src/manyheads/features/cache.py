@@ -44,7 +44,7 @@ class Entry:
     """What a store holds, for people.
 
     Attributes:
-        description: What the features are of, as :meth:`FeatureCache.store` was told.
+        description: What the features are of, as ``FeatureCache.store`` was told.
         rows: Number of texts.
         octets: Size in bytes.
         used: When it was last read or written, in seconds since the epoch.
@@ -144,7 +144,7 @@ class Store:
         """Yield the features of those texts that are here, each text once.
 
         Args:
-            keys: (texts,) of :func:`manyheads.features.keys.row_keys`, all different.
+            keys: (texts,) of ``features.keys.row_keys``, all different.
         """
         wanted = np.arange(len(keys))
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):

@@ -35,7 +35,7 @@ class FeatureSource:
         core: Whose backbone runs.
         tokenized: The texts.
         cache: Where features are kept between runs, or ``None``.
-        identity: Everything but tap and text on which features depend; see :func:`identity_of`.
+        identity: Everything but tap and text on which features depend; see ``identity_of``.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class _Gathered:
 
 
 def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: Tap, backbone: Backbone) -> Store:
-    """Return where a cache keeps what a tap reads; see :func:`identity_of`. Another tokenizer makes other prompts."""
+    """Return where a cache keeps what a tap reads; see ``identity_of``. Another tokenizer makes other prompts."""
     templates = backbone.templates(tap.request(backbone.facts))
     prompts = {"prompts": [asdict(template) for template in templates.values()]} if templates else {}
     return cache.store({**identity, "tap": write_tap(tap), **prompts})
@@ -144,7 +144,7 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
 
     Args:
         backbone: As it runs.
-        digest: Of the loaded weights, from :meth:`Backbone.digest`.
+        digest: Of the loaded weights, from ``Backbone.digest``.
     """
     config = backbone.stack.config
     said = {key: value for key, value in config.to_dict().items() if key not in _UNIMPORTANT}  # type: ignore[union-attr, operator]

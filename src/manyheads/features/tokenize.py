@@ -26,7 +26,7 @@ def tokenize_for(
     words: Sequence[Sequence[Place]] | None = None,
 ) -> Tokenized:
     """Tokenize for this backbone, cut to ``max_length`` or to its own limit, whichever is less; see
-    :func:`manyheads.data.texts.tokenize.tokenize`.
+    ``data.texts.tokenize.tokenize``.
 
     A text that fits alone but not with the prompt that a tap puts around it counts as cut: there, its end gives way.
 

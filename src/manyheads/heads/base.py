@@ -50,19 +50,19 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class HeadSpec(ABC):
-    """What every head takes, by keyword.
+    """The settings that every head kind takes, as keywords.
 
     Args:
-        column: The table column that holds its labels; ``None`` means the head's own name.
-        reads: A tap, several (their features are concatenated), or ``"auto"``.
-        hidden: Sizes of stacked fully connected layers (GELU between) before the output; none by default.
-        init: How the output layer starts: ``"random"``, or ``"lm_head"`` with the LM head's rows of each label's own
-            words, towards which the penalty of :class:`Frozen` then pulls instead of towards zero. It takes a head
-            without hidden layers that reads the last layer.
-        dropout: Probability of dropping a feature while training, before each fully connected layer.
+        column: The table column with its labels; ``None`` for the column with the head's name.
+        reads: A tap, several taps whose features are concatenated, or ``"auto"``.
+        hidden: Sizes of fully connected layers (with GELU) before the output layer; none by default.
+        init: Initial weights of the output layer: ``"random"``, or ``"lm_head"`` for the LM head's rows of each label's
+            words. The penalty of ``Frozen`` then pulls towards these weights instead of zero. Only for a head without
+            hidden layers that reads the last layer.
+        dropout: Probability of dropping a feature in training, before each fully connected layer.
         loss_weight: Factor of this head's loss in the joint loss.
-        class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label, in their
-            order or by label.
+        class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label, in the order
+            of the labels or by label.
         detach: Whether gradients stop before the backbone.
 
     Raises:
@@ -165,7 +165,7 @@ class HeadSpec(ABC):
             cells: One per row, ``None`` where missing.
             head: The head's name, for messages.
             source: The table's name, for messages.
-            texts: The rows' texts split by :attr:`word_rule`, where there is one.
+            texts: The rows' texts split by ``word_rule``, where there is one.
 
         Raises:
             LabelError: an unknown label; names its row.
@@ -173,7 +173,7 @@ class HeadSpec(ABC):
 
     @abstractmethod
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
-        """Return targets passed to ``forward`` in the shape and dtype that :meth:`loss` takes.
+        """Return targets passed to ``forward`` in the shape and dtype that ``loss`` takes.
 
         Raises:
             InputError: another shape, dtype or range; nothing is ever broadcast.
@@ -224,7 +224,7 @@ class HeadSpec(ABC):
 
     @abstractmethod
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
-        """Return encoded targets as what :meth:`scores` should be, fp32 (rows, score_width), NaN where missing."""
+        """Return encoded targets as what ``scores`` should be, fp32 (rows, score_width), NaN where missing."""
 
     @abstractmethod
     def scores(self, logits: np.ndarray) -> np.ndarray:

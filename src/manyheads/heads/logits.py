@@ -18,7 +18,7 @@ class Logits(ABC):
     """One head's fp32 logits of many rows.
 
     Attributes:
-        values: The logits as an array (rows, outputs), or as :class:`Ragged` with (words, outputs) per row.
+        values: The logits as an array (rows, outputs), or as ``Ragged`` with (words, outputs) per row.
     """
 
     values: Any
@@ -41,7 +41,7 @@ class Logits(ABC):
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Logits:
-        """Return the logits that :meth:`tensors` was called on."""
+        """Return the logits that ``tensors`` was called on."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ class Logits(ABC):
 
     @abstractmethod
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Any:
-        """Return a function of the logits (..., outputs) in the form of :attr:`values`."""
+        """Return a function of the logits (..., outputs) in the form of ``values``."""
 
     @abstractmethod
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
@@ -86,7 +86,7 @@ class RowLogits(Logits):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RowLogits:
-        """Return the logits that :meth:`tensors` was called on."""
+        """Return the logits that ``tensors`` was called on."""
         return cls(tensors["logits"].numpy())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ class WordLogits(Logits):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WordLogits:
-        """Return the logits that :meth:`tensors` was called on."""
+        """Return the logits that ``tensors`` was called on."""
         return cls(Ragged(tensors["logits"].numpy(), tensors["offsets"].numpy()))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ def write_spec(spec: HeadSpec) -> dict[str, object]:
 
 
 def read_spec(record: Mapping[str, object]) -> HeadSpec:
-    """Build a spec from :func:`write_spec`'s object.
+    """Build a spec from ``write_spec``'s object.
 
     Raises:
         CorruptCheckpointError: an unknown kind, fields that the kind does not have, or values out of range.

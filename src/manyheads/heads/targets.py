@@ -49,7 +49,7 @@ class Targets(Sequence[Any]):
 
     Attributes:
         unit: The labelled items in the plural, for messages about training rows.
-        values: The targets as an array (rows, ...), or as :class:`Ragged` with one target per word.
+        values: The targets as an array (rows, ...), or as ``Ragged`` with one target per word.
     """
 
     unit: ClassVar[str]
@@ -86,7 +86,7 @@ class Targets(Sequence[Any]):
 
     @abstractmethod
     def select(self, table: Selectable[Selection], rows: np.ndarray) -> Selection:
-        """Return the part of a table that belongs to :meth:`items`, item by item.
+        """Return the part of a table that belongs to ``items``, item by item.
 
         Args:
             table: Has further rows too.

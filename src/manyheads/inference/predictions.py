@@ -1,4 +1,4 @@
-"""Predictions as arrays: one array per head, objects built only for what is looked at."""
+"""Predictions as arrays: one array per head; objects are built on access only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class ByHead(Mapping[str, Value]):
-    """A mapping from head names to values that are made when asked for."""
+    """A mapping from head names to values that are computed on access."""
 
     def __init__(self, names: Sequence[str], make: Callable[[str], Value]) -> None:
         self._names = tuple(names)
@@ -39,15 +39,19 @@ class ByHead(Mapping[str, Value]):
 
 
 class Predictions(Sequence[Mapping[str, Prediction]]):
-    """What heads say of texts: ``predictions[row][head]``, or whole arrays.
+    """The predictions of all heads: ``predictions[row][head]``, or whole arrays.
 
     Attributes:
-        logits: Head name -> fp32 (rows, outputs); of a token head, a sequence of (words, outputs), one per row.
-        words: Per row, where the words stand that token heads label, int64 (words, 2): first character, and the one
-            behind the last; ``None`` without such heads. Words that were cut away, or that no token stands for, are
-            not among them.
-        empty: (rows,) booleans: the text held nothing, so its prediction says little.
-        truncated: (rows,) booleans: the text was cut to the backbone's limit.
+        logits: Head name -> fp32 (rows, outputs); for a token head, a sequence of (words, outputs), one per row.
+        words: For each row, the words that token heads label, as int64 (words, 2): the first character, and the one
+            after the last. ``None`` without token heads. Words that were truncated or have no token are left out.
+        empty: (rows,) booleans: the text was empty, so its prediction means little.
+        truncated: (rows,) booleans: the text was truncated to the backbone's limit.
+
+    Examples:
+        >>> predictions = trained.predict(texts)
+        >>> len(predictions), predictions.logits["urgency"].shape
+        (3, (3, 3))
     """
 
     def __init__(
@@ -68,18 +72,33 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The heads' names."""
+        """The names of the heads.
+
+        Examples:
+            >>> trained.predict(texts).heads
+            ('urgency',)
+        """
         return tuple(self._specs)
 
     @property
     def scores(self) -> Mapping[str, Any]:
-        """Head name -> probabilities (rows, labels), for every head with labels; of a token head, a sequence of
-        (words, tags), one per row."""
+        """Head name -> probabilities (rows, labels), for every head with labels; for a token head, a sequence of
+        (words, tags), one per row.
+
+        Examples:
+            >>> trained.predict(texts).scores["urgency"].shape
+            (3, 3)
+        """
         return ByHead([name for name, spec in self._specs.items() if spec.has_labels], self._scored)
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:
-        """Head name -> numbers (rows,), for every regression head."""
+        """Head name -> numbers (rows,), for every head that predicts numbers.
+
+        Examples:
+            >>> list(trained.predict(texts).values)
+            []
+        """
         names = [name for name, spec in self._specs.items() if spec.has_values]
         return ByHead(names, lambda name: self._scored(name)[:, 0])
 
@@ -104,7 +123,15 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return f"Predictions({len(self)} rows, heads {listed(self.heads)})"
 
     def columns(self, all_scores: bool = False) -> dict[str, Column]:
-        """Return the columns that a scored table gets; see DESIGN: ``{head}_label``, ``{head}_score`` and so on."""
+        """Return the columns of a scored table: ``{head}_label``, ``{head}_score`` and so on.
+
+        Args:
+            all_scores: Whether to add one column per label.
+
+        Examples:
+            >>> list(trained.predict(texts).columns())
+            ['urgency_label', 'urgency_score']
+        """
         columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
             columns |= spec.table_columns(name, self._scored(name), all_scores)
@@ -114,7 +141,12 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return columns
 
     def to_arrow(self, all_scores: bool = False) -> Any:
-        """Return a ``pyarrow.Table`` of :meth:`columns`."""
+        """Return a ``pyarrow.Table`` of ``columns``.
+
+        Examples:
+            >>> trained.predict(texts).to_arrow().num_rows
+            3
+        """
         import pyarrow as pa
 
         spans = {
@@ -129,7 +161,12 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         )
 
     def to_pandas(self, all_scores: bool = False) -> Any:
-        """Return a ``pandas.DataFrame`` of :meth:`columns`."""
+        """Return a ``pandas.DataFrame`` of ``columns``.
+
+        Examples:
+            >>> trained.predict(texts).to_pandas().shape
+            (3, 2)
+        """
         return self.to_arrow(all_scores).to_pandas()
 
     def _prediction(self, name: str, row: int) -> Prediction:
@@ -137,7 +174,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return replace(found, spans=tuple(self._in_characters(row, found.spans))) if found.spans else found
 
     def _in_characters(self, row: int, spans: Sequence[Span]) -> list[Span]:
-        """Return spans that are counted in words, counted in characters."""
+        """Convert spans counted in words to spans counted in characters."""
         assert self.words is not None
         words = self.words[row]
         return [replace(span, start=int(words[span.start, 0]), end=int(words[span.end - 1, 1])) for span in spans]

@@ -16,7 +16,7 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
     """Return a table with the columns of each head's predictions after its own columns.
 
     Args:
-        data: The table of the texts; any kind that :func:`manyheads.train` reads.
+        data: The table of the texts; any kind that ``train`` reads.
         predictions: One row for each row of the table.
         all_scores: Whether to add one probability column per label.
 

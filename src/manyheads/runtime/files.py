@@ -48,7 +48,7 @@ def atomic_write(path: Path, content: str | bytes | Callable[[BinaryIO], Any]) -
 
 
 def temporary_files(folder: Path, name: str = "*") -> list[Path]:
-    """Return the files that a running :func:`atomic_write` is writing, or a killed one has left.
+    """Return the files that a running ``atomic_write`` is writing, or a killed one has left.
 
     Args:
         folder: Where to look.
@@ -62,7 +62,7 @@ def atomic_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces ``folder`` when the block ends without an error.
 
     Raises:
-        OutputExistsError: as :func:`check_free` does.
+        OutputExistsError: as ``check_free`` does.
     """
     folder = Path(os.path.abspath(folder))  # "." has no name to derive the temporary one from
     recover(folder)
@@ -82,7 +82,7 @@ def atomic_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def recover(folder: Path) -> None:
-    """Repair a folder after an :func:`atomic_folder` was killed: if no new folder is there, restore the old one."""
+    """Repair a folder after an ``atomic_folder`` was killed: if no new folder is there, restore the old one."""
     folder = Path(os.path.abspath(folder))
     old = _sibling(folder, "old")
     if not old.is_dir():

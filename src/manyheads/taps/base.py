@@ -146,7 +146,7 @@ def write_tap(tap: Tap) -> dict[str, object]:
 
 
 def read_tap(record: Mapping[str, object]) -> Tap:
-    """Build a tap from :func:`write_tap`'s object.
+    """Build a tap from ``write_tap``'s object.
 
     Raises:
         CorruptCheckpointError: an unknown kind, or fields that the kind does not have.

@@ -19,19 +19,24 @@ POOL_NAMES = ("auto", *POOLINGS, "pooler", "attention")
 
 @dataclass(frozen=True)
 class Hidden(Tap):
-    """Read hidden states.
+    r"""Read hidden states of the backbone.
 
     Args:
-        layer: An index into transformers' ``hidden_states`` (0 is the embeddings' output, -1 the last hidden
-            state, after the final norm), or ``"mix"`` for a learned scalar mix of all of them.
-        pool: ``"auto"`` (last real token of a causal decoder, masked mean of an encoder), ``"cls"`` (first real
-            token), ``"pooler"`` (the checkpoint's own trained pooler), ``"mean"``, ``"max"``, ``"last"``, or
+        layer: An index into transformers' ``hidden_states`` (0 for the embeddings, -1 for the last hidden state after
+            the final norm), or ``"mix"`` for a learned weighted sum of all layers.
+        pool: ``"auto"`` (the last real token of a decoder, the masked mean of an encoder), ``"cls"`` (the first real
+            token), ``"pooler"`` (the checkpoint's trained pooler), ``"mean"``, ``"max"``, ``"last"``, or
             ``"attention"`` (a learned weighted mean).
-        prompt: A template around the text, such as ``"{text}\\nUrgency:"``: a language model says more of a text when
-            it is asked. Heads with the same template share its pass.
+        prompt: A template around the text, such as ``"{text}\\nUrgency:"``. Heads with the same template share its
+            pass.
 
     Raises:
-        HeadError: a layer or pool that is none of these, or a prompt without a place for the text.
+        HeadError: an unknown layer or pool, or a prompt without ``{text}``.
+
+    Examples:
+        >>> head = model.add_head("risk", mh.Multiclass(labels=["low", "high"], reads=mh.Hidden(layer=-2, pool="mean")))
+        >>> head.width
+        32
     """
 
     kind: ClassVar[str] = "hidden"
@@ -128,7 +133,7 @@ def default_pool(pool: str, facts: BackboneFacts) -> str:
 
 
 class AttentionReader(Reader):
-    """Attention pooling, owned by one head."""
+    """Attention pooling with learned weights of one head."""
 
     learns = True
     passes = False
@@ -145,7 +150,7 @@ class AttentionReader(Reader):
 
 
 class MixReader(Reader):
-    """A scalar mix of layers, owned by one head."""
+    """A weighted sum of layers with learned weights of one head."""
 
     learns = True
     passes = False

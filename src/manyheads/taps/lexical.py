@@ -18,17 +18,22 @@ from manyheads.types import BackboneFacts, Features, Request, States
 
 @dataclass(frozen=True)
 class Lexical(Tap):
-    """Read the tf-idf bag of the text's own token ids.
+    """Read a TF-IDF bag of the text's token ids.
 
-    What a sentence's vector blurs, such as a rare word that decides a label, the bag keeps. Weights are scikit-learn's
-    ``TfidfTransformer(sublinear_tf=True)``: ``1 + ln(count)`` times ``ln((1 + texts) / (1 + texts that hold it)) + 1``,
-    each text at unit length. ``Frozen`` counts the training texts; before that, every token weighs 1.
+    It contains rare words that a sentence's vector may lose. The weights are those of scikit-learn's
+    ``TfidfTransformer(sublinear_tf=True)``: ``1 + ln(count)`` times ``ln((1 + texts) / (1 + texts with the token)) +
+    1``, scaled to unit length per text. ``Frozen`` counts the training texts; until then every token has weight 1.
 
     Args:
-        tokens: How many token ids it weighs; training decides, and leaves out what no training text holds or all do.
+        tokens: Number of token ids. Training sets it and drops tokens that occur in no training text or in all.
 
     Raises:
-        HeadError: not a positive number.
+        HeadError: a number that is not positive.
+
+    Examples:
+        >>> spec = mh.Multiclass(labels=["low", "high"], reads=[mh.Hidden(), mh.Lexical()])
+        >>> len(model.add_head("risk", spec).taps)
+        2
     """
 
     kind: ClassVar[str] = "lexical"
@@ -63,10 +68,10 @@ class Lexical(Tap):
 
 
 class LexicalReader(Reader):
-    """Counts and weighs the tokens of a text.
+    """Computes the bag of weighted tokens of a text.
 
     Attributes:
-        ids: The token ids that count (tokens,), int64, ascending.
+        ids: The token ids of the bag (tokens,), int64, ascending.
         weights: Their inverse document frequencies (tokens,), fp32.
     """
 
@@ -106,7 +111,7 @@ class TokenIds:
 
     Attributes:
         ids: (tokens,) int64.
-        offsets: (texts + 1,) where each text begins, int64.
+        offsets: (texts + 1,) start of each text, int64.
     """
 
     ids: np.ndarray
@@ -141,7 +146,7 @@ def lexicon(texts: TokenIds, most: int | None = None) -> tuple[np.ndarray, np.nd
 
 
 def bags(texts: TokenIds, ids: np.ndarray, weights: np.ndarray) -> csr_array:
-    """Return what :class:`LexicalReader` returns for these texts, as a sparse (texts, tokens weighed) fp32 matrix."""
+    """Return what ``LexicalReader`` returns for these texts, as a sparse (texts, tokens weighed) fp32 matrix."""
     counted = texts.counts()
     columns = np.full(max(counted.shape[1], int(ids[-1]) + 1), -1)
     columns[ids] = np.arange(len(ids))

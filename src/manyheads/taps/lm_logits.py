@@ -1,4 +1,4 @@
-"""The LM-logits tap: what the language model itself would say next, as log-probabilities of its tokens."""
+"""The LM-logits tap: log-probabilities of the language model's next token."""
 
 from __future__ import annotations
 
@@ -23,20 +23,25 @@ _HELD_LOGITS = 1 << 24
 
 @dataclass(frozen=True)
 class LMLogits(Tap):
-    """Read the LM head's own output at the pooled position: the log-softmax of its logits.
+    """Read the LM head's output at the pooled position: the log-softmax of its logits.
 
-    The last hidden state is pooled first and meets the LM head then, so that logits of every token of a text are never
-    held.
+    The last hidden state is pooled before the LM head, so logits of every token of a text are never stored.
 
     Args:
-        pool: As in :class:`Hidden`, without what is learned: ``"auto"``, ``"cls"``, ``"mean"``, ``"max"``, ``"last"``.
-        top_k: How many tokens to keep, those that tell most about the head's labels on the rows that ``train`` is
-            given; the softmax is over them alone. Before that, and in a loop of your own, they are the first ones.
-            ``None`` keeps the whole vocabulary, which is dear where that is large.
-        prompt: As in :class:`Hidden`.
+        pool: As in ``Hidden``, without the learned poolings: ``"auto"``, ``"cls"``, ``"mean"``, ``"max"`` or
+            ``"last"``.
+        top_k: Number of tokens to keep: those that explain the most variance of the head's labels on the training rows.
+            The softmax is over these tokens. Before training, and in your own loop, they are the first ones. ``None``
+            keeps the whole vocabulary, which is expensive if it is large.
+        prompt: As in ``Hidden``.
 
     Raises:
-        HeadError: a pool that is none of these, a number of tokens below two, or a prompt without a place for the text.
+        HeadError: an unknown pool, fewer than two tokens, or a prompt without ``{text}``.
+
+    Examples:
+        >>> head = model.add_head("risk", mh.Multiclass(labels=["low", "high"], reads=mh.LMLogits(top_k=10)))
+        >>> head.width
+        10
     """
 
     kind: ClassVar[str] = "lm_logits"
@@ -110,7 +115,7 @@ class LMLogitsReader(Reader):
         self.register_buffer("ids", torch.arange(tokens))
 
     def choose(self, states: Tensor, numbers: Tensor) -> None:
-        """Keep the tokens that tell most from now on; see :func:`most_telling`."""
+        """Keep the tokens that tell most from now on; see ``most_telling``."""
         if len(self.ids) < self._vocabulary:
             self.ids.copy_(most_telling(self._lm_head, states, numbers, len(self.ids), self._vocabulary))
 

@@ -12,22 +12,27 @@ from manyheads.types import BackboneFacts, Request, States
 
 @dataclass(frozen=True)
 class Output(Tap):
-    """Read another head's probabilities, one per label, or its value; gradients stop there.
+    """Read another head's scores: its probabilities, one per label, or its value. Gradients stop there.
 
-    Both heads share the backbone's one pass. The other head must be there before the one that reads it, so that no two
-    can read each other; usually hidden states are read too: ``reads=[Hidden(), Output("job_type")]``.
+    Both heads share the backbone's one pass. The other head must be added first. Hidden states are usually read too:
+    ``reads=[Hidden(), Output("job_type")]``.
 
-    ``Frozen`` fits the other head first. Where it solves both in one run, the reading head learns from what the other
-    says of rows that its weights did not see (stacked generalisation, Wolpert 1992), so as to trust it no more than new
-    texts will warrant. It learns from what the other says plainly of rows that carry no label of it, and of all rows
-    where it was trained before, or is stepped (hidden layers, attention, a mix).
+    ``Frozen`` fits the other head first. If it solves both heads in one run, the second head trains on out-of-fold
+    scores of the first (stacked generalization, Wolpert 1992), which are about as reliable as scores of new texts. It
+    trains on ordinary scores for rows without a label of the other head, and for all rows if the other head was trained
+    before or is trained by gradient steps (hidden layers, attention, a mix of layers).
 
     Args:
-        head: The other head's name.
-        scores: How many numbers it says; adding the head decides.
+        head: Name of the other head.
+        scores: Number of its scores; set when the head is added.
 
     Raises:
-        HeadError: no name, or not a positive number.
+        HeadError: no name, or a number that is not positive.
+
+    Examples:
+        >>> spec = mh.Regression(reads=[mh.Hidden(), mh.Output("urgency")])
+        >>> model.add_head("age", spec).reads_heads
+        ('urgency',)
     """
 
     kind: ClassVar[str] = "output"
@@ -51,7 +56,7 @@ class Output(Tap):
         return Request()
 
     def read(self, states: States) -> NoReturn:
-        """Refuse: no pass yields it; :class:`manyheads.heads.HeadCollection` does."""
+        """Refuse: no pass yields it; ``HeadCollection`` does."""
         raise HeadError(f"Output: what {self.head!r} says is no state of the backbone; evaluate that head")
 
     def width(self, facts: BackboneFacts) -> int:

@@ -21,7 +21,7 @@ class Words(Tap):
     """Read one vector per word. Token heads make these of what they are told to read; nobody has to write one.
 
     Args:
-        layer: An index into transformers' ``hidden_states``, as of :class:`~manyheads.taps.hidden.Hidden`.
+        layer: An index into transformers' ``hidden_states``, as of ``taps.hidden.Hidden``.
         subword: A word's vector is the state of its ``"first"`` token, or the ``"mean"`` of its tokens' states.
 
     Raises:

@@ -47,7 +47,7 @@ def prepare(
     evaluation: Evaluation,
     other_texts: object = None,
 ) -> Prepared:
-    """Read everything that the method needs; :func:`manyheads.train` says what each argument means."""
+    """Read everything that the method needs; ``train`` says what each argument means."""
     table = read_table(data)
     others = None if other_texts is None else _others(core, tokenizer, other_texts, reading)
     parts = [read_labelled(table, reading.text, heads)]

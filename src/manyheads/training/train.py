@@ -39,7 +39,7 @@ def run_training(
     overwrite: bool = False,
     files: Mapping[str, str] | None = None,
 ) -> TrainResult:
-    """Train heads on a table; :func:`manyheads.train` says what each argument means."""
+    """Train heads on a table; ``train`` says what each argument means."""
     started = time.perf_counter()
     if process_count() > 1 and not method.several_processes:
         raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")

@@ -51,16 +51,16 @@ class Branch(nn.Module, ABC):
         return [self.stack]
 
     def entry_layers(self, request: Request) -> frozenset[int]:
-        """Return the backbone's layers that :meth:`resume_from_states` needs; empty if the branch must run whole."""
+        """Return the backbone's layers that ``resume_from_states`` needs; empty if the branch must run whole."""
         return frozenset()
 
     def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the branch from the backbone's hidden states, if :meth:`entry_layers` returns any layer.
+        """Run the branch from the backbone's hidden states, if ``entry_layers`` returns any layer.
 
         Args:
             padded: A right-padded batch.
             request: The states that taps need.
-            known: Layer -> hidden states (rows, tokens, width), for every layer of :meth:`entry_layers`.
+            known: Layer -> hidden states (rows, tokens, width), for every layer of ``entry_layers``.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot resume from hidden states")
 

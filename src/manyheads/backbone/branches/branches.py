@@ -75,7 +75,7 @@ def build_fork(trunk: Trunk, top: int) -> ForkBranch:
 
 
 def lora_targets(trunk: Trunk, targets: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the full names of the linear layers to adapt; see :func:`targets_of`.
+    """Return the full names of the linear layers to adapt; see ``targets_of``.
 
     Raises:
         BackboneError: no such layer, or a layer that cannot be adapted.
@@ -94,7 +94,7 @@ def build_lora(trunk: Trunk, settings: LoRASettings, seed: int = 0) -> LoRABranc
 
 
 def build_branch(trunk: Trunk, kind: str, settings: Mapping[str, Any]) -> Branch:
-    """Return an untrained branch from the output of :meth:`Branch.settings`.
+    """Return an untrained branch from the output of ``Branch.settings``.
 
     Raises:
         BackboneError: an unknown kind, or settings that do not fit the backbone.

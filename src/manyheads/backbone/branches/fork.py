@@ -28,7 +28,7 @@ class ForkBranch(Branch):
 
     It runs in two ways that agree bit for bit: whole, from token ids, or from the backbone's hidden states below the
     fork, at the cost of the top blocks alone. The second way runs the stack's own code, with its masks and positions,
-    on lower blocks that are replaced by :class:`PassThrough`.
+    on lower blocks that are replaced by ``PassThrough``.
 
     Attributes:
         top: Number of copied blocks.
@@ -97,7 +97,7 @@ class ForkBranch(Branch):
         return parts
 
     def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the top blocks alone; see :meth:`Branch.resume_from_states`."""
+        """Run the top blocks alone; see ``Branch.resume_from_states``."""
         assert self.upper is not None
         above = Request(request.layers - self._below(request), request.pooled)
         output = _run_upper(self.upper, self.layers, self.top, padded, known[self.entry], bool(above.layers - {-1}))
@@ -237,7 +237,7 @@ def _upper_stack(whole: nn.Module, layers: int, top: int, entry: int) -> nn.Modu
 
 
 def _output_items(block: nn.Module, stack: nn.Module) -> _OutputItems:
-    """Return the items after the hidden states in a block's output, in the form of :class:`PassThrough`."""
+    """Return the items after the hidden states in a block's output, in the form of ``PassThrough``."""
     found: list[_OutputItems] = []
 
     def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

@@ -46,7 +46,7 @@ class LoRASettings:
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> LoRASettings:
-        """Return validated settings from the output of :meth:`to_json`.
+        """Return validated settings from the output of ``to_json``.
 
         Raises:
             BackboneError: unknown or missing keys, or invalid values.

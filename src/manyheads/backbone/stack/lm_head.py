@@ -105,7 +105,7 @@ class LMHead:
 
 
 class CachedLMHead:
-    """An :class:`LMHead`, rebuilt when the model's output embeddings are replaced or moved."""
+    """An ``LMHead``, rebuilt when the model's output embeddings are replaced or moved."""
 
     def __init__(self) -> None:
         self._built: tuple[Tensor, torch.device, LMHead] | None = None

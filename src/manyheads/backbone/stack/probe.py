@@ -92,7 +92,7 @@ def observe(stack: nn.Module, vocabulary: int) -> Observed:
 
 
 def probe(stack: nn.Module, hidden_states: bool = False) -> Any:
-    """Run a stack on :func:`probe_batch` in eval mode and return its output."""
+    """Run a stack on ``probe_batch`` in eval mode and return its output."""
     with evaluating(stack):
         return stack(**probe_batch(stack).batch.inputs(), **forward_settings(stack, hidden_states))
 

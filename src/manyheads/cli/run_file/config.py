@@ -49,7 +49,7 @@ class PartialRun:
     """What a file, or the options, say of a run; what they leave out has its default.
 
     Attributes:
-        run: As :class:`Run`.
+        run: As ``Run``.
         method: Its name and its own settings.
         heads: Head name -> its settings.
     """

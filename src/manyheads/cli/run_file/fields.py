@@ -36,7 +36,7 @@ def checked(place: str, table: Mapping[str, object], known: Mapping[str, Any]) -
     Args:
         place: Where the table stands, for messages.
         table: Key -> value, as TOML gives it.
-        known: Key -> type, as :func:`plain_fields` gives it.
+        known: Key -> type, as ``plain_fields`` gives it.
 
     Raises:
         ConfigError: an unknown key, or a value of another type.

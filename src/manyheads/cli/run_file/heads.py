@@ -66,7 +66,7 @@ def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None
     Args:
         name: The head's name.
         settings: Its table.
-        inferred: What its column asks for, where :func:`asks_column`.
+        inferred: What its column asks for, where ``asks_column``.
 
     Raises:
         HeadError: settings that its kind does not take, or that contradict each other or the column.
@@ -89,7 +89,7 @@ def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None
 
 
 def write_head(spec: HeadSpec) -> dict[str, Any]:
-    """Return the table that :func:`build_head` makes this spec of."""
+    """Return the table that ``build_head`` makes this spec of."""
     table: dict[str, Any] = {"kind": spec.kind}
     for key in plain_fields(type(spec)):
         value = getattr(spec, key)

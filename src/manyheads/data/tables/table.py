@@ -32,7 +32,7 @@ from manyheads.errors import DataError, EmptyTableError, MissingColumnError, did
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows and named columns; made by :func:`read_table`.
+    """Rows and named columns; made by ``read_table``.
 
     Attributes:
         name: What messages call it, such as ``ads.csv`` or ``the DataFrame``.
@@ -78,7 +78,7 @@ class Table:
 
 
 def read_table(data: object) -> Table:
-    """Return any supported table as a :class:`Table`.
+    """Return any supported table as a ``Table``.
 
     Args:
         data: A path (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``), a pandas or polars

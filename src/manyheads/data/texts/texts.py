@@ -37,7 +37,7 @@ class Texts:
         """Return where each text's words stand: those it was given as, or what the rule finds.
 
         Args:
-            rule: See :func:`manyheads.data.texts.words.find_words`.
+            rule: See ``data.texts.words.find_words``.
 
         Raises:
             TextError: pairs of texts.

@@ -27,7 +27,7 @@ class WordTokens:
         """Return the words that tokens belong to.
 
         Args:
-            word_ids: From :func:`words_of_tokens`.
+            word_ids: From ``words_of_tokens``.
             places: Where all words stand.
         """
         found = np.unique(np.array(word_ids, dtype=np.int64))

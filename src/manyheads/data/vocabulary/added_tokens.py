@@ -36,16 +36,23 @@ class TokenPlan:
 
 @dataclass(frozen=True)
 class AddedTokens:
-    """What a model was taught.
+    """The result of ``HeadedModel.add_tokens``.
 
     Attributes:
-        words: The words that were new, as the tokenizer spells them: lower-case, if it reads everything so.
-        known: The words that were one token already.
-        pieces: New word -> the tokens that it was split into, and whose rows' mean it starts from.
-        vocabulary_before: Number of the tokenizer's tokens.
-        vocabulary_after: The same, now.
-        rows_before: Number of the backbone's embeddings, some of them to spare perhaps.
-        rows_after: The same, now.
+        words: The added words as the tokenizer normalizes them, such as in lower case.
+        known: Words that were one token already.
+        pieces: Added word -> its previous tokens, whose mean row is the initial value of the new row.
+        vocabulary_before: Size of the tokenizer's vocabulary before.
+        vocabulary_after: Its size after.
+        rows_before: Number of the backbone's embedding rows before; it may exceed the vocabulary.
+        rows_after: Their number after.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     added = model.add_tokens(["metformin", "cough"])
+        >>> added.words, added.known, added.vocabulary_after - added.vocabulary_before
+        (('metformin',), ('cough',), 1)
     """
 
     words: tuple[str, ...]
@@ -99,7 +106,7 @@ def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
 
 
 def add_to_tokenizer(tokenizer: Tokenizer, plan: TokenPlan) -> None:
-    """Teach a tokenizer what :func:`plan_tokens` planned with it."""
+    """Teach a tokenizer what ``plan_tokens`` planned with it."""
     if plan.tokens:
         tokenizer.add_tokens(list(plan.tokens.values()))
 

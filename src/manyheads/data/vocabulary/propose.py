@@ -22,13 +22,17 @@ _BEFORE = "a"
 
 @dataclass(frozen=True)
 class WordProposal:
-    """A word that would be worth a token of its own.
+    """A word that is worth a token of its own.
 
     Attributes:
-        word: As the tokenizer spells it.
-        count: How often it stands in the texts.
-        pieces: The tokens that it is split into behind a blank.
-        saves: How many tokens fewer the texts would have.
+        word: The word as the tokenizer normalizes it.
+        count: Number of occurrences in the texts.
+        pieces: Its tokens after a space.
+        saves: Number of tokens that the texts would save.
+
+    Examples:
+        >>> mh.WordProposal("metformin", count=12, pieces=("met", "form", "in"), saves=24).saves
+        24
     """
 
     word: str
@@ -39,13 +43,18 @@ class WordProposal:
 
 @dataclass(frozen=True)
 class WordProposals(Sequence[WordProposal]):
-    """The words, those first that save most.
+    """Proposed words, those that save the most tokens first.
 
     Attributes:
         proposals: The words.
         texts: Number of texts.
-        tokens_before: Number of tokens of all texts, special tokens included and nothing cut.
-        tokens_after: The same by a tokenizer that was taught all the words.
+        tokens_before: Number of tokens of all texts, with special tokens and without truncation.
+        tokens_after: The same with all proposed words added to the tokenizer.
+
+    Examples:
+        >>> word = mh.WordProposal("metformin", count=12, pieces=("met", "form", "in"), saves=24)
+        >>> mh.WordProposals((word,), texts=10, tokens_before=100, tokens_after=76)[0].word
+        'metformin'
     """
 
     proposals: tuple[WordProposal, ...]
@@ -55,17 +64,33 @@ class WordProposals(Sequence[WordProposal]):
 
     @property
     def words(self) -> list[str]:
-        """The words alone, as ``add_tokens`` takes them."""
+        """The words, as ``HeadedModel.add_tokens`` takes them.
+
+        Examples:
+            >>> word = mh.WordProposal("metformin", count=12, pieces=("met", "form", "in"), saves=24)
+            >>> mh.WordProposals((word,), texts=10, tokens_before=100, tokens_after=76).words
+            ['metformin']
+        """
         return [proposal.word for proposal in self.proposals]
 
     @property
     def per_text_before(self) -> float:
-        """Mean number of tokens of a text."""
+        """Mean number of tokens per text.
+
+        Examples:
+            >>> mh.WordProposals((), texts=10, tokens_before=100, tokens_after=76).per_text_before
+            10.0
+        """
         return self.tokens_before / self.texts
 
     @property
     def per_text_after(self) -> float:
-        """The same by a tokenizer that was taught all the words."""
+        """Mean number of tokens per text with all proposed words added to the tokenizer.
+
+        Examples:
+            >>> mh.WordProposals((), texts=10, tokens_before=100, tokens_after=76).per_text_after
+            7.6
+        """
         return self.tokens_after / self.texts
 
     def __len__(self) -> int:

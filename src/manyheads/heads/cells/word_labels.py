@@ -14,7 +14,7 @@ from manyheads.heads.cells.cells import is_missing, plain
 
 # First character of a word, and the character behind its last one.
 Place = tuple[int, int]
-# How texts may be split; :mod:`manyheads.data.texts.words` does it.
+# How texts may be split; ``data.texts.words`` does it.
 WORD_RULES = ("punctuation", "spaces")
 
 

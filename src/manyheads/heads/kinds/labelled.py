@@ -1,4 +1,4 @@
-"""What the kinds with named labels have in common: the labels themselves, and a probability for each."""
+"""The common part of the kinds with named labels: the labels, and one probability for each."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from manyheads.heads.cells.labels import checked_labels
 
 @dataclass(frozen=True)
 class LabelledSpec(HeadSpec):
-    """A head with named labels, and one score per class: the labels themselves, or what a kind makes of them. There is
-    one logit per class too, where the kind says nothing else.
+    """A head with named labels and one score per label, or per tag of a token head.
 
     Args:
-        labels: Label names (str, int, float or bool, all different), in the order of the scores.
-        label_smoothing: Share of each target that is spread evenly (Szegedy et al. 2016, section 7): over all labels
-            of a multi-class head, over yes and no of each label of a multi-label one, of each task of an ordinal one.
-        label_words: What the language model would call each label, for ``init="lm_head"``: label -> a word, a phrase,
-            or several; for labels that are not here, their own names.
+        labels: Different label names (str, int, float or bool), in the order of the scores.
+        label_smoothing: Share of each target that is spread evenly (Szegedy et al. 2016, section 7): over all labels of
+            a multi-class head, over yes and no for each label of a multi-label head and each task of an ordinal head.
+        label_words: The words for each label with ``init="lm_head"``: label -> a word, a phrase, or several of them.
+            The default is the label's name.
+
+    Raises:
+        HeadError: a setting out of its range, or labels that are not all different.
     """
 
     least_labels: ClassVar[int]

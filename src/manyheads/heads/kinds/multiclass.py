@@ -16,14 +16,18 @@ from manyheads.heads.kinds.softmax import cross_entropy_terms, curvature, softma
 
 @dataclass(frozen=True)
 class Multiclass(OneLabelSpec):
-    """One of several labels; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
+    """Exactly one of several labels per text; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
 
     Args:
         labels: At least two label names, in the order of the logits.
-        zero_shot: Whether the head predicts without any training: by the logits that a causal language model gives its
-            labels' words as the next token behind the text, or behind the prompt that it reads, less what it gives them
-            for an empty text (contextual calibration, Zhao et al. 2021). Training goes on from there:
-            ``init="lm_head"`` is implied.
+        zero_shot: Whether the head predicts without training, by the logits of its labels' words as the next token
+            after the text or the prompt, minus the logits of an empty text (contextual calibration, Zhao et al. 2021).
+            Needs a causal language model and implies ``init="lm_head"``. Training continues from these weights.
+
+    Examples:
+        >>> head = model.add_head("risk", mh.Multiclass(labels=["low", "high"], column="urgency", dropout=0.1))
+        >>> head.spec.labels
+        ('low', 'high')
     """
 
     kind: ClassVar[str] = "multiclass"
@@ -62,6 +66,6 @@ class Multiclass(OneLabelSpec):
         return softmax(logits)
 
     def positions(self, scores: np.ndarray) -> np.ndarray:
-        """Return the most probable label's."""
+        """Return the positions of the most probable labels."""
         places: np.ndarray = scores.argmax(axis=-1)
         return places

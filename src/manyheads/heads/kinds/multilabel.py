@@ -25,13 +25,19 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class MultiLabel(LabelledSpec):
-    """Any of several labels; one sigmoid and binary cross-entropy per label.
+    """Any number of labels per text; one sigmoid and binary cross-entropy per label.
 
-    Class weights weigh the positive cells of each label, as ``pos_weight`` does in
+    Class weights are factors on the positive cells of each label, like ``pos_weight`` of
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
     Args:
         labels: At least one label name, in the order of the logits.
+
+    Examples:
+        >>> head = model.add_head("symptoms", mh.MultiLabel(labels=["pain", "fever", "cough"]))
+        >>> result = mh.train(model, table, text="note", heads=["symptoms"])
+        >>> sorted(result.metrics["symptoms"])[:2]
+        ['average_precision', 'exact_match']
     """
 
     kind: ClassVar[str] = "multilabel"

@@ -59,7 +59,7 @@ class OneLabelSpec(LabelledSpec):
         return one_hot(targets, len(self.labels))
 
     def prediction(self, scores: np.ndarray) -> Prediction:
-        """Return the label of :meth:`positions`."""
+        """Return the label of ``positions``."""
         place = int(self.positions(scores))
         return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
 

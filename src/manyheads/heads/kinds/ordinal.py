@@ -18,17 +18,23 @@ from manyheads.heads.kinds.one_label import OneLabelSpec
 class Ordinal(OneLabelSpec):
     """One of several ordered labels, by conditional probabilities (CORN: Shi, Cao and Raschka 2021).
 
-    There is one logit fewer than labels. Logit ``k`` says how probable a label beyond the ``k``-th is where that is
-    reached, ``P(y > k | y >= k)``, and is learned from the rows that reach it. The product of the first ``k + 1`` is
-    ``P(y > k)``, which so never rises with ``k``; the labels' probabilities are its differences.
+    There is one logit fewer than labels. Logit ``k`` is that of ``P(y > k | y >= k)``, trained on the rows that reach
+    label ``k``. The product of the first ``k + 1`` probabilities is ``P(y > k)``, which never increases with ``k``. The
+    differences are the labels' probabilities.
 
-    The predicted label is the paper's, the number of ``k`` with ``P(y > k) > 1/2``: the median, which minimises the
-    expected absolute error in ranks; it need not be the most probable label. ``.score`` is its probability.
+    The predicted label is the paper's: the number of ``k`` with ``P(y > k) > 1/2``. This is the median, which minimizes
+    the expected absolute error in ranks, and not always the most probable label. ``.score`` is its probability.
 
-    A class weight weighs every task of the rows of its label. Label smoothing is over yes and no of each task.
+    A class weight applies to all tasks of the rows with this label. Label smoothing applies to yes and no of each task.
 
     Args:
         labels: At least two label names, from the lowest to the highest.
+
+    Examples:
+        >>> head = model.add_head("level", mh.Ordinal(labels=["routine", "urgent", "emergency"], column="urgency"))
+        >>> result = mh.train(model, table, text="note", heads=["level"])
+        >>> model.predict(texts, heads=["level"])[0]["level"].label in head.spec.labels
+        True
     """
 
     kind: ClassVar[str] = "ordinal"

@@ -30,24 +30,30 @@ SCHEMES = ("BIO", "plain")
 
 @dataclass(frozen=True)
 class Tokens(LabelledSpec):
-    """One label per word; softmax and cross-entropy over the labelled words.
+    """One label per word, or entities of one or more words; softmax and cross-entropy over the labelled words.
 
-    A cell is a list of tags, one per word (``None`` where a word has none), or a list of spans: objects with ``start``
-    and ``end``, in characters, and ``label``. A span labels every word that it shares a character with.
+    A label cell is a list of tags, one per word (``None`` for a word without a label), or a list of spans: objects with
+    ``start`` and ``end``, in characters, and ``label``. A span labels every word that shares a character with it.
+
+    ``reads`` names layers: ``Hidden(layer=-4)``, or several. ``"auto"`` is the last layer.
 
     Args:
-        labels: With ``scheme="BIO"`` at least one entity type, or the tags themselves (``"O"``, ``"B-drug"``, ...);
-            with ``"plain"`` at least two labels, such as parts of speech.
-        scheme: ``"BIO"``: entities of one or more words, with an output for ``O`` and for ``B`` and ``I`` of each type;
-            ``"plain"``: each word has a label of its own.
-        subword: A word is read at its ``"first"`` token, or as the ``"mean"`` of its tokens.
-        words: How a text is split that is not given as a list of words: ``"punctuation"`` (runs of letters and digits,
-            and every other symbol by itself) or ``"spaces"``. All token heads of a model split alike.
-
-    ``reads`` names layers: ``Hidden(layer=-4)``, or several; ``"auto"`` is the last one.
+        labels: With ``scheme="BIO"`` at least one entity type, or the tags (``"O"``, ``"B-drug"``, ...); with
+            ``"plain"`` at least two labels, such as parts of speech.
+        scheme: ``"BIO"`` for entities, with one output for ``O`` and one each for ``B`` and ``I`` of every type, or
+            ``"plain"`` for one independent label per word.
+        subword: The features of a word: its ``"first"`` token, or the ``"mean"`` of its tokens.
+        words: How texts are split that are not lists of words: ``"punctuation"`` (runs of letters and digits, and every
+            other symbol as a word) or ``"spaces"``. All token heads of a model must split alike.
 
     Raises:
-        HeadError: a setting out of its range, or a tap that does not read words.
+        HeadError: a setting out of its range, or a tap without a vector per token.
+
+    Examples:
+        >>> head = model.add_head("tags", mh.Tokens(labels=["symptom"], words="spaces"))
+        >>> result = mh.train(model, table, text="note", heads=["tags"])
+        >>> [span.label for span in model.predict(["mild cough"], heads=["tags"])[0]["tags"].spans]
+        ['symptom']
     """
 
     kind: ClassVar[str] = "tokens"
@@ -130,7 +136,7 @@ class Tokens(LabelledSpec):
         return torch.full(logits.shape[:2], MISSING)
 
     def unseen_labels(self, targets: np.ndarray) -> list[object]:
-        """Return the classes that no word of these targets has; ``I-`` tags may lack, if all entities are one word."""
+        """Return the classes that no word has; ``I-`` tags may be missing if all entities have one word."""
         seen = set(np.unique(targets).tolist())
         classes = [name for position, name in enumerate(self.classes) if position not in seen]
         return [name for name in classes if str(name)[:2] != "I-"]
@@ -169,7 +175,7 @@ class Tokens(LabelledSpec):
 
         Args:
             head: The head's name.
-            scores: A :class:`~manyheads.heads.ragged.Ragged` of (words, outputs).
+            scores: A ``Ragged`` of (words, outputs).
             all_scores: Whether to add the scores.
         """
         rows: Ragged = scores
@@ -247,7 +253,7 @@ def _on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tens
     """Return targets (rows, any) as one per word of a batch, missing where a word has no token.
 
     Args:
-        targets: As :meth:`Tokens.check_targets` returns them.
+        targets: As ``Tokens.check_targets`` returns them.
         words: (rows, words) booleans: which words have a token.
         head: The head's name, for messages.
         by_token: Whether words are tokens, so that there is one target for each, padding included.

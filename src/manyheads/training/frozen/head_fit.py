@@ -30,7 +30,7 @@ _STEP_TEXTS = 32
 
 
 class HeadFit:
-    """Fits one head of a model; the model changes only in :meth:`install`.
+    """Fits one head of a model; the model changes only in ``install``.
 
     Args:
         core: The model.
@@ -43,8 +43,8 @@ class HeadFit:
         rows: Its labelled training rows (n,).
         targets: Their targets.
         shortlist: Sets of taps to try, set by a search; ``None`` for the taps of the spec.
-        fitted: After :meth:`fit`: a head with the new weights, on the CPU.
-        result: After :meth:`fit`: the settings it chose, and the alternatives.
+        fitted: After ``fit``: a head with the new weights, on the CPU.
+        result: After ``fit``: the settings it chose, and the alternatives.
     """
 
     fitted: Head

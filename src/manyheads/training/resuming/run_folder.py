@@ -50,7 +50,7 @@ class RunFolder:
             found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             if set(self.folder.iterdir()) == set(temporary_files(self.folder, FACTS)):
-                return  # the run was killed in :meth:`begin`
+                return  # the run was killed in ``begin``
             raise OutputExistsError(
                 f"{self.folder}: contains files that are not training checkpoints; choose another folder"
             ) from None

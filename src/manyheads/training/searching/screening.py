@@ -75,7 +75,7 @@ class Screening:
         self._centered = torch.where(self._missing, 0.0, joined - joined.nanmean(dim=0))
 
     def errors(self, taps: Iterable[Tap]) -> np.ndarray:
-        """Return the errors of every head on a set of taps, (heads, rows); see :class:`ScreenedTaps`."""
+        """Return the errors of every head on a set of taps, (heads, rows); see ``ScreenedTaps``."""
         taps = list(taps)
         key = frozenset(taps)
         if key not in self._errors:

@@ -58,7 +58,7 @@ def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Lin
         parts: Row numbers of each part.
         l2: Strength of the penalty.
         start: One layer per part.
-        tolerance: As for :func:`solve`.
+        tolerance: As for ``solve``.
     """
     if problem.spec.squared_error and isinstance(problem.design, DenseDesign):
         layers = [_ridge(problem.take(part), l2) for part in parts]

@@ -37,10 +37,15 @@ class Full(Tuning):
         replay: Other texts for the language model's loss, such as its own training texts: a list of strings, or a table
             with the same text columns. Each batch gets as many of them as it has rows.
 
-    All other settings are those of :class:`manyheads.training.tuning.method.Tuning`.
+    All other settings are those of ``Tuning``.
 
     Raises:
         MethodError: a setting out of its range.
+
+    Examples:
+        >>> result = mh.train(model, table, text="note", method=mh.Full(top=1, epochs=1, lm_weight=0.1))
+        >>> result.lm_check.bit_identical
+        False
     """
 
     top: int | None = None
@@ -72,7 +77,7 @@ class Full(Tuning):
         return self.lm_weight
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
-        """Train the backbone and the heads; see :func:`manyheads.training.tuning.run.tune`."""
+        """Train the backbone and the heads; see ``training.tuning.run.tune``."""
         from manyheads.training.tuning.run import tune  # imports transformers' Trainer, which is slow
 
         return tune(self, core, heads, data)

@@ -14,7 +14,7 @@ from manyheads.types import HeadedOutput
 
 
 class Weighting(nn.Module):
-    """The plain sum: each head counts with its ``loss_weight``, which :class:`manyheads.Trainer` applies."""
+    """The plain sum: each head counts with its ``loss_weight``, which ``Trainer`` applies."""
 
     def forward(self, output: HeadedOutput) -> HeadedOutput:
         """Return the output with weighted losses."""

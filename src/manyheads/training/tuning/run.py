@@ -46,7 +46,7 @@ def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: Trai
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of :func:`tune`."""
+    """One call of ``tune``."""
 
     method: Tuning
     core: HeadedCore

@@ -31,7 +31,7 @@ class TuningPlan:
     Attributes:
         module: The module for the trainer.
         rates: Parameter -> peak learning rate, for every parameter that trains.
-        collate: From examples of :class:`TrainingRows` to the module's tensors.
+        collate: From examples of ``TrainingRows`` to the module's tensors.
         evaluate: Returns the logits of the evaluation rows by head, with the current weights.
         live: Whether ``evaluate`` and ``predict`` compute the same bits.
         notes: Sentences for the user.
@@ -86,7 +86,7 @@ class TrainableCore(nn.Module):
         replay_attention_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
     ) -> HeadedOutput:
-        """Run the core, see :meth:`HeadedCore.forward`; with replay texts, the language model runs on them instead."""
+        """Run the core, see ``HeadedCore.forward``; with replay texts, the language model runs on them instead."""
         replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)

@@ -47,25 +47,35 @@ LM = "lm"
 
 
 class Trainer(transformers.Trainer):  # type: ignore[misc]
-    """Trains a :class:`manyheads.HeadedModel` on examples as :func:`manyheads.collate` takes them.
+    """transformers' ``Trainer`` for a ``HeadedModel``, on examples as ``collate`` takes them.
 
-    Accumulation, processes, precision, loggers and callbacks are transformers' own.
-    Arguments that are not here are transformers' defaults.
+    Each head's loss is averaged over the labelled rows of the whole step, over micro-batches and processes. Everything
+    else is transformers' own, and arguments that are not here have transformers' defaults.
 
     Args:
-        model: A headed model, or any module with such a ``forward`` and a ``core``.
-        args: Batch sizes count rows.
-        data_collator: :func:`manyheads.collate` by default.
-        train_dataset: Examples.
-        eval_dataset: Examples.
-        compute_metrics: From ``EvalPrediction`` with logits and labels by head name.
-        callbacks: Further ones.
-        optimizers: An optimiser and a schedule of one's own.
+        model: A headed model, or any module with the same ``forward`` and a ``core``.
+        args: The training arguments; batch sizes count rows.
+        data_collator: ``collate`` by default.
+        train_dataset: Training examples.
+        eval_dataset: Evaluation examples.
+        compute_metrics: A function of an ``EvalPrediction`` with logits and labels by head name.
+        callbacks: Further callbacks.
+        optimizers: An optimizer and a schedule, instead of transformers' defaults.
         lm_weight: Factor of the causal language model's loss on the same texts.
 
     Raises:
         InputError: a model without a core.
         MissingExtraError: accelerate is not installed.
+
+    Examples:
+        >>> import transformers
+        >>> ids = [model.tokenizer(row["note"]).input_ids for row in table]
+        >>> examples = [{"input_ids": row, "labels": {"urgency": k % 3}} for k, row in enumerate(ids)]
+        >>> args = transformers.TrainingArguments(str(folder), max_steps=1, use_cpu=True, report_to=[], disable_tqdm=True)
+        >>> trainer = mh.Trainer(model=model, args=args, train_dataset=examples)
+        >>> trainer.remove_callback(transformers.PrinterCallback)
+        >>> trainer.train().global_step
+        1
     """
 
     loss_is_scaled_for_ga = True
