@@ -1,7 +1,7 @@
 """``adapter/``: LoRA adapters in PEFT's own format, for PEFT to read; bound to ``heads.json`` by checksums.
 
-Where they lie is a rule, never read from a file: the first adapter in ``adapter/``, each further one in a folder in
-there that is called as its branch is. PEFT reads neither file here: both are audited, then the branch is built.
+The first adapter is in ``adapter/``, each further one in a subfolder with its branch's name; no path is read from a
+file. Both files are audited here before the branch is built; PEFT does not read them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ FILES = (CONFIG, WEIGHTS)
 
 
 def adapter_places(kinds: Mapping[str, str]) -> dict[str, Path]:
-    """Return where each branch's adapter lies in a saved folder.
+    """Return the folder of each branch's adapter inside a saved folder.
 
     Args:
-        kinds: Branch name -> kind, in order; only adapters have a place.
+        kinds: Branch name -> kind, in order; only adapters have a folder.
     """
     names = [name for name, kind in kinds.items() if kind == LoRABranch.kind]
     return {name: Path(FOLDER, name) if number else Path(FOLDER) for number, name in enumerate(names)}
@@ -83,37 +83,37 @@ def _read(folder: Path, place: Path, name: str, record: BranchRecord) -> dict[st
         if file_digest(here / file) != record.files.get(file):
             raise CorruptCheckpointError(f"{here / file}: differs from the checksum in {HEADS_JSON}; restore it")
     try:
-        low_rank = LoRASettings.from_json(record.settings)
+        settings = LoRASettings.from_json(record.settings)
     except BackboneError as error:
         raise CorruptCheckpointError(f"{folder / HEADS_JSON}: branch {name!r}: {error}") from None
-    _audit_config(here / CONFIG, low_rank)
-    return _audited_weights(here / WEIGHTS, low_rank)
+    _audit_config(here / CONFIG, settings)
+    return _audited_weights(here / WEIGHTS, settings)
 
 
-def _audit_config(path: Path, low_rank: LoRASettings) -> None:
-    """Refuse a config by which PEFT would compute something else than the branch does."""
+def _audit_config(path: Path, settings: LoRASettings) -> None:
+    """Check that PEFT would compute the same from this config as the branch does."""
     try:
-        said: Any = json.loads(path.read_text("utf-8"))
+        config: Any = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path}: is not JSON ({one_line(error)}); restore it") from None
-    if not isinstance(said, Mapping):
-        raise CorruptCheckpointError(f"{path}: must be an object, got {type(said).__name__}")
-    wrong = [key for key, value in low_rank.to_peft().items() if key not in said or said[key] != value]
+    if not isinstance(config, Mapping):
+        raise CorruptCheckpointError(f"{path}: must be an object, got {type(config).__name__}")
+    wrong = [key for key, value in settings.to_peft().items() if key not in config or config[key] != value]
     if wrong:
-        raise CorruptCheckpointError(f"{path}: says of {listed(wrong)} something else than {HEADS_JSON}")
+        raise CorruptCheckpointError(f"{path}: differs from {HEADS_JSON} in {listed(wrong)}")
 
 
-def _audited_weights(path: Path, low_rank: LoRASettings) -> dict[str, Tensor]:
-    """Return the weights: a forged rank must not cost gigabytes before the tensors contradict it."""
+def _audited_weights(path: Path, settings: LoRASettings) -> dict[str, Tensor]:
+    """Return the weights, checked before anything is built: a forged rank must not allocate gigabytes."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpointError(f"{path}: is not a safetensors file ({one_line(error)}); restore it") from None
-    ranks = low_rank.rank_axes()
+    ranks = settings.rank_axes()
     apart = sorted(set(ranks) ^ set(tensors))
     if apart:
         raise CorruptCheckpointError(f"{path}: {listed(apart, most=2)} in only one of file and {HEADS_JSON}")
     for key, tensor in tensors.items():
-        if tensor.dim() != 2 or tensor.shape[ranks[key]] != low_rank.r:
-            raise CorruptCheckpointError(f"{path}: {key} has shape {list(tensor.shape)}, the rank is {low_rank.r}")
+        if tensor.dim() != 2 or tensor.shape[ranks[key]] != settings.r:
+            raise CorruptCheckpointError(f"{path}: {key} has shape {list(tensor.shape)}, the rank is {settings.r}")
     return tensors

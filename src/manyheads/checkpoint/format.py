@@ -39,14 +39,14 @@ class BackboneRecord:
     """Which backbone the heads belong to.
 
     Attributes:
-        kind: ``"full"`` if its files lie in the same folder, ``"reference"`` if only its name is kept, ``"heads"`` if
+        kind: ``"full"`` if its files are in the same folder, ``"reference"`` if only its name is kept, ``"heads"`` if
             the heads are to be attached to a backbone that is already loaded.
         architecture: Its class.
         fingerprint: See ``Backbone.fingerprint``.
         tensors: The digest of its tensors in memory, for heads that meet the same weights without their files.
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.
-        token_budget: Tokens per batch that a long pass found fastest; kept, since batches decide the last bits.
+        token_budget: The fastest number of tokens per batch, as measured; saved, since batches affect the last bits.
     """
 
     kind: str
@@ -63,11 +63,11 @@ class HeadRecord:
     """One head.
 
     Attributes:
-        spec: What was asked for.
-        taps: What it reads, with every ``"auto"`` decided.
-        trained: Whether it ever learned from a label.
-        class_weights: What its loss weighs with, balanced ones included.
-        summary: What the last training says of it.
+        spec: The head's spec.
+        taps: Its resolved taps.
+        trained: Whether it was trained.
+        class_weights: The class weights of its loss, balanced ones included.
+        summary: A record of the last training.
         tensors: Weight name -> shape.
     """
 
@@ -85,7 +85,7 @@ class BranchRecord:
 
     Attributes:
         kind: ``"fork"`` or ``"lora"``.
-        settings: What it takes to build it.
+        settings: The settings to build it with.
         tensors: Weight name -> shape.
         files: SHA-256 of the files that hold it, by their names; none where ``heads.safetensors`` does.
     """
@@ -138,7 +138,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         NotACheckpointError: the folder has none.
-        CorruptCheckpointError: it is not JSON, or says anything that this protocol does not.
+        CorruptCheckpointError: invalid JSON, or content that this protocol does not allow.
     """
     path = folder / HEADS_JSON
     if not path.is_file():
@@ -160,7 +160,7 @@ def asdict_shallow(record: Any) -> dict[str, Any]:
 
 def _parsed(record: object) -> Checkpoint:
     if not isinstance(record, Mapping) or "protocol" not in record:
-        raise CorruptCheckpointError("says no protocol number, so manyheads did not write it; restore it")
+        raise CorruptCheckpointError("contains no protocol number, so manyheads did not write it; restore it")
     protocol = record["protocol"]
     if type(protocol) is not int or protocol != PROTOCOL:
         raise CorruptCheckpointError(f"protocol {protocol!r} is unknown, only {PROTOCOL} can be read; update manyheads")
@@ -226,7 +226,7 @@ def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> He
 
 
 def _check_heads_read(name: str, before: Mapping[str, HeadRecord]) -> None:
-    """Refuse a head that reads one which is not declared before it: itself, one of a circle, or none at all."""
+    """Check that every head that this one reads is declared before it; this excludes cycles."""
     for tap in before[name].taps:
         if not isinstance(tap, Output):
             continue
@@ -235,7 +235,7 @@ def _check_heads_read(name: str, before: Mapping[str, HeadRecord]) -> None:
         scores = before[tap.head].spec.score_width
         if tap.scores != scores:
             raise CorruptCheckpointError(
-                f"head {name!r}: reads {tap.scores} scores of {tap.head!r}, which says {scores}"
+                f"head {name!r}: reads {tap.scores} scores of {tap.head!r}, which has {scores}"
             )
 
 

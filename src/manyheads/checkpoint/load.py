@@ -49,7 +49,7 @@ class Opened:
 
     Attributes:
         folder: Where they lie.
-        checkpoint: What ``heads.json`` says.
+        checkpoint: The content of ``heads.json``.
         tensors: Head name -> weight name -> tensor.
         branches: Branch name -> weight name -> tensor.
     """
@@ -61,7 +61,7 @@ class Opened:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Tell whether manyheads saved this folder.
+    """Return whether manyheads saved this folder.
 
     Raises:
         CorruptCheckpointError: it holds heads' weights, but not what they are.
@@ -102,7 +102,7 @@ def open_checkpoint(folder: Path) -> Opened:
 
 
 def check_backbone(opened: Opened, backbone: Backbone) -> None:
-    """Refuse the backbone of a saved model if it is not the one that its heads were saved with.
+    """Check that the backbone of a saved model is the one that its heads were saved with.
 
     Raises:
         WrongBackboneError: another fingerprint.
@@ -112,12 +112,12 @@ def check_backbone(opened: Opened, backbone: Backbone) -> None:
     elif backbone.source is None or backbone.source.fingerprint != opened.checkpoint.backbone.fingerprint:
         raise WrongBackboneError(
             f"{opened.folder}: its backbone's files are not those that the heads were saved with; restore them, or "
-            "load the backbone elsewhere and train the heads on it anew"
+            "load the backbone from another folder and train its heads again"
         )
 
 
 def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
-    """Refuse heads that were made for another backbone.
+    """Check that the heads belong to this backbone.
 
     Raises:
         WrongBackboneError: another fingerprint.
@@ -160,7 +160,7 @@ def attach_heads(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> 
 
 
 def _check_read(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> None:
-    """Refuse heads without those that they read: the very ones, from the same folder or here already by their names."""
+    """Check that the heads that these read are loaded too, or are already in the model with equal weights."""
     for saved in names:
         for tap in opened.checkpoint.heads[saved].taps:
             if not isinstance(tap, Output) or tap.head in names or _is_here(core, opened, tap.head):
@@ -173,13 +173,13 @@ def _check_read(core: HeadedCore, opened: Opened, names: Mapping[str, str]) -> N
 
 
 def _is_here(core: HeadedCore, opened: Opened, name: str) -> bool:
-    """Tell whether a saved head is beside the backbone already, weight for weight."""
+    """Return whether the model already has a saved head, with equal weights."""
     if name not in core.heads:
         return False
     spec, here = opened.checkpoint.heads[name].spec, core.heads[name]
-    said = [(one.kind, getattr(one, "labels", ())) for one in (spec, here.spec)]
+    kinds = [(one.kind, getattr(one, "labels", ())) for one in (spec, here.spec)]
     mine, theirs = here.state_dict(), opened.tensors[name]
-    alike = said[0] == said[1] and set(mine) == set(theirs)
+    alike = kinds[0] == kinds[1] and set(mine) == set(theirs)
     return alike and all(torch.equal(mine[key].cpu(), theirs[key]) for key in mine)
 
 
@@ -293,7 +293,7 @@ def _audit_tensors(path: Path, owner: str, tensors: Mapping[str, Tensor], declar
     for key, tensor in tensors.items():
         if list(tensor.shape) != declared[key]:
             raise CorruptCheckpointError(
-                f"{path}: {owner}: {key} has shape {list(tensor.shape)}, {HEADS_JSON} says {declared[key]}"
+                f"{path}: {owner}: {key} has shape {list(tensor.shape)}, but {HEADS_JSON} declares {declared[key]}"
             )
         if not bool(torch.isfinite(tensor).all()):
             raise CorruptCheckpointError(f"{path}: {owner}: {key} holds NaN or infinity")

@@ -1,4 +1,4 @@
-"""Save heads, and with them the backbone: its files copied while it is unchanged, written anew where it is not."""
+"""Save heads with their backbone: its files are copied if the weights are unchanged, else written from memory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched
 from manyheads.types import Tokenizer
 
-# What transformers rewrites on saving though nothing about the model changed.
+# Files that transformers rewrites on saving even if the model is unchanged.
 _CONFIGS = ("config.json", "generation_config.json")
-# What an unquantised tuned backbone may change in config.json: only what its tensors say.
+# Keys of config.json that a tuned, unquantized backbone may change: they follow from its tensors.
 _SHAPE_KEYS = frozenset({"dtype", "torch_dtype", "vocab_size"})
 
 
@@ -132,7 +132,7 @@ def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
         if path.name != name or path.exists():
-            raise CheckpointError(f"{name!r}: a file beside a saved model needs a plain name that none of its own has")
+            raise CheckpointError(f"{name!r}: an extra file of a saved model needs a plain name that no other file has")
         path.write_text(text, encoding="utf-8")
 
 
@@ -157,7 +157,7 @@ def _check_whole(heads: Mapping[str, Head]) -> None:
         absent = [other for other in head.reads_heads if other not in heads]
         if absent:
             raise CheckpointError(
-                f"Head {name!r}: reads {listed(absent)}, and says nothing without; save them together, with "
+                f"Head {name!r}: reads {listed(absent)}, which is not saved; save them together with "
                 "save_pretrained(..., backbone='reference')"
             )
 
@@ -194,7 +194,7 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | Non
 
 
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
-    """Write changed weights; take every file about which nothing changed from the source."""
+    """Write the changed weights; copy unchanged files from the source."""
     model = cast(Any, backbone.model)
     with transformers_quiet():
         model.save_pretrained(folder, state_dict=backbone.file_tensors())
@@ -206,7 +206,7 @@ def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -
 
 
 def _restore(source: Path, written: Path) -> None:
-    """Put the source's config back, with only the keys that the new tensors contradict."""
+    """Restore the source's config, changing only keys that the new tensors contradict."""
     if not source.is_file():
         written.unlink(missing_ok=True)
         return
@@ -222,7 +222,7 @@ def _restore(source: Path, written: Path) -> None:
 
 
 def _with_shapes_of(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the old config with what the new tensors say, also in the configs that it holds (``text_config``)."""
+    """Return the old config with the keys that follow from the new tensors, also in nested configs."""
     both = {key: (value, new[key]) for key, value in old.items() if key in new}
     nested = {
         key: _with_shapes_of(now, before)

@@ -33,6 +33,7 @@ from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.vocabulary.added_tokens import AddedTokens
+from manyheads.evaluation.lm_check import LMCheck
 from manyheads.heads import HeadSpec
 from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_free
@@ -75,7 +76,7 @@ def run_train(options: TrainOptions) -> None:
         table.values(column)
     model = HeadedModel.from_pretrained(run.backbone, trust_remote_code=run.trust_remote_code)
     if words:
-        console.print(_taught(model.add_tokens(words)), markup=False, highlight=False)
+        console.print(_added(model.add_tokens(words)), markup=False, highlight=False)
     heads = _add_heads(model, table, plan, console)
     result = run_training(
         model.core,
@@ -107,35 +108,36 @@ def _planned(options: TrainOptions) -> _Plan:
 
 
 def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) -> dict[str, dict[str, Any]]:
-    """Add the heads that the model does not have yet; those it has are trained anew as they are. Return the settings
-    that each was made of."""
-    kept = {name: dict(said) for name, said in plan.heads.items() if name in model.heads}
-    for name, said in kept.items():
-        check_kept(name, model.heads[name].spec, said)
-    new = {name: {**said, **plan.new_heads} for name, said in plan.heads.items() if name not in kept}
+    """Add the heads that the model does not have yet; existing heads keep their settings and are trained again. Return
+    each head's settings.
+    """
+    kept = {name: dict(settings) for name, settings in plan.heads.items() if name in model.heads}
+    for name, settings in kept.items():
+        check_kept(name, model.heads[name].spec, settings)
+    new = {name: {**settings, **plan.new_heads} for name, settings in plan.heads.items() if name not in kept}
     specs = _specs(table, new, console)
     for name, spec in specs.items():
-        weigh = plan.balanced and spec.has_labels
-        specs[name] = dataclasses.replace(spec, class_weights="balanced") if weigh else spec
+        balanced = plan.balanced and spec.has_labels
+        specs[name] = dataclasses.replace(spec, class_weights="balanced") if balanced else spec
         model.add_head(name, specs[name])
     return {name: kept[name] if name in kept else write_head(specs[name]) for name in plan.heads}
 
 
 def _specs(table: Table, heads: Mapping[str, Mapping[str, Any]], console: Console) -> dict[str, HeadSpec]:
-    """Return the heads' specs, with what they leave open inferred from their columns."""
-    columns = {name: said.get("column", name) for name, said in heads.items() if asks_column(said)}
+    """Return the heads' specs; missing kinds and labels are inferred from their columns."""
+    columns = {name: settings.get("column", name) for name, settings in heads.items() if asks_column(settings)}
     inferred = infer_heads(table, list(dict.fromkeys(columns.values()))) if columns else InferredHeads({})
     for line in explain(inferred):
         console.print(line, markup=False, highlight=False)
     return {
-        name: build_head(name, said, inferred[columns[name]] if name in columns else None)
-        for name, said in heads.items()
+        name: build_head(name, settings, inferred[columns[name]] if name in columns else None)
+        for name, settings in heads.items()
     }
 
 
-def _taught(added: AddedTokens) -> str:
-    known = f" ({len(added.known)} were known)" if added.known else ""
-    return f"The tokenizer learned {len(added.words)} words{known}: {added.vocabulary_after:,} tokens now."
+def _added(added: AddedTokens) -> str:
+    known = f" ({len(added.known)} were tokens already)" if added.known else ""
+    return f"{len(added.words)} words added to the tokenizer{known}: {added.vocabulary_after:,} tokens now."
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:
@@ -165,12 +167,15 @@ def _show(result: TrainResult, console: Console) -> None:
         console.print(f"{name} reads {reads}{'; ' if curve else ''}{curve}", markup=False, highlight=False)
     for note in result.notes:
         console.print(note, markup=False, highlight=False)
-    untouched = "bit-identical to before" if result.lm_check.bit_identical else "tuned"
-    check = result.lm_check
+    console.print(_backbone_line(result.lm_check), highlight=False)
+    console.print(f"Saved in {result.out} after {result.seconds:.1f} s.", highlight=False)
+
+
+def _backbone_line(check: LMCheck) -> str:
+    change = "bit-identical to before" if check.bit_identical else "tuned"
     if check.new_tokens:
-        untouched = f"knows {check.new_tokens} new words"
-    if check.perplexity is not None and check.reference_perplexity is not None:
-        untouched += (
-            f", its language model's perplexity {check.reference_perplexity:.2f} before, {check.perplexity:.2f} now"
-        )
-    console.print(f"Backbone: {untouched}. Saved in {result.out} after {result.seconds:.1f} s.", highlight=False)
+        change = f"{check.new_tokens} tokens added"
+    if check.perplexity is None or check.reference_perplexity is None:
+        return f"Backbone: {change}."
+    before, after = check.reference_perplexity, check.perplexity
+    return f"Backbone: {change}. Language-model perplexity: {before:.2f} before, {after:.2f} after."

@@ -8,7 +8,7 @@ import numpy as np
 
 # Tokens per batch, padding included. On two cores, budgets of one to two thousand were the fastest.
 TOKEN_BUDGET = 2048
-# What a measurement may choose from, and how much work one budget is judged by.
+# The budgets to choose from, and the work by which each is measured.
 _BUDGETS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 _JUDGED_TOKENS = 8192
 # A pass of fewer tokens is over before measuring pays.
@@ -18,13 +18,13 @@ _CLEARLY = 1.05
 
 
 def plan_batches(lengths: np.ndarray, budget: int = TOKEN_BUDGET) -> list[np.ndarray]:
-    """Return the rows of each batch; every row stands in exactly one.
+    """Return the rows of each batch; every row is in exactly one.
 
-    Longest rows come first, so that memory runs out at once or not at all.
+    Longest rows come first, so that memory runs out in the first batch or never.
 
     Args:
         lengths: Tokens per row (rows,), integers.
-        budget: Largest number of rows times longest row; a longer row is a batch of its own.
+        budget: Largest number of rows times longest row; a longer row is a separate batch.
     """
     return list(Batches(lengths, budget))
 
@@ -37,7 +37,7 @@ class Batches:
         budget: Tokens per batch, padding included; ``None`` where it was never measured.
 
     Attributes:
-        measured: The budget found or given, or ``None`` where the pass was too short to tell.
+        measured: The budget found or given, or ``None`` if the pass was too short to measure.
     """
 
     def __init__(self, lengths: np.ndarray, budget: int | None = None) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from manyheads.errors import InputError
 from manyheads.types import MISSING
 
-# What rows are padded with.
+# Padding of rows.
 _INPUTS = {"input_ids": 0, "token_type_ids": 0, "word_ids": -1}
 
 
@@ -50,7 +50,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ([[1, 1, 1], [1, 0, 0]], [1, -100])
     """
     if not examples or any("input_ids" not in example for example in examples):
-        raise InputError("collate: every example needs input_ids; tokenise the texts first")
+        raise InputError("collate: every example needs input_ids; tokenize the texts first")
     batch: dict[str, Any] = {name: _padded(examples, name) for name in _INPUTS if name in examples[0]}
     lengths = torch.tensor([len(example["input_ids"]) for example in examples])
     batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
@@ -66,7 +66,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def check_collated(labels: object, accumulating: bool) -> None:
-    """Refuse to go on silently where a plain Trainer accumulates gradients or runs on several processes.
+    """Raise if a plain Trainer accumulates gradients or runs on several processes.
 
     Raises:
         InputError: labels of ``collate`` met such a trainer.
@@ -77,7 +77,7 @@ def check_collated(labels: object, accumulating: bool) -> None:
     if accumulating or several:
         raise InputError(
             "This trainer would average means of batches that hold unequal numbers of labels per head; use mh.Trainer, "
-            "or, in a loop of your own that weighs them, pass labels=dict(batch['labels'])"
+            "or, in a loop of your own that weights them, pass labels=dict(batch['labels'])"
         )
 
 
@@ -94,7 +94,7 @@ def _words(example: Mapping[str, Any]) -> int:
 
 
 def _column(name: str, cells: Sequence[Any], words: Sequence[int], cut: bool) -> Tensor:
-    """Return one head's targets; what a missing cell looks like depends on those that are there."""
+    """Return one head's targets; the form of a missing cell depends on the other cells."""
     present = [np.asarray(cell) for cell in cells if cell is not None]
     if _per_word(cells, words, cut):
         # Rows without a label may have more words than this; they stay without one.
@@ -113,8 +113,7 @@ def _column(name: str, cells: Sequence[Any], words: Sequence[int], cut: bool) ->
 
 
 def _per_word(cells: Sequence[Any], words: Sequence[int], cut: bool) -> bool:
-    """Tell whether every cell is a list of integers, one per word of its row; behind them may stand those of words that
-    were cut away."""
+    """Return whether every cell is a list of integers, one per word, with or without those of truncated words."""
     present = [(np.asarray(cell), count) for cell, count in zip(cells, words, strict=True) if cell is not None]
     # An empty list has no integers, and numpy makes fractions of it.
     integers = all(cell.ndim == 1 and (cell.dtype.kind in "iu" or not len(cell)) for cell, _ in present)

@@ -1,4 +1,4 @@
-"""Which head a label column asks for, from its values."""
+"""Infer a head's kind and labels from the values of a column."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
 
 
 def explain(inferred: InferredHeads) -> list[str]:
-    """Return one sentence per column: what its values are, and the head they ask for."""
+    """Return one sentence per column: its values, and the head inferred from them."""
     return list(inferred.rules)
 
 
 def infer_column(name: str, values: Sequence[object], source: str) -> Inferred:
-    """Return the head that one column's values ask for.
+    """Return the head inferred from one column's values.
 
     Args:
         name: The column's name.
         values: Its cells; missing ones are ignored.
-        source: What messages call the table.
+        source: The table's name, for messages.
 
     Raises:
         LabelError: only missing cells, one class only, mixed types, or free text; it names the column.
@@ -234,7 +234,7 @@ def _from_lists(column: _Column) -> Inferred:
 
 
 def _entities(column: _Column) -> Inferred | None:
-    """Return the token head that lists of spans, or of BIO tags, ask for; ``None`` for other lists."""
+    """Return a token head for lists of spans or of BIO tags, ``None`` for other lists."""
     cells = list(column.cells.values())
     if any(is_spans(cell) for cell in cells) and all(is_spans(cell) or not _items(cell) for cell in cells):
         spans = [item for row, cell in column.cells.items() for item in parsed(cell, f"row {row}")]
@@ -293,9 +293,9 @@ def _few(values: Sequence[object]) -> bool:
 
 
 def _bars_separate(texts: Sequence[str]) -> bool:
-    """Tell whether bars stand between labels, or belong to the text.
+    """Return whether bars separate labels, or belong to the text.
 
-    Labels recombine: at least half of the parts between bars also stand in another cell, alone or not.
+    Labels recombine: at least half of the parts between bars also occur in another cell.
     The parts of ``Nurse (m|w|d)``, or of one class name ``Law | EpochSampler`` in many rows, do not.
     """
     distinct = set(texts)

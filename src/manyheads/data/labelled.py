@@ -36,10 +36,10 @@ class LabelledTexts:
     """Texts with targets, before any split.
 
     Attributes:
-        source: What messages call it.
+        source: The table's name, for messages.
         texts: The texts.
         targets: Head name -> encoded targets.
-        words: Where each text's words stand, where a head labels them.
+        words: The words of each text, if a head labels words.
     """
 
     source: str
@@ -53,7 +53,7 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
 
     Raises:
         MissingColumnError: no text column, or none for a head; names the columns that exist.
-        LabelError: a label that its head does not know, or none at all.
+        LabelError: an unknown label, or no label at all.
     """
     texts = read_texts(table, text)
     words = words_for(heads, texts)
@@ -87,7 +87,7 @@ def _cells(table: Table, name: str, head: Head) -> list[object]:
 
 
 def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
-    """Return where each text's words stand, if any of the heads labels words.
+    """Return the words of each text, if any of the heads labels words.
 
     Raises:
         TextError: pairs of texts, whose words no head labels.

@@ -1,4 +1,4 @@
-"""Cutting a table into parts such that no text stands on two sides."""
+"""Split a table so that equal texts are on one side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AnyTexts = Sequence[str] | Sequence[tuple[str, str]]
 def split_by_text(texts: AnyTexts, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to train on and the rows to evaluate on, at random, each text on one side only.
 
-    Texts that differ in case or in outer blanks alone count as one.
+    Texts that differ only in case or outer spaces count as equal.
 
     Args:
         texts: One text or pair per row.
@@ -74,7 +74,7 @@ def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
 
 
 def first_of_each(texts: AnyTexts) -> NDArray[np.int64]:
-    """Return the rows whose text stands in no row before, int64; case and outer blanks tell no texts apart."""
+    """Return the first row of each different text, int64; case and outer spaces are ignored."""
     group_of, _ = _groups(texts)
     return np.sort(np.unique(group_of, return_index=True)[1]).astype(np.int64)
 

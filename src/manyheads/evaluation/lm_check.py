@@ -1,4 +1,4 @@
-"""Is the language model still what it was? Compared by logits on texts, or by every weight's bits."""
+"""Compare a language model with a reference: by logits on texts, or by the bits of every weight."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ def compare_weights(
         after: Digest of the model in question.
         perplexity: Of the model in question, if it was measured.
         reference_perplexity: Of the reference, if it was measured.
-        new_tokens: How many tokens the backbone was taught since it was loaded. Then it is not what it was, though
-            nothing else changed it.
+        new_tokens: Number of tokens added since the backbone was loaded; with any, the models count as different.
     """
     same = before == after and not new_tokens
     diff = 0.0 if same else None
@@ -81,7 +80,7 @@ def compare_logits(
 
     Args:
         backbone: The model in question.
-        reference: What it should equal.
+        reference: The model to compare with.
         tokenizer: The model's.
         texts: At least one.
         limit: Most tokens of a text.
@@ -108,7 +107,7 @@ def compare_logits(
             pairs.append((ids, mine, theirs.to(mine.device)))
     causal = backbone.facts.causal
     same = all(torch.equal(mine, theirs) for _, mine, theirs in pairs)
-    # A token without a row of its own, such as a pad token for GPT-2, takes no probability.
+    # A token without an embedding row, such as a pad token of GPT-2, takes no probability.
     tokens = None if same else common.tokens
     return LMCheck(
         bit_identical=same,
@@ -121,12 +120,12 @@ def compare_logits(
 
 @dataclass(frozen=True)
 class _Common:
-    """What two models' tokenizers have in common.
+    """The common part of two models' tokenizers.
 
     Attributes:
-        tokenizer: Splits texts into tokens that both know.
-        tokens: How many ids both know; ``None`` if nothing is known to tell them apart.
-        new: How many more the model's tokenizer knows than the reference's; negative if that one knows more.
+        tokenizer: The tokenizer whose tokens both models have.
+        tokens: Number of common ids; ``None`` if there is no known difference.
+        new: Number of tokens that only the model's tokenizer has; negative if the reference's has more.
     """
 
     tokenizer: Tokenizer
@@ -135,7 +134,7 @@ class _Common:
 
 
 def _in_common(tokenizer: Tokenizer, reference: Any) -> _Common:
-    """Compare tokenizers: one may know all that the other knows, and more."""
+    """Compare tokenizers, of which one may extend the other."""
     if tokenizer is None or reference is None or tokenizer is reference:
         return _Common(tokenizer)
     mine, theirs = tokenizer.get_vocab(), reference.get_vocab()
@@ -146,7 +145,7 @@ def _in_common(tokenizer: Tokenizer, reference: Any) -> _Common:
 
 
 def _check_widths(backbone: Backbone, reference: Backbone, inputs: dict[str, list[list[int]]], common: _Common) -> None:
-    """Refuse two models that cannot read the same ids, or whose logits cannot be laid beside each other."""
+    """Check that both models can read the same ids and that their logits can be compared."""
     beyond = max(max(row) for row in inputs["input_ids"]) >= min(backbone.vocabulary_size, reference.vocabulary_size)
     if beyond or (backbone.vocabulary_size != reference.vocabulary_size and common.tokens is None):
         raise BackboneError(
@@ -175,7 +174,7 @@ def _logits(backbone: Backbone, ids: Tensor, types: Tensor | None) -> Tensor:
         inputs["token_type_ids"] = types.to(ids.device)
     config = backbone.model.config
     if config.is_encoder_decoder:  # type: ignore[union-attr]
-        # The decoder is asked to repeat the text: any fixed input serves to compare two models.
+        # The decoder's input is the text again: any fixed input is suitable for a comparison.
         inputs["decoder_input_ids"] = ids
         inputs.pop("token_type_ids", None)
     logits: Tensor = backbone.model(**inputs).logits

@@ -137,25 +137,25 @@ def _(spec: Tokens, targets: Ragged, logits: Ragged) -> Metrics:
         return {"rows": 0}
     # Words without a label are no words, as in seqeval's users' scripts.
     true = [targets[row][labelled[row]] for row in rows]
-    said = [guesses[row][labelled[row]] for row in rows]
-    all_true, all_said = np.concatenate(true), np.concatenate(said)
-    accuracy = float(sk.accuracy_score(all_true, all_said))
+    predicted = [guesses[row][labelled[row]] for row in rows]
+    all_true, all_predicted = np.concatenate(true), np.concatenate(predicted)
+    accuracy = float(sk.accuracy_score(all_true, all_predicted))
     if spec.scheme == "BIO":
-        return {"rows": len(rows), **entity_scores(true, said), "accuracy": accuracy}
-    macro_f1 = float(sk.f1_score(all_true, all_said, average="macro", zero_division=0))
+        return {"rows": len(rows), **entity_scores(true, predicted), "accuracy": accuracy}
+    macro_f1 = float(sk.f1_score(all_true, all_predicted, average="macro", zero_division=0))
     return {"rows": len(rows), "accuracy": accuracy, "macro_f1": macro_f1}
 
 
-def entity_scores(true: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> Metrics:
+def entity_scores(true: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> Metrics:
     """Return precision, recall and F1 of whole entities, right where first word, last word and type are.
 
     The same numbers as seqeval's, micro-averaged, in its default mode (Nakayama 2018), against which this is tested.
 
     Args:
         true: BIO tags (words,) of each text.
-        said: Those predicted.
+        predicted: The predicted tags.
     """
-    wanted, found = _entity_set(true), _entity_set(said)
+    wanted, found = _entity_set(true), _entity_set(predicted)
     right = len(wanted & found)
     precision, recall = right / len(found) if found else 0.0, right / len(wanted) if wanted else 0.0
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0

@@ -16,7 +16,7 @@ from manyheads.heads import Head
 from manyheads.heads.logits import Logits
 from manyheads.taps import Tap
 
-# Numbers of one head's input that are held at once.
+# Maximum number of input values in memory.
 _HELD_VALUES = 1 << 27
 
 
@@ -29,7 +29,7 @@ def apply_heads(
 ) -> dict[str, Logits]:
     """Return the heads' fp32 logits on stored features, in eval mode.
 
-    Heads on pooled features take all rows at once; heads on tokens take padded batches.
+    Heads on pooled features run on all rows together, heads on tokens on padded batches.
 
     Args:
         core: The core that the heads belong to.
@@ -49,7 +49,7 @@ def apply_heads(
 
 
 def _blocks(core: HeadedCore, names: Sequence[str], count: int) -> Iterator[np.ndarray]:
-    """Yield as many rows at once as the widest input allows, which may be a whole vocabulary wide."""
+    """Yield blocks of rows, as large as the widest input allows."""
     widest = max((head.width for head in core.heads.with_dependencies(names).values()), default=1)
     size = max(1, _HELD_VALUES // widest)
     for start in range(0, count if names else 0, size):

@@ -1,4 +1,4 @@
-"""The feature cache on disk: what the backbone once said of a text, found again by content.
+"""The feature cache on disk: the backbone's features of texts, found by content.
 
 A *store* is a folder for one backbone, tap and precision. It holds *segments*: safetensors files with the features of
 some texts, keyed by the hash of their token ids. A segment is written beside, then renamed to the hash of its bytes, so
@@ -41,12 +41,12 @@ _ABANDONED = 86_400
 
 @dataclass(frozen=True)
 class Entry:
-    """What a store holds, for people.
+    """A description of a store, for users.
 
     Attributes:
-        description: What the features are of, as ``FeatureCache.store`` was told.
+        description: The key of the features, as passed to ``FeatureCache.store``.
         rows: Number of texts.
-        octets: Size in bytes.
+        size_bytes: Size in bytes.
         used: When it was last read or written, in seconds since the epoch.
         folder: Where it lies.
     """
@@ -60,15 +60,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Hit:
-    """Features that a segment holds of some of the texts that were asked for.
+    """Features of some of the requested texts, from one segment.
 
     Attributes:
-        asked: Which of the texts, as places in the question.
-        places: Where each of them stands in the piece.
+        requested: Their positions in the request.
+        places: Their positions in the piece.
         piece: The features, mapped from disk.
     """
 
-    asked: np.ndarray
+    requested: np.ndarray
     places: np.ndarray
     piece: Piece
 
@@ -86,7 +86,7 @@ class FeatureCache:
     limit: int
 
     def store(self, description: Mapping[str, object]) -> Store:
-        """Return the store of features that this says everything about on which they depend."""
+        """Return the store for a description of everything on which the features depend."""
         text = json.dumps(description, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         return Store(self, self.folder / name, description)
@@ -97,7 +97,7 @@ class FeatureCache:
         return sorted(found, key=lambda entry: -entry.used)
 
     def clear(self) -> int:
-        """Delete every store, and return the number of bytes freed. What a running process has open stays its own."""
+        """Delete every store and return the number of bytes freed. A running process can still read its open files."""
         freed = 0
         for entry in self.entries():
             shutil.rmtree(entry.folder, ignore_errors=True)
@@ -231,7 +231,7 @@ def _keys_of(path: Path) -> np.ndarray:
 
 
 def _matched(asked: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the keys asked for are held, and where."""
+    """Return which of the requested keys are stored, and where."""
     if not len(held):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     order = np.argsort(held)
@@ -241,7 +241,7 @@ def _matched(asked: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _mapped(path: Path) -> Piece | None:
-    """Return a segment whose bytes are what its name says, or ``None``."""
+    """Return a segment if its bytes match the digest in its name, else ``None``."""
     try:
         if file_digest(path) != path.stem:
             _discard(path, "its bytes changed")
@@ -263,7 +263,7 @@ def _read(path: Path) -> Piece:
 
 
 def _discard(path: Path, reason: str) -> None:
-    warnings.warn(f"Feature cache {path}: damaged ({reason}); computed anew", CacheWarning, 2)
+    warnings.warn(f"Feature cache {path}: damaged ({reason}); its features are computed again", CacheWarning, 2)
     with suppress(OSError):
         path.unlink()
 

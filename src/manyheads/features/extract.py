@@ -25,7 +25,7 @@ def run_pass(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Seq
     meet the same batches ever after.
 
     Args:
-        core: Whose backbone runs; its mode is eval meanwhile, and what it was afterwards.
+        core: The core, which is in eval mode during the pass.
         tokenized: All rows.
         rows: Those to run, all different.
         taps: Resolved taps.

@@ -21,7 +21,7 @@ _AGREES = 0.99
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether bf16 matrix products are computed by the hardware, not emulated."""
+    """Return whether the hardware computes bf16 matrix products."""
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type == "mps":
@@ -74,7 +74,7 @@ def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[Tap
 
 
 def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[Tap]) -> bool:
-    """Tell whether two cores read nearly the same from a few rows: every tap's features point the same way."""
+    """Return whether two cores compute nearly the same features of a few rows, by cosine similarity."""
     rows = np.unique(np.linspace(0, len(tokenized) - 1, _COMPARED_ROWS).astype(np.int64))
     batch = tokenized.batch(rows).to(exact.backbone.device)
     with evaluating(exact), evaluating(fast):

@@ -24,7 +24,7 @@ from manyheads.types import Features
 
 # Counts how features are computed: poolings, arrangement, precision. Another number, another cache entry.
 _PROTOCOL = 1
-# What a pass gathers before it becomes a piece; what a killed pass loses of its work.
+# Size of the pieces of a pass; a killed pass loses at most one.
 _PIECE_BYTES = 1 << 25
 
 
@@ -49,7 +49,7 @@ class FeatureSource:
         self._tokenized = tokenized
         self._cache = cache if identity is not None else None
         self._identity = identity
-        # What is no vector per word is found again, and stands in the same order, whatever a text's words are.
+        # Features that are not per word are found by the text alone, whatever its words are.
         keys = {by_word: row_keys(tokenized, by_word) for by_word in (False, True)}
         ranks = [np.unique(keys[by_word], return_inverse=True)[1] for by_word in (False, True)]
         both = ranks[0].astype(np.int64) * max(len(tokenized), 1) + ranks[1]
@@ -72,7 +72,7 @@ class FeatureSource:
         return {tap: self._tables.get(stored, ids) for tap, stored in kept.items()}
 
     def by_content(self, rows: np.ndarray) -> np.ndarray:
-        """Return the places of ``rows`` in an order that looks random and that the contents alone decide."""
+        """Return the positions of ``rows`` in a pseudo-random order that depends on the contents only."""
         order: np.ndarray = np.argsort(self._slots[rows], kind="stable")
         return order
 
@@ -83,7 +83,7 @@ class FeatureSource:
         store = self._store(tap) if len(missing) else None
         if store is not None:
             for found in store.find(self._keys[tap.by_word][missing]):
-                table.add(missing[found.asked], found.places, found.piece)
+                table.add(missing[found.requested], found.places, found.piece)
         return table.missing(slots)
 
     def _store(self, tap: Tap) -> Store | None:
@@ -147,13 +147,13 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
         digest: Of the loaded weights, from ``Backbone.digest``.
     """
     config = backbone.stack.config
-    said = {key: value for key, value in config.to_dict().items() if key not in _UNIMPORTANT}  # type: ignore[union-attr, operator]
+    settings = {key: value for key, value in config.to_dict().items() if key not in _UNIMPORTANT}  # type: ignore[union-attr, operator]
     return {
         "protocol": _PROTOCOL,
         "backbone": backbone.name,
         "fingerprint": "tensors:" + digest,
         "pooler": None if backbone.pooler is None else tensors_digest(backbone.pooler),
-        "config": hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest(),
+        "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
         "precision": str(next(backbone.stack.parameters()).dtype).removeprefix("torch."),
         "attention": str(getattr(config, "_attn_implementation", None)),
         "device": backbone.device.type,

@@ -57,7 +57,7 @@ class Piece:
 
     @staticmethod
     def joined(parts: Sequence[Features]) -> Piece:
-        """Return one block of several batches, padding left out, in memory of its own."""
+        """Return one block of several batches without padding, as a copy."""
         values = torch.cat([_unpadded(part) for part in parts])
         if parts[0].mask is None:
             return Piece(values)
@@ -74,7 +74,7 @@ class PieceTable(FeatureTable):
     """A table that grows by pieces.
 
     Args:
-        slots: (rows,) where each row's text stands among the different texts.
+        slots: (rows,) index of each row's text among the different texts.
     """
 
     def __init__(self, slots: np.ndarray) -> None:
@@ -100,7 +100,7 @@ class PieceTable(FeatureTable):
         return missing
 
     def add(self, slots: np.ndarray, places: np.ndarray, piece: Piece) -> None:
-        """Take in a piece: the features of text ``slots[i]`` stand at its place ``places[i]``."""
+        """Add a piece, with the features of text ``slots[i]`` at position ``places[i]``."""
         self._piece_of[slots] = len(self._pieces)
         self._place_of[slots] = places
         self._pieces.append(piece)
@@ -143,7 +143,7 @@ class GivenTable(FeatureTable):
 
     @property
     def by_token(self) -> bool:
-        """False."""
+        """Always false."""
         return False
 
     def take(self, rows: np.ndarray) -> Features:
@@ -210,7 +210,7 @@ class WordTable(FeatureTable):
 
 
 class HoldsIds(Protocol):
-    """Something that knows the token ids of rows."""
+    """Anything with the token ids of rows."""
 
     def ids(self, row: int) -> list[int]:
         """Return the token ids of a row."""

@@ -21,7 +21,7 @@ def tokenize_for(
     texts: Sequence[Any],
     max_length: int | None = None,
     long_text: str = "truncate",
-    places: Sequence[str] | None = None,
+    where: Sequence[str] | None = None,
     taps: Iterable[Tap] = (),
     words: Sequence[Sequence[Place]] | None = None,
 ) -> Tokenized:
@@ -43,4 +43,4 @@ def tokenize_for(
         raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
     least = min(room, default=None)
-    return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, places, least, words)
+    return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, where, least, words)

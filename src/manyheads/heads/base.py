@@ -1,6 +1,6 @@
 """The contract of a head kind, and its plain-JSON form.
 
-A spec says what a head predicts and how; it holds no weights and knows nothing of the backbone.
+A spec contains a head's settings and its loss, but no weights, and does not depend on the backbone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class HeadSpec(ABC):
     """
 
     kind: ClassVar[str]
-    # Whether each output stands for a label whose words the language model knows.
+    # Whether each output belongs to a label, whose words have rows in the LM head.
     has_label_words: ClassVar[bool] = False
     # Whether it predicts for each word of a text, not for the text; part of the key of cached features.
     by_word: ClassVar[bool] = False
@@ -115,7 +115,7 @@ class HeadSpec(ABC):
 
     @property
     def taps(self) -> tuple[Tap, ...]:
-        """What the head reads, as taps; ``"auto"`` is the default tap until a search decides."""
+        """The taps in ``reads``; for ``"auto"`` the default tap."""
         if isinstance(self.reads, str):
             return (Hidden(),)
         return (self.reads,) if isinstance(self.reads, Tap) else tuple(self.reads)
@@ -132,7 +132,7 @@ class HeadSpec(ABC):
 
     @property
     def needs_no_training(self) -> bool:
-        """Whether its predictions mean something before any label was seen."""
+        """Whether it can predict without training."""
         return False
 
     @property
@@ -142,7 +142,7 @@ class HeadSpec(ABC):
 
     @property
     def score_width(self) -> int:
-        """Number of scores per row, and of class weights; where the kind says nothing else, that of the logits."""
+        """Number of scores per row, and of class weights; by default that of the logits."""
         return self.outputs
 
     @property
@@ -210,7 +210,7 @@ class HeadSpec(ABC):
 
     @abstractmethod
     def balanced_weights(self, targets: Tensor) -> Tensor | None:
-        """Return the weights that ``class_weights="balanced"`` stands for on these targets (items, ...)."""
+        """Return the weights of ``class_weights="balanced"`` for these targets (items, ...)."""
 
     @abstractmethod
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -243,7 +243,9 @@ class HeadSpec(ABC):
         if self.init not in INITS:
             raise HeadError(f"{self.owner}: init must be one of {listed(INITS)}, got {self.init!r}")
         if self.init == "lm_head" and not self.has_label_words:
-            raise HeadError(f"{self.owner}: the LM head has no rows for its outputs; leave init out")
+            raise HeadError(
+                f"{self.owner}: init='lm_head' is only supported by heads with labels (Multiclass, MultiLabel)"
+            )
         if self.init == "lm_head" and self.hidden:
             raise HeadError(
                 f"{self.owner}: init='lm_head' is for a head without hidden layers, got hidden={list(self.hidden)}; "
@@ -265,7 +267,7 @@ class HeadSpec(ABC):
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a setting is a number, and no boolean."""
+    """Return whether a setting is a number and not a boolean."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

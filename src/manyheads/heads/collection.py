@@ -1,6 +1,6 @@
 """Named heads, in the order they were added, and their logits in as few matrix products as there are taps.
 
-A head that reads others stands behind them, always: so no two read each other, and their order is one to evaluate in.
+A head that reads other heads always follows them. So no two heads read each other, and heads can be evaluated in order.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             HeadNameError: the name is taken, reserved, or cannot name a head.
-            HeadError: it reads a head that is not here, or that says another number of scores; or a token head that
-                splits texts into other words than one that is here.
+            HeadError: it reads a head that does not exist or has another number of scores, or it is a token head that
+                splits texts differently from another one.
         """
         check_name(name)
         if name in self:
@@ -63,7 +63,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         self.add_module(_PREFIX + name, head)
 
     def _check_words(self, name: str, head: Head) -> None:
-        """Refuse a second way of splitting texts: all heads read one pass, in which a token is of one word."""
+        """Check that all token heads split texts alike, since all heads read one pass."""
         rule = head.spec.word_rule
         for other, present in self.items():
             if None not in (rule, present.spec.word_rule) and rule != present.spec.word_rule:
@@ -73,16 +73,16 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
                 )
 
     def remove(self, name: str) -> None:
-        """Take a head away.
+        """Remove a head.
 
         Raises:
-            UnknownHeadError: there is none of that name.
+            UnknownHeadError: no head has this name.
             HeadError: another head reads it.
         """
         self[name]
-        readers = self.readers([name])
+        readers = self.dependents([name])
         if readers:
-            raise HeadError(f"Head {name!r}: is read by {listed(readers)}; remove what reads it first")
+            raise HeadError(f"Head {name!r}: is read by {listed(readers)}; remove these heads first")
         del self._modules[_PREFIX + name]
 
     def chosen(self, names: Iterable[str] | None) -> dict[str, Head]:
@@ -100,14 +100,14 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         return {name: wanted[name] for name in self if name in wanted}
 
     def with_dependencies(self, names: Iterable[str]) -> dict[str, Head]:
-        """Return the heads of these names and those that they read, each behind what it reads."""
+        """Return these heads and the heads that they read, each after the heads that it reads."""
         wanted = set(names)
         for name in reversed(list(self)):
             if name in wanted:
                 wanted |= set(self[name].reads_heads)
         return {name: self[name] for name in self if name in wanted}
 
-    def readers(self, names: Iterable[str]) -> list[str]:
+    def dependents(self, names: Iterable[str]) -> list[str]:
         """Return the other heads that read any of these, directly or through each other."""
         read = set(names)
         found = []
@@ -118,7 +118,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         return found
 
     def taps_of(self, names: Iterable[str]) -> list[Tap]:
-        """Return what has to be read of the backbone for these heads, and for those that they read."""
+        """Return the backbone taps of these heads and of the heads that they read."""
         taps = [tap for head in self.with_dependencies(names).values() for tap in head.taps]
         return list(dict.fromkeys(tap for tap in taps if not isinstance(tap, Output)))
 
@@ -127,7 +127,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             UnknownHeadError: one that is not here.
-            HeadError: one that labels words, or that says another number of scores.
+            HeadError: the head labels words, or has another number of scores.
         """
         return [self._sized(tap) if isinstance(tap, Output) else tap for tap in taps]
 
@@ -138,10 +138,10 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
                 f"The heads: {listed(self)}; add the one that is read first"
             )
         if self[tap.head].spec.by_word:
-            raise HeadError(f"Output: head {tap.head!r} labels words, and says nothing of a text; read another head")
+            raise HeadError(f"Output: head {tap.head!r} labels words, not texts; read another head")
         scores = self[tap.head].spec.score_width
         if tap.scores not in (None, scores):
-            raise HeadError(f"Output: reads {tap.scores} scores of head {tap.head!r}, which says {scores}")
+            raise HeadError(f"Output: reads {tap.scores} scores of head {tap.head!r}, which has {scores}")
         return replace(tap, scores=scores)
 
     def forward(
@@ -168,13 +168,13 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         heads = self.chosen(names)
         everything = self.with_dependencies(heads)
         logits: dict[str, Tensor] = {}
-        said: dict[Tap, Features] = {}
+        scores: dict[Tap, Features] = {}
         for stage in _stages(everything):
-            features = {**read, **said}
+            features = {**read, **scores}
             logits |= self._logits({name: head for name, head in stage.items() if name in heads}, features, labelled)
             with torch.no_grad():
                 logits |= self._logits({name: head for name, head in stage.items() if name not in heads}, features, ())
-            said |= _said(stage, logits, everything)
+            scores |= _scores_of(stage, logits, everything)
         return {name: logits[name] for name in heads}
 
     def _logits(
@@ -192,10 +192,10 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
 
 def check_name(name: object) -> None:
-    """Refuse a name that no head may have.
+    """Check that a head may have this name.
 
     Raises:
-        HeadNameError: not a string, empty, reserved, or with a dot, a slash, outer blanks or control characters.
+        HeadNameError: not a string, empty, reserved, or with a dot, a slash, outer spaces or control characters.
     """
     if not isinstance(name, str) or not name:
         raise HeadNameError(f"A head's name must be a non-empty string, got {name!r}")
@@ -204,11 +204,11 @@ def check_name(name: object) -> None:
     if any(letter in "./\\" for letter in name):
         raise HeadNameError(f"Head name {name!r} must hold no dot and no slash, which part names in files; use '_'")
     if name != name.strip() or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise HeadNameError(f"Head name {name!r} must hold no outer blanks and no control characters")
+        raise HeadNameError(f"Head name {name!r} must not contain outer spaces or control characters")
 
 
 def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:
-    """Part heads into groups that read outputs of earlier groups alone; what is read stands first."""
+    """Divide heads into groups that read the output of earlier groups only."""
     depth: dict[str, int] = {}
     for name, head in heads.items():
         depth[name] = max((depth[other] + 1 for other in head.reads_heads), default=0)
@@ -218,10 +218,12 @@ def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:
     return stages
 
 
-def _said(stage: Mapping[str, Head], logits: Mapping[str, Tensor], heads: Mapping[str, Head]) -> dict[Tap, Features]:
-    """Return what the heads of a stage say, for those that read it."""
+def _scores_of(
+    stage: Mapping[str, Head], logits: Mapping[str, Tensor], heads: Mapping[str, Head]
+) -> dict[Tap, Features]:
+    """Return the scores of a stage's heads, for heads that read them."""
     taps = dict.fromkeys(tap for head in heads.values() for tap in head.taps if isinstance(tap, Output))
-    return {tap: stage[tap.head].said(logits[tap.head]) for tap in taps if tap.head in stage}
+    return {tap: stage[tap.head].detached_scores(logits[tap.head]) for tap in taps if tap.head in stage}
 
 
 def _stacks(heads: Mapping[str, Head]) -> dict[tuple[tuple[Tap, ...], bool], dict[str, Head]]:

@@ -22,11 +22,11 @@ class Head(nn.Module):
     """One named predictor's module.
 
     Attributes:
-        spec: What was asked for.
-        taps: What it reads, with every ``"auto"`` decided for this backbone.
-        trained: Whether it ever learned from a label.
-        summary: What the last training says of it, as plain JSON.
-        width: Size of the vector that its readers give it.
+        spec: Its settings.
+        taps: Its taps, resolved for this backbone.
+        trained: Whether it was trained.
+        summary: A record of the last training, as plain JSON.
+        width: Size of its input vector.
     """
 
     def __init__(self, spec: HeadSpec, taps: Sequence[Tap], facts: BackboneFacts) -> None:
@@ -47,7 +47,7 @@ class Head(nn.Module):
         self.register_buffer("class_weights", _given_weights(spec), persistent=False)
 
     def take_over(self, other: Head) -> None:
-        """Become what another head of the same spec is: its taps, its parts, its weights."""
+        """Take the taps, modules and weights of another head with the same spec."""
         self.taps = other.taps
         self.width = other.width
         for part in ("readers", "trunk", "output"):
@@ -60,7 +60,7 @@ class Head(nn.Module):
 
     @property
     def is_usable(self) -> bool:
-        """Whether its predictions are more than chance: it learned from a label, or needs none."""
+        """Whether it was trained, or needs no training."""
         return self.trained or self.spec.needs_no_training
 
     @property
@@ -70,17 +70,17 @@ class Head(nn.Module):
 
     @property
     def stackable(self) -> bool:
-        """Whether its output may be computed as one product with other heads' (no dropout of its own at work)."""
+        """Whether its output can be computed in one matrix product with other heads, without dropout."""
         passes = all(cast(Reader, reader).passes for reader in self.readers)
         return self.linear and passes and not (self.training and self.spec.dropout > 0.0)
 
     def features(self, read: Mapping[Tap, Features]) -> list[Features]:
-        """Return what this head reads, in the order of its taps, cut off from the graph if it detaches."""
+        """Return its features in the order of its taps, detached from the graph if the spec says so."""
         mine = [read[tap].float() for tap in self.taps]
         return [features.detached() for features in mine] if self.spec.detach else mine
 
-    def said(self, logits: Tensor) -> Features:
-        """Return what its logits (rows, outputs) say, (rows, score_width), cut off from the graph."""
+    def detached_scores(self, logits: Tensor) -> Features:
+        """Return the scores (rows, score_width) of its logits (rows, outputs), detached from the graph."""
         scores = self.spec.scores(logits.detach().cpu().numpy())
         return Features(torch.from_numpy(scores).to(logits.device))
 
@@ -92,7 +92,7 @@ class Head(nn.Module):
         return logits
 
     def set_class_weights(self, weights: Tensor | None) -> None:
-        """Let the loss weigh with these, one per label, from now on."""
+        """Set the class weights of the loss, one per label."""
         self.register_buffer("class_weights", weights, persistent=False)
 
     def loss_weights(self, name: str) -> Tensor | None:

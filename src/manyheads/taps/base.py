@@ -1,6 +1,6 @@
 """The contract of a tap, and its plain-JSON form.
 
-A tap knows nothing of texts, training or files: it says what it needs from a pass and turns that into features.
+A tap does not depend on texts, training or files: it requests states of a pass and turns them into features.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from manyheads.types import BackboneFacts, Features, Request, States
 
 @dataclass(frozen=True)
 class Tap(ABC):
-    """What a head reads of a backbone. Subclasses are frozen values of plain fields."""
+    """A kind of features of a backbone. Subclasses are frozen dataclasses of plain fields."""
 
     kind: ClassVar[str]
     _kinds: ClassVar[dict[str, type[Tap]]] = {}
@@ -33,8 +33,8 @@ class Tap(ABC):
             Tap._kinds[cls.kind] = cls
 
     def __str__(self) -> str:
-        said = {item.name: getattr(self, item.name) for item in fields(self)}
-        settings = ", ".join(f"{name}={value!r}" for name, value in said.items() if value is not None)
+        fields_of_tap = {item.name: getattr(self, item.name) for item in fields(self)}
+        settings = ", ".join(f"{name}={value!r}" for name, value in fields_of_tap.items() if value is not None)
         return f"{type(self).__name__}({settings})"
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Tap(ABC):
         return self
 
     def needs_pass(self, facts: BackboneFacts) -> bool:
-        """Tell whether the backbone has to run for this resolved tap."""
+        """Return whether the backbone has to run for this resolved tap."""
         return not self.request(facts).empty
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Tap(ABC):
 
 
 class Wrapper(Tap):
-    """A tap that reads what another tap reads, but elsewhere; a dataclass below it says where.
+    """A tap that reads another tap from a branch or under a prompt.
 
     Attributes:
         reads: The other tap.
@@ -81,7 +81,7 @@ class Wrapper(Tap):
     reads: Tap
 
     def reading(self, tap: Tap) -> Tap:
-        """Return what reads another tap in the same place."""
+        """Return the same wrapper around another tap."""
         return replace(self, reads=tap)  # type: ignore[call-arg]
 
     def resolve(self, facts: BackboneFacts) -> Tap:
@@ -111,7 +111,7 @@ class Reader(nn.Module):
     """From features to one vector per row; this one passes them on.
 
     Attributes:
-        learns: Whether steps of an optimiser change it.
+        learns: Whether it has trainable parameters.
         passes: Whether it hands features on as they are, so that heads may share what they do with them.
     """
 
@@ -123,7 +123,7 @@ class Reader(nn.Module):
         return features.values
 
     def check(self) -> None:
-        """Refuse loaded tensors that this reader could not have written.
+        """Check loaded tensors that have the right shape but may have invalid values.
 
         Raises:
             HeadError: tensors that contradict each other.

@@ -1,4 +1,4 @@
-"""The lexical tap: which tokens a text holds, weighed by how rare they are. It costs no pass of the backbone."""
+"""The lexical tap: the text's tokens, weighted by rarity. It needs no pass of the backbone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Lexical(Tap):
         return Features(states.input_ids, states.mask)
 
     def width(self, facts: BackboneFacts) -> int:
-        """Return the number of token ids that it weighs."""
+        """Return the number of token ids."""
         assert self.tokens is not None
         return self.tokens
 
@@ -90,7 +90,7 @@ class LexicalReader(Reader):
         self.weights.copy_(torch.from_numpy(weights))
 
     def forward(self, features: Features) -> Tensor:
-        """Return (rows, tokens weighed) bags of (rows, tokens) ids, each at unit length; zeros where none counts."""
+        """Return (rows, ids) bags of (rows, tokens) token ids, each of unit length or all zeros."""
         assert features.mask is not None
         ids, kept = features.values, len(self.ids)
         columns = torch.searchsorted(self.ids, ids).clamp(max=kept - 1)
@@ -100,7 +100,7 @@ class LexicalReader(Reader):
         return F.normalize(frequencies * self.weights, dim=1)
 
     def check(self) -> None:
-        """Refuse token ids that do not ascend: looking one up would find another's weight."""
+        """Check that the token ids ascend, since they are found by binary search."""
         if int(self.ids[0]) < 0 or bool((self.ids.diff() <= 0).any()):
             raise HeadError("Lexical: its token ids do not ascend")
 
@@ -130,11 +130,11 @@ class TokenIds:
 
 
 def lexicon(texts: TokenIds, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids worth weighing (those that some texts hold and others do not), ascending, and their weights.
+    """Return the ids that occur in some texts but not in all, ascending, and their weights.
 
     Args:
         texts: To count.
-        most: How many ids to keep at most, those that the most texts hold.
+        most: Maximum number of ids; the most frequent ones are kept.
     """
     held = np.bincount(texts.counts().indices)
     ids = np.flatnonzero((held > 0) & (held < len(texts)))
@@ -146,7 +146,7 @@ def lexicon(texts: TokenIds, most: int | None = None) -> tuple[np.ndarray, np.nd
 
 
 def bags(texts: TokenIds, ids: np.ndarray, weights: np.ndarray) -> csr_array:
-    """Return what ``LexicalReader`` returns for these texts, as a sparse (texts, tokens weighed) fp32 matrix."""
+    """Return what ``LexicalReader`` returns for these texts, as a sparse (texts, ids) fp32 matrix."""
     counted = texts.counts()
     columns = np.full(max(counted.shape[1], int(ids[-1]) + 1), -1)
     columns[ids] = np.arange(len(ids))

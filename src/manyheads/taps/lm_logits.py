@@ -17,7 +17,7 @@ from manyheads.taps.prompted import check_prompt, under
 from manyheads.types import BackboneFacts, Features, Request, States
 
 _POOL_NAMES = ("auto", *POOLINGS)
-# Numbers of one product with the whole vocabulary that are held at once.
+# Maximum number of logits in memory.
 _HELD_LOGITS = 1 << 24
 
 
@@ -61,7 +61,7 @@ class LMLogits(Tap):
             check_prompt("LMLogits", self.prompt)
 
     def resolve(self, facts: BackboneFacts) -> Tap:
-        """Decide ``pool="auto"`` and the number of tokens, and check that there is an LM head to ask."""
+        """Resolve ``pool="auto"`` and the number of tokens, and check that there is an LM head."""
         if facts.lm_head is None:
             raise HeadError(
                 f"LMLogits: {facts.name} has no LM head that reads the last layer's states; load a language model, or "
@@ -72,7 +72,7 @@ class LMLogits(Tap):
 
     @property
     def stored(self) -> Tap:
-        """The pooled hidden state: the LM head is asked afterwards, whatever the number of tokens."""
+        """The pooled hidden state; the LM head runs later, for any number of tokens."""
         return Hidden(-1, self.pool)
 
     def request(self, facts: BackboneFacts) -> Request:
@@ -80,7 +80,7 @@ class LMLogits(Tap):
         return Request(layers=frozenset({-1}))
 
     def read(self, states: States) -> Features:
-        """Return the pooled last hidden state (rows, width); the reader asks the LM head."""
+        """Return the pooled last hidden state (rows, width); the reader applies the LM head."""
         return Features(POOLINGS[self.pool](states.hidden[-1], states.mask))
 
     def width(self, facts: BackboneFacts) -> int:
@@ -89,13 +89,13 @@ class LMLogits(Tap):
         return self.top_k
 
     def reader(self, facts: BackboneFacts) -> LMLogitsReader:
-        """Return what asks the LM head."""
+        """Return the reader that applies the LM head."""
         assert facts.lm_head is not None
         return LMLogitsReader(self.width(facts), facts.lm_head, facts.vocabulary_size)
 
 
 class LMLogitsReader(Reader):
-    """Asks the LM head, which is not its own.
+    """Applies the backbone's LM head.
 
     Args:
         tokens: How many of them it keeps.
@@ -115,9 +115,9 @@ class LMLogitsReader(Reader):
         self.register_buffer("ids", torch.arange(tokens))
 
     def choose(self, states: Tensor, numbers: Tensor) -> None:
-        """Keep the tokens that tell most from now on; see ``most_telling``."""
+        """Select the most informative tokens; see ``most_informative``."""
         if len(self.ids) < self._vocabulary:
-            self.ids.copy_(most_telling(self._lm_head, states, numbers, len(self.ids), self._vocabulary))
+            self.ids.copy_(most_informative(self._lm_head, states, numbers, len(self.ids), self._vocabulary))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the LM head's logits (rows, tokens kept) of pooled states (rows, width), fp32."""
@@ -129,15 +129,15 @@ class LMLogitsReader(Reader):
         return torch.log_softmax(self.logits(features.values), dim=-1)
 
     def check(self) -> None:
-        """Refuse token ids that do not ascend, or that no vocabulary has."""
+        """Check that the token ids ascend and are in the vocabulary."""
         if not 0 <= int(self.ids[0]) <= int(self.ids[-1]) < self._vocabulary or bool((self.ids.diff() <= 0).any()):
             raise HeadError("LMLogits: its token ids do not ascend")
 
 
-def most_telling(
+def most_informative(
     lm_head: Callable[[Tensor], Tensor], states: Tensor, numbers: Tensor, count: int, vocabulary: int
 ) -> Tensor:
-    """Return the ids (count,), ascending, of the tokens whose log-probabilities tell most about a head's labels.
+    """Return the ids (count,), ascending, of the tokens whose log-probabilities explain the most about a head's labels.
 
     A token's worth is how much of its variance over the rows the labels account for: the sum, over outputs, of squared
     covariances, as a share of the token's variance.
@@ -145,7 +145,7 @@ def most_telling(
     Args:
         lm_head: From states to logits.
         states: Pooled (rows, width).
-        numbers: What the head's scores should be (rows, outputs), NaN where missing.
+        numbers: Target scores (rows, outputs), NaN where missing.
         count: How many to keep.
         vocabulary: Number of tokens.
     """
@@ -154,10 +154,10 @@ def most_telling(
     products = torch.zeros((targets.shape[1], vocabulary), dtype=torch.float64)
     rows = max(1, _HELD_LOGITS // vocabulary)
     for part, wanted in zip(torch.split(states, rows), torch.split(targets, rows), strict=True):
-        said = torch.log_softmax(lm_head(part), dim=-1).double()
-        total += said.sum(dim=0)
-        squares += said.square().sum(dim=0)
-        products += wanted.T @ said
+        log_probs = torch.log_softmax(lm_head(part), dim=-1).double()
+        total += log_probs.sum(dim=0)
+        squares += log_probs.square().sum(dim=0)
+        products += wanted.T @ log_probs
     variance = squares / len(states) - (total / len(states)).square()
     worth = products.square().sum(dim=0) / variance.clamp(min=1e-12)
     chosen: Tensor = worth.topk(count).indices.sort().values

@@ -1,4 +1,4 @@
-"""The output tap: what another head says, for heads that stand on each other."""
+"""The output tap: the scores of another head."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Output(Tap):
         return Request()
 
     def read(self, states: States) -> NoReturn:
-        """Refuse: no pass yields it; ``HeadCollection`` does."""
-        raise HeadError(f"Output: what {self.head!r} says is no state of the backbone; evaluate that head")
+        """Raise, since no pass contains it; ``HeadCollection`` computes it."""
+        raise HeadError(f"Output: the scores of {self.head!r} are not a state of the backbone; evaluate that head")
 
     def width(self, facts: BackboneFacts) -> int:
         """Return the number of scores."""

@@ -1,4 +1,4 @@
-"""The prompted tap: what another tap would read, had the text stood in a template of the user's own words."""
+"""The prompted tap: another tap, with a template around the text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SLOT = "{text}"
 
 @dataclass(frozen=True)
 class Prompted(Wrapper):
-    """Read another tap from a pass over the text with a prompt around it.
+    """Read another tap in a pass over the text with a prompt around it.
 
     ``Hidden(prompt=...)`` and ``LMLogits(prompt=...)`` become these; nobody has to write one.
 
     Args:
         prompt: A template with ``{text}`` in it once, such as ``"{text}\\nUrgency:"``.
-        reads: What to read of that pass; it pools over the prompt's tokens too.
+        reads: The tap to read in that pass; its pooling includes the prompt's tokens.
 
     Raises:
-        HeadError: a template without a place for the text, or with several.
+        HeadError: a template without ``{text}``, or with several.
     """
 
     kind: ClassVar[str] = "prompted"
@@ -50,7 +50,7 @@ class Prompted(Wrapper):
 
 
 def check_prompt(owner: str, prompt: object) -> None:
-    """Refuse a template that does not say where the text goes, or says it twice.
+    """Check that a template contains ``{text}`` once.
 
     Raises:
         HeadError: names the owner.

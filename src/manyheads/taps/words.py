@@ -18,7 +18,7 @@ SUBWORDS = ("first", "mean")
 
 @dataclass(frozen=True)
 class Words(Tap):
-    """Read one vector per word. Token heads make these of what they are told to read; nobody has to write one.
+    """Read one vector per word. Token heads create these taps from their ``reads``.
 
     Args:
         layer: An index into transformers' ``hidden_states``, as of ``taps.hidden.Hidden``.
@@ -69,10 +69,10 @@ class Words(Tap):
 
 
 def check_subword(owner: str, subword: object) -> None:
-    """Refuse a policy that there is not.
+    """Check that a policy exists.
 
     Raises:
-        HeadError: names those that there are.
+        HeadError: an unknown policy.
     """
     if subword not in SUBWORDS:
         raise HeadError(
@@ -103,7 +103,7 @@ def _mean(hidden: Tensor, words: WordIds) -> Features:
 
 
 def _targets(words: WordIds) -> Tensor:
-    """Return word numbers with one behind the last for tokens of no word."""
+    """Return word numbers with one more than the last for tokens of no word."""
     return words.ids.masked_fill(words.ids < 0, words.count)
 
 

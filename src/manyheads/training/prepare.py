@@ -1,4 +1,4 @@
-"""From what a user hands to ``train`` to what a method trains on: tables read, rows split, texts tokenised."""
+"""Prepare the training data: read tables, split rows, check labels, tokenize texts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from manyheads.types import Tokenizer
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a method trains on, and where it comes from.
+    """Training data and its origin.
 
     Attributes:
         data: For the method.
         trained: Number in its table of each training row.
         evaluated: Number in its table of each evaluation row.
-        notes: What a person should know, one sentence each.
+        notes: Sentences for the user.
     """
 
     data: TrainingData
@@ -47,7 +47,7 @@ def prepare(
     evaluation: Evaluation,
     other_texts: object = None,
 ) -> Prepared:
-    """Read everything that the method needs; ``train`` says what each argument means."""
+    """Read and prepare all data of a training; see ``manyheads.train`` for the arguments."""
     table = read_table(data)
     others = None if other_texts is None else _others(core, tokenizer, other_texts, reading)
     parts = [read_labelled(table, reading.text, heads)]
@@ -87,7 +87,7 @@ def _joined(parts: Sequence[Targets]) -> Targets:
 
 
 def _lost(name: str, whole: Targets, read: Targets) -> list[str]:
-    """Return a sentence on the labelled words of a head that no token stands for."""
+    """Return a note on labelled words of a head that have no token."""
     lost = len(whole.items()) - len(read.items())
     return [f"Head {name!r}: {lost} labelled words have no token of their own, or were cut, and were left out."] * (
         lost > 0
@@ -108,12 +108,12 @@ def _others(core: HeadedCore, tokenizer: Tokenizer, other_texts: object, reading
         texts, source = read_texts(table, reading.text), table.name
     usable = [text for text, empty in zip(texts.texts, texts.empty, strict=True) if not empty]
     if not usable:
-        raise DataError(f"{source}: holds no text to go on with; give some, or leave it out")
+        raise DataError(f"{source}: contains no text; add some or leave it out")
     return tokenize_for(core, tokenizer, usable, reading.max_length, reading.long_text)
 
 
 def _told_apart(evaluation: Table, training: Table) -> Table:
-    """Return the evaluation table under a name of its own, for messages: two lists are both "the list of rows"."""
+    """Return the evaluation table with a distinct name for messages: two lists would both be "the list of rows"."""
     same = evaluation.name == training.name
     return dataclasses.replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
 
@@ -140,7 +140,7 @@ def _notes(
 
 
 def check_words_left(source: str, data: TrainingData, heads: Mapping[str, Head]) -> None:
-    """Refuse a head none of whose labelled training words has a token.
+    """Check that every token head has a labelled training word with a token.
 
     Raises:
         LabelError: names the head.
@@ -168,7 +168,7 @@ def split_rows(labelled: LabelledTexts, rows: np.ndarray, fraction: float, seed:
 
 
 def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[str, Head]) -> None:
-    """Refuse training rows from which a head could learn nothing.
+    """Check that every head can learn from its training rows.
 
     Raises:
         LabelError: no label, labels of one text only, or one class only.
@@ -185,6 +185,6 @@ def check_learnable(labelled: LabelledTexts, rows: np.ndarray, heads: Mapping[st
             )
         if head.spec.has_labels and len(np.unique(present, axis=0)) == 1:
             raise LabelError(
-                f"{source}: head {name!r}: all {len(present)} {targets.unit} are labelled alike; a head needs at least "
-                "two classes to learn; add rows, or leave the head out with heads=[...]"
+                f"{source}: head {name!r}: all {len(present)} {targets.unit} have the same label; at least two are "
+                "needed; add rows or leave the head out with heads=[...]"
             )

@@ -1,4 +1,4 @@
-"""The training driver: table in, trained heads and a report out. What differs between methods lies in the methods."""
+"""The training driver: from a table to trained heads and a result, with any method."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_training(
     overwrite: bool = False,
     files: Mapping[str, str] | None = None,
 ) -> TrainResult:
-    """Train heads on a table; ``train`` says what each argument means."""
+    """Train heads on a table; see ``manyheads.train`` for the arguments."""
     started = time.perf_counter()
     if process_count() > 1 and not method.several_processes:
         raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")
@@ -53,9 +53,9 @@ def run_training(
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
-    taught = core.backbone.provenance.new_tokens
+    new_tokens = core.backbone.provenance.new_tokens
     before, after = outcome.perplexity
-    check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, taught)
+    check = compare_weights(prepared.data.digest, core.backbone.digest(), after, before, new_tokens)
     metrics = {name: _metrics(head, prepared.data, name, outcome.logits[name]) for name, head in chosen.items()}
     rows = {name: _counts(prepared.data.targets[name], prepared.data) for name in chosen}
     for name, head in chosen.items():
@@ -75,31 +75,32 @@ def run_training(
         history={name: fit.history for name, fit in outcome.fits.items()},
         out_of_fold={name: _out_of_fold(head, prepared, name, outcome.fits[name]) for name, head in chosen.items()},
         lm_check=check,
-        notes=[*prepared.notes, *outcome.notes, *_stale(core, chosen), *_taught(taught)],
+        notes=[*prepared.notes, *outcome.notes, *_stale(core, chosen), *_token_notes(new_tokens)],
         seconds=time.perf_counter() - started,
         out=out,
     )
 
 
 def _check_read(core: HeadedCore, heads: Mapping[str, Head]) -> None:
-    """Refuse to train a head on what another one says that never learned anything."""
+    """Check that every head that is read is trained, or trains in the same run."""
     for name, head in heads.items():
         raw = [other for other in head.reads_heads if other not in heads and not core.heads[other].is_usable]
         if raw:
             raise HeadError(
-                f"Head {name!r}: reads {listed(raw)}, which never saw a label; train what it reads with it, or before"
+                f"Head {name!r}: reads {listed(raw)}, which is untrained; train it first or in the same call"
             )
 
 
 def _stale(core: HeadedCore, heads: Mapping[str, Head]) -> list[str]:
-    """Return a sentence on heads whose reading changed under them."""
-    others = core.heads.readers(heads)
+    """Return a note on heads that read a head that has changed."""
+    others = core.heads.dependents(heads)
     return [f"Heads {listed(others)} were not trained, and read heads that have changed."] if others else []
 
 
-def _taught(tokens: int) -> list[str]:
-    said = f"{tokens} words were taught since the backbone was loaded; they take probability from all other tokens, so"
-    return [f"{said} its language model is not what it was."] if tokens else []
+def _token_notes(tokens: int) -> list[str]:
+    if not tokens:
+        return []
+    return [f"{tokens} tokens were added since the backbone was loaded, so the language model's output has changed."]
 
 
 def _out_of_fold(head: Head, prepared: Prepared, name: str, fit: FitResult) -> OutOfFold:
@@ -130,7 +131,7 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
 def _summary(
     method: Method, text: str | Sequence[str], outcome: Outcome, name: str, metrics: Metrics, rows: dict[str, int]
 ) -> dict[str, Any]:
-    """Return what is saved with the head; JSON knows no NaN, so an undefined metric is ``None``."""
+    """Return the record that is saved with the head. JSON has no NaN, so an undefined metric is ``None``."""
     fit = outcome.fits[name]
     return {
         **method.describe(),

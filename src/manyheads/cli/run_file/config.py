@@ -21,13 +21,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# What a saved model's own configuration is called.
+# The run file inside a saved model.
 CONFIG = "run.toml"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What stands at the top of the file: the words of the command line."""
+    """The top-level keys of a run file; they have the names of the command-line options."""
 
     data: str
     backbone: str
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PartialRun:
-    """What a file, or the options, say of a run; what they leave out has its default.
+    """The settings of a run from a file or from options; missing ones have their defaults.
 
     Attributes:
         run: As ``Run``.
@@ -62,7 +62,7 @@ class PartialRun:
 _NOTHING: Mapping[str, Any] = {}
 _PATHS = ("data", "out", "eval", "add_words")
 _TABLES = {"method": Mapping[str, object], "heads": Mapping[str, object]}
-# What a value must be besides its type.
+# Rules beyond a value's type, with their wording for messages.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "text": (lambda text: isinstance(text, str) or len(text) == 2, "a column's name, or a list of two"),
     "eval_fraction": (lambda fraction: 0 <= fraction < 1, "at least 0 and below 1"),
@@ -73,10 +73,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def read_config(path: Path) -> PartialRun:
-    """Read a file and check all that it says; its paths come back as seen from its own folder.
+    """Read and check a run file; relative paths are resolved from its folder.
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key, or a value of a wrong type or out of its range.
+        ConfigError: no such file, invalid TOML, an unknown key, or a value of a wrong type or out of range.
     """
     tables = _parsed(path)
     known = plain_fields(Run)
@@ -91,13 +91,13 @@ def read_config(path: Path) -> PartialRun:
 
 
 def check_run(values: Mapping[str, tuple[str, Any]]) -> None:
-    """Refuse values out of their range.
+    """Check that values are in their ranges.
 
     Args:
-        values: What messages call a value -> its key, and the value.
+        values: Name of a value in messages -> its key and the value.
 
     Raises:
-        ConfigError: names it, and the range.
+        ConfigError: a value out of range.
     """
     for called, (key, value) in values.items():
         if key in _RULES and not _RULES[key][0](value):
@@ -105,53 +105,54 @@ def check_run(values: Mapping[str, tuple[str, Any]]) -> None:
 
 
 def merged(file: PartialRun, options: PartialRun) -> PartialRun:
-    """Return what both say; the options win.
+    """Combine the file with the options, which take precedence.
 
-    Another method than the file's brings its own settings alone. Heads that are named by option are those of the run,
-    each with its table in the file, if it has one.
+    If the options name another method, the file's method settings are dropped. If the options name heads, only these
+    are trained, each with its table in the file if there is one.
     """
     other = "name" in options.method and options.method["name"] != file.method.get("name", DEFAULT)
     method = {**(_NOTHING if other else file.method), **options.method}
-    heads = {name: {**file.heads.get(name, _NOTHING), **said} for name, said in options.heads.items()}
+    heads = {name: {**file.heads.get(name, _NOTHING), **settings} for name, settings in options.heads.items()}
     return PartialRun({**file.run, **options.run}, method, heads or file.heads)
 
 
-def whole_run(said: PartialRun, path: Path | None) -> Run:
-    """Return the run, with defaults for what nobody said.
+def whole_run(settings: PartialRun, path: Path | None) -> Run:
+    """Return the whole run, defaults included.
 
     Args:
-        said: What was said.
+        settings: The combined settings.
         path: The configuration file, if there is one, for messages.
 
     Raises:
-        ConfigError: something without a default was not said; names the options and the keys.
+        ConfigError: a setting without a default is missing; the message names its option and its key.
     """
     needed = [item.name for item in fields(Run) if item.default is MISSING]
     options = {"data": "DATA", **{key: f"--{key}" for key in needed if key != "data"}}
-    lacking = [f"{options[key]} (key {key!r})" for key in needed if key not in said.run]
-    if not said.heads:
+    lacking = [f"{options[key]} (key {key!r})" for key in needed if key not in settings.run]
+    if not settings.heads:
         lacking.append("--head (a table [heads.NAME])")
     if lacking:
         where = f"the keys in {path}" if path is not None else "the keys in a file for --config"
         raise ConfigError(f"train needs {', '.join(lacking)}; give it on the command line, or write {where}")
-    return Run(**said.run)
+    return Run(**settings.run)
 
 
 def write_config(run: Run, method: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the file that does a run again from wherever it lies, into another folder.
+    """Return a run file that repeats a run from any folder.
 
-    What the run reads stands there by absolute path. Its output folder, and the permission to replace it, are left out:
-    they belong to that one run.
+    Input paths are absolute. The output folder and ``overwrite`` are left out.
 
     Raises:
-        ConfigError: a path that is no text.
+        ConfigError: a path that is not UTF-8.
     """
-    said = {key: value for key, value in asdict(run).items() if key not in ("out", "overwrite")}
-    said["data"] = _absolute(run.data)
+    settings = {key: value for key, value in asdict(run).items() if key not in ("out", "overwrite")}
+    settings["data"] = _absolute(run.data)
     for key in ("eval", "add_words"):
-        said[key] = None if said[key] is None else _absolute(said[key])
-    said["backbone"] = _absolute(run.backbone) if Path(run.backbone).expanduser().is_dir() else run.backbone
-    top = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items() if value is not None}
+        settings[key] = None if settings[key] is None else _absolute(settings[key])
+    settings["backbone"] = _absolute(run.backbone) if Path(run.backbone).expanduser().is_dir() else run.backbone
+    top = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in settings.items() if value is not None
+    }
     text = tomli_w.dumps({**top, "method": method, "heads": heads})
     try:
         text.encode("utf-8")
@@ -189,7 +190,7 @@ def _run_from(path: Path, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _backbone_from(path: Path, name: str) -> str:
-    """Return a folder as seen from the file's own, or a hub id as it is."""
+    """Return a folder relative to the file's, or a hub id unchanged."""
     beside = _beside(path, name)
     written_as_path = name.startswith((".", "~")) or os.path.isabs(name)
     if written_as_path or Path(beside).is_dir():
@@ -209,7 +210,7 @@ def _method_from(path: Path, table: Mapping[str, object]) -> dict[str, Any]:
     settings = read_method(place, table)
     hints = method_keys(place, settings.get("name", DEFAULT))
     return {
-        # "auto" names no place.
+        # "auto" is not a path.
         key: _beside(path, value) if takes_path(hints[key]) and isinstance(value, str) and value != "auto" else value
         for key, value in settings.items()
     }
@@ -223,7 +224,7 @@ def _head_from(path: Path, name: str, table: object) -> dict[str, Any]:
 
 
 def _check_top_keys(place: str, table: Mapping[str, object], own: Mapping[str, Any]) -> None:
-    """Refuse a key of the top that stands below a table's heading, where TOML takes it for the table's."""
+    """Raise if a top-level key follows a table's heading, since TOML then reads it as a key of that table."""
     for key in table:
         if key in plain_fields(Run) and key not in own:
             raise ConfigError(
@@ -233,10 +234,10 @@ def _check_top_keys(place: str, table: Mapping[str, object], own: Mapping[str, A
 
 
 def _beside(path: Path, place: str) -> str:
-    """Return a path as seen from the file's folder; ``-`` is standard input."""
+    """Resolve a path from the file's folder; ``-`` is standard input."""
     return place if place == "-" else os.path.join(os.path.abspath(path.parent), os.path.expanduser(place))
 
 
 def _absolute(place: str) -> str:
-    """Return the path of what was read, links followed: a link may lead elsewhere by the next run."""
+    """Return an absolute path with links resolved, since a link may change before the next run."""
     return place if place == "-" else os.path.realpath(os.path.expanduser(place))

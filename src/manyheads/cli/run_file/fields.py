@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from manyheads.errors import ConfigError, did_you_mean, listed
 
-# What TOML, which has no null, writes for Python's None.
+# Stands for None, since TOML has no null.
 NONE = "none"
 
 _ONE = {
@@ -34,7 +34,7 @@ def checked(place: str, table: Mapping[str, object], known: Mapping[str, Any]) -
     """Return a table's values, each of the type that its key takes.
 
     Args:
-        place: Where the table stands, for messages.
+        place: The table's place, for messages.
         table: Key -> value, as TOML gives it.
         known: Key -> type, as ``plain_fields`` gives it.
 
@@ -46,10 +46,10 @@ def checked(place: str, table: Mapping[str, object], known: Mapping[str, Any]) -
 
 
 def check_keys(place: str, table: Mapping[str, object], known: Mapping[str, Any]) -> None:
-    """Refuse keys that a table does not have.
+    """Check that all keys of a table are known.
 
     Raises:
-        ConfigError: names the place, the key and the nearest known one.
+        ConfigError: an unknown key; the message names the nearest known one.
     """
     for key in table:
         if key not in known:
@@ -59,13 +59,13 @@ def check_keys(place: str, table: Mapping[str, object], known: Mapping[str, Any]
 
 
 def takes_path(hint: Any) -> bool:
-    """Tell whether a field of this type may name a file or folder."""
+    """Return whether a field of this type may contain a path."""
     return Path in _parts(hint)
 
 
 def _converted(place: str, key: str, value: object, hint: Any) -> Any:
     parts = _parts(hint)
-    # Where any string may stand, "none" is one; a path of that name is written "./none".
+    # In a string field "none" is None; write a path of that name as "./none".
     if value == NONE and NoneType in parts and (str not in parts or Path in parts):
         return None
     if not any(_fits(value, part) for part in parts):

@@ -11,18 +11,18 @@ from manyheads.errors import ConfigError, HeadError, did_you_mean, listed
 from manyheads.heads import KINDS, HeadSpec, LabelledSpec, MultiLabel, Tokens
 from manyheads.taps import Hidden, LMLogits, Output, Tap
 
-# What `reads` may name; the other keys of a tap stand beside it.
+# The taps that `reads` may name; a tap's other keys are keys of the head's table.
 TAPS: dict[str, type[Tap]] = {tap.kind: tap for tap in (Hidden, LMLogits)}
 _AUTO = "auto"
-# Names a head that is read beside the tap.
+# Key for a head to read besides the tap.
 OUTPUT = "output"
 
-# Stand in for labels that a column will name, while the other settings are tried.
+# Placeholder labels to check the other settings before the column is read.
 _SOME_LABELS = ("a", "b")
 
 
 def head_keys(kind: str | None) -> dict[str, Any]:
-    """Return the keys that a head of a kind takes, or of any kind if that is yet to be inferred: name -> type."""
+    """Return the keys of a kind's table, or of all kinds if the kind is to be inferred: name -> type."""
     specs = [KINDS[kind]] if kind is not None else list(KINDS.values())
     own = {key: hint for spec in specs for key, hint in plain_fields(spec).items() if key != "reads"}
     return {"kind": str, **own, "reads": str, **_tap_keys(), OUTPUT: str}
@@ -36,7 +36,7 @@ def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
     """Check a head's table, values included, and return it.
 
     Raises:
-        ConfigError: an unknown kind, a key that it does not have, or a value of a wrong type or out of its range.
+        ConfigError: an unknown kind or key, or a value of a wrong type or out of range.
     """
     kind = table.get("kind")
     if kind is not None and not (isinstance(kind, str) and kind in KINDS):
@@ -56,7 +56,7 @@ def read_head(place: str, table: Mapping[str, object]) -> dict[str, Any]:
 
 
 def asks_column(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a head's kind or labels are to be found in its column."""
+    """Return whether a head's kind or labels are to be inferred from its column."""
     return "kind" not in settings or ("labels" in head_keys(settings["kind"]) and "labels" not in settings)
 
 
@@ -66,10 +66,10 @@ def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None
     Args:
         name: The head's name.
         settings: Its table.
-        inferred: What its column asks for, where ``asks_column``.
+        inferred: The spec inferred from its column, if ``asks_column``.
 
     Raises:
-        HeadError: settings that its kind does not take, or that contradict each other or the column.
+        HeadError: settings that the kind does not have, or that contradict each other or the column.
     """
     kind = settings["kind"] if inferred is None else settings.get("kind", inferred.kind)
     for key in settings:
@@ -89,7 +89,7 @@ def build_head(name: str, settings: Mapping[str, Any], inferred: HeadSpec | None
 
 
 def write_head(spec: HeadSpec) -> dict[str, Any]:
-    """Return the table that ``build_head`` makes this spec of."""
+    """Return the table from which ``build_head`` builds this spec."""
     table: dict[str, Any] = {"kind": spec.kind}
     for key in plain_fields(type(spec)):
         value = getattr(spec, key)
@@ -100,22 +100,22 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
         elif key != "reads" and value is not None:
             table[key] = list(value) if isinstance(value, tuple) else value
     tap, output = _reads(spec)
-    said = {} if tap is None else _write_tap(tap)
-    return {**table, **said, **({} if output is None else {OUTPUT: output.head})}
+    reads = {} if tap is None else _write_tap(tap)
+    return {**table, **reads, **({} if output is None else {OUTPUT: output.head})}
 
 
 def _write_tap(tap: Tap) -> dict[str, Any]:
-    said = {key: value for key, value in dataclasses.asdict(tap).items() if value is not None}
-    return {"reads": tap.kind, **said}
+    settings = {key: value for key, value in dataclasses.asdict(tap).items() if value is not None}
+    return {"reads": tap.kind, **settings}
 
 
 def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a head that the model has already, if it has others: it is trained as it is.
+    """Check that the settings of an existing head equal its own, since an existing head is trained as it is.
 
     Raises:
         HeadError: names the settings.
     """
-    wrong = [key for key in settings if not _says(name, spec, key, settings)]
+    wrong = [key for key in settings if not _agrees(name, spec, key, settings)]
     if wrong:
         raise HeadError(
             f"Head {name!r}: the model has it already, and trains it as it is, with another {' and '.join(wrong)}; "
@@ -123,8 +123,8 @@ def check_kept(name: str, spec: HeadSpec, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a spec says of one key what the settings say."""
+def _agrees(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether a spec agrees with one key of the settings."""
     if key == "kind":
         return bool(spec.kind == settings[key])
     if key == "column":
@@ -144,7 +144,7 @@ def _says(name: str, spec: HeadSpec, key: str, settings: Mapping[str, Any]) -> b
 
 
 def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
-    """Return what a table's keys can say of what a head reads: a tap, and another head beside it."""
+    """Return the tap and the other head that a spec reads, as far as a table's keys can express them."""
     match spec.reads:
         case Hidden() | LMLogits():
             return spec.reads, None
@@ -154,7 +154,7 @@ def _reads(spec: HeadSpec) -> tuple[Tap | None, Output | None]:
 
 
 def _labels(name: str, kind: str, settings: Mapping[str, Any], inferred: HeadSpec) -> Sequence[object]:
-    # A column cannot tell lists of one label per word from lists of any labels; who says "plain" can.
+    # In a column, one label per word looks like any list of labels; scheme="plain" tells them apart.
     lists = kind == Tokens.kind and settings.get("scheme") == "plain" and inferred.kind == MultiLabel.kind
     if not inferred.has_labels or (inferred.kind != kind and not lists):
         raise HeadError(
@@ -169,7 +169,7 @@ def _labels_of(spec: HeadSpec) -> Sequence[object]:
 
 
 def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that a head can be built of before its column was read."""
+    """Return settings from which a head can be built before its column is read."""
     if "labels" in settings or "labels" not in plain_fields(cls):
         return dict(settings)
     weights = settings.get("class_weights")
@@ -178,12 +178,12 @@ def _with_some_labels(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[
 
 
 def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a spec is built of."""
+    """Return the arguments of a spec."""
     arguments = {key: value for key, value in settings.items() if key in plain_fields(cls)}
     reads = _read(cls, settings)
     if reads is not None:
         arguments["reads"] = reads
-    # TOML's keys are text, labels need not be.
+    # TOML's keys are strings; labels may be other types.
     by_text = {str(label): label for label in arguments.get("labels", ())}
     for key in ("class_weights", "label_words"):
         if isinstance(arguments.get(key), Mapping):
@@ -192,7 +192,7 @@ def _arguments(cls: type[HeadSpec], settings: Mapping[str, Any]) -> dict[str, An
 
 
 def _read(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | tuple[Tap, Output] | None:
-    """Return what a head's keys say it reads, ``None`` where they say nothing."""
+    """Return the ``reads`` of a head's keys, or ``None`` without any."""
     tap = _tap(cls, settings)
     if OUTPUT not in settings:
         return tap
@@ -202,7 +202,7 @@ def _read(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | tuple
 
 
 def _tap(cls: type[HeadSpec], settings: Mapping[str, Any]) -> Tap | str | None:
-    """Return the tap that a head's keys describe, ``"auto"``, or ``None`` where they say nothing of one."""
+    """Return the tap of a head's keys, ``"auto"``, or ``None`` without any."""
     keys = {key: settings[key] for key in settings if key in _tap_keys()}
     fitting = next((kind for kind, tap in TAPS.items() if keys.keys() <= plain_fields(tap).keys()), Hidden.kind)
     name: str | None = settings.get("reads", fitting if keys else None)

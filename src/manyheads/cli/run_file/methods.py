@@ -13,7 +13,7 @@ from manyheads.errors import ConfigError, MethodError, did_you_mean, listed
 from manyheads.features import open_cache
 from manyheads.training import Method
 
-# Where each lies: those that tune the backbone are slow to import.
+# Module and class of each method; the tuning methods are slow to import.
 METHODS = {
     "frozen": ("manyheads.training.frozen.method", "Frozen"),
     "fork": ("manyheads.training.tuning.fork", "Fork"),
@@ -21,7 +21,7 @@ METHODS = {
     "lora": ("manyheads.training.tuning.lora", "LoRA"),
 }
 DEFAULT = "frozen"
-# Folders that change no result, and that another machine has elsewhere.
+# Folders that do not affect the result and differ between machines.
 _OF_A_MACHINE = frozenset({"cache", "checkpoints"})
 
 
@@ -29,7 +29,7 @@ def method_keys(place: str, name: object) -> dict[str, Any]:
     """Return the keys that a method's table takes: name -> type.
 
     Args:
-        place: Who names the method, for messages.
+        place: The place that names the method, for messages.
         name: The method.
 
     Raises:
@@ -58,7 +58,7 @@ def read_options(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Check the options that set a method's own settings, for the method that is to use them.
 
     Raises:
-        ConfigError: no such method, or an option that it does not have; names those that do.
+        ConfigError: no such method, or an option of other methods; the message names them.
     """
     keys = method_keys("--method", name)
     for key in settings:
@@ -72,7 +72,7 @@ def read_options(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def build_method(settings: Mapping[str, Any]) -> Method:
-    """Return the method with these settings, once its cache, if it has one, is known to be there.
+    """Return the method with these settings, after checking its cache.
 
     Raises:
         MethodError: a setting out of its range.
@@ -86,7 +86,7 @@ def build_method(settings: Mapping[str, Any]) -> Method:
 def write_method(method: Method) -> dict[str, Any]:
     """Return a method's ``[method]`` table.
 
-    A folder for features is left out; a table that is read is named by its absolute path.
+    A folder for features is left out; paths of tables are absolute.
     """
     name = next(name for name, (_, cls) in METHODS.items() if cls == type(method).__name__)
     table: dict[str, Any] = {"name": name}

@@ -15,7 +15,7 @@ from manyheads.errors import DataError, EmptyTableError
 
 _DELIMITERS = (",", ";", "\t")
 _LARGEST_BLOCK = 2**31 - 1
-# Arrow's own words; its handler of invalid rows fails on those that are not UTF-8.
+# Arrow's messages; its handler of invalid rows fails if they are not UTF-8.
 _UNEVEN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
@@ -24,7 +24,7 @@ def parse_csv(data: bytes, name: str, delimiters: Sequence[str] = _DELIMITERS) -
 
     Args:
         data: The file, UTF-8 with or without a byte-order mark.
-        name: What messages call it.
+        name: The table's name, for messages.
         delimiters: Those it may use; the one most frequent in the header, outside quotes, is taken.
 
     Raises:
@@ -82,7 +82,7 @@ def _parse(data: bytes, name: str, columns: Sequence[str], delimiter: str) -> pa
             ),
         )
     except pa.ArrowInvalid as error:
-        # A header without a newline behind it is too short for Arrow.
+        # A header without a newline after it is too short for Arrow.
         if "Empty CSV" in str(error):
             return pa.table({column: pa.array([], pa.string()) for column in columns})
         raise _refusal(data, name, delimiter, str(error)) from None
@@ -102,7 +102,7 @@ def _refusal(data: bytes, name: str, delimiter: str, reason: str) -> DataError:
 
 
 def _check_last_quote(data: bytes, name: str, table: pa.Table) -> None:
-    """Refuse a quote that is never closed, since the cell behind it holds the rest of the file."""
+    """Raise for a quote that is never closed, since its cell contains the rest of the file."""
     if not table.num_rows or not table.num_columns:
         return
     last = table.column(table.num_columns - 1)[-1].as_py()

@@ -10,11 +10,11 @@ from manyheads.errors import DataError
 
 
 def parse_json_lines(data: bytes, name: str) -> list[dict[str, object]]:
-    """Return one dict per line that is not blank.
+    """Return one dict per non-empty line.
 
     Args:
         data: The file, UTF-8 with or without a byte-order mark.
-        name: What messages call it.
+        name: The table's name, for messages.
 
     Raises:
         DataError: another encoding, or a line that holds no JSON object; the message has its number.
@@ -32,9 +32,7 @@ def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, ob
         raise not_utf8(data, name) or DataError(f"{place}: is not UTF-8") from None
     except (ValueError, RecursionError) as error:
         shown = line.strip()[:40].decode("utf-8", "replace")
-        raise DataError(
-            f"{place}: is not JSON ({error}): {shown!r}. Each line must be one object on its own."
-        ) from None
+        raise DataError(f"{place}: is not JSON ({error}): {shown!r}. Each line must be one object.") from None
     if not isinstance(value, dict):
         raise DataError(f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
     return value
@@ -43,5 +41,5 @@ def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, ob
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     keys = dict(pairs)
     if len(keys) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return keys

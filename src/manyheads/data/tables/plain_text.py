@@ -1,4 +1,4 @@
-"""What a text file of any format must be: UTF-8, without NUL bytes."""
+"""Checks for text files of any format: UTF-8 without NUL bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def check_plain(data: bytes, name: str) -> None:
-    """Refuse bytes that are another encoding or no text at all, as far as can be told quickly.
+    """Check quickly that bytes are text in UTF-8.
 
     Raises:
         DataError: a byte-order mark of UTF-16 or UTF-32, or a NUL byte.
@@ -26,7 +26,7 @@ def check_plain(data: bytes, name: str) -> None:
 
 
 def not_utf8(data: bytes, name: str) -> DataError | None:
-    """Return the refusal that names the first byte which is not UTF-8, or ``None`` if all are."""
+    """Return an error with the first byte that is not UTF-8, or ``None``."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

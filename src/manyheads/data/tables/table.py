@@ -35,7 +35,7 @@ class Table:
     """Rows and named columns; made by ``read_table``.
 
     Attributes:
-        name: What messages call it, such as ``ads.csv`` or ``the DataFrame``.
+        name: Its name in messages, such as ``ads.csv`` or ``the DataFrame``.
         columns: Column names in order.
         rows: Number of rows.
     """
@@ -178,7 +178,7 @@ def _read_parquet(data: bytes, name: str) -> Table:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name} cannot be read as Parquet; it may be cut short: {reason}. Write or copy it anew."
+            f"{name} cannot be read as Parquet; it may be truncated: {reason}. Write or copy it again."
         ) from None
     return _table(name, arrow_columns(table), table.num_rows)
 
@@ -238,5 +238,5 @@ def _checked_names(owner: str, names: Sequence[object]) -> tuple[str, ...]:
         texts.append(str(name))
     twice = [name for name, count in Counter(texts).items() if count > 1]
     if twice:
-        raise DataError(f"{owner}: column names must differ, these stand twice: {listed(twice)}. Rename one of each.")
+        raise DataError(f"{owner}: column names must differ, these occur twice: {listed(twice)}. Rename one of each.")
     return tuple(texts)

@@ -8,13 +8,13 @@ from manyheads.data.texts.tokenize import pieces_of, start_of_document
 from manyheads.taps.prompted import SLOT
 from manyheads.types import Template, Tokenizer
 
-# What stands at a word's edge without being part of it.
+# Punctuation that is stripped from the edges of a word.
 _EDGES = ",;:.!?()[]{}\"'"
 
 
 @dataclass(frozen=True)
 class TextPromptTokenizer:
-    """What a tokenizer makes of words that are not the user's texts.
+    """Tokenizes prompts and label words.
 
     Args:
         tokenizer: The backbone's own.
@@ -25,32 +25,31 @@ class TextPromptTokenizer:
     limit: int | None
 
     def template(self, prompt: str) -> Template:
-        """Return a prompt as token ids; its two sides are tokenised apart from the text and from each other."""
+        """Return a prompt as token ids; the two sides are tokenized separately from the text."""
         before, after = prompt.split(SLOT)
         opening, closing = self._around()
         empty = tuple(self.empty_text())
         return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit, empty)
 
     def has_separate_space(self, prompt: str) -> bool:
-        """Tell whether a prompt ends a side with a blank that would be a token of its own, where in running text it is
-        part of the next word's."""
+        """Return whether a side of a prompt ends with a space that becomes a separate token, unlike in running text."""
         before, after = prompt.split(SLOT)
         inside = len(self._ids(" a")) == 1 and bool(self._ids(" "))
         return inside and (before.endswith(" ") or after.endswith(" "))
 
     def word_pieces(self, phrase: str) -> list[list[int]]:
-        """Return the token ids of each word of a phrase behind a blank, without punctuation at its edges."""
+        """Return the token ids of each word of a phrase after a space, without punctuation at its edges."""
         parts = [part.strip(_EDGES) or part for part in phrase.split()]
-        return [self._behind_blank(part) for part in parts or [phrase]]
+        return [self._after_space(part) for part in parts or [phrase]]
 
     def empty_text(self) -> list[int]:
-        """Return what stands for a text without any token: that which begins or ends a document."""
+        """Return the tokens of an empty text: the start or end of a document."""
         own = list(self.tokenizer("")["input_ids"])
         return own or [start_of_document(self.tokenizer)]
 
-    def _behind_blank(self, word: str) -> list[int]:
-        # Byte-level tokenizers keep the blank in the word's first piece; others give it a piece of its own, or add one
-        # themselves, and are better asked without.
+    def _after_space(self, word: str) -> list[int]:
+        # Byte-level tokenizers keep the space in the word's first piece. Others encode it as a separate piece, or add
+        # one themselves, so the shorter encoding is used.
         spaced, alone = self._ids(f" {word}"), self._ids(word)
         return spaced if len(spaced) <= len(alone) else alone
 
@@ -58,7 +57,7 @@ class TextPromptTokenizer:
         return list(pieces_of(self.tokenizer, text)) if text else []
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the special tokens in front of and behind every text."""
+        """Return the special tokens before and after every text."""
         plain, whole = self._ids("a"), list(self.tokenizer("a")["input_ids"])
         for start in range(len(whole) - len(plain) + 1):
             if whole[start : start + len(plain)] == plain:

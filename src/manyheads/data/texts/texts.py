@@ -21,9 +21,9 @@ class Texts:
     """One text, or one pair of texts, per row.
 
     Attributes:
-        texts: The texts as they stand; a missing or blank one is ``""``.
-        empty: Which rows hold no text, bool (rows,); a pair only where both are blank.
-        given: Row -> where its words stand in its text, for rows that were given as a list of words.
+        texts: The texts; a missing or empty one is ``""``.
+        empty: (rows,) booleans: rows without text; a pair if both are empty.
+        given: Row -> the characters of its words, for rows that are lists of words.
     """
 
     texts: list[str] | list[tuple[str, str]]
@@ -34,7 +34,7 @@ class Texts:
         return len(self.texts)
 
     def words(self, rule: str) -> list[list[Place]]:
-        """Return where each text's words stand: those it was given as, or what the rule finds.
+        """Return the characters of each text's words: the given words, or those that the rule finds.
 
         Args:
             rule: See ``data.texts.words.find_words``.
@@ -56,8 +56,7 @@ def read_texts(table: Table, text: TextColumns) -> Texts:
     """Return the texts of a table.
 
     Args:
-        table: Where they are. A cell may be a list of strings: the words of a text, which is them with one blank
-            between.
+        table: The table. A cell may be a list of strings: the words of a text, which are joined by spaces.
         text: A column's name, or a pair of names for a tokenizer that takes text pairs.
 
     Raises:

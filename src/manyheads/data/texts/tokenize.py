@@ -27,8 +27,8 @@ class Tokenized:
         inputs: ``input_ids`` and whatever else the tokenizer emits, a list of integers per row; ``word_ids`` where
             words were asked for.
         truncated: (rows,) booleans: which texts were cut.
-        pad: The id that padding gets; masks, not ids, say what padding is.
-        words: Per row, the words that ``word_ids`` number, where they were asked for.
+        pad: The id of padding; the mask marks padding, not the id.
+        words: Per row, the words that ``word_ids`` refer to, if requested.
     """
 
     inputs: dict[str, list[list[int]]]
@@ -73,7 +73,7 @@ def tokenize(
     limit: int | None,
     accepted: frozenset[str],
     long_text: str = "truncate",
-    places: Sequence[str] | None = None,
+    where: Sequence[str] | None = None,
     room: int | None = None,
     words: Sequence[Sequence[Place]] | None = None,
 ) -> Tokenized:
@@ -85,9 +85,9 @@ def tokenize(
         limit: Most tokens of a row, special tokens included; ``None`` for no limit.
         accepted: Input names that the backbone takes; segments it cannot read are not made.
         long_text: ``"truncate"`` or ``"error"``, for a text beyond the limit.
-        places: Where each text stands, for messages; its place in ``texts`` by default.
-        room: Tokens beyond which a text counts as cut, since something else needs their place.
-        words: Where each text's words stand, if tokens are to be told which word they belong to.
+        where: Each text's place, for messages; by default its position in ``texts``.
+        room: Number of tokens above which a text counts as truncated, since a prompt needs the rest.
+        words: The words of each text, to map tokens to words.
 
     Raises:
         InputError: no tokenizer, a text beyond the limit under ``long_text="error"``, or words without a tokenizer that
@@ -99,7 +99,7 @@ def tokenize(
         raise InputError(f"long_text must be 'truncate' or 'error', got {long_text!r}")
     if words is not None and not getattr(tokenizer, "is_fast", False):
         raise InputError(
-            f"{type(tokenizer).__name__}: does not tell which characters a token stands for, so words have no tokens; "
+            f"{type(tokenizer).__name__}: does not report the characters of a token, so words have no tokens; "
             "load a fast tokenizer (AutoTokenizer, use_fast=True) for token heads"
         )
     inputs = _encode(tokenizer, texts, accepted, None, words)
@@ -108,7 +108,7 @@ def tokenize(
     truncated = np.zeros(len(texts), dtype=bool) if most is None else lengths > most
     if truncated.any() and long_text == "error":
         row = int(truncated.argmax())
-        place = places[row] if places else f"The list of texts, row {row + 1}"
+        place = where[row] if where else f"The list of texts, row {row + 1}"
         raise InputError(
             f"{place}: has {lengths[row]} tokens, the limit is {most} "
             f"({truncated.sum()} such texts); shorten it, or allow long_text='truncate'"
@@ -154,7 +154,7 @@ def _cut(
     limit: int | None,
     words: Sequence[Sequence[Place]] | None,
 ) -> None:
-    """Tokenize some rows again, cut: the tokenizer knows which special tokens must stay."""
+    """Tokenize some rows again with truncation, so that the tokenizer keeps its special tokens."""
     mine = None if words is None else [words[row] for row in rows]
     for name, values in _encode(tokenizer, [texts[row] for row in rows], accepted, limit, mine).items():
         for row, value in zip(rows, values, strict=True):

@@ -1,4 +1,4 @@
-"""Which word each token belongs to, by the characters that both stand for."""
+"""The word of each token, by their characters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from manyheads.data.texts.words import Place
 
 @dataclass(frozen=True, eq=False)
 class WordTokens:
-    """The words of one text that have a token: those that are read, learned from and predicted.
+    """The words of one text that have a token.
 
     Attributes:
         numbers: Each one's number among all words of its text (words,), int64, ascending.
-        places: Where it stands (words, 2): its first character, and the one behind its last.
+        places: (words, 2) the first character of each word, and the one after its last.
     """
 
     numbers: np.ndarray
@@ -28,7 +28,7 @@ class WordTokens:
 
         Args:
             word_ids: From ``words_of_tokens``.
-            places: Where all words stand.
+            places: The characters of all words.
         """
         found = np.unique(np.array(word_ids, dtype=np.int64))
         numbers = found[found >= 0]
@@ -47,19 +47,19 @@ class WordTokens:
 def words_of_tokens(spans: Sequence[Place], places: Sequence[Place]) -> list[int]:
     """Return the number of the word that each token belongs to, -1 for none.
 
-    A token belongs to the first word that it shares a character with: a blank in front of it, as byte-level tokens
-    have, is of no word. Special tokens stand for no characters.
+    A token belongs to the first word with which it shares a character. The space at the start of a byte-level token
+    belongs to no word. Special tokens have no characters.
 
     Args:
-        spans: Where each token stands, as a fast tokenizer's ``offset_mapping`` says.
-        places: Where the words stand, in order, none inside another.
+        spans: The characters of each token, from a fast tokenizer's ``offset_mapping``.
+        places: The characters of the words, in order and without overlaps.
     """
     starts, ends = np.array(places, dtype=np.int64).reshape(-1, 2).T
     numbers = np.flatnonzero(starts < ends)  # an empty word has no character to share
     if not len(numbers) or not len(spans):
         return [-1] * len(spans)
-    first, behind = np.array(spans, dtype=np.int64).T
+    first, end = np.array(spans, dtype=np.int64).T
     near = np.searchsorted(ends[numbers], first, side="right").clip(max=len(numbers) - 1)
-    meets = (first < behind) & (starts[numbers[near]] < behind) & (first < ends[numbers[near]])
+    meets = (first < end) & (starts[numbers[near]] < end) & (first < ends[numbers[near]])
     word_ids: list[int] = np.where(meets, numbers[near], -1).tolist()
     return word_ids

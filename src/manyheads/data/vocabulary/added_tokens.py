@@ -13,13 +13,13 @@ from manyheads.data.texts.tokenize import pieces_of
 from manyheads.errors import InputError, TextError, listed
 from manyheads.types import Tokenizer
 
-# How SentencePiece's tokenizers write a blank.
+# SentencePiece's character for a space.
 _BLANK = "\u2581"
 
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """Words that a tokenizer does not know, and how it is to learn them.
+    """Words to add to a tokenizer, and their tokens.
 
     Attributes:
         tokens: Word, as the tokenizer spells it -> the token to add.
@@ -67,18 +67,18 @@ class AddedTokens:
 def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
     """Return what there is to learn of some words; the tokenizer is left as it is.
 
-    A new word is matched as a whole, between blanks, punctuation and the text's ends, and never inside a longer one;
-    letter case and accents count as much as they do to the tokenizer (a slow tokenizer looks between blanks and the
-    text's ends alone, and for this letter case). A tokenizer that otherwise writes a blank into the word behind it
-    (GPT-2's) makes it a token of its own before a new word: decoding gives the text back. The same word twice counts
+    A new word is matched as a whole, between spaces, punctuation and the ends of the text, never inside a longer word.
+    Letter case and accents matter as they do to the tokenizer. A slow tokenizer matches between spaces and the ends of
+    the text only, with this letter case. A tokenizer that puts a space into the following word (GPT-2's) encodes it as
+    a separate token before a new word, so that decoding restores the text. The same word twice counts
     once.
 
     Args:
         tokenizer: The backbone's own, fast or slow.
-        words: Without blanks.
+        words: Words without spaces.
 
     Raises:
-        InputError: an empty word, one with blanks, a special token, one that the tokenizer drops, or one
+        InputError: an empty word, one with spaces, a special token, one that the tokenizer drops, or one
             that would not be found.
         TextError: something that is not a string.
     """
@@ -94,7 +94,7 @@ def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
         raise InputError(f"add_tokens: {type(tokenizer).__name__} reads nothing in {listed(dropped)}; leave these out")
     tokens = {word: AddedToken(word, single_word=True, normalized=True) for word in new}
     lost = _lost(tokenizer, tokens)
-    # Where normalising puts marks in the place of blanks (Llama's), words are found in the text as it stands.
+    # If normalization replaces spaces by marks (Llama's), words are found in the original text.
     tokens |= {word: AddedToken(word, single_word=True, normalized=False) for word in lost}
     lost = _lost(tokenizer, tokens) if lost else []
     if lost:
@@ -106,27 +106,27 @@ def plan_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> TokenPlan:
 
 
 def add_to_tokenizer(tokenizer: Tokenizer, plan: TokenPlan) -> None:
-    """Teach a tokenizer what ``plan_tokens`` planned with it."""
+    """Add the tokens of a plan, made with this tokenizer by ``plan_tokens``."""
     if plan.tokens:
         tokenizer.add_tokens(list(plan.tokens.values()))
 
 
 def spelling(tokenizer: Tokenizer, word: str) -> str:
-    """Return a word as the tokenizer normalises it (an uncased one: in lower case), or as it is where that would not be
+    """Return a word as the tokenizer normalizes it (in lower case if it is uncased), or unchanged if that would not be
     one word."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    normaliser = None if backend is None else backend.normalizer
+    normalizer = None if backend is None else backend.normalizer
     if backend is None and getattr(tokenizer, "do_lower_case", False):
         return word.lower()
-    if normaliser is None:
+    if normalizer is None:
         return word
-    normalized: str = normaliser.normalize_str(word)
+    normalized: str = normalizer.normalize_str(word)
     whole = normalized and not any(character.isspace() or character == _BLANK for character in normalized)
     return normalized if whole else word
 
 
 def is_known(tokenizer: Tokenizer, word: str) -> bool:
-    """Tell whether a word is one token, at the beginning of a text or behind a blank."""
+    """Return whether a word is one token, at the beginning of a text or after a space."""
     unknown = tokenizer.unk_token_id
     for text in (word, f" {word}"):
         ids = pieces_of(tokenizer, text)
@@ -154,7 +154,7 @@ def _fault(word: str, special: set[str]) -> str:
     if not word.strip():
         return "is empty; leave it out"
     if any(character.isspace() for character in word):
-        return "holds a blank; a token stands for one word, which is found between blanks by itself: give words singly"
+        return "contains a space; a token is one word: pass the words one by one"
     if any(0xD800 <= ord(character) <= 0xDFFF for character in word):
         return "is not Unicode but half a surrogate pair; repair it"
     if word in special:
@@ -169,7 +169,7 @@ def _taught(tokenizer: Tokenizer, tokens: Mapping[str, AddedToken]) -> Any:
 
 
 def _lost(tokenizer: Tokenizer, tokens: Mapping[str, AddedToken]) -> list[str]:
-    """Return the words that the tokenizer, taught them all, would not find alone and between others."""
+    """Return the words that the extended tokenizer would not find, alone and between other words."""
     new_tokens = _taught(tokenizer, tokens)
     return [word for word in tokens if not _found(new_tokens, word, new_tokens.convert_tokens_to_ids(word))]
 

@@ -1,4 +1,4 @@
-"""Which words of a table a tokenizer shatters, and what it would save to teach it them. No backbone is needed."""
+"""Propose words that a tokenizer splits often, by the number of tokens they would save. Needs no backbone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manyheads.data.vocabulary.added_tokens import add_to_tokenizer, plan_tokens
 from manyheads.errors import InputError
 from manyheads.types import Tokenizer
 
-# A word is tried behind this one, as words stand in running text: some tokenizers write the blank into the word.
+# Words are tokenized after this one, as in running text: some tokenizers put the space into the word.
 _BEFORE = "a"
 
 
@@ -113,7 +113,7 @@ def propose(tokenizer: Tokenizer | None, texts: Texts, top: int = 50, min_count:
         tokenizer: The backbone's own; it is left as it is.
         texts: At least one.
         top: How many words at most.
-        min_count: How often a word must stand in the texts.
+        min_count: Minimum number of occurrences.
 
     Raises:
         InputError: no tokenizer, or a ``top`` or ``min_count`` that is no positive number.
@@ -125,8 +125,8 @@ def propose(tokenizer: Tokenizer | None, texts: Texts, top: int = 50, min_count:
         raise InputError("There is no tokenizer whose words could be counted; name a checkpoint that has one")
     counts = {word: count for word, count in _counted(tokenizer, texts).items() if count >= min_count}
     pieces = {word: found for word, found in _pieces(tokenizer, list(counts)).items() if len(found) > 1}
-    taught = _taught(tokenizer, list(pieces))
-    left = {word: len(found) for word, found in _pieces(taught, list(pieces)).items()}
+    extended = _extended(tokenizer, list(pieces))
+    left = {word: len(found) for word, found in _pieces(extended, list(pieces)).items()}
     saves = {word: (len(found) - left[word]) * counts[word] for word, found in pieces.items()}
     best = sorted((word for word in saves if saves[word] > 0), key=lambda word: (-saves[word], word))[:top]
     return WordProposals(
@@ -136,12 +136,12 @@ def propose(tokenizer: Tokenizer | None, texts: Texts, top: int = 50, min_count:
         ),
         len(texts),
         _tokens(tokenizer, texts),
-        _tokens(_taught(tokenizer, best), texts),
+        _tokens(_extended(tokenizer, best), texts),
     )
 
 
 def _counted(tokenizer: Tokenizer, texts: Texts) -> Counter[str]:
-    """Return how often each word stands in the texts, as the tokenizer spells it."""
+    """Return the number of occurrences of each word, normalized by the tokenizer."""
     pattern = _word_pattern()
     raw: Counter[str] = Counter()
     for text in texts.texts:
@@ -155,13 +155,13 @@ def _counted(tokenizer: Tokenizer, texts: Texts) -> Counter[str]:
 
 @lru_cache(maxsize=1)
 def _word_pattern() -> re.Pattern[str]:
-    """Return what finds words; Python counts the marks of Indic scripts, say, as no part of a word, tokenizers do."""
+    """Return the pattern of words, combining marks included: Python excludes them, tokenizers do not."""
     marks = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M")
     return re.compile(rf"(?<![\w{marks}])(?:[^\W\d_][{marks}]*){{2,}}(?![\w{marks}])")
 
 
 def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> Mapping[str, list[int]]:
-    """Return the tokens that each word adds to a text in which it stands behind a blank."""
+    """Return the tokens that each word adds to a text after a space."""
     if not words:
         return {}
     first = len(tokenizer(_BEFORE, add_special_tokens=False)["input_ids"])
@@ -169,11 +169,11 @@ def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> Mapping[str, list[int
     return {word: list(ids[first:]) for word, ids in zip(words, split, strict=True)}
 
 
-def _taught(tokenizer: Tokenizer, words: Sequence[str]) -> Any:
-    """Return a copy of a tokenizer that knows these words."""
-    taught = copy.deepcopy(tokenizer)
-    add_to_tokenizer(taught, plan_tokens(taught, words))
-    return taught
+def _extended(tokenizer: Tokenizer, words: Sequence[str]) -> Any:
+    """Return a copy of a tokenizer with these words added."""
+    extended = copy.deepcopy(tokenizer)
+    add_to_tokenizer(extended, plan_tokens(extended, words))
+    return extended
 
 
 def _tokens(tokenizer: Tokenizer, texts: Texts) -> int:

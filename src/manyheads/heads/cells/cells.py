@@ -1,4 +1,4 @@
-"""What one cell of a label column says: missing, one value, or several labels."""
+"""The content of a label cell: missing, one value, or several labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 
 def is_missing(cell: object) -> bool:
-    """Tell whether a label cell is empty: ``None``, NaN, NaT, pandas' NA, or a blank string.
+    """Return whether a label cell is missing: ``None``, NaN, NaT, pandas' NA, or an empty string.
 
-    An empty list is not missing: for a multi-label head it says "none of the labels".
+    An empty list is not missing: for a multi-label head it means "none of the labels".
     """
     if cell is None:
         return True
@@ -24,7 +24,7 @@ def is_missing(cell: object) -> bool:
 
 
 def split_labels(cell: object) -> list[object]:
-    """Return the labels of one multi-label cell: a list, a JSON list, or ``a|b``; blanks between bars are dropped."""
+    """Return the labels of one multi-label cell: a list, a JSON list, or ``a|b``; empty parts are dropped."""
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
     if isinstance(cell, Sequence) and not isinstance(cell, str):
@@ -37,7 +37,7 @@ def split_labels(cell: object) -> list[object]:
 
 
 def is_json_list(cell: object) -> bool:
-    """Tell whether a cell is a string that holds a JSON list of scalars."""
+    """Return whether a cell is a string with a JSON list of scalars."""
     if not isinstance(cell, str) or not cell.lstrip().startswith("["):
         return False
     try:
@@ -48,5 +48,5 @@ def is_json_list(cell: object) -> bool:
 
 
 def plain(value: object) -> object:
-    """Return a numpy or pandas scalar as the Python value that JSON keeps."""
+    """Return a numpy or pandas scalar as a Python value."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""What a label cell says of the words of a text: tags, or spans."""
+"""Label cells for the words of a text: tags or spans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from manyheads.errors import LabelError, listed
 from manyheads.heads.cells.cells import is_missing, plain
 
-# First character of a word, and the character behind its last one.
+# First character of a word, and the character after its last one.
 Place = tuple[int, int]
 # How texts may be split; ``data.texts.words`` does it.
 WORD_RULES = ("punctuation", "spaces")
@@ -63,7 +63,7 @@ def parsed(cell: object, place: str) -> list[object] | list[LabelSpan]:
 
 
 def is_spans(cell: object) -> bool:
-    """Tell whether a cell holds nothing but spans, and at least one."""
+    """Return whether a cell contains at least one span and nothing else."""
     items = _listed(cell) or []
     return bool(items) and all(isinstance(item, Mapping) and {"start", "end", "label"} <= set(item) for item in items)
 
@@ -79,7 +79,7 @@ def spans_over(text: SplitText, spans: Sequence[LabelSpan], place: str) -> list[
         if not 0 <= span.start < span.end <= text.length:
             raise LabelError(
                 f"{place}: the span {span.start} to {span.end} ({span.label!r}) does not lie in its text of "
-                f"{text.length} characters. Count characters from 0; end stands behind the last one."
+                f"{text.length} characters. Count characters from 0; end is the character after the last one."
             )
         if found and span.start < found[-1][1].end:
             other = found[-1][1]
@@ -90,7 +90,7 @@ def spans_over(text: SplitText, spans: Sequence[LabelSpan], place: str) -> list[
         inside = [number for number, (start, end) in enumerate(text.words) if start < span.end and span.start < end]
         if not inside:
             raise LabelError(
-                f"{place}: the span {span.start} to {span.end} ({span.label!r}) holds no word, only blanks. Correct it."
+                f"{place}: the span {span.start} to {span.end} ({span.label!r}) contains only spaces. Correct it."
             )
         if found and inside[0] in found[-1][0]:
             start, end = text.words[inside[0]]
@@ -103,10 +103,10 @@ def spans_over(text: SplitText, spans: Sequence[LabelSpan], place: str) -> list[
 
 
 def check_count(tags: Sequence[object], text: SplitText, place: str, rule: str) -> None:
-    """Refuse another number of tags than of words.
+    """Check that there are as many tags as words.
 
     Raises:
-        LabelError: says both numbers.
+        LabelError: different numbers.
     """
     if len(tags) != len(text.words):
         raise LabelError(

@@ -62,7 +62,7 @@ class LabelledSpec(HeadSpec):
 
     @property
     def label_words_of(self) -> list[tuple[str, ...]]:
-        """What the language model would call each label."""
+        """The words of each label."""
         named = self.label_words or [()] * len(self.labels)
         return [tuple(words) or (str(label),) for label, words in zip(self.labels, named, strict=True)]
 

@@ -25,7 +25,7 @@ class NumberSpec(HeadSpec):
     """A head with one logit per row, from which it predicts a number."""
 
     has_values: ClassVar[bool] = True
-    # What a valid target is, for messages.
+    # Description of a valid target, for messages.
     valid_target: ClassVar[str]
 
     def __post_init__(self) -> None:

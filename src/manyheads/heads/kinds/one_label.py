@@ -1,4 +1,4 @@
-"""What the kinds with exactly one label per row have in common: positions as targets, one label as the answer."""
+"""The common part of the kinds with exactly one label per row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from manyheads.types import MISSING, Batch, Prediction
 
 @dataclass(frozen=True)
 class OneLabelSpec(LabelledSpec):
-    """A head that gives each row one of its labels, and a probability to each."""
+    """A head that predicts one of its labels per row, and a probability for each."""
 
     @abstractmethod
     def positions(self, scores: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class OneLabelSpec(LabelledSpec):
         return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
 
     def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
-        """Return ``{head}_label``, ``{head}_score`` and, if asked, one column per label."""
+        """Return ``{head}_label``, ``{head}_score`` and with ``all_scores`` one column per label."""
         places = self.positions(scores)
         columns: dict[str, Column] = {
             f"{head}_label": label_array(self.labels)[places].tolist(),

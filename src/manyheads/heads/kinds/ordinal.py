@@ -1,4 +1,4 @@
-"""Ordinal: exactly one of several labels per row, and the labels stand in an order."""
+"""Ordinal: exactly one of several ordered labels per row."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ordinal(OneLabelSpec):
         return LossTerms(total, logits.new_tensor(float(count)) if of_cell is None else of_cell.sum(), count)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return each task's ``p (1 - p)`` over the cells of its own, as shares of all cells."""
+        """Return each task's ``p (1 - p)`` over its own cells, as a share of all cells."""
         reached = self._reached(targets)
         probabilities = logits.sigmoid()
         squares = (probabilities * (1 - probabilities)).masked_fill(~reached, 0.0)

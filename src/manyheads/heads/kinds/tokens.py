@@ -171,7 +171,7 @@ class Tokens(LabelledSpec):
         return Prediction(spans=self._spans(scores))
 
     def table_columns(self, head: str, scores: Any, all_scores: bool) -> dict[str, Column]:
-        """Return ``{head}_spans``, counted in words, and, if asked, one column per tag with a number per word.
+        """Return ``{head}_spans``, counted in words, and with ``all_scores`` one column per tag with a number per word.
 
         Args:
             head: The head's name.
@@ -239,7 +239,7 @@ def _as_types(labels: Any) -> Any:
 
 
 def _check_tap(tap: Tap) -> None:
-    """Refuse what cannot be read word by word."""
+    """Check that a tap has a vector per token."""
     if not isinstance(tap, Hidden) or tap.layer == "mix":
         raise HeadError(f"Tokens: reads layers word by word, such as Hidden(layer=-2), got {tap!r}")
     if tap != Hidden(layer=tap.layer):
@@ -259,7 +259,7 @@ def _on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tens
         by_token: Whether words are tokens, so that there is one target for each, padding included.
 
     Raises:
-        InputError: more targets than tokens, or a labelled row with words, or tokens, behind its last target.
+        InputError: more targets than tokens, or a labelled row with words, or tokens, after its last target.
     """
     count, given = words.shape[1], targets.shape[1]
     uncovered = words[:, given:].any(dim=1) & (targets != MISSING).any(dim=1)

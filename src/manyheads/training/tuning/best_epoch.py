@@ -50,7 +50,7 @@ class Selection:
 def selection_of(
     best_by: str | Mapping[str, float] | None, patience: int | None, heads: Mapping[str, Head], data: TrainingData
 ) -> Selection | None:
-    """Return the selection that a method's settings ask for; ``None`` where the last epoch is kept.
+    """Return the selection of a method's settings, or ``None`` to keep the last epoch.
 
     Raises:
         UnknownHeadError: a head that is not being trained.
@@ -76,7 +76,7 @@ def selection_of(
 
 @dataclass(frozen=True)
 class _Best:
-    """The best epoch so far: its score, when it was, and what it was."""
+    """The best epoch so far: its score, number, weights and logits."""
 
     score: float
     epoch: float
@@ -93,7 +93,7 @@ class EpochEvaluator(CheckpointedCallback):
     Args:
         heads: Those that train.
         data: Whose evaluation rows.
-        evaluate: Returns their logits as the weights stand.
+        evaluate: Returns their logits with the current weights.
         tuned: Everything that trains.
         selection: By what an epoch is the best, or ``None``.
 
@@ -195,8 +195,8 @@ class EpochEvaluator(CheckpointedCallback):
             self._best = _Best(**kept["best"], weights=weights, logits=logits)
 
     def finish(self, step: int) -> dict[str, Logits] | None:
-        """Put the best epoch's weights in place, if one was to be selected; return the logits of the weights that now
-        stand, if they are known.
+        """Load the weights of the best epoch, if there is a selection. Return the logits of the current weights, or
+        ``None`` if they are unknown.
 
         Args:
             step: At which training ended.

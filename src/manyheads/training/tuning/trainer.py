@@ -1,4 +1,4 @@
-"""A transformers Trainer whose joint loss is right: normalised per head over everything that makes up one step.
+"""A transformers Trainer with a correct joint loss: each head's loss is normalized over a whole step.
 
 transformers' own divides a batch's mean loss by the number of micro-batches, which is right only if each of them has as
 many labels of every head as the others. Here each head's loss is summed, and divided by what is labelled in all
@@ -71,7 +71,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         >>> import transformers
         >>> ids = [model.tokenizer(row["note"]).input_ids for row in table]
         >>> examples = [{"input_ids": row, "labels": {"urgency": k % 3}} for k, row in enumerate(ids)]
-        >>> args = transformers.TrainingArguments(str(folder), max_steps=1, use_cpu=True, report_to=[], disable_tqdm=True)
+        >>> args = transformers.TrainingArguments(str(folder), max_steps=1, use_cpu=True, disable_tqdm=True)
         >>> trainer = mh.Trainer(model=model, args=args, train_dataset=examples)
         >>> trainer.remove_callback(transformers.PrinterCallback)
         >>> trainer.train().global_step
