@@ -47,7 +47,6 @@ WITHOUT_EXAMPLE = {
     "Output",
     "Regression",
     "Tokens",
-    "TrainResult",
     "Trainer",
     "WordProposal",
     "WordProposals",

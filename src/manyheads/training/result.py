@@ -1,4 +1,4 @@
-"""What ``train`` returns."""
+"""The result of training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from manyheads.training.fit import Alternative
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """What a head says of training rows that it had not seen when it said so.
+    """A head's logits of training rows, each row's from weights that were fitted without it.
 
     Attributes:
-        rows: Their numbers (from 0) in ``data``; for a token head, of each labelled word in its order.
+        rows: Row numbers (from 0) in ``data``; for a token head, the row of each labelled word.
         logits: fp32 (rows, outputs).
     """
 
@@ -27,22 +27,27 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training did.
+    """The result of training.
 
     Attributes:
         metrics: Head name -> metric name -> value, on the evaluation rows.
-        rows: Head name -> number of labelled rows it trained on and was evaluated on.
-        evaluated: Numbers (from 0) of the evaluation rows, in ``eval_data`` or, held out, in ``data``.
-        reads: Head name -> what it reads, as chosen or as asked for.
-        chosen: Head name -> the settings it was fitted with.
-        search: Head name -> what was tried, and how well each did on training rows that it had not seen.
-        history: Head name -> one record per epoch, for heads that are stepped.
-        out_of_fold: Head name -> scores of training rows by weights that did not see them.
-        lm_check: Whether the backbone, and so its language model, is what it was, bit for bit; one that was taught
-            words since it was loaded is not.
-        notes: What a person should know, one sentence each.
+        rows: Head name -> number of its labelled rows in ``"train"`` and ``"evaluate"``.
+        evaluated: Row numbers (from 0) of the evaluation rows, in ``eval_data`` if given, else in ``data``.
+        reads: Head name -> its taps, searched or as given.
+        chosen: Head name -> its chosen settings.
+        search: Head name -> all alternatives that were tried, with their losses on held-out training rows.
+        history: Head name -> one record per epoch, for heads trained by gradient steps.
+        out_of_fold: Head name -> logits of training rows from weights that were fitted without them.
+        lm_check: Whether the backbone's weights, and so its language model, are unchanged bit for bit. They are not if
+            tokens were added since the backbone was loaded.
+        notes: Sentences for the user.
         seconds: Wall time.
-        out: Where the model was saved, if it was.
+        out: Folder of the saved model, if it was saved.
+
+    Example:
+        >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
+        >>> result.rows
+        {'urgency': {'train': 18, 'evaluate': 6}}
     """
 
     metrics: dict[str, Metrics]
