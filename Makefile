@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-real check bench bench-tuning format clean
+.PHONY: demo test test-real check docs bench bench-tuning format clean
 
 demo: $(VENV)/.demo  ## install, then run both stories on real text
 	$(BIN)/manyheads demo
@@ -20,6 +20,9 @@ check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs  ## build the documentation into site/; a broken link or reference is an error
+	$(BIN)/zensical build --clean --strict
 
 bench: $(VENV)/.bench  ## ratios against what a user would do instead
 	$(BIN)/python -m benchmarks.frozen
@@ -37,7 +40,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,4 +55,8 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo,dev,bench]'
+	touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[docs]'
 	touch $@

@@ -43,7 +43,7 @@ class HeadedModel(nn.Module):
     Attributes:
         core: The backbone and the heads as one module on tensors.
 
-    Example:
+    Examples:
         >>> model = mh.HeadedModel.from_pretrained(gpt2)
         >>> head = model.add_head("urgency", mh.Multiclass(labels=["routine", "urgent", "emergency"]))
         >>> list(model.heads)
@@ -85,7 +85,7 @@ class HeadedModel(nn.Module):
             WrongBackboneError: the saved heads belong to another backbone.
             UnsupportedHeadError: a stock classifier whose head cannot be converted.
 
-        Example:
+        Examples:
             >>> mh.HeadedModel.from_pretrained(gpt2).lm is not None
             True
         """
@@ -96,7 +96,7 @@ class HeadedModel(nn.Module):
     def wrap(cls, model: nn.Module, tokenizer: Tokenizer | None = None) -> HeadedModel:
         """Return a model around a Hugging Face model object, which is used as it is, without a copy.
 
-        Example:
+        Examples:
             >>> from transformers import AutoModelForCausalLM, AutoTokenizer
             >>> language_model = AutoModelForCausalLM.from_pretrained(gpt2)
             >>> model = mh.HeadedModel.wrap(language_model, AutoTokenizer.from_pretrained(gpt2))
@@ -111,7 +111,7 @@ class HeadedModel(nn.Module):
     def tokenizer(self) -> Any:
         """The backbone's tokenizer, or ``None``.
 
-        Example:
+        Examples:
             >>> len(model.tokenizer("mild cough").input_ids)
             2
         """
@@ -126,7 +126,7 @@ class HeadedModel(nn.Module):
     def backbone(self) -> nn.Module:
         """The Hugging Face model object, exactly as transformers loaded it.
 
-        Example:
+        Examples:
             >>> type(model.backbone).__name__
             'GPT2LMHeadModel'
         """
@@ -136,7 +136,7 @@ class HeadedModel(nn.Module):
     def lm(self) -> nn.Module | None:
         """The backbone if it is a language model, else ``None``.
 
-        Example:
+        Examples:
             >>> model.lm is model.backbone
             True
         """
@@ -146,7 +146,7 @@ class HeadedModel(nn.Module):
     def heads(self) -> HeadCollection:
         """The heads by name, in the order in which they were added.
 
-        Example:
+        Examples:
             >>> model.heads["urgency"].spec.labels
             ('routine', 'urgent', 'emergency')
         """
@@ -156,7 +156,7 @@ class HeadedModel(nn.Module):
     def device(self) -> torch.device:
         """The device of the backbone's weights.
 
-        Example:
+        Examples:
             >>> model.device
             device(type='cpu')
         """
@@ -169,7 +169,7 @@ class HeadedModel(nn.Module):
             HeadNameError: the name is taken, reserved, or contains a dot or a slash.
             HeadError: a tap that this backbone does not have, or an ``Output`` of a head that does not exist.
 
-        Example:
+        Examples:
             >>> head = model.add_head("age", mh.Regression(reads=mh.Hidden(layer=-2, pool="mean")))
             >>> list(model.heads)
             ['urgency', 'age']
@@ -183,7 +183,7 @@ class HeadedModel(nn.Module):
             UnknownHeadError: no head has this name.
             HeadError: another head reads this one.
 
-        Example:
+        Examples:
             >>> model.remove_head("urgency")
             >>> len(model.heads)
             0
@@ -208,7 +208,7 @@ class HeadedModel(nn.Module):
             TextError: a word that is not a string.
             BackboneError: embeddings that cannot be resized, or quantized weights.
 
-        Example:
+        Examples:
             >>> import warnings
             >>> with warnings.catch_warnings(action="ignore"):
             ...     added = model.add_tokens(["metformin"])
@@ -256,7 +256,7 @@ class HeadedModel(nn.Module):
                 :func:`manyheads.collate` under a trainer that would weight heads incorrectly.
             NoLanguageModelError: ``lm=True`` without a language model.
 
-        Example:
+        Examples:
             >>> ids = model.tokenizer("mild cough", return_tensors="pt").input_ids
             >>> output = model(ids, labels={"urgency": torch.tensor([0])}, lm=True)
             >>> output.logits["urgency"].shape
@@ -290,7 +290,7 @@ class HeadedModel(nn.Module):
             TextError: a text that is not a string.
             InputError: no tokenizer, or a text beyond the limit with ``long_text="error"``.
 
-        Example:
+        Examples:
             >>> predictions = trained.predict(texts)
             >>> predictions[0]["urgency"].label in ("routine", "urgent", "emergency")
             True
@@ -304,7 +304,7 @@ class HeadedModel(nn.Module):
         Raises:
             NoLanguageModelError: the backbone does not generate text.
 
-        Example:
+        Examples:
             >>> ids = model.tokenizer("mild cough", return_tensors="pt").input_ids
             >>> tokens = model.generate(ids, max_new_tokens=2, min_new_tokens=2, do_sample=False, pad_token_id=0)
             >>> tokens.shape[1] - ids.shape[1]
@@ -329,7 +329,7 @@ class HeadedModel(nn.Module):
             BackboneError: no such adapter, several adapters without a name, or ``change_lm=False`` although the
                 language model or another head would change.
 
-        Example:
+        Examples:
             >>> result = mh.train(model, table, text="note", method=mh.LoRA(r=2, epochs=1))
             >>> model.merge_adapter("lora", change_lm=True)
             >>> len(model.core.backbone.branches)
@@ -349,7 +349,7 @@ class HeadedModel(nn.Module):
             OutputExistsError: the folder is not empty.
             CheckpointError: a reference to weights that are in no file.
 
-        Example:
+        Examples:
             >>> trained.save_pretrained(folder / "triage")
             >>> list(mh.HeadedModel.from_pretrained(folder / "triage").heads)
             ['urgency']
@@ -366,7 +366,7 @@ class HeadedModel(nn.Module):
             OutputExistsError: the folder is not empty.
             CheckpointError: the head reads another head; :meth:`save_pretrained` saves both.
 
-        Example:
+        Examples:
             >>> trained.save_head("urgency", folder / "urgency")
             >>> (folder / "urgency" / "heads.json").exists()
             True
@@ -387,7 +387,7 @@ class HeadedModel(nn.Module):
             HeadNameError: the name is taken.
             HeadError: the head reads another head, which this model does not have under the same name.
 
-        Example:
+        Examples:
             >>> trained.save_head("urgency", folder / "urgency")
             >>> head = trained.load_head(folder / "urgency", name="urgency2")
             >>> list(trained.heads)
@@ -435,7 +435,7 @@ def train(
         DataError: a table, column, text or label that cannot be used; the message names the head and the row.
         OutputExistsError: ``out`` is not empty.
 
-    Example:
+    Examples:
         >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
         >>> result.lm_check.bit_identical
         True
@@ -465,7 +465,7 @@ def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path
         NoLanguageModelError: one of the two has no language model.
         InputError: no text.
 
-    Example:
+    Examples:
         >>> mh.check_lm(trained, gpt2, texts).bit_identical
         True
     """
@@ -503,7 +503,7 @@ def propose_words(
         UnknownBackboneError: no such checkpoint.
         DataError: a table, column or text that cannot be used.
 
-    Example:
+    Examples:
         >>> proposals = mh.propose_words(bert, [{"note": "metformin and metformin"}], text="note", min_count=2)
         >>> len(proposals) <= 50
         True

@@ -244,7 +244,7 @@ class Span:
         label: The label.
         score: Mean probability of its words' predicted labels.
 
-    Example:
+    Examples:
         >>> span = mh.Span(start=11, end=16, label="symptom", score=0.9)
         >>> "reports of fever"[span.start : span.end]
         'fever'
@@ -268,7 +268,7 @@ class Prediction:
         value: The predicted number (regression).
         spans: The labelled spans of the text, in order (tokens).
 
-    Example:
+    Examples:
         >>> prediction = trained.predict(texts)[0]["urgency"]
         >>> prediction.label in ("routine", "urgent", "emergency")
         True

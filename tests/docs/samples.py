@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests.families import BY_NAME, TEXTS, Family, save_family, tokenizer_for
 
+# Name in the documentation -> tiny checkpoint.
+CHECKPOINTS = {"bert-base-german-cased": "bert", "path/to/triage-gpt2": "gpt2", "google-t5/t5-small": "t5"}
 URGENCY = {"mild": "routine", "severe": "urgent", "sudden": "emergency"}
 COMPLAINTS = {"cough": ["cough"], "fever": ["fever"], "chest pain": ["pain"], "fever and cough": ["fever", "cough"]}
 TAGS = {"cough": "B-symptom", "fever": "B-symptom", "chest": "B-symptom", "pain": "I-symptom"}
@@ -41,14 +43,22 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
 
 def write_tables(folder: Path) -> None:
     """Write ``ads.csv``, ``notes.csv`` and ``new.csv``."""
-    texts = [f"{text} {number}" for number in range(5) for text in TEXTS]
+    texts = [f"{text} {number}" for number in range(3) for text in TEXTS]
     rows = range(len(texts))
     job_types = [("full time", "part time", "")[row % 3] for row in rows]
-    levels = [("school", "degree")[row % 2] for row in rows]
+    levels = [("school", "training", "degree")[row // 2 % 3] for row in rows]
     write_csv(folder / "ads.csv", {"ad": texts, "job_type": job_types, "education": levels})
     urgencies = [("routine", "urgent", "emergency")[row % 3] for row in rows]
-    write_csv(folder / "notes.csv", {"note": texts, "urgency": urgencies, "wait": [row % 7 + 0.5 for row in rows]})
+    notes = [f"{text} , takes metformin" for text in texts]  # a word that tokenizers split
+    write_csv(folder / "notes.csv", {"note": notes, "urgency": urgencies, "wait": [row % 7 + 0.5 for row in rows]})
     write_csv(folder / "new.csv", {"id": range(6), "ad": TEXTS[:6], "note": TEXTS[:6]})
+
+
+def link_checkpoints(folder: Path, checkpoints: Path) -> None:
+    """Put links to the saved checkpoints under the names by which pages and scripts load them."""
+    for name, checkpoint in CHECKPOINTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(checkpoints / checkpoint)
 
 
 def save_bert_with_pooler(folder: Path, family: Family = BY_NAME["bert"]) -> Path:

@@ -31,7 +31,7 @@ class Count(NumberSpec):
     Its gradient is that of ``torch.nn.PoissonNLLLoss`` and, with ``l2 = alpha``, of scikit-learn's
     ``PoissonRegressor``. No column is inferred as a count: name the kind.
 
-    Example:
+    Examples:
         >>> visits = [{"note": row["note"], "visits": len(row["note"]) // 10} for row in table]
         >>> head = model.add_head("visits", mh.Count())
         >>> result = mh.train(model, visits, text="note", heads=["visits"])

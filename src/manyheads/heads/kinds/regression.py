@@ -20,7 +20,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Regression(NumberSpec):
     """One number per text; squared error (``torch.nn.functional.mse_loss``).
 
-    Example:
+    Examples:
         >>> head = model.add_head("age", mh.Regression())
         >>> result = mh.train(model, table, text="note", heads=["age"])
         >>> isinstance(model.predict(texts, heads=["age"])[0]["age"].value, float)

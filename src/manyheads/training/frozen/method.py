@@ -54,7 +54,7 @@ class Frozen(Method):
         MethodError: a negative or non-finite ``l2``, or an unknown ``dtype``.
         CacheError: ``cache`` is not a folder.
 
-    Example:
+    Examples:
         >>> result = mh.train(model, table, text="note", method=mh.Frozen(l2=0.1))
         >>> result.chosen
         {'urgency': {'l2': 0.1}}
