@@ -37,6 +37,10 @@ Each class stands for one decision that a caller could make. Each also derives f
     ├── NewTokensWarning                       tokens were added after heads were trained
     ├── CheckpointWarning                      a damaged training checkpoint; an older one is used
     └── CacheWarning                           cached features were damaged or could not be stored
+
+Example:
+    >>> issubclass(mh.errors.LabelError, ValueError)
+    True
 """
 
 from __future__ import annotations
@@ -46,7 +50,15 @@ from collections.abc import Iterable
 
 
 class ManyheadsError(Exception):
-    """Base of every error."""
+    """Base of every error.
+
+    Example:
+        >>> try:
+        ...     mh.Multiclass(["one"])
+        ... except mh.errors.ManyheadsError as error:
+        ...     print(type(error).__name__)
+        HeadError
+    """
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message, with quotes and escapes.
@@ -158,7 +170,15 @@ class MissingExtraError(ManyheadsError, ImportError):
 
 
 class ManyheadsWarning(UserWarning):
-    """Base of every warning."""
+    """Base of every warning.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", mh.errors.ManyheadsWarning)
+        ...     len(trained.predict(texts))
+        3
+    """
 
 
 class UntrainedHeadWarning(ManyheadsWarning):

@@ -55,7 +55,12 @@ class Fork(Tuning):
 
     Raises:
         MethodError: a setting out of its range.
-        CacheError: a cache that is no folder.
+        CacheError: ``cache`` is not a folder.
+
+    Example:
+        >>> method = mh.Fork(top=1, epochs=1, cache=None)
+        >>> mh.train(model, table, text="note", method=method).lm_check.bit_identical
+        True
     """
 
     top: int = 2
@@ -175,19 +180,19 @@ class StoredEntries:
         rows = self._data.evaluate
         logits = empty_logits(self._core.heads.chosen(self._names), self._data.tokenized, rows)
         with evaluating(self._core):
-            for places, found in self._passes(rows):
-                for name, values in found.items():
-                    logits[name].put(places, values.float().cpu().numpy())
+            for index, batch_logits in self._passes(rows):
+                for name, values in batch_logits.items():
+                    logits[name].put(index, values.float().cpu().numpy())
         return logits
 
     def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
         device = self._core.backbone.device
-        for places in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
-            batch = self._data.tokenized.batch(rows[places]).to(device)
-            entry = self._table.take(rows[places]).values.to(device)
+        for index in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
+            batch = self._data.tokenized.batch(rows[index]).to(device)
+            entry = self._table.take(rows[index]).values.to(device)
             output = self._core.resume_from_states(batch, self._fork, entry, None, self._names)
             assert output.logits is not None
-            yield places, output.logits
+            yield index, output.logits
 
 
 class _TrainableFork(TrainableCore):

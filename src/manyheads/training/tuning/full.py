@@ -41,6 +41,11 @@ class Full(Tuning):
 
     Raises:
         MethodError: a setting out of its range.
+
+    Example:
+        >>> method = mh.Full(top=1, epochs=1, lm_weight=0.1)
+        >>> mh.train(model, table, text="note", method=method).lm_check.bit_identical
+        False
     """
 
     top: int | None = None
