@@ -39,7 +39,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     └── CacheWarning                           cached features were damaged or could not be stored
 
 Examples:
-    >>> issubclass(mh.errors.UnknownHeadError, KeyError)
+    >>> issubclass(mh.errors.LabelError, ValueError)
     True
 """
 
@@ -50,14 +50,14 @@ from collections.abc import Iterable
 
 
 class ManyheadsError(Exception):
-    """Base of all errors.
+    """Base of every error.
 
     Examples:
         >>> try:
-        ...     model.remove_head("urgencies")
-        ... except mh.ManyheadsError as error:
+        ...     mh.Multiclass(["one"])
+        ... except mh.errors.ManyheadsError as error:
         ...     print(type(error).__name__)
-        UnknownHeadError
+        HeadError
     """
 
     def __str__(self) -> str:
@@ -170,14 +170,14 @@ class MissingExtraError(ManyheadsError, ImportError):
 
 
 class ManyheadsWarning(UserWarning):
-    """Base of all warnings.
+    """Base of every warning.
 
     Examples:
         >>> import warnings
-        >>> with warnings.catch_warnings(record=True, action="always") as caught:
-        ...     predictions = model.predict(texts)  # its head is untrained
-        >>> issubclass(caught[0].category, mh.ManyheadsWarning)
-        True
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", mh.errors.ManyheadsWarning)
+        ...     len(trained.predict(texts))
+        3
     """
 
 

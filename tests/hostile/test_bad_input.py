@@ -328,7 +328,7 @@ def test_training_leaves_empty_texts_out_cuts_long_ones_and_says_so() -> None:
     result = mh.train(model, table, text="note")
     assert all(tensor.isfinite().all() for tensor in model.heads["urgency"].state_dict().values())
     assert sum(result.rows["urgency"].values()) == 10
-    assert any(note.startswith("the list of rows: 2 rows hold no text") for note in result.notes)
+    assert any(note.startswith("the list of rows: 2 rows have no text") for note in result.notes)
     assert any(note.startswith("1 texts were longer") for note in result.notes)
 
 

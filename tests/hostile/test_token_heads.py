@@ -116,7 +116,7 @@ def test_label_cells(cell: object, words: tuple[str, ...]) -> None:
 
 def test_words_all_labelled_alike() -> None:
     rows = [{"text": text, "found": []} for text in TEXTS]
-    with refused(mh.errors.LabelError, "head 'found'", "words of the training rows are labelled alike"):
+    with refused(mh.errors.LabelError, "head 'found'", "words of the training rows have the same label"):
         mh.train(headed(), rows, "text", mh.Frozen(dtype="float32"))
 
 
@@ -125,7 +125,7 @@ def test_labels_that_are_all_cut_away() -> None:
         {"text": text, "found": [None] * (len(text.split()) - 1) + ["O"]} for text in TEXTS if len(text.split()) > 4
     ]
     rows[0]["found"][-1] = "B-place"
-    with refused(mh.errors.LabelError, "head 'found'", "all were cut away", "max_length"):
+    with refused(mh.errors.LabelError, "head 'found'", "all were cut off", "max_length"):
         mh.train(headed(), rows, "text", mh.Frozen(dtype="float32"), eval_fraction=0, max_length=5)
 
 

@@ -316,7 +316,7 @@ def test_l5_training_does_not_call_a_taught_model_untouched(saved: Saved) -> Non
     result = mh.train(model, [*RECORDS, {**RECORDS[0], "text": NEW_TEXT}], text="text")
     check = result.lm_check
     assert (check.bit_identical, check.max_abs_diff, check.new_tokens) == (False, None, len(WORDS))
-    assert any("3 words were taught" in note for note in result.notes)
+    assert any("3 tokens were added" in note for note in result.notes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.backbone.state_dict().items())
 
 

@@ -405,7 +405,7 @@ def test_a_head_that_is_read_cannot_be_removed_before_what_reads_it() -> None:
 
 def test_a_head_that_never_learned_is_not_learned_from() -> None:
     model = headed(two())
-    with pytest.raises(mh.errors.HeadError, match="Head 'after': reads 'level', which never saw a label"):
+    with pytest.raises(mh.errors.HeadError, match="Head 'after': reads the untrained head 'level'"):
         mh.train(model, table(20), text="text", heads=["after"])
     model.heads["after"].trained = True
     with pytest.warns(mh.errors.UntrainedHeadWarning, match="'level'"):

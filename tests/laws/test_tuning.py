@@ -444,7 +444,7 @@ def test_replayed_texts_hold_the_language_model() -> None:
     ("replay", "said"),
     [
         ([], "no rows|no text"),
-        (["", " "], "no text to go on with"),
+        (["", " "], "all texts are empty"),
         ([{"note": "a"}], "no column 'text'"),
         (7, "got int|int"),
     ],

@@ -317,8 +317,8 @@ def test_what_training_says_of_words(saved: Saved) -> None:
     result = mh.train(found, rows, "text", mh.Frozen(dtype="float32"), eval_fraction=0.2, max_length=20)
     assert result.rows["found"]["train"] + result.rows["found"]["evaluate"] == len(RECORDS) + 1
     notes = " ".join(result.notes)
-    assert "labelled words have no token of their own, or were cut" in notes
-    assert "1 rows hold no label" in notes
+    assert "labelled words have no token or were cut off" in notes
+    assert "1 rows have no label" in notes
     assert "such as 'B-drug'" in notes
 
 

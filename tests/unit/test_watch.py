@@ -16,7 +16,8 @@ import manyheads as mh
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.heads import Logits, RowLogits, RowTargets
 from manyheads.training.dataset import TrainingData
-from manyheads.training.tuning.best_epoch import EpochEvaluator, Selection, selection_of
+from manyheads.training.tuning.best_epoch import EpochEvaluator
+from manyheads.training.tuning.selection import Selection, selection_of
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, changed, snapshot
 

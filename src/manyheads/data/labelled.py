@@ -1,9 +1,10 @@
-"""Which rows of encoded targets carry a label."""
+"""Read texts and labels from a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Reading:
 
     Attributes:
         text: The text column, or two for text pairs.
-        max_length: Most tokens of a text; ``None`` for the backbone's limit.
+        max_length: Maximum tokens per text; ``None`` for the backbone's limit.
         long_text: ``"truncate"`` or ``"error"``.
     """
 
@@ -32,14 +33,41 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
-    """Texts with targets, before any split.
+class LabelledRows:
+    """Some rows of a table, in any order.
 
     Attributes:
-        source: The table's name, for messages.
+        source: The table's name in messages.
+        numbers: (rows,) number of each row in the table, from 0.
+        texts: One text, or one pair of texts, per row.
+        targets: Head name -> encoded targets.
+        words: Character spans of each text's words; ``None`` if no head labels words.
+    """
+
+    source: str
+    numbers: np.ndarray
+    texts: list[Any]
+    targets: Mapping[str, Targets]
+    words: list[Sequence[Place]] | None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def locations(self) -> list[str]:
+        """The table and the number from 1 of each row, for messages."""
+        return [f"{self.source}, row {number + 1}" for number in self.numbers]
+
+
+@dataclass(frozen=True)
+class LabelledTable:
+    """All texts and targets of a table.
+
+    Attributes:
+        source: The table's name in messages.
         texts: The texts.
         targets: Head name -> encoded targets.
-        words: The words of each text, if a head labels words.
+        words: Character spans of each text's words; ``None`` if no head labels words.
     """
 
     source: str
@@ -47,50 +75,74 @@ class LabelledTexts:
     targets: Mapping[str, Targets]
     words: Sequence[Sequence[Place]] | None = None
 
+    def usable_rows(self) -> np.ndarray:
+        """Return the numbers of the rows with a text and a label of any head."""
+        any_label = np.zeros(len(self.texts), dtype=bool)
+        for targets in self.targets.values():
+            any_label |= targets.labelled
+        return np.flatnonzero(any_label & ~self.texts.empty)
 
-def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTexts:
+    def take(self, numbers: np.ndarray) -> LabelledRows:
+        """Return some rows, in the order given."""
+        return LabelledRows(
+            self.source,
+            numbers,
+            [self.texts.texts[number] for number in numbers],
+            {name: targets.take(numbers) for name, targets in self.targets.items()},
+            None if self.words is None else [self.words[number] for number in numbers],
+        )
+
+    def notes(self) -> list[str]:
+        """Return a sentence per reason why rows are unusable."""
+        empty = int(self.texts.empty.sum())
+        unlabelled = len(self.texts) - empty - len(self.usable_rows())
+        return [
+            f"{self.source}: {count} rows have no {missing} and were left out."
+            for count, missing in ((empty, "text"), (unlabelled, "label of any head"))
+            if count
+        ]
+
+
+def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTable:
     """Read texts and every head's labels from a table.
 
+    Args:
+        table: The table.
+        text: The text column, or two for text pairs.
+        heads: The heads; each reads the column of its spec, or the one with its name.
+
     Raises:
-        MissingColumnError: no text column, or none for a head; names the columns that exist.
-        LabelError: an unknown label, or no label at all.
+        MissingColumnError: no text column, or none for a head; lists the columns of the table.
+        LabelError: a label that its head does not have, or no label at all.
     """
     texts = read_texts(table, text)
     words = words_for(heads, texts)
     split = None if words is None else [SplitText(*pair) for pair in zip(words, map(len, texts.texts), strict=True)]
     targets: dict[str, Targets] = {}
     for name, head in heads.items():
-        cells = _cells(table, name, head)
+        cells = _label_cells(table, name, head)
         if all(is_missing(cell) for cell in cells):
             raise LabelError(
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
                 "missing; check the column, or train other heads with heads=[...]"
             )
         targets[name] = head.spec.encode(cells, name, table.name, split)
-    return LabelledTexts(table.name, texts, targets, words)
+    return LabelledTable(table.name, texts, targets, words)
 
 
-def usable_rows(labelled: LabelledTexts, heads: Mapping[str, Head]) -> np.ndarray:
-    """Return the rows that hold a text and a label of any head."""
-    any_label = np.zeros(len(labelled.texts), dtype=bool)
-    for name in heads:
-        any_label |= labelled.targets[name].labelled
-    return np.flatnonzero(any_label & ~labelled.texts.empty)
+def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
+    """Return the character spans of each text's words; ``None`` if none of the heads labels words.
+
+    Raises:
+        TextError: text pairs, whose words no head labels.
+    """
+    rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
+    return None if rule is None else texts.words(rule)
 
 
-def _cells(table: Table, name: str, head: Head) -> list[object]:
+def _label_cells(table: Table, name: str, head: Head) -> list[object]:
     column = head.spec.column or name
     try:
         return table.values(column)
     except MissingColumnError as error:
         raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None
-
-
-def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
-    """Return the words of each text, if any of the heads labels words.
-
-    Raises:
-        TextError: pairs of texts, whose words no head labels.
-    """
-    rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
-    return None if rule is None else texts.words(rule)

@@ -1,4 +1,4 @@
-"""The result of ``train``."""
+"""The result of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from manyheads.training.fit import Alternative
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Logits of training rows from weights that were fitted without them.
+    """A head's logits of training rows, each row's from weights that were fitted without it.
 
     Attributes:
         rows: Row numbers (from 0) in ``data``; for a token head, the row of each labelled word.
@@ -31,22 +31,23 @@ class TrainResult:
 
     Attributes:
         metrics: Head name -> metric name -> value, on the evaluation rows.
-        rows: Head name -> numbers of labelled training and evaluation rows.
-        evaluated: Row numbers (from 0) of the evaluation rows, in ``eval_data`` or, if held out, in ``data``.
-        reads: Head name -> its taps, as chosen or as given.
-        chosen: Head name -> the settings of its fit.
-        search: Head name -> the alternatives tried, with their loss on training rows that each had not seen.
+        rows: Head name -> number of its labelled rows in ``"train"`` and ``"evaluate"``.
+        evaluated: Row numbers (from 0) of the evaluation rows, in ``eval_data`` if given, else in ``data``.
+        reads: Head name -> its taps, searched or as given.
+        chosen: Head name -> its chosen settings.
+        search: Head name -> all alternatives that were tried, with their losses on held-out training rows.
         history: Head name -> one record per epoch, for heads trained by gradient steps.
         out_of_fold: Head name -> logits of training rows from weights that were fitted without them.
-        lm_check: Whether the backbone, and so its language model, is bit-identical to the one before training.
+        lm_check: Whether the backbone's weights, and so its language model, are unchanged bit for bit. They are not if
+            tokens were added since the backbone was loaded.
         notes: Sentences for the user.
         seconds: Wall time.
-        out: The folder of the saved model, or ``None``.
+        out: Folder of the saved model, if it was saved.
 
     Examples:
         >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
-        >>> result.rows["urgency"]
-        {'train': 18, 'evaluate': 6}
+        >>> result.rows
+        {'urgency': {'train': 18, 'evaluate': 6}}
     """
 
     metrics: dict[str, Metrics]

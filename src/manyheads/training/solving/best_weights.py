@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,17 @@ class BestWeights:
         self.epoch, self.score = epoch, score
         self.weights = [parameter.detach().clone() for parameter in self._parameters]
         return True
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the best weights by name, for a file."""
+        return {f"weight.{number}": tensor.contiguous() for number, tensor in enumerate(self.weights or ())}
+
+    def load(self, epoch: int, score: float, tensors: Mapping[str, Tensor]) -> None:
+        """Set the best epoch from saved values, its weights from ``tensors``."""
+        self.epoch, self.score = epoch, score
+        self.weights = [
+            tensors[f"weight.{number}"].to(parameter.device) for number, parameter in enumerate(self._parameters)
+        ]
 
     def is_stale(self, epoch: int, patience: int) -> bool:
         """Return whether ``patience`` epochs have passed since the best one."""

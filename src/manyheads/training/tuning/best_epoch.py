@@ -1,104 +1,43 @@
-"""Watching a tuned model learn: metrics of every head after each epoch, which epoch was the best, and when to stop."""
+"""Evaluate every head after each epoch, keep the best epoch, and stop early."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from manyheads.errors import MethodError, UnknownHeadError, listed
 from manyheads.evaluation.metrics import Metrics, measure
 from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first
 from manyheads.training.dataset import TrainingData
 from manyheads.training.resuming.trainer_state import CheckpointedCallback
+from manyheads.training.solving.best_weights import BestWeights
+from manyheads.training.tuning.selection import Selection
 
-MEAN = "mean"
-
-# In a checkpoint: what was measured, and the best epoch's weights.
-_HISTORY, _BEST = "watch.json", "best.safetensors"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """By what one epoch is better than another.
-
-    Attributes:
-        weights: Head name -> weight of its main metric (accuracy, micro F1, quadratic kappa or R squared).
-        patience: Epochs without a better one after which to stop; ``None`` for never.
-    """
-
-    weights: Mapping[str, float]
-    patience: int | None
-
-    def score(self, metrics: Mapping[str, Metrics], heads: Mapping[str, Head]) -> float:
-        """Return the weighted mean of the heads' main metrics; minus infinity where one is undefined."""
-        values = [(weight, metrics[name].get(heads[name].spec.main_metric)) for name, weight in self.weights.items()]
-        if any(value is None or math.isnan(value) for _, value in values):
-            return -math.inf
-        return sum(weight * value for weight, value in values if value is not None) / sum(self.weights.values())
-
-
-def selection_of(
-    best_by: str | Mapping[str, float] | None, patience: int | None, heads: Mapping[str, Head], data: TrainingData
-) -> Selection | None:
-    """Return the selection of a method's settings, or ``None`` to keep the last epoch.
-
-    Raises:
-        UnknownHeadError: a head that is not being trained.
-        MethodError: a head has no labelled evaluation row.
-    """
-    if best_by is None and patience is None:
-        return None
-    if isinstance(best_by, Mapping):
-        weights = {name: float(weight) for name, weight in best_by.items()}
-    elif best_by is None or (best_by == MEAN and MEAN not in heads):
-        weights = dict.fromkeys(heads, 1.0)
-    else:
-        weights = {best_by: 1.0}
-    for name in weights:
-        if name not in heads:
-            raise UnknownHeadError(f"best_by: no head {name!r} is being trained; the heads: {listed(heads)}")
-        if not data.targets[name].labelled[data.evaluate].any():
-            raise MethodError(
-                f"best_by: no evaluation row is labelled for head {name!r}; give eval_data or eval_fraction"
-            )
-    return Selection(weights, patience)
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best epoch so far: its score, number, weights and logits."""
-
-    score: float
-    epoch: float
-    place: int
-    weights: list[Tensor]
-    logits: dict[str, Logits]
+# Files of a checkpoint: the metrics of all epochs, and the best epoch's weights and logits.
+_HISTORY, _BEST = "epochs.json", "best.safetensors"
 
 
 class EpochEvaluator(CheckpointedCallback):
-    """Measures after each epoch, and keeps the best one's weights if it is to select.
+    """Evaluates the heads after each epoch, and keeps the best epoch's weights if there is a selection.
 
-    A checkpoint that falls on the end of an epoch is written once that has been measured.
+    A checkpoint at the end of an epoch is written after the evaluation.
 
     Args:
-        heads: Those that train.
-        data: Whose evaluation rows.
-        evaluate: Returns their logits with the current weights.
-        tuned: Everything that trains.
-        selection: By what an epoch is the best, or ``None``.
+        heads: The heads that train.
+        data: Contains the evaluation rows.
+        evaluate: Returns the logits of the evaluation rows with the current weights.
+        trained: All parameters that train.
+        selection: How epochs are compared, or ``None``.
 
     Attributes:
         history: Head name -> one record per epoch.
+        best_epoch: The best epoch so far, if there is a selection.
     """
 
     def __init__(
@@ -106,16 +45,17 @@ class EpochEvaluator(CheckpointedCallback):
         heads: Mapping[str, Head],
         data: TrainingData,
         evaluate: Callable[[], dict[str, Logits]],
-        tuned: Sequence[nn.Parameter],
+        trained: Sequence[nn.Parameter],
         selection: Selection | None,
     ) -> None:
         self.history: dict[str, list[dict[str, float]]] = {name: [] for name in heads}
-        self._heads, self._data, self._evaluate = heads, data, evaluate
-        self._tuned, self._selection = tuned, selection
-        self._best: _Best | None = None
+        self.best_epoch: float | None = None
+        self._heads, self._data, self._evaluate, self._selection = heads, data, evaluate, selection
+        self._best = BestWeights(trained)
+        self._best_logits: dict[str, Logits] = {}
         self._logits: dict[str, Logits] | None = None
-        self._step = -1
-        self._owed = False
+        self._evaluated_step = -1
+        self._save_after_evaluation = False
 
     def on_step_end(
         self,
@@ -124,9 +64,9 @@ class EpochEvaluator(CheckpointedCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Put off a checkpoint at the end of an epoch."""
+        """Postpone a checkpoint at the end of an epoch."""
         if control.should_save and (control.should_training_stop or float(state.epoch or 0).is_integer()):
-            control.should_save, self._owed = False, True
+            control.should_save, self._save_after_evaluation = False, True
 
     def on_epoch_end(
         self,
@@ -135,86 +75,84 @@ class EpochEvaluator(CheckpointedCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Measure, remember, and stop where nothing has become better for too long."""
+        """Evaluate; stop after too many epochs without improvement; write the postponed checkpoint."""
         if len(self._data.evaluate):
-            self._measure(state, control)
+            metrics = self._measure(state)
+            if self._selection is not None:
+                self._select(self._selection, metrics, float(state.epoch or 0), control)
         self.ended = control.should_training_stop
-        if self._owed:
-            control.should_save, self._owed = True, False
-
-    def _measure(self, state: transformers.TrainerState, control: transformers.TrainerControl) -> None:
-        self._logits, self._step = self._evaluate(), state.global_step
-        metrics = self._measured(self._logits)
-        epoch = float(state.epoch or 0)
-        for name, values in metrics.items():
-            self.history[name].append({"epoch": epoch, **values})
-        if self._selection is None:
-            return
-        # Processes must stop together, and their last bits may differ.
-        place, score = self._place(), from_first(self._selection.score(metrics, self._heads))
-        if self._best is None or score > self._best.score:
-            weights = [parameter.detach().clone() for parameter in self._tuned]
-            self._best = _Best(score, epoch, place, weights, self._logits)
-        patience = self._selection.patience
-        if patience is not None and place - self._best.place >= patience:
-            control.should_training_stop = True
-
-    @property
-    def best_epoch(self) -> float | None:
-        """The best epoch so far, if one is to be selected."""
-        return None if self._best is None else self._best.epoch
-
-    def save_state(self, folder: Path) -> None:
-        """Write the history, and the best epoch, to a checkpoint."""
-        best = self._best
-        found = None if best is None else {"score": best.score, "epoch": best.epoch, "place": best.place}
-        kept = {"history": self.history, "ended": self.ended, "best": found}
-        (folder / _HISTORY).write_text(json.dumps(kept), encoding="utf-8")
-        if best is not None:
-            weights = {f"weight.{place}": tensor.contiguous() for place, tensor in enumerate(best.weights)}
-            logits = {
-                f"{part}.{name}": tensor
-                for name, values in best.logits.items()
-                for part, tensor in values.tensors().items()
-            }
-            save_file({**weights, **logits}, folder / _BEST)
-
-    def load_state(self, folder: Path) -> None:
-        """Go on from what a checkpoint holds."""
-        kept = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
-        self.history, self.ended = kept["history"], kept["ended"]
-        if kept["best"] is not None:
-            found = load_file(folder / _BEST)
-            weights = [found[f"weight.{place}"].to(of.device) for place, of in enumerate(self._tuned)]
-            logits = {
-                name: head.spec.logits_type.from_tensors(
-                    {key.partition(".")[0]: tensor for key, tensor in found.items() if key.partition(".")[2] == name}
-                )
-                for name, head in self._heads.items()
-            }
-            self._best = _Best(**kept["best"], weights=weights, logits=logits)
+        if self._save_after_evaluation:
+            control.should_save, self._save_after_evaluation = True, False
 
     def finish(self, step: int) -> dict[str, Logits] | None:
-        """Load the weights of the best epoch, if there is a selection. Return the logits of the current weights, or
-        ``None`` if they are unknown.
+        """Restore the best epoch's weights if there is a selection; return the logits of the weights then in place, if
+        they are known.
 
         Args:
-            step: At which training ended.
+            step: The last step of the training.
         """
-        if self._best is None:
-            return self._logits if self._step == step else None
-        with torch.no_grad():
-            for parameter, value in zip(self._tuned, self._best.weights, strict=True):
-                parameter.copy_(value)
-        return self._best.logits
+        if self.best_epoch is None:
+            return self._logits if self._evaluated_step == step else None
+        self._best.restore()
+        return self._best_logits
 
-    def _measured(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
-        rows = self._data.evaluate
-        return {
-            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, values.values)
-            for name, values in logits.items()
+    def save_state(self, folder: Path) -> None:
+        """Write the history and the best epoch to a checkpoint."""
+        best = None
+        if self.best_epoch is not None:
+            best = {"score": self._best.score, "epoch": self.best_epoch, "number": self._best.epoch}
+        state = {"history": self.history, "ended": self.ended, "best": best}
+        (folder / _HISTORY).write_text(json.dumps(state), encoding="utf-8")
+        if best is not None:
+            logits = {
+                f"{part}.{name}": tensor
+                for name, values in self._best_logits.items()
+                for part, tensor in values.tensors().items()
+            }
+            save_file({**self._best.tensors(), **logits}, folder / _BEST)
+
+    def load_state(self, folder: Path) -> None:
+        """Read the history and the best epoch from a checkpoint."""
+        state = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
+        self.history, self.ended = state["history"], state["ended"]
+        best = state["best"]
+        if best is None:
+            return
+        tensors = load_file(folder / _BEST)
+        self.best_epoch = best["epoch"]
+        self._best.load(best["number"], best["score"], tensors)
+        self._best_logits = {
+            name: head.spec.logits_type.from_tensors(
+                {key.partition(".")[0]: tensor for key, tensor in tensors.items() if key.partition(".")[2] == name}
+            )
+            for name, head in self._heads.items()
         }
 
-    def _place(self) -> int:
-        """Return the number of epochs measured."""
-        return max(len(records) for records in self.history.values())
+    def _measure(self, state: transformers.TrainerState) -> dict[str, Metrics]:
+        """Evaluate the heads and add their metrics to the history."""
+        self._logits, self._evaluated_step = self._evaluate(), state.global_step
+        rows = self._data.evaluate
+        metrics = {
+            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, logits.values)
+            for name, logits in self._logits.items()
+        }
+        for name, values in metrics.items():
+            self.history[name].append({"epoch": float(state.epoch or 0), **values})
+        return metrics
+
+    def _select(
+        self,
+        selection: Selection,
+        metrics: Mapping[str, Metrics],
+        epoch: float,
+        control: transformers.TrainerControl,
+    ) -> None:
+        """Keep the weights if this epoch is the best, and stop the training after too many worse ones."""
+        assert self._logits is not None
+        number = max(len(records) for records in self.history.values())
+        # Processes must stop together, and the last bits of their scores may differ.
+        score = from_first(selection.score(metrics, self._heads))
+        if self._best.update(number, score):
+            self.best_epoch, self._best_logits = epoch, self._logits
+        if selection.patience is not None and self._best.is_stale(number, selection.patience):
+            control.should_training_stop = True

@@ -51,15 +51,15 @@ class Fork(Tuning):
         layer_decay: Factor on ``lr`` for each block further down.
         cache: Storage of token states: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
 
-    All other settings are those of ``Tuning``.
+    All other settings are those of ``training.tuning.method.Tuning``.
 
     Raises:
         MethodError: a setting out of its range.
-        CacheError: a cache that is not a folder.
+        CacheError: ``cache`` is not a folder.
 
     Examples:
-        >>> result = mh.train(model, table, text="note", method=mh.Fork(top=1, epochs=1))
-        >>> result.lm_check.bit_identical
+        >>> method = mh.Fork(top=1, epochs=1, cache=None)
+        >>> mh.train(model, table, text="note", method=method).lm_check.bit_identical
         True
     """
 
@@ -180,19 +180,19 @@ class StoredEntries:
         rows = self._data.evaluate
         logits = empty_logits(self._core.heads.chosen(self._names), self._data.tokenized, rows)
         with evaluating(self._core):
-            for places, found in self._passes(rows):
-                for name, values in found.items():
-                    logits[name].put(places, values.float().cpu().numpy())
+            for index, batch_logits in self._passes(rows):
+                for name, values in batch_logits.items():
+                    logits[name].put(index, values.float().cpu().numpy())
         return logits
 
     def _passes(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
         device = self._core.backbone.device
-        for places in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
-            batch = self._data.tokenized.batch(rows[places]).to(device)
-            entry = self._table.take(rows[places]).values.to(device)
+        for index in plan_batches(self._data.tokenized.lengths[rows]) if len(rows) else []:
+            batch = self._data.tokenized.batch(rows[index]).to(device)
+            entry = self._table.take(rows[index]).values.to(device)
             output = self._core.resume_from_states(batch, self._fork, entry, None, self._names)
             assert output.logits is not None
-            yield places, output.logits
+            yield index, output.logits
 
 
 class _TrainableFork(TrainableCore):

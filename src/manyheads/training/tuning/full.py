@@ -37,14 +37,14 @@ class Full(Tuning):
         replay: Other texts for the language model's loss, such as its own training texts: a list of strings, or a table
             with the same text columns. Each batch gets as many of them as it has rows.
 
-    All other settings are those of ``Tuning``.
+    All other settings are those of ``training.tuning.method.Tuning``.
 
     Raises:
         MethodError: a setting out of its range.
 
     Examples:
-        >>> result = mh.train(model, table, text="note", method=mh.Full(top=1, epochs=1, lm_weight=0.1))
-        >>> result.lm_check.bit_identical
+        >>> method = mh.Full(top=1, epochs=1, lm_weight=0.1)
+        >>> mh.train(model, table, text="note", method=method).lm_check.bit_identical
         False
     """
 

@@ -36,14 +36,14 @@ class LoRA(Tuning):
             (``"q_proj"`` in every block).
         dropout: Dropout probability of an adapter's input in training.
 
-    All other settings are those of ``Tuning``.
+    All other settings are those of ``training.tuning.method.Tuning``.
 
     Raises:
         MethodError: a setting out of its range.
 
     Examples:
-        >>> result = mh.train(model, table, text="note", method=mh.LoRA(r=2, epochs=1))
-        >>> result.lm_check.bit_identical
+        >>> method = mh.LoRA(r=4, epochs=1)
+        >>> mh.train(model, table, text="note", method=method).lm_check.bit_identical
         True
     """
 

@@ -23,10 +23,11 @@ from manyheads.training.method import Outcome
 from manyheads.training.resuming.run_folder import RunFolder, run_facts
 from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.tuning.arguments import training_arguments
-from manyheads.training.tuning.best_epoch import EpochEvaluator, selection_of
+from manyheads.training.tuning.best_epoch import EpochEvaluator
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
 from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
+from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
 

@@ -1,15 +1,15 @@
 """A transformers Trainer with a correct joint loss: each head's loss is normalized over a whole step.
 
-transformers' own divides a batch's mean loss by the number of micro-batches, which is right only if each of them has as
-many labels of every head as the others. Here each head's loss is summed, and divided by what is labelled in all
+transformers divides a batch's mean loss by the number of micro-batches, which is correct only if all micro-batches have
+equally many labels of every head. Here each head's loss is summed and divided by the total weight of its labels in all
 micro-batches of a step, on all processes.
 
-Every process runs the very heads that some process has labels of in this step, and its loss reaches all of them: then
-processes agree on which gradients there are to exchange, and a head without any label gets none.
+Every process runs the heads that have labels on any process in this step, and its loss depends on all of them. So
+processes agree on the gradients to exchange, and a head without labels gets no gradient.
 
-The order of the rows follows from the seed and the epoch alone, so that processes share them out, and a resumed run
-goes on with those it has not seen. Where the rows of an epoch cannot be shared out evenly, accelerate gives processes
-some of its first rows again (``even_batches``), so that all of them take as many steps; those rows are left out.
+The order of the rows depends only on the seed and the epoch, so that processes train on different rows and a resumed
+run continues with the remaining ones. If the rows of an epoch cannot be divided evenly, accelerate repeats some of its
+first rows (``even_batches``), so that all processes take equally many steps. Repeated rows are removed here.
 """
 
 from __future__ import annotations
@@ -42,25 +42,24 @@ from manyheads.training.resuming.trainer_state import (
 from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
 from manyheads.types import Batch, HeadedOutput
 
-# The language model's place among the weights that losses are divided by; no head may have this name.
+# Key of the language model's loss among the heads' losses; no head may have this name.
 LM = "lm"
 
 
 class Trainer(transformers.Trainer):  # type: ignore[misc]
-    """transformers' ``Trainer`` for a ``HeadedModel``, on examples as ``collate`` takes them.
+    """Trains a ``HeadedModel`` on examples in the format of ``collate``.
 
-    Each head's loss is averaged over the labelled rows of the whole step, over micro-batches and processes. Everything
-    else is transformers' own, and arguments that are not here have transformers' defaults.
+    Accumulation, processes, precision, loggers and callbacks work as in transformers.
 
     Args:
-        model: A headed model, or any module with the same ``forward`` and a ``core``.
-        args: The training arguments; batch sizes count rows.
+        model: A headed model, or a module with the same ``forward`` and a ``core``.
+        args: Training arguments; batch sizes count rows.
         data_collator: ``collate`` by default.
         train_dataset: Training examples.
         eval_dataset: Evaluation examples.
-        compute_metrics: A function of an ``EvalPrediction`` with logits and labels by head name.
+        compute_metrics: Function of an ``EvalPrediction`` with logits and labels by head name.
         callbacks: Further callbacks.
-        optimizers: An optimizer and a schedule, instead of transformers' defaults.
+        optimizers: Optimizer and learning-rate schedule; ``None`` for transformers' defaults.
         lm_weight: Factor of the causal language model's loss on the same texts.
 
     Raises:
@@ -69,12 +68,12 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
 
     Examples:
         >>> import transformers
-        >>> ids = [model.tokenizer(row["note"]).input_ids for row in table]
-        >>> examples = [{"input_ids": row, "labels": {"urgency": k % 3}} for k, row in enumerate(ids)]
-        >>> args = transformers.TrainingArguments(str(folder), max_steps=1, use_cpu=True, disable_tqdm=True)
-        >>> trainer = mh.Trainer(model=model, args=args, train_dataset=examples)
-        >>> trainer.remove_callback(transformers.PrinterCallback)
-        >>> trainer.train().global_step
+        >>> inputs = model.tokenizer(texts)["input_ids"]
+        >>> rows = [{"input_ids": ids, "labels": {"urgency": 0}} for ids in inputs]
+        >>> settings = {"max_steps": 1, "report_to": [], "disable_tqdm": True, "use_cpu": True}
+        >>> arguments = transformers.TrainingArguments(str(folder), **settings)
+        >>> mh.Trainer(model, arguments, train_dataset=rows).train().global_step
+        {'train_runtime': ...}
         1
     """
 
@@ -107,7 +106,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
-        """Return the micro-batches of one step, and what each head's loss is to be divided by, on all processes."""
+        """Return the micro-batches of one step, and the divisor of each head's loss, summed over all processes."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
@@ -126,7 +125,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         """Return a micro-batch's share of the step's loss.
 
         Raises:
-            TrainingError: a loss that is not finite; names the head, the step and the rows.
+            TrainingError: a loss is not finite; names the head, the step and the rows.
         """
         inputs = dict(inputs)
         rows = inputs.pop("rows", None)
@@ -169,31 +168,36 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         return loss, {name: value.detach().float() for name, value in outputs.logits.items()}, labels
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int] | None:
-        """Return an order of the rows that every process, and a resumed run, draws alike."""
+        """Return a sampler with the same order on every process and in a resumed run."""
         rows = self.train_dataset if train_dataset is None else train_dataset
         strategy = self.args.train_sampling_strategy
         if strategy not in ("random", "group_by_length") or not hasattr(rows, "__len__"):
-            other: torch.utils.data.Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return other
+            default: torch.utils.data.Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            return default
         arguments = self.args
         seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
         lengths = [len(row["input_ids"]) for row in rows] if strategy == "group_by_length" else None
-        together = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-        order = EpochSampler(len(rows), seed, lengths, together)
+        step_rows = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        sampler = EpochSampler(len(rows), seed, lengths, step_rows)
         self.remove_callback(SetEpoch)
-        self.add_callback(SetEpoch(order))
-        return order
+        self.add_callback(SetEpoch(sampler))
+        return sampler
 
     def _without_repeated(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return an epoch's last batch without the rows that only fill it up, and any other as it is."""
+        """Return the batch without repeated rows, which only the last batch of an epoch has."""
         processes, size = self.args.world_size, self.args.train_batch_size
-        ends = self.accelerator.gradient_state.end_of_dataloader
-        if processes == 1 or not ends or self.accelerator.split_batches or not hasattr(self.train_dataset, "__len__"):
+        is_last = self.accelerator.gradient_state.end_of_dataloader
+        if (
+            processes == 1
+            or not is_last
+            or self.accelerator.split_batches
+            or not hasattr(self.train_dataset, "__len__")
+        ):
             return batch
-        left = len(self.train_dataset) % (processes * size)
-        if not left or self.args.dataloader_drop_last:
+        remaining = len(self.train_dataset) % (processes * size)
+        if not remaining or self.args.dataloader_drop_last:
             return batch
-        return first_rows(batch, min(max(left - self.args.process_index * size, 0), size))
+        return first_rows(batch, min(max(remaining - self.args.process_index * size, 0), size))
 
     def _core(self) -> HeadedCore:
         core: HeadedCore = self.accelerator.unwrap_model(self.model).core
@@ -208,7 +212,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         for name, logits in outputs.logits.items():
             weight = outputs.weights.get(name)
             if weight is None or weight == 0:
-                # No share of this micro-batch, but its gradient comes from the step's others: zero, and not none.
+                # Other micro-batches of the step have labels of the head, so its gradient here is zero, not None.
                 terms[name] = logits.sum() * 0.0, logits.new_zeros(())
             else:
                 terms[name] = self._core().heads[name].spec.loss_weight * outputs.losses[name] * weight, weight
@@ -219,15 +223,15 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         return terms
 
     def _weights(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Tensor]:
-        """Return, per head, the weight of everything labelled in these batches."""
+        """Return the total weight of each head's labels in these batches, and of the language model's tokens."""
         core = self._core()
         weights = {name: torch.zeros((), device=device) for name in [*core.heads, LM]}
         for batch in batches:
-            seen = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
-            for name, checked in core.targets(batch["labels"], seen).items():
+            inputs = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
+            for name, targets in core.targets(batch["labels"], inputs).items():
                 class_weights = core.heads[name].loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
-                weights[name] += core.heads[name].spec.total_weight(checked.cpu(), cpu).to(device)
+                weights[name] += core.heads[name].spec.total_weight(targets.cpu(), cpu).to(device)
             weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
         return weights
 
@@ -249,14 +253,14 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         """Train, from the start or from a checkpoint.
 
         Args:
-            resume_from_checkpoint: Its folder, or True for the newest complete one in ``args.output_dir``.
+            resume_from_checkpoint: A checkpoint's folder, or True for the newest complete one in ``args.output_dir``.
             trial: As in transformers.
             ignore_keys_for_eval: As in transformers.
 
         Raises:
             NotACheckpointError: there is no complete checkpoint.
-            CorruptCheckpointError: the one that was named is damaged, or was not written to its end.
-            WrongRunError: it is of another model.
+            CorruptCheckpointError: the named checkpoint is damaged or incomplete.
+            WrongRunError: the checkpoint belongs to another model.
         """
         if not resume_from_checkpoint:
             return super().train(None, trial, ignore_keys_for_eval)
@@ -278,7 +282,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         """Write a checkpoint and mark it as complete; only then delete older ones."""
         folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            delete(folder)  # a killed run may have left a part of it
+            delete(folder)  # a killed run may have left an incomplete one
         wait_for_all()
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -290,7 +294,7 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             finish_checkpoint(folder, self._checkpointed_callbacks(), limit, self.state.best_model_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save the trainable weights, each tensor once: a state file must not hold tied weights under two names."""
+        """Save the trainable weights, each tensor once: a state file cannot contain tied weights under two names."""
         super()._save(output_dir, trainable_state(self.model) if state_dict is None else state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -301,6 +305,6 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
 
 
 def _lm_names(batch: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of the ids and the mask that the language model's loss is of."""
+    """Return the names of the token ids and the mask for the language model's loss."""
     prefix = "replay_" if "replay_input_ids" in batch else ""
     return f"{prefix}input_ids", f"{prefix}attention_mask"

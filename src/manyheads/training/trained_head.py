@@ -1,0 +1,87 @@
+"""The results of one trained head: its rows, its metrics, and the summary saved with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from manyheads.evaluation.metrics import Metrics, baseline, measure
+from manyheads.heads import Head, Logits, Targets
+from manyheads.training.fit import FitResult
+from manyheads.training.method import Method
+from manyheads.training.prepare import Prepared
+from manyheads.training.result import OutOfFold
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedHead:
+    """One head after training.
+
+    Attributes:
+        name: Its name.
+        head: The head with its new weights.
+        prepared: The training and evaluation rows of all heads.
+        fit: Its fit.
+        logits: Its fp32 logits of the evaluation rows.
+    """
+
+    name: str
+    head: Head
+    prepared: Prepared
+    fit: FitResult
+    logits: Logits
+
+    @property
+    def targets(self) -> Targets:
+        """Its targets of all rows."""
+        return self.prepared.data.targets[self.name]
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Metrics on the evaluation rows, of its predictions and of a constant prediction."""
+        data = self.prepared.data
+        train, evaluate = (self.targets.take(rows).values for rows in (data.train, data.evaluate))
+        return measure(self.head.spec, evaluate, self.logits.values) | baseline(self.head.spec, train, evaluate)
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Number of its labelled training and evaluation rows."""
+        data, labelled = self.prepared.data, self.targets.labelled
+        return {"train": int(labelled[data.train].sum()), "evaluate": int(labelled[data.evaluate].sum())}
+
+    @property
+    def reads(self) -> str:
+        """Its taps."""
+        return " + ".join(str(tap) for tap in self.head.taps)
+
+    @property
+    def out_of_fold(self) -> OutOfFold:
+        """Its logits of the training rows that a fold held out."""
+        table_rows = self.prepared.train_rows
+        if not len(self.fit.out_of_fold):
+            return OutOfFold(table_rows[:0], np.empty((0, self.head.spec.outputs), dtype=np.float32))
+        rows = self.prepared.data.labelled(self.name)
+        item_rows = rows[self.targets.take(rows).items().rows]
+        held_out = ~np.isnan(self.fit.out_of_fold).any(axis=1)
+        return OutOfFold(table_rows[item_rows[held_out]], self.fit.out_of_fold[held_out])
+
+    def summary(self, method: Method, text: str | Sequence[str]) -> dict[str, Any]:
+        """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
+        return {
+            **method.describe(),
+            "text": text if isinstance(text, str) else list(text),
+            "settings": self.fit.settings,
+            "rows": self.rows,
+            "metrics": _without_nan(self.metrics),
+            "history": [_without_nan(record) for record in self.fit.history],
+            "tried": [alternative.record() for alternative in self.fit.alternatives],
+        }
+
+
+def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
