@@ -35,7 +35,7 @@ REFUSED = {
         "row 2: the quote in line 3 is never closed",
     ),
     "open_header.csv": (b'"a,b\n1,2\n', DataError, "quote in the header"),
-    "twice.csv": (b"a,b,a\n1,2,3\n", DataError, "stand twice: 'a'"),
+    "twice.csv": (b"a,b,a\n1,2,3\n", DataError, "occur twice: 'a'"),
     "image.csv": (PNG, DataError, "NUL byte"),
     "packed.csv": (gzip.compress(b"a,b\n1,2\n" * 50, mtime=0), DataError, "must be"),
     "empty.tsv": (b"", EmptyTableError, "is empty"),
@@ -43,7 +43,7 @@ REFUSED = {
     "broken.jsonl": (b'{"a": 1}\n\n{"a": \n{"a": 2}\n', DataError, "line 3: is not JSON"),
     "array.jsonl": (b'[{"a": 1}]\n', DataError, "line 1: must be an object"),
     "deep.jsonl": (b"[" * 200_000, DataError, "line 1: is not JSON"),
-    "twice.jsonl": (b'{"a": 1, "a": 2}\n', DataError, "line 1: .*stands twice"),
+    "twice.jsonl": (b'{"a": 1, "a": 2}\n', DataError, "line 1: .*occurs twice"),
     "latin1.jsonl": ('{"a": 1}\n{"a": "ü"}\n'.encode("latin-1"), DataError, "line 2 holds the byte 0xfc"),
     "keyless.jsonl": (b"{}\n{}\n", EmptyTableError, "no columns"),
     "empty.parquet": (b"", EmptyTableError, "is empty"),
@@ -80,7 +80,7 @@ def test_parquet_cut_short_anywhere(tmp_path: Path) -> None:
 def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), path)
-    with pytest.raises(DataError, match="stand twice"):
+    with pytest.raises(DataError, match="occur twice"):
         read_table(path)
 
 

@@ -21,7 +21,7 @@ from tests.laws.oracle import RECORDS
 SETTINGS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "no labels": (lambda: mh.Tokens([]), ("Tokens", "at least 1")),
     "a string": (lambda: mh.Tokens("drug"), ("labels must be a list",)),
-    "labels twice": (lambda: mh.Tokens(["a", "a"]), ("stand twice", "'a'")),
+    "labels twice": (lambda: mh.Tokens(["a", "a"]), ("occur twice", "'a'")),
     "O alone": (lambda: mh.Tokens(["O"]), ("at least 1", "none")),
     "tags and types": (lambda: mh.Tokens(["O", "B-drug", "dose"]), ("mix tags", "'dose'", "scheme='plain'")),
     "one plain label": (lambda: mh.Tokens(["a"], scheme="plain"), ("at least 2",)),
@@ -36,7 +36,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a prompt": (lambda: mh.Tokens(["a"], reads=mh.Hidden(prompt="{text}:")), ("to prompt", "prompt=")),
     "another head": (lambda: mh.Tokens(["a"], reads=[mh.Hidden(), mh.Output("b")]), ("word by word", "Output")),
     "the LM's logits": (lambda: mh.Tokens(["a"], reads=mh.LMLogits()), ("word by word", "LMLogits")),
-    "the LM head's rows": (lambda: mh.Tokens(["a"], init="lm_head"), ("Tokens", "LM head has no rows")),
+    "the LM head's rows": (lambda: mh.Tokens(["a"], init="lm_head"), ("Tokens", "only supported by heads with labels")),
     "too few weights": (lambda: mh.Tokens(["a"], class_weights=[1, 2]), ("'balanced' or 3 numbers",)),
     "weights of types": (lambda: mh.Tokens(["a"], class_weights={"a": 2}), ("name every label", "'B-a'", "'O'")),
     "smoothing": (lambda: mh.Tokens(["a"], label_smoothing=1), ("label_smoothing",)),
@@ -97,7 +97,7 @@ CELLS: dict[str, tuple[object, tuple[str, ...]]] = {
     "beyond the end": ([(0, 34, "place")], ("0 to 34", "33 characters")),
     "nothing": ([(6, 6, "place")], ("6 to 6",)),
     "backwards": ([(6, 0, "place")], ("6 to 0",)),
-    "a blank": ([(6, 7, "place")], ("6 to 7", "no word")),
+    "a blank": ([(6, 7, "place")], ("6 to 7", "only spaces")),
     "overlapping": ([(0, 12, "place"), (7, 17, "symptom")], ("overlap", "0 to 12", "7 to 17")),
     "the same twice": ([(0, 6, "place"), (0, 6, "place")], ("overlap",)),
     "one word, two spans": ([(7, 9, "place"), (9, 12, "symptom")], ("share the word at characters 7 to 12",)),
@@ -160,7 +160,7 @@ def test_a_tokenizer_that_knows_no_characters(tmp_path: Path) -> None:
 
     model.tokenizer = Slow()
     model.heads["found"].trained = True
-    with refused(mh.errors.InputError, "Slow", "which characters a token stands for", "fast tokenizer"):
+    with refused(mh.errors.InputError, "Slow", "the characters of a token", "fast tokenizer"):
         model.predict(["mild cough"])
     assert transformers.PreTrainedTokenizerFast.is_fast
 

@@ -428,7 +428,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     ),
     "a setting out of its range": (say("heads", "job", "spec", "dropout", value=7.0), (HEADS_JSON, "'job'", "dropout")),
     "a setting of another type": (say("heads", "job", "spec", "dropout", value="much"), (HEADS_JSON, "'job'")),
-    "labels that stand twice": (say("heads", "job", "spec", "labels", value=["a", "a"]), (HEADS_JSON, "'job'")),
+    "labels that occur twice": (say("heads", "job", "spec", "labels", value=["a", "a"]), (HEADS_JSON, "'job'")),
     "a label too many": (say("heads", "job", "spec", "labels", value=["a", "b", "c"]), (HEADS_JSON, "'job'")),
     "labels that are no list": (say("heads", "job", "spec", "labels", value="ab"), (HEADS_JSON, "'job'")),
     "class weights of another length": (say("heads", "job", "class_weights", value=[1.0]), (HEADS_JSON, "'job'")),

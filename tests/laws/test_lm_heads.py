@@ -438,7 +438,7 @@ def test_rows_need_a_tokenizer(saved: Callable[[str], Path]) -> None:
 SETTINGS: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown start": (lambda: mh.Multiclass(LABELS, init="lmhead"), "'lmhead'"),
     "hidden layers": (lambda: mh.Multiclass(LABELS, init="lm_head", hidden=[3]), "hidden"),
-    "a regression": (lambda: mh.Regression(init="lm_head"), "no rows"),
+    "a regression": (lambda: mh.Regression(init="lm_head"), "only supported by heads with labels"),
     "zero shot is a yes or no": (lambda: mh.Multiclass(LABELS, zero_shot="yes"), "'yes'"),
     "words of another label": (lambda: mh.Multiclass(LABELS, label_words={"urgnt": "now"}), "did you mean 'urgent'"),
     "a word that is none": (lambda: mh.Multiclass(LABELS, label_words={"urgent": 3}), "'urgent'"),

@@ -383,7 +383,7 @@ def test_a_head_that_is_not_there_cannot_be_read(head: str, reads: str, words: t
 
 def test_another_number_of_scores_than_the_head_says_is_refused() -> None:
     model = headed({"level": mh.Multiclass(LABELS)})
-    with pytest.raises(mh.errors.HeadError, match="reads 2 scores of head 'level', which says 3"):
+    with pytest.raises(mh.errors.HeadError, match="reads 2 scores of head 'level', which has 3"):
         model.add_head("after", mh.Multiclass(LABELS, reads=mh.Output("level", scores=2)))
 
 
@@ -425,7 +425,7 @@ def folder(tmp_path: Path, saved: Callable[[str], Path]) -> Path:
 
 def test_l20_a_head_is_not_saved_without_what_it_reads(folder: Path, tmp_path: Path) -> None:
     model = mh.HeadedModel.from_pretrained(folder)
-    with pytest.raises(mh.errors.CheckpointError, match="Head 'after': reads 'level', and says nothing without"):
+    with pytest.raises(mh.errors.CheckpointError, match="Head 'after': reads 'level', which is not saved"):
         model.save_head("after", tmp_path / "after")
     assert not (tmp_path / "after").exists()
     model.save_head("level", tmp_path / "level")
@@ -477,7 +477,7 @@ FORGED = {
     "itself": (say("after", head="after"), ("'after'", "not declared before it")),
     "a circle": (circular, ("'level'", "'after'", "not declared before it")),
     "another order": (reordered, ("'after'", "'level'", "not declared before it")),
-    "another size": (say("after", scores=5), ("'after'", "5 scores of 'level', which says 3")),
+    "another size": (say("after", scores=5), ("'after'", "5 scores of 'level', which has 3")),
     "no size": (say("after", scores=None), ("'after'", "None scores")),
     "a size that is none": (say("after", scores=-3), ("'after'", "scores must be a positive whole number")),
     "no name": (say("after", head=7), ("'after'", "takes the name")),

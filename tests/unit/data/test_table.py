@@ -307,9 +307,9 @@ def test_empty_dataset() -> None:
 def test_frames_with_bad_column_names() -> None:
     with pytest.raises(DataError, match="must be text, got 0"):
         read_table(pd.DataFrame([[1, 2]]))
-    with pytest.raises(DataError, match="stand twice: 'a'"):
+    with pytest.raises(DataError, match="occur twice: 'a'"):
         read_table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
-    with pytest.raises(DataError, match="stand twice: 'a'"):
+    with pytest.raises(DataError, match="occur twice: 'a'"):
         read_table(pa.table([[1], [2]], names=["a", "a"]))
 
 

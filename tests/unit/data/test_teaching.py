@@ -313,9 +313,9 @@ def test_pairs_of_texts_are_counted_on_both_sides() -> None:
     [
         ([""], mh.errors.InputError, "word 1, '', is empty"),
         (["metformin", "  "], mh.errors.InputError, "word 2"),
-        (["type two"], mh.errors.InputError, "holds a blank"),
-        ([" metformin"], mh.errors.InputError, "holds a blank"),
-        (["a\nb"], mh.errors.InputError, "holds a blank"),
+        (["type two"], mh.errors.InputError, "contains a space"),
+        ([" metformin"], mh.errors.InputError, "contains a space"),
+        (["a\nb"], mh.errors.InputError, "contains a space"),
         (["[SEP]"], mh.errors.InputError, "special tokens"),
         (["\ud800x"], mh.errors.InputError, "surrogate"),
         (["\x07"], mh.errors.InputError, "reads nothing"),
