@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_cli import called
+from tests.unit.cli.test_app import called
 
 # Commands that snippets may show and tests do not run.
 NOT_RUN = ("make", "pip", "git", "cd", "torchrun", "accelerate")

@@ -227,7 +227,7 @@ def test_a_saved_head_that_was_tampered_with(
 
 
 def test_the_command_line_says_what_a_token_head_does_not_take(saved: Any, tmp_path: Path, capsys: Any) -> None:
-    from tests.unit.test_cli import called
+    from tests.unit.cli.test_app import called
 
     (tmp_path / "rows.jsonl").write_text(
         '{"text": "mild cough", "found": ["O", "B-x"]}\n{"text": "a", "found": ["O"]}\n'

@@ -54,7 +54,7 @@ from tests.laws.oracle import (
     snapshot,
 )
 from tests.laws.test_keeping import assert_refused, put, rewrite_json, rewrite_weights, say
-from tests.unit.test_precision import with_pooler_beside
+from tests.unit.features.test_precision import with_pooler_beside
 
 Saved = Callable[[str], Path]
 Models = Callable[[Family], mh.HeadedModel]

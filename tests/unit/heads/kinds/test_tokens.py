@@ -22,7 +22,7 @@ from manyheads.heads.cells.word_labels import WORD_RULES, SplitText
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, add_heads, headed, tags_of
-from tests.unit.test_cli import called
+from tests.unit.cli.test_app import called
 
 Saved = Callable[[str], Path]
 TEXT = "took 5 mg aspirin, then slept"

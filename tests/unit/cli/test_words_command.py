@@ -14,9 +14,9 @@ import pytest
 import manyheads as mh
 from manyheads.cli.words import read_words
 from tests.families import BY_NAME, TEXTS
-from tests.unit.data.test_teaching import word_pieces
-from tests.unit.test_cli import Run, called
-from tests.unit.test_cli import run as run  # a fixture
+from tests.unit.cli.test_app import Run, called
+from tests.unit.cli.test_app import run as run  # a fixture
+from tests.unit.data.vocabulary.test_added_tokens import word_pieces
 
 NEW = ["metformin", "hyperkalemia"]
 

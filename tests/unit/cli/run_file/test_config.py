@@ -32,7 +32,7 @@ from manyheads.training.tuning.fork import Fork
 from manyheads.training.tuning.full import Full
 from manyheads.training.tuning.lora import LoRA
 from tests.families import TEXTS
-from tests.unit.test_cli import called
+from tests.unit.cli.test_app import called
 
 if sys.version_info >= (3, 11):
     import tomllib
