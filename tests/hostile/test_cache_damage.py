@@ -100,7 +100,7 @@ def test_a_file_of_somebody_elses_is_no_segment(tmp_path: Path, dtype: torch.dty
         (store.folder / f"{name}.safetensors").write_bytes(save(tensors))
     with pytest.warns(CacheWarning, match="damaged"):
         (found,) = store.find(keys)
-    assert found.asked.tolist() == [0]
+    assert found.requested.tolist() == [0]
 
 
 def flip_last(path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_segments(written: Path) -> N
     (store.folder / ".left.part").write_bytes(b"half")
     assert all(file_digest(path) == path.stem for path in segments(written / "killed"))
     keys = np.array([b"%08d%08d" % (name, number) for name in range(8) for number in range(3)], dtype="S16")
-    found = {int(part.asked[0]): part.piece.values[part.places[0]] for part in store.find(keys)}
+    found = {int(part.requested[0]): part.piece.values[part.places[0]] for part in store.find(keys)}
     assert sorted(found) == list(range(24))
     assert all(torch.equal(values, torch.full((50_000,), float(place % 3))) for place, values in found.items())
 

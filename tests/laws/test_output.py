@@ -395,7 +395,7 @@ def test_an_output_of_nothing_is_refused(head: Any, scores: Any) -> None:
 
 def test_a_head_that_is_read_cannot_be_removed_before_what_reads_it() -> None:
     model = headed(two())
-    with pytest.raises(mh.errors.HeadError, match="Head 'level': is read by 'after'; remove what reads it first"):
+    with pytest.raises(mh.errors.HeadError, match="Head 'level': is read by 'after'; remove these heads first"):
         model.remove_head("level")
     assert list(model.heads) == ["level", "after"]
     model.remove_head("after")

@@ -443,7 +443,7 @@ def test_replayed_texts_hold_the_language_model() -> None:
 @pytest.mark.parametrize(
     ("replay", "said"),
     [
-        ([], "no rows|no text"),
+        ([], "no rows|are empty"),
         (["", " "], "all texts are empty"),
         ([{"note": "a"}], "no column 'text'"),
         (7, "got int|int"),

@@ -97,7 +97,8 @@ def _stock_logits(backbone: Backbone) -> tuple[Tensor, Batch]:
 
 def _agrees(backbone: Backbone, head: Head, batch: Batch, expected: Tensor) -> bool:
     with evaluating(backbone):
-        states, _ = backbone(batch, head.taps[0].request(backbone.facts))
-        logits = head(head.features({head.taps[0]: head.taps[0].read(states)}))
+        (tap,) = head.backbone_taps
+        states, _ = backbone(batch, tap.request(backbone.facts))
+        logits = head(head.features({tap: tap.read(states)}))
     scale = float(expected.abs().max()) or 1.0
     return bool((logits - expected.float()).abs().max() <= _TOLERANCE * scale)

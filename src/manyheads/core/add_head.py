@@ -31,7 +31,7 @@ def add_head(core: HeadedCore, name: str, spec: HeadSpec) -> Head:
 
 def _warn_of_loose_space(core: HeadedCore, name: str, head: Head) -> None:
     prompt_tokenizer = core.backbone.prompt_tokenizer
-    prompts = core.request(head.taps).prompts
+    prompts = core.request(head.backbone_taps).prompts
     if prompt_tokenizer is not None and any(prompt_tokenizer.has_separate_space(prompt) for prompt in prompts):
         warnings.warn(
             f"Head {name!r}: the prompt has a space before {{text}} or at its end, which the tokenizer encodes as a "

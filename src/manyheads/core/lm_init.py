@@ -14,7 +14,7 @@ from manyheads.backbone.stack.probe import evaluating
 from manyheads.backbone.stack.prompts import PromptTokenizer
 from manyheads.errors import BackboneError, HeadError
 from manyheads.heads import Head, LabelledSpec
-from manyheads.taps import Hidden, Prompted, Tap
+from manyheads.taps import BackboneTap, Hidden, Prompted, Tap
 from manyheads.taps.base import Wrapper
 from manyheads.types import Batch
 
@@ -127,6 +127,7 @@ def _is_last_layer(tap: Tap) -> bool:
 def _empty_text_features(backbone: Backbone, tokenizer: PromptTokenizer, head: Head, position: int) -> Tensor:
     """Return a tap's features (width,) of an empty text, or of the prompt alone if the tap has one."""
     tap = head.taps[position]
+    assert isinstance(tap, BackboneTap)
     prompted = isinstance(tap, Prompted) and backbone.templates(tap.request(backbone.facts))[tap.prompt].added > 0
     ids = torch.tensor([[0] if prompted else tokenizer.empty_text()], device=backbone.device)
     mask = torch.zeros_like(ids) if prompted else torch.ones_like(ids)

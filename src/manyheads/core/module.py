@@ -15,7 +15,7 @@ from manyheads.backbone.stack.prompts import check_room
 from manyheads.core.lm_init import start_from_lm_head
 from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
-from manyheads.taps import Branched, Tap, off_branch, request_of
+from manyheads.taps import BackboneTap, Branched, Tap, off_branch, request_of
 from manyheads.types import Batch, Features, HeadedOutput, Request
 
 
@@ -59,17 +59,19 @@ class HeadedCore(nn.Module):
         Raises:
             HeadError: a prompt leaves no room for text, or ``init="lm_head"`` does not fit the head or the backbone.
         """
-        prompts = self.backbone.templates(request_of(head.taps, self.backbone.facts))
+        prompts = self.backbone.templates(request_of(head.backbone_taps, self.backbone.facts))
         check_room(prompts, self.backbone.name)
         if head.spec.init == "lm_head":
             start_from_lm_head(self.backbone, head)
         return head
 
-    def request(self, taps: Iterable[Tap]) -> Request:
+    def request(self, taps: Iterable[BackboneTap]) -> Request:
         """Return the states that these resolved taps need from one pass."""
         return request_of(taps, self.backbone.facts)
 
-    def read(self, batch: Batch, taps: Iterable[Tap], lm: bool = False) -> tuple[dict[Tap, Features], Tensor | None]:
+    def read(
+        self, batch: Batch, taps: Iterable[BackboneTap], lm: bool = False
+    ) -> tuple[dict[BackboneTap, Features], Tensor | None]:
         """Run the backbone once and return each tap's features, and the language model's logits if requested."""
         taps = list(dict.fromkeys(taps))
         states, lm_logits = self.backbone(batch, self.request(taps), lm)
@@ -119,7 +121,7 @@ class HeadedCore(nn.Module):
 
     def _output(
         self,
-        read: Mapping[Tap, Features],
+        read: Mapping[BackboneTap, Features],
         chosen: Mapping[str, Head],
         labels: Mapping[str, Tensor] | None,
         batch: Batch,

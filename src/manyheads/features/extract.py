@@ -12,13 +12,15 @@ from manyheads.core import HeadedCore
 from manyheads.data.batching import Batches
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.runtime.progress import progress_bar
-from manyheads.taps import Tap
+from manyheads.taps import BackboneTap
 from manyheads.types import Features
 
-Receive = Callable[[np.ndarray, Mapping[Tap, Features]], None]
+Receive = Callable[[np.ndarray, Mapping[BackboneTap, Features]], None]
 
 
-def run_pass(core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Sequence[Tap], receive: Receive) -> None:
+def run_pass(
+    core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Sequence[BackboneTap], receive: Receive
+) -> None:
     """Run the backbone over rows, one forward per batch of rows of like length.
 
     How many tokens a batch holds is measured in a long pass and then kept with the backbone, so that the same rows

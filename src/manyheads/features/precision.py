@@ -12,7 +12,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache
 from manyheads.features.source import identity_of, store_of
-from manyheads.taps import Tap
+from manyheads.taps import BackboneTap
 
 # Rows that are read twice to see whether the precisions agree.
 _COMPARED_ROWS = 8
@@ -35,7 +35,7 @@ def feature_core(
     core: HeadedCore,
     dtype: torch.dtype | str,
     tokenized: Tokenized,
-    taps: Sequence[Tap],
+    taps: Sequence[BackboneTap],
     cache: FeatureCache | None,
     digest: str,
 ) -> HeadedCore:
@@ -64,16 +64,16 @@ def feature_core(
     return _in_precision(core, torch.float32)
 
 
-def _resolved(core: HeadedCore, taps: Sequence[Tap]) -> list[Tap]:
+def _resolved(core: HeadedCore, taps: Sequence[BackboneTap]) -> list[BackboneTap]:
     return list(dict.fromkeys(tap.resolve(core.backbone.facts) for tap in taps))
 
 
-def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[Tap]) -> bool:
+def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[BackboneTap]) -> bool:
     identity = identity_of(core.backbone, digest)
     return all(store_of(cache, identity, tap.stored, core.backbone).used for tap in taps)
 
 
-def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[Tap]) -> bool:
+def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[BackboneTap]) -> bool:
     """Return whether two cores compute nearly the same features of a few rows, by cosine similarity."""
     rows = np.unique(np.linspace(0, len(tokenized) - 1, _COMPARED_ROWS).astype(np.int64))
     batch = tokenized.batch(rows).to(exact.backbone.device)

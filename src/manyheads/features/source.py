@@ -19,7 +19,7 @@ from manyheads.features.cache import FeatureCache, Store
 from manyheads.features.extract import run_pass
 from manyheads.features.keys import row_keys
 from manyheads.features.table import FeatureTable, IdTable, Piece, PieceTable
-from manyheads.taps import Tap, write_tap
+from manyheads.taps import BackboneTap, Tap, write_tap
 from manyheads.types import Features
 
 # Counts how features are computed: poolings, arrangement, precision. Another number, another cache entry.
@@ -55,9 +55,9 @@ class FeatureSource:
         both = ranks[0].astype(np.int64) * max(len(tokenized), 1) + ranks[1]
         _, self._first, self._slots = np.unique(both, return_index=True, return_inverse=True)
         self._keys = {by_word: found[self._first] for by_word, found in keys.items()}
-        self._tables: dict[Tap, PieceTable] = {}
+        self._tables: dict[BackboneTap, PieceTable] = {}
 
-    def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
+    def read(self, taps: Iterable[BackboneTap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
         """Return one table per resolved tap, numbered like all texts, that holds at least these rows."""
         facts = self._core.backbone.facts
         kept = {tap: tap.stored for tap in taps}
@@ -76,7 +76,7 @@ class FeatureSource:
         order: np.ndarray = np.argsort(self._slots[rows], kind="stable")
         return order
 
-    def _recalled(self, tap: Tap, slots: np.ndarray) -> np.ndarray:
+    def _recalled(self, tap: BackboneTap, slots: np.ndarray) -> np.ndarray:
         """Fill a tap's table from the cache, and return the texts that are still missing."""
         table = self._tables.setdefault(tap, PieceTable(self._slots))
         missing = table.missing(slots)
@@ -86,15 +86,15 @@ class FeatureSource:
                 table.add(missing[found.requested], found.places, found.piece)
         return table.missing(slots)
 
-    def _store(self, tap: Tap) -> Store | None:
+    def _store(self, tap: BackboneTap) -> Store | None:
         if self._cache is None or self._identity is None:
             return None
         return store_of(self._cache, self._identity, tap, self._core.backbone)
 
-    def _pass(self, taps: list[Tap], slots: np.ndarray) -> None:
+    def _pass(self, taps: list[BackboneTap], slots: np.ndarray) -> None:
         gathered = {tap: _Gathered(self._tables[tap], self._store(tap), self._keys[tap.by_word]) for tap in taps}
 
-        def receive(rows: np.ndarray, read: Mapping[Tap, Features]) -> None:
+        def receive(rows: np.ndarray, read: Mapping[BackboneTap, Features]) -> None:
             for tap, features in read.items():
                 gathered[tap].add(self._slots[rows], features)
 
@@ -129,7 +129,7 @@ class _Gathered:
         self._slots, self._parts, self._octets = [], [], 0
 
 
-def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: Tap, backbone: Backbone) -> Store:
+def store_of(cache: FeatureCache, identity: Mapping[str, object], tap: BackboneTap, backbone: Backbone) -> Store:
     """Return where a cache keeps what a tap reads; see ``identity_of``. Another tokenizer makes other prompts."""
     templates = backbone.templates(tap.request(backbone.facts))
     prompts = {"prompts": [asdict(template) for template in templates.values()]} if templates else {}

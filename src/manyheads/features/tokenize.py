@@ -11,7 +11,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
-from manyheads.taps import Tap
+from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Tokenizer
 
 
@@ -38,7 +38,9 @@ def tokenize_for(
         if max_length < 1 or (limit is not None and max_length > limit):
             raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
         limit = max_length
-    prompts = core.backbone.templates(core.request(tap.resolve(core.backbone.facts) for tap in taps))
+    prompts = core.backbone.templates(
+        core.request(tap.resolve(core.backbone.facts) for tap in taps if isinstance(tap, BackboneTap))
+    )
     if prompts and any(isinstance(text, tuple) for text in texts):
         raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads.module import Head
-from manyheads.taps import Output, Tap
+from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.types import Features
 
 RESERVED = frozenset({"lm"})
@@ -117,10 +117,9 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
                 found.append(name)
         return found
 
-    def taps_of(self, names: Iterable[str]) -> list[Tap]:
+    def taps_of(self, names: Iterable[str]) -> list[BackboneTap]:
         """Return the backbone taps of these heads and of the heads that they read."""
-        taps = [tap for head in self.with_dependencies(names).values() for tap in head.taps]
-        return list(dict.fromkeys(tap for tap in taps if not isinstance(tap, Output)))
+        return list(dict.fromkeys(tap for head in self.with_dependencies(names).values() for tap in head.backbone_taps))
 
     def with_score_counts(self, taps: Iterable[Tap]) -> list[Tap]:
         """Return taps with the number of scores filled in where they read one of these heads.
@@ -146,7 +145,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
     def forward(
         self,
-        read: Mapping[Tap, Features],
+        read: Mapping[BackboneTap, Features],
         names: Iterable[str] | None = None,
         labelled: Container[str] = (),
     ) -> dict[str, Tensor]:
@@ -170,7 +169,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         logits: dict[str, Tensor] = {}
         scores: dict[Tap, Features] = {}
         for stage in _stages(everything):
-            features = {**read, **scores}
+            features: dict[Tap, Features] = dict(read.items()) | scores
             logits |= self._logits({name: head for name, head in stage.items() if name in heads}, features, labelled)
             with torch.no_grad():
                 logits |= self._logits({name: head for name, head in stage.items() if name not in heads}, features, ())
@@ -222,7 +221,7 @@ def _scores_of(
     stage: Mapping[str, Head], logits: Mapping[str, Tensor], heads: Mapping[str, Head]
 ) -> dict[Tap, Features]:
     """Return the scores of a stage's heads, for heads that read them."""
-    taps = dict.fromkeys(tap for head in heads.values() for tap in head.taps if isinstance(tap, Output))
+    taps = dict.fromkeys(tap for head in heads.values() for tap in head.outputs)
     return {tap: stage[tap.head].detached_scores(logits[tap.head]) for tap in taps if tap.head in stage}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import HeadSpec
-from manyheads.taps import Output, Tap
+from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts, Features
 
@@ -56,7 +56,17 @@ class Head(nn.Module):
     @property
     def reads_heads(self) -> tuple[str, ...]:
         """The names of the heads whose output it reads."""
-        return tuple(tap.head for tap in self.taps if isinstance(tap, Output))
+        return tuple(tap.head for tap in self.outputs)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Its taps of other heads."""
+        return tuple(tap for tap in self.taps if isinstance(tap, Output))
+
+    @property
+    def backbone_taps(self) -> tuple[BackboneTap, ...]:
+        """Its taps of the backbone."""
+        return tuple(tap for tap in self.taps if isinstance(tap, BackboneTap))
 
     @property
     def is_usable(self) -> bool:

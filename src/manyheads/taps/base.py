@@ -1,6 +1,7 @@
 """The contract of a tap, and its plain-JSON form.
 
-A tap does not depend on texts, training or files: it requests states of a pass and turns them into features.
+A tap is anything that a head can read. A ``BackboneTap`` requests states of a pass of the backbone and turns them into
+features; it does not depend on texts, training or files.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from manyheads.errors import CorruptCheckpointError, HeadError, listed
@@ -18,7 +20,7 @@ from manyheads.types import BackboneFacts, Features, Request, States
 
 @dataclass(frozen=True)
 class Tap(ABC):
-    """A kind of features of a backbone. Subclasses are frozen dataclasses of plain fields."""
+    """Anything that a head can read. Subclasses are frozen dataclasses of plain fields."""
 
     kind: ClassVar[str]
     _kinds: ClassVar[dict[str, type[Tap]]] = {}
@@ -28,8 +30,8 @@ class Tap(ABC):
         """Whether it reads one vector per word, not one per row."""
         return False
 
-    def __init_subclass__(cls) -> None:
-        if "kind" in vars(cls):
+    def __init_subclass__(cls, for_heads: bool = True) -> None:
+        if "kind" in vars(cls) and for_heads:
             Tap._kinds[cls.kind] = cls
 
     def __str__(self) -> str:
@@ -45,22 +47,18 @@ class Tap(ABC):
             HeadError: the backbone does not have what the tap names.
         """
 
-    @abstractmethod
-    def request(self, facts: BackboneFacts) -> Request:
-        """Return what a resolved tap needs from a pass."""
-
-    @abstractmethod
-    def read(self, states: States) -> Features:
-        """Return a resolved tap's features of one pass."""
-
-    @property
-    def stored(self) -> Tap:
-        """The tap under whose name its features are kept: this one, or another that reads the very same of a pass."""
-        return self
-
     def needs_pass(self, facts: BackboneFacts) -> bool:
         """Return whether the backbone has to run for this resolved tap."""
-        return not self.request(facts).empty
+        return False
+
+    @property
+    def prepares(self) -> bool:
+        """Whether its size or its reader depends on the training rows: see ``sized`` and ``Reader.prepare``."""
+        return False
+
+    def sized(self, features: Features) -> Tap:
+        """Return this resolved tap with the size that it gets from the features of the training rows."""
+        return self
 
     @abstractmethod
     def width(self, facts: BackboneFacts) -> int:
@@ -71,21 +69,50 @@ class Tap(ABC):
         """Return the learned part, which each head owns: from features to one (rows, width) tensor."""
 
 
-class Wrapper(Tap):
+class BackboneTap(Tap):
+    """Features of a pass of the backbone."""
+
+    @abstractmethod
+    def resolve(self, facts: BackboneFacts) -> BackboneTap:
+        """Return this tap with every ``"auto"`` decided for a backbone.
+
+        Raises:
+            HeadError: the backbone does not have what the tap names.
+        """
+
+    @abstractmethod
+    def request(self, facts: BackboneFacts) -> Request:
+        """Return the states that a resolved tap needs from a pass."""
+
+    @abstractmethod
+    def read(self, states: States) -> Features:
+        """Return a resolved tap's features of one pass."""
+
+    @property
+    def stored(self) -> BackboneTap:
+        """The tap under which its features are cached: this one, or another one with the same features."""
+        return self
+
+    def needs_pass(self, facts: BackboneFacts) -> bool:
+        """Return whether the backbone has to run for this resolved tap."""
+        return not self.request(facts).empty
+
+
+class Wrapper(BackboneTap):
     """A tap that reads another tap from a branch or under a prompt.
 
     Attributes:
         reads: The other tap.
     """
 
-    reads: Tap
+    reads: BackboneTap
 
-    def reading(self, tap: Tap) -> Tap:
+    def reading(self, tap: BackboneTap) -> BackboneTap:
         """Return the same wrapper around another tap."""
         return replace(self, reads=tap)  # type: ignore[call-arg]
 
-    def resolve(self, facts: BackboneFacts) -> Tap:
-        """Resolve what is read."""
+    def resolve(self, facts: BackboneFacts) -> BackboneTap:
+        """Resolve the other tap."""
         return self.reading(self.reads.resolve(facts))
 
     @property
@@ -94,8 +121,13 @@ class Wrapper(Tap):
         return self.reads.by_word
 
     @property
-    def stored(self) -> Tap:
-        """The same elsewhere of what the other tap's features are kept under."""
+    def prepares(self) -> bool:
+        """Whether the other tap does."""
+        return self.reads.prepares
+
+    @property
+    def stored(self) -> BackboneTap:
+        """The same wrapper around the other tap's ``stored``."""
         return self.reading(self.reads.stored)
 
     def width(self, facts: BackboneFacts) -> int:
@@ -108,7 +140,7 @@ class Wrapper(Tap):
 
 
 class Reader(nn.Module):
-    """From features to one vector per row; this one passes them on.
+    """From features to one vector per row; this one returns them unchanged.
 
     Attributes:
         learns: Whether it has trainable parameters.
@@ -117,6 +149,27 @@ class Reader(nn.Module):
 
     learns: ClassVar[bool] = False
     passes: ClassVar[bool] = True
+
+    @property
+    def sparse(self) -> bool:
+        """Whether ``matrix`` returns its output as a sparse matrix."""
+        return False
+
+    def matrix(self, features: Features) -> csr_array:
+        """Return the output for all rows as a sparse fp32 matrix (rows, width), if it is sparse.
+
+        Raises:
+            NotImplementedError: it is not.
+        """
+        raise NotImplementedError
+
+    def prepare(self, features: Features, target_scores: Tensor) -> None:
+        """Set what depends on the training rows before a head is fitted.
+
+        Args:
+            features: Features of the labelled training rows.
+            target_scores: Target scores of these rows (rows, scores), NaN where missing.
+        """
 
     def forward(self, features: Features) -> Tensor:
         """Return (rows, width)."""
@@ -130,7 +183,7 @@ class Reader(nn.Module):
         """
 
 
-def request_of(taps: Iterable[Tap], facts: BackboneFacts) -> Request:
+def request_of(taps: Iterable[BackboneTap], facts: BackboneFacts) -> Request:
     """Return what these resolved taps need, together, from one pass."""
     total = Request()
     for tap in taps:

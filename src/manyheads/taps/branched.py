@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from manyheads.errors import HeadError
-from manyheads.taps.base import Tap, Wrapper
+from manyheads.taps.base import BackboneTap, Tap, Wrapper
 from manyheads.taps.output import Output
 from manyheads.types import BackboneFacts, Features, Request, States
 
@@ -28,12 +28,12 @@ class Branched(Wrapper):
     kind: ClassVar[str] = "branched"
 
     branch: str
-    reads: Tap
+    reads: BackboneTap
 
     def __post_init__(self) -> None:
         if not isinstance(self.branch, str) or not self.branch.isidentifier():
             raise HeadError(f"Branched: branch must be an identifier, got {self.branch!r}")
-        if not isinstance(self.reads, Tap) or isinstance(self.reads, Branched | Output):
+        if not isinstance(self.reads, BackboneTap) or isinstance(self.reads, Branched | Output):
             raise HeadError(f"Branched: reads must be a tap of the backbone, got {self.reads!r}")
 
     def __str__(self) -> str:
@@ -58,10 +58,10 @@ class Branched(Wrapper):
 
 
 def on_branch(tap: Tap, branch: str, facts: BackboneFacts) -> Tap:
-    """Return a resolved tap as read from a branch; one that needs no pass reads the same anywhere."""
-    return Branched(branch, tap) if tap.needs_pass(facts) else tap
+    """Return a resolved tap on a branch; a tap that needs no pass is the same on every branch."""
+    return Branched(branch, tap) if isinstance(tap, BackboneTap) and tap.needs_pass(facts) else tap
 
 
 def off_branch(tap: Tap, branch: str) -> Tap:
-    """Return a tap of a branch as read from the backbone; any other as it is."""
+    """Return a tap of this branch as a tap of the backbone, and any other unchanged."""
     return tap.reads if isinstance(tap, Branched) and tap.branch == branch else tap

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, PoolerError, did_you_mean, listed
-from manyheads.taps.base import Reader, Tap
+from manyheads.taps.base import BackboneTap, Reader
 from manyheads.taps.pooling import POOLINGS, AttentionPooling, ScalarMix
 from manyheads.taps.prompted import check_prompt, under
 from manyheads.types import BackboneFacts, Features, Request, States
@@ -18,7 +18,7 @@ POOL_NAMES = ("auto", *POOLINGS, "pooler", "attention")
 
 
 @dataclass(frozen=True)
-class Hidden(Tap):
+class Hidden(BackboneTap):
     r"""Read hidden states of the backbone.
 
     Args:
@@ -62,7 +62,7 @@ class Hidden(Tap):
                 "use 'mean', 'cls' or 'last'"
             )
 
-    def resolve(self, facts: BackboneFacts) -> Tap:
+    def resolve(self, facts: BackboneFacts) -> BackboneTap:
         """Decide ``pool="auto"``, count the layer from the end, check that the backbone has it, and take the prompt
         apart from what is read."""
         resolved = replace(self, pool=default_pool(self.pool, facts), layer=self._layer(facts), prompt=None)

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError
-from manyheads.taps.base import Reader, Tap
+from manyheads.taps.base import BackboneTap, Reader
 from manyheads.types import BackboneFacts, Features, Request, States
 
 
 @dataclass(frozen=True)
-class Lexical(Tap):
+class Lexical(BackboneTap):
     """Read a TF-IDF bag of the text's token ids.
 
     It contains rare words that a sentence's vector may lose. The weights are those of scikit-learn's
@@ -62,8 +62,17 @@ class Lexical(Tap):
         assert self.tokens is not None
         return self.tokens
 
+    @property
+    def prepares(self) -> bool:
+        """Always true: the tokens are counted on the training rows."""
+        return True
+
+    def sized(self, features: Features) -> Lexical:
+        """Return the tap with the number of token ids that the training texts have."""
+        return Lexical(len(lexicon(TokenIds.of(features), self.tokens)[0]))
+
     def reader(self, facts: BackboneFacts) -> LexicalReader:
-        """Return the counting of these tokens."""
+        """Return the reader of these tokens."""
         return LexicalReader(self.width(facts))
 
 
@@ -84,8 +93,21 @@ class LexicalReader(Reader):
         self.register_buffer("ids", torch.arange(tokens))
         self.register_buffer("weights", torch.ones(tokens))
 
-    def learn(self, ids: np.ndarray, weights: np.ndarray) -> None:
-        """Weigh these token ids by these weights from now on."""
+    @property
+    def sparse(self) -> bool:
+        """Always true."""
+        return True
+
+    def matrix(self, features: Features) -> csr_array:
+        """Return the bags as a sparse matrix."""
+        return bags(TokenIds.of(features), self.ids.numpy(), self.weights.numpy())
+
+    def prepare(self, features: Features, target_scores: Tensor) -> None:
+        """Select the token ids and compute their inverse document frequencies."""
+        self.set_lexicon(*lexicon(TokenIds.of(features), len(self.ids)))
+
+    def set_lexicon(self, ids: np.ndarray, weights: np.ndarray) -> None:
+        """Set the token ids and their weights."""
         self.ids.copy_(torch.from_numpy(ids))
         self.weights.copy_(torch.from_numpy(weights))
 
@@ -116,6 +138,13 @@ class TokenIds:
 
     ids: np.ndarray
     offsets: np.ndarray
+
+    @staticmethod
+    def of(features: Features) -> TokenIds:
+        """Return right-padded token ids (rows, tokens) end to end."""
+        assert features.mask is not None
+        lengths = features.mask.sum(dim=1).numpy()
+        return TokenIds(features.values[features.mask].numpy(), np.concatenate([[0], np.cumsum(lengths)]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, did_you_mean, listed
-from manyheads.taps.base import Reader, Tap
+from manyheads.taps.base import BackboneTap, Reader
 from manyheads.taps.hidden import Hidden, default_pool
 from manyheads.taps.pooling import POOLINGS
 from manyheads.taps.prompted import check_prompt, under
@@ -22,7 +22,7 @@ _HELD_LOGITS = 1 << 24
 
 
 @dataclass(frozen=True)
-class LMLogits(Tap):
+class LMLogits(BackboneTap):
     """Read the LM head's output at the pooled position: the log-softmax of its logits.
 
     The last hidden state is pooled before the LM head, so logits of every token of a text are never stored.
@@ -60,7 +60,7 @@ class LMLogits(Tap):
         if self.prompt is not None:
             check_prompt("LMLogits", self.prompt)
 
-    def resolve(self, facts: BackboneFacts) -> Tap:
+    def resolve(self, facts: BackboneFacts) -> BackboneTap:
         """Resolve ``pool="auto"`` and the number of tokens, and check that there is an LM head."""
         if facts.lm_head is None:
             raise HeadError(
@@ -71,7 +71,7 @@ class LMLogits(Tap):
         return under(self.prompt, replace(self, pool=default_pool(self.pool, facts), top_k=top_k, prompt=None))
 
     @property
-    def stored(self) -> Tap:
+    def stored(self) -> BackboneTap:
         """The pooled hidden state; the LM head runs later, for any number of tokens."""
         return Hidden(-1, self.pool)
 
@@ -87,6 +87,11 @@ class LMLogits(Tap):
         """Return the number of tokens."""
         assert self.top_k is not None
         return self.top_k
+
+    @property
+    def prepares(self) -> bool:
+        """Always true: the tokens are selected on the training rows."""
+        return True
 
     def reader(self, facts: BackboneFacts) -> LMLogitsReader:
         """Return the reader that applies the LM head."""
@@ -114,10 +119,11 @@ class LMLogitsReader(Reader):
         self._lm_head, self._vocabulary = lm_head, vocabulary
         self.register_buffer("ids", torch.arange(tokens))
 
-    def choose(self, states: Tensor, numbers: Tensor) -> None:
+    def prepare(self, features: Features, target_scores: Tensor) -> None:
         """Select the most informative tokens; see ``most_informative``."""
         if len(self.ids) < self._vocabulary:
-            self.ids.copy_(most_informative(self._lm_head, states, numbers, len(self.ids), self._vocabulary))
+            states = features.values
+            self.ids.copy_(most_informative(self._lm_head, states, target_scores, len(self.ids), self._vocabulary))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the LM head's logits (rows, tokens kept) of pooled states (rows, width), fp32."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from manyheads.errors import HeadError
 from manyheads.taps.base import Reader, Tap
-from manyheads.types import BackboneFacts, Request, States
+from manyheads.types import BackboneFacts
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,8 @@ class Output(Tap):
             raise HeadError(f"Output: scores must be a positive whole number or None, got {self.scores!r}")
 
     def resolve(self, facts: BackboneFacts) -> Output:
-        """Return itself: it is of heads, and of no backbone."""
+        """Return the tap unchanged: it does not depend on a backbone."""
         return self
-
-    def request(self, facts: BackboneFacts) -> Request:
-        """Ask nothing of the backbone."""
-        return Request()
-
-    def read(self, states: States) -> NoReturn:
-        """Raise, since no pass contains it; ``HeadCollection`` computes it."""
-        raise HeadError(f"Output: the scores of {self.head!r} are not a state of the backbone; evaluate that head")
 
     def width(self, facts: BackboneFacts) -> int:
         """Return the number of scores."""
@@ -65,5 +57,5 @@ class Output(Tap):
         return self.scores
 
     def reader(self, facts: BackboneFacts) -> Reader:
-        """Return one that passes them on."""
+        """Return a reader that returns the scores unchanged."""
         return Reader()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manyheads.errors import HeadError
-from manyheads.taps.base import Tap, Wrapper
+from manyheads.taps.base import BackboneTap, Wrapper
 from manyheads.taps.output import Output
 from manyheads.types import BackboneFacts, Features, Request, States
 
@@ -30,11 +30,11 @@ class Prompted(Wrapper):
     kind: ClassVar[str] = "prompted"
 
     prompt: str
-    reads: Tap
+    reads: BackboneTap
 
     def __post_init__(self) -> None:
         check_prompt(type(self).__name__, self.prompt)
-        if not isinstance(self.reads, Tap) or isinstance(self.reads, Wrapper | Output):
+        if not isinstance(self.reads, BackboneTap) or isinstance(self.reads, Wrapper | Output):
             raise HeadError(f"Prompted: reads must be a tap of the backbone, got {self.reads!r}")
 
     def __str__(self) -> str:
@@ -61,6 +61,6 @@ def check_prompt(owner: str, prompt: object) -> None:
         )
 
 
-def under(prompt: str | None, tap: Tap) -> Tap:
+def under(prompt: str | None, tap: BackboneTap) -> BackboneTap:
     """Return a tap as read with a prompt, or as it is without one."""
     return tap if prompt is None else Prompted(prompt, tap)

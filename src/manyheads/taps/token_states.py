@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import torch
 
-from manyheads.errors import HeadError
-from manyheads.taps.base import Tap
+from manyheads.taps.base import BackboneTap, Reader
+from manyheads.taps.hidden import AttentionReader
 from manyheads.types import BackboneFacts, Features, Request, States
 
 
 @dataclass(frozen=True)
-class TokenStates(Tap):
+class TokenStates(BackboneTap, for_heads=False):
     """All tokens of a layer in bf16, for a fork to be trained on; no head reads it.
 
     Args:
@@ -40,6 +40,6 @@ class TokenStates(Tap):
         """Return the layer's."""
         return facts.widths[self.layer]
 
-    def reader(self, facts: BackboneFacts) -> NoReturn:
-        """Refuse: it is no vector per row."""
-        raise HeadError("TokenStates: is read by forks, not by heads; use Hidden(pool='attention')")
+    def reader(self, facts: BackboneFacts) -> Reader:
+        """Return attention pooling, since there is no vector per row."""
+        return AttentionReader(self.width(facts))

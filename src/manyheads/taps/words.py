@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, did_you_mean, listed
-from manyheads.taps.base import Reader, Tap
+from manyheads.taps.base import BackboneTap, Reader
 from manyheads.taps.hidden import Hidden
 from manyheads.types import BackboneFacts, Features, Request, States, WordIds
 
@@ -17,7 +17,7 @@ SUBWORDS = ("first", "mean")
 
 
 @dataclass(frozen=True)
-class Words(Tap):
+class Words(BackboneTap):
     """Read one vector per word. Token heads create these taps from their ``reads``.
 
     Args:

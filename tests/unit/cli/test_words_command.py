@@ -84,7 +84,7 @@ def test_from_the_table_to_a_model_that_knows_the_words(
     code, _, err = run("train", notes, "-b", backbone, "-t", "note", "-H", "urgency", "-o", "model", *words)
     assert code == 0, err
     assert "2 words added" in err
-    assert "knows 2 new words" in err
+    assert "2 tokens added" in err
     model = mh.HeadedModel.from_pretrained("model")
     assert model.add_tokens(NEW).known == tuple(NEW)
     assert model.predict([f"mild cough {word}" for word in NEW])[1]["urgency"].label == "urgent"

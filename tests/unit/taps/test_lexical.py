@@ -56,7 +56,7 @@ def end_to_end(rows: Sequence[Sequence[int]]) -> TokenIds:
 
 def reader_of(ids: np.ndarray, weights: np.ndarray) -> LexicalReader:
     reader = LexicalReader(len(ids))
-    reader.learn(ids, weights)
+    reader.set_lexicon(ids, weights)
     return reader
 
 

@@ -26,7 +26,7 @@ def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]
             raise HeadError(f"{owner}: a label must be a non-empty string or a finite number, got {name!r}")
     if len(set(names)) != len(names):
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        raise HeadError(f"{owner}: labels must differ, these stand twice: {listed(twice)}")
+        raise HeadError(f"{owner}: labels must differ, these occur twice: {listed(twice)}")
     if len(names) < least:
         raise HeadError(f"{owner}: needs at least {least} labels, got {listed(names)}")
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 
@@ -11,19 +12,18 @@ from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import Head
-from manyheads.taps import Lexical, Tap
-from manyheads.taps.lexical import LexicalReader, lexicon
-from manyheads.taps.lm_logits import LMLogitsReader
+from manyheads.taps import BackboneTap, Tap
+from manyheads.taps.base import Reader
 from manyheads.training.dataset import TrainingData
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.searching.choose import fit_simplest
 from manyheads.training.searching.search import SearchRequest
 from manyheads.training.searching.shortlist import Shortlist
-from manyheads.training.solving.design_of_head import token_ids
 from manyheads.training.solving.gradient_fit import GradientFitter
 from manyheads.training.solving.head_rows import HeadTrainingSet, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
+from manyheads.types import Features
 
 # Texts per gradient step.
 _STEP_TEXTS = 32
@@ -97,21 +97,17 @@ class HeadFit:
             source: Features of the rows.
             taps: Resolved taps to read instead of the spec's.
         """
-        lexical = [tap for tap in taps if isinstance(tap, Lexical)]
-        texts = token_ids(source.read(lexical[:1], self.rows)[lexical[0]].take(self.rows)) if lexical else None
-        counted = [
-            lexicon(texts, tap.tokens) if isinstance(tap, Lexical) and texts is not None else None for tap in taps
-        ]
-        sized = [tap if count is None else Lexical(len(count[0])) for tap, count in zip(taps, counted, strict=True)]
+        preparing = [tap for tap in taps if isinstance(tap, BackboneTap) and tap.prepares]
+        tables = source.read(preparing, self.rows)
+        features: dict[Tap, Features] = {tap: tables[tap].take(self.rows) for tap in preparing}
+        # Taps that become equal are one.
+        sized = {tap.sized(features[tap]) if tap in features else tap: features.get(tap) for tap in taps}
         head = self._core.start_head(self._core.build_head(self.head.spec, sized)).cpu()
-        counts = dict(zip(sized, counted, strict=True))  # Lexical taps of one size have the same tokens, and are one
         for tap, reader in zip(head.taps, head.readers, strict=True):
-            count = counts[tap]
-            if isinstance(reader, LexicalReader) and count is not None:
-                reader.learn(*count)
-            if isinstance(reader, LMLogitsReader):
-                target_scores = torch.from_numpy(self.head.spec.target_scores(self.targets.values))
-                reader.choose(source.read([tap], self.rows)[tap].take(self.rows).values, target_scores)
+            found = sized[tap]
+            if found is not None:
+                target_scores = self.head.spec.target_scores(self.targets.values)
+                cast(Reader, reader).prepare(found, torch.from_numpy(target_scores))
         return head
 
     def install(self, replacement: Head) -> None:

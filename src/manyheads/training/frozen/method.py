@@ -16,7 +16,7 @@ from manyheads.features import FeatureCache, FeatureSource, identity_of, open_ca
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head, HeadSpec
-from manyheads.taps import Branched, Output, Tap
+from manyheads.taps import BackboneTap, Branched, Tap
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
@@ -132,6 +132,6 @@ class FrozenStart(Frozen):
         return False
 
 
-def _frozen_taps(taps: Iterable[Tap]) -> list[Tap]:
+def _frozen_taps(taps: Iterable[Tap]) -> list[BackboneTap]:
     """Return the taps of the backbone itself, without those of other heads and of branches."""
-    return [tap for tap in taps if not isinstance(tap, Output | Branched)]
+    return [tap for tap in taps if isinstance(tap, BackboneTap) and not isinstance(tap, Branched)]

@@ -13,7 +13,7 @@ from manyheads.features import FeatureSource, FeatureTable
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.table import GivenTable
 from manyheads.heads import Head
-from manyheads.taps import Branched, Output, Tap
+from manyheads.taps import BackboneTap, Branched, Output, Tap
 from manyheads.training.dataset import TrainingData
 
 
@@ -52,10 +52,12 @@ class Stacking:
         taps = list(taps)
         # A backbone in another precision has no branches.
         branched = [tap for tap in taps if isinstance(tap, Branched)]
-        plain = [tap for tap in taps if not isinstance(tap, Branched | Output)]
-        tables = self.source.read(plain, rows)
+        plain = [tap for tap in taps if isinstance(tap, BackboneTap) and not isinstance(tap, Branched)]
+        tables: dict[Tap, FeatureTable] = self.source.read(plain, rows)
         tables |= self._branch_source.read(branched, rows) if branched else {}
-        outputs = {tap: GivenTable(rows, self._scores(tap.head, rows)) for tap in taps if isinstance(tap, Output)}
+        outputs: dict[Tap, FeatureTable] = {
+            tap: GivenTable(rows, self._scores(tap.head, rows)) for tap in taps if isinstance(tap, Output)
+        }
         return tables | outputs
 
     @cached_property

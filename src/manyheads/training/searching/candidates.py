@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyheads.taps import Hidden, Tap
+from manyheads.taps import BackboneTap, Hidden
 from manyheads.types import BackboneFacts
 
 # Evenly spaced layers that are tried, the first and the last among them.
 _MAX_LAYERS = 9
 
 
-def candidates(facts: BackboneFacts) -> list[Tap]:
+def candidates(facts: BackboneFacts) -> list[BackboneTap]:
     """Return the dense taps to try, the default tap first."""
     count = len(facts.widths)
     layers = sorted({round(layer) - count for layer in np.linspace(0, count - 1, min(count, _MAX_LAYERS))})

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.taps import Tap
+from manyheads.taps import BackboneTap, Tap
 from manyheads.training.searching.comparison import spread
 from manyheads.training.solving.scaling import Scaling
 
@@ -48,7 +48,7 @@ class ScreenedTaps:
         errors: (rows,) squared leave-one-out residuals, summed over the scores, as a share of the variance.
     """
 
-    taps: tuple[Tap, ...]
+    taps: tuple[BackboneTap, ...]
     errors: np.ndarray
 
     @property
@@ -74,7 +74,7 @@ class Screening:
         self._missing = torch.isnan(joined)
         self._centered = torch.where(self._missing, 0.0, joined - joined.nanmean(dim=0))
 
-    def errors(self, taps: Iterable[Tap]) -> np.ndarray:
+    def errors(self, taps: Iterable[BackboneTap]) -> np.ndarray:
         """Return the errors of every head on a set of taps, (heads, rows); see ``ScreenedTaps``."""
         taps = list(taps)
         key = frozenset(taps)
@@ -113,12 +113,12 @@ class HeadScreening:
     screening: Screening
     number: int
 
-    def screen(self, taps: Iterable[Tap]) -> ScreenedTaps:
+    def screen(self, taps: Iterable[BackboneTap]) -> ScreenedTaps:
         """Return the head's errors on a set of taps."""
         taps = tuple(taps)
         return ScreenedTaps(taps, self.screening.errors(taps)[self.number])
 
-    def ranked(self, taps: Iterable[Tap]) -> list[ScreenedTaps]:
+    def ranked(self, taps: Iterable[BackboneTap]) -> list[ScreenedTaps]:
         """Return single taps, the one with the least loss first."""
         return sorted((self.screen([tap]) for tap in taps), key=lambda single: single.loss)
 

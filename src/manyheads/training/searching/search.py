@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.taps import Hidden, Lexical, Tap
-from manyheads.taps.lexical import bags, lexicon
+from manyheads.taps import BackboneTap, Hidden, Lexical, Tap
+from manyheads.taps.lexical import TokenIds, bags, lexicon
 from manyheads.training.searching.candidates import candidates
 from manyheads.training.searching.screening import HeadScreening, Screening, dense_kernel
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
-from manyheads.training.solving.design_of_head import token_ids
 from manyheads.types import BackboneFacts
 
 # Rows on which single taps are ranked, and on which sets of the best are compared: the gain of one more tap shows only
@@ -59,7 +58,7 @@ def search(
     facts: BackboneFacts,
     source: FeatureSource,
     requests: Mapping[str, SearchRequest],
-    other_taps: Sequence[Tap],
+    other_taps: Sequence[BackboneTap],
     rows: np.ndarray,
 ) -> dict[str, Shortlist]:
     """Return the shortlist of each head.
@@ -74,14 +73,14 @@ def search(
     """
     default = Hidden().resolve(facts)
     dense = candidates(facts)
-    singles: list[Tap] = [*dense, Lexical()]
+    singles: list[BackboneTap] = [*dense, Lexical()]
     searched = {name: request for name, request in requests.items() if len(request.rows) >= _MIN_ROWS}
     if searched and 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:
         source.read([*singles, *other_taps], rows)
     small = _screenings(source, searched, singles, other_taps, _SINGLE_ROWS)
     ranked = {name: screening.ranked(singles) for name, screening in small.items()}
     leaders = dict.fromkeys(tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps)
-    joinable = list(leaders | {default: None, Lexical(): None})
+    joinable: list[BackboneTap] = [*dict.fromkeys([*leaders, default, Lexical()])]
     large = _screenings(source, searched, joinable, other_taps, _SET_ROWS)
     found = {name: shortlist(screening, ranked[name], default) for name, screening in large.items()}
     return {name: found.get(name, Shortlist.of(default)) for name in requests}
@@ -90,8 +89,8 @@ def search(
 def _screenings(
     source: FeatureSource,
     requests: Mapping[str, SearchRequest],
-    taps: Sequence[Tap],
-    other_taps: Sequence[Tap],
+    taps: Sequence[BackboneTap],
+    other_taps: Sequence[BackboneTap],
     max_rows: int,
 ) -> dict[str, HeadScreening]:
     """Return the screening of each head on a sample of its rows; heads that are labelled on the same rows share one."""
@@ -125,7 +124,7 @@ def _kernels(tables: Mapping[Tap, FeatureTable], rows: np.ndarray) -> Callable[[
         features = tables[tap].take(rows)
         if not isinstance(tap, Lexical):
             return dense_kernel(features.values)
-        texts = token_ids(features)
+        texts = TokenIds.of(features)
         bag = bags(texts, *lexicon(texts))
         return torch.from_numpy((bag @ bag.T).toarray())
 

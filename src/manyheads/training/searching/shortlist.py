@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyheads.taps import Lexical, Tap
+from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
@@ -39,7 +39,7 @@ class Shortlist:
         return Shortlist([(tap,)], (tap,), [])
 
 
-def shortlist(screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: Tap) -> Shortlist:
+def shortlist(screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap) -> Shortlist:
     """Join to the best single tap the one that improves it most, as long as it does, and keep the sets that are not
     clearly worse than the last one.
 

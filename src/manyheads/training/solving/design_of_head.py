@@ -15,12 +15,11 @@ from torch import Tensor
 
 from manyheads.errors import HeadError
 from manyheads.heads import Head
-from manyheads.taps.lexical import LexicalReader, TokenIds, bags
+from manyheads.taps.base import Reader
 from manyheads.training.solving.design import DenseDesign, Design, JoinedDesign, SparseDesign, StreamedDesign
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.scaling import Basis
-from manyheads.types import Features
 
 # Above this many values, rotated features are not kept in memory but computed block by block.
 _MAX_DENSE_VALUES = 300_000_000
@@ -82,7 +81,7 @@ def design_of(head: Head, training_set: HeadTrainingSet) -> HeadDesign:
     """
     widths = [_width(head, training_set, k) for k in range(len(head.taps))]
     starts = np.concatenate([[0], np.cumsum(widths)])
-    sparse = [k for k, reader in enumerate(head.readers) if isinstance(reader, LexicalReader)]
+    sparse = [k for k, reader in enumerate(head.readers) if cast(Reader, reader).sparse]
     dense = [k for k in range(len(head.taps)) if k not in sparse]
     basis, design = _dense_design(head, training_set, dense)
     variance = float(basis.variances.sum()) / len(dense) if basis is not None else float(_DEFAULT_BAG_VARIANCE)
@@ -94,17 +93,10 @@ def design_of(head: Head, training_set: HeadTrainingSet) -> HeadDesign:
     return HeadDesign(joined, basis, tuple(scale for _ in blocks), columns)
 
 
-def token_ids(features: Features) -> TokenIds:
-    """Return right-padded token ids (rows, tokens) end to end."""
-    assert features.mask is not None
-    lengths = features.mask.sum(dim=1).numpy()
-    return TokenIds(features.values[features.mask].numpy(), np.concatenate([[0], np.cumsum(lengths)]))
-
-
 def _width(head: Head, training_set: HeadTrainingSet, k: int) -> int:
-    reader = head.readers[k]
-    if isinstance(reader, LexicalReader):
-        return len(reader.ids)
+    reader = cast(Reader, head.readers[k])
+    if reader.sparse:
+        return int(reader.matrix(training_set.features_of(head.taps[k], training_set.rows[:1])).shape[1])
     return int(_vectors(head, training_set, k, training_set.rows[:1]).shape[-1])
 
 
@@ -138,6 +130,5 @@ def _dense_design(head: Head, training_set: HeadTrainingSet, dense: list[int]) -
 
 
 def _sparse_design(head: Head, training_set: HeadTrainingSet, k: int, scale: float) -> SparseDesign:
-    reader = cast(LexicalReader, head.readers[k])
-    texts = token_ids(training_set.features_of(head.taps[k], training_set.rows))
-    return SparseDesign(bags(texts, reader.ids.numpy(), reader.weights.numpy()) * np.float32(scale))
+    reader = cast(Reader, head.readers[k])
+    return SparseDesign(reader.matrix(training_set.features_of(head.taps[k], training_set.rows)) * np.float32(scale))
