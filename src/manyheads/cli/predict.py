@@ -48,4 +48,4 @@ def _report(predictions: Predictions, output: PredictOutput) -> None:
     target = "standard output" if output.out == "-" else output.out
     console.print(f"{rows:,} rows predicted with {len(predictions.heads)} heads: {target}", markup=False)
     if empty or truncated:
-        console.print(f"{empty:,} texts were empty and {truncated:,} truncated; see column {FLAG_COLUMN}", markup=False)
+        console.print(f"Column {FLAG_COLUMN} marks {empty:,} empty and {truncated:,} truncated texts.", markup=False)

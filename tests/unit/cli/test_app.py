@@ -91,7 +91,7 @@ def test_predict_reads_standard_input_and_writes_standard_output(run: Run, train
     assert [row["ad"] for row in rows] == ["baker, mornings", ""]
     assert [row["text_flag"] for row in rows] == ["", "empty"]
     assert all(row["job_type_label"] in {"full", "part"} for row in rows)
-    assert "1 texts were empty" in err
+    assert "marks 1 empty" in err
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])

@@ -32,7 +32,7 @@ def check_output(out: str, overwrite: bool) -> None:
     if not path.absolute().parent.is_dir():
         raise DataError(f"{out}: the folder {path.parent} does not exist; create it first")
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"{out}: exists already; choose another path, or pass --overwrite")
+        raise OutputExistsError(f"{out}: already exists; choose another path or pass --overwrite")
 
 
 def write_output(table: pa.Table, out: str) -> None:
