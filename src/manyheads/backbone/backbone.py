@@ -25,6 +25,7 @@ from manyheads.backbone.stack.prompts import PromptTokenizer, prompt_templates
 from manyheads.backbone.trunk import Trunk
 from manyheads.backbone.vocabulary import add_rows, names_by_identity, share_again, vocabulary_size
 from manyheads.errors import BackboneError, NoLanguageModelError
+from manyheads.runtime.progress import spinner
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
 
@@ -160,7 +161,8 @@ class Backbone(nn.Module):
 
     def digest(self) -> str:
         """Return the fingerprint of every tensor of the model in memory; expensive, as it reads them all."""
-        return tensors_digest(self.model)
+        with spinner("Hashing weights"):
+            return tensors_digest(self.model)
 
     def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.

@@ -26,6 +26,7 @@ from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.errors import CheckpointError, UnknownBackboneError, UnknownHeadError, listed
 from manyheads.heads import Head
 from manyheads.runtime.files import recover
+from manyheads.runtime.progress import spinner
 from manyheads.types import Tokenizer
 
 
@@ -50,14 +51,15 @@ def open_model(
     target, target_revision = (name, revision)
     if opened is not None:
         target, target_revision = _backbone_of(name, revision, opened.checkpoint.backbone, backbone)
-    loaded = load_backbone(
-        target,
-        dtype=dtype,
-        device=device,
-        revision=target_revision,
-        trust_remote_code=trust_remote_code,
-        quantization_config=quantization_config,
-    )
+    with spinner("Loading the backbone"):
+        loaded = load_backbone(
+            target,
+            dtype=dtype,
+            device=device,
+            revision=target_revision,
+            trust_remote_code=trust_remote_code,
+            quantization_config=quantization_config,
+        )
     assert loaded.source is not None
     core, tokenizer = HeadedCore(loaded).eval(), load_tokenizer(loaded.source, trust_remote_code)
     use_tokenizer(core, tokenizer)

@@ -29,6 +29,7 @@ from manyheads.errors import CheckpointError, listed
 from manyheads.heads import Head
 from manyheads.runtime.files import atomic_folder, copy_file
 from manyheads.runtime.hashes import file_digest
+from manyheads.runtime.progress import spinner
 from manyheads.taps import Branched
 from manyheads.types import Tokenizer
 
@@ -71,7 +72,7 @@ def save_checkpoint(
     if kind == "reference":
         _check_referable(backbone, digest)
     folder = folder.resolve()
-    with atomic_folder(folder, overwrite) as fresh:
+    with spinner("Saving the model"), atomic_folder(folder, overwrite) as fresh:
         if kind == "full":
             _write_backbone(fresh, backbone, tokenizer, digest)
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.provenance.fingerprint(digest)

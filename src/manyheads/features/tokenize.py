@@ -11,6 +11,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
+from manyheads.runtime.progress import spinner
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Tokenizer
 
@@ -45,4 +46,5 @@ def tokenize_for(
         raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
     room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
     least = min(room, default=None)
-    return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, where, least, words)
+    with spinner("Tokenizing"):
+        return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, where, least, words)

@@ -17,6 +17,7 @@ from manyheads.data.texts.tokenize import Tokenized
 from manyheads.errors import DataError, LabelError
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Targets
+from manyheads.runtime.progress import spinner
 from manyheads.training.dataset import Evaluation, TrainingData
 from manyheads.types import Tokenizer
 
@@ -58,7 +59,8 @@ def prepare(
         evaluation: The choice of the evaluation rows.
         other_texts: Further texts without labels, as a table or a list of strings.
     """
-    table = read_table(data)
+    with spinner("Reading the table"):
+        table = read_table(data)
     others = None if other_texts is None else _tokenize_others(core, tokenizer, other_texts, reading)
     tables = [read_labelled(table, reading.text, heads)]
     if evaluation.data is not None:

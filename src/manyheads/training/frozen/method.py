@@ -16,6 +16,7 @@ from manyheads.features import FeatureCache, FeatureSource, identity_of, open_ca
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import feature_core
 from manyheads.heads import Head, HeadSpec
+from manyheads.runtime.progress import progress_bar, spinner
 from manyheads.taps import BackboneTap, Branched, Tap
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.head_fit import HeadFit
@@ -83,10 +84,12 @@ class Frozen(Method):
         taps = [tap for fit in fits for tap_set in fit.tap_sets() for tap in tap_set]
         source.read(_frozen_taps([*taps, *core.heads.taps_of(fixed)]), all_rows)
         stacking = Stacking(core, source, data)
-        for fit in fits:
-            fit.fit(stacking, self.l2)
-            if fit.stacked:
-                stacking.add(fit.name, fit.fitted, fit.rows, fit.result.out_of_fold)
+        with progress_bar("Fitting heads", len(fits), "heads") as advance:
+            for fit in fits:
+                fit.fit(stacking, self.l2)
+                if fit.stacked:
+                    stacking.add(fit.name, fit.fitted, fit.rows, fit.result.out_of_fold)
+                advance(1)
         for fit in fits:
             fit.install(fit.fitted)
             fit.head.trained = True
@@ -113,7 +116,8 @@ class Frozen(Method):
             return
         specs = [fit.head.spec for fit in fits if fit.name not in requests]
         other_taps = _frozen_taps([tap for spec in specs for tap in core.resolved(spec.taps)])
-        shortlists = search(core.backbone.facts, source, requests, other_taps, rows)
+        with spinner("Searching layers and poolings"):
+            shortlists = search(core.backbone.facts, source, requests, other_taps, rows)
         for fit in fits:
             fit.shortlist = shortlists.get(fit.name)
 
