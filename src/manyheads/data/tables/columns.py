@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+
+from manyheads.runtime.nulls import is_null
 
 
 class Column(Protocol):
@@ -81,15 +82,11 @@ def list_column(cells: Sequence[object]) -> ListColumn:
 
 def plain_cell(cell: object) -> object:
     """Return a cell as a plain Python value, numpy's too; NaN, NaT and pandas' NA are ``None``."""
-    if isinstance(cell, np.datetime64 | np.timedelta64) and np.isnat(cell):
-        return None
     if isinstance(cell, np.ndarray):
         return cell.tolist()
-    if isinstance(cell, np.generic):
-        cell = cell.item()
-    if isinstance(cell, float) and math.isnan(cell):
+    if is_null(cell):
         return None
-    return None if type(cell).__name__ in {"NAType", "NaTType"} else cell
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def row_indices(indices: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from manyheads.runtime.nulls import is_null
 
 
 def is_missing(cell: object) -> bool:
@@ -14,13 +15,7 @@ def is_missing(cell: object) -> bool:
 
     An empty list is not missing: for a multi-label head it means "none of the labels".
     """
-    if cell is None:
-        return True
-    if isinstance(cell, str):
-        return not cell.strip()
-    if isinstance(cell, float | np.floating):
-        return math.isnan(cell)
-    return type(cell).__name__ in {"NAType", "NaTType"}
+    return not cell.strip() if isinstance(cell, str) else is_null(cell)
 
 
 def split_labels(cell: object) -> list[object]:
