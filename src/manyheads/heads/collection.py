@@ -122,10 +122,10 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         return list(dict.fromkeys(tap for head in self.with_dependencies(names).values() for tap in head.backbone_taps))
 
     def with_score_counts(self, taps: Iterable[Tap]) -> list[Tap]:
-        """Return taps with the number of scores filled in where they read one of these heads.
+        """Return these taps, with the number of scores set on taps of other heads.
 
         Raises:
-            UnknownHeadError: one that is not here.
+            UnknownHeadError: a head that does not exist.
             HeadError: the head labels words, or has another number of scores.
         """
         return [self._sized(tap) if isinstance(tap, Output) else tap for tap in taps]
