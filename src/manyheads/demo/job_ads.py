@@ -1,4 +1,4 @@
-"""The job-ads story: two heads side by side on a sentence encoder, saved, reloaded and asked at once."""
+"""The job-ads story: two heads side by side on a sentence encoder, saved, reloaded and used in one pass."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def compare(
 
     Args:
         model: The trained model.
-        result: What training it returned.
-        train_rows: What it was trained on.
-        held_out: What it was evaluated on.
+        result: The result of its training.
+        train_rows: The training rows.
+        held_out: The evaluation rows.
         longest: Most words of a TF-IDF feature.
     """
     baselines: dict[str, tuple[float, float]] = {}
@@ -132,10 +132,10 @@ def _add_later(model: mh.HeadedModel, train_rows: Rows, held_out: Rows, method: 
 
 def _reload(folder: Path, model: mh.HeadedModel, held_out: Rows, console: Console) -> None:
     reloaded = mh.HeadedModel.from_pretrained(folder)
-    asked: Sequence[str] = [*ASKED, *texts_of(held_out)]
-    before, after = model.predict(asked), reloaded.predict(asked)
+    sentences: Sequence[str] = [*ASKED, *texts_of(held_out)]
+    before, after = model.predict(sentences), reloaded.predict(sentences)
     confirm(bit_equal(before, after), "the reloaded model gives bit-equal logits")
-    say(console, "\nSaved, loaded again, and asked three new sentences, both heads in one pass:")
+    say(console, "\nSaved, loaded again, and used on three new sentences, both heads in one pass:")
     titles = {name: name for name in reloaded.heads}
     console.print(prediction_table(ASKED, after[: len(ASKED)], titles))
-    tick(console, f"saved and reloaded, both heads give bit-equal outputs on {len(asked):,} texts.")
+    tick(console, f"saved and reloaded, both heads give bit-equal outputs on {len(sentences):,} texts.")

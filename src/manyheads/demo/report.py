@@ -16,11 +16,11 @@ _SHOWN_LABEL = 34
 
 @dataclass(frozen=True)
 class Comparison:
-    """One head's accuracy on held-out rows, beside what it has to beat.
+    """One head's accuracy on held-out rows, with the baselines to beat.
 
     Attributes:
         head: Its name.
-        labels: How many it tells apart.
+        labels: Its number of labels.
         majority: Of always saying the most frequent label.
         tfidf: Of TF-IDF and logistic regression.
         manyheads: Of the head.
@@ -50,7 +50,7 @@ def tick(console: Console, fact: str) -> None:
 
 
 def comparison_table(comparisons: Sequence[Comparison], rows: int) -> Table:
-    """Return head by method, as accuracies; the best of a row stands out."""
+    """Return head by method, as accuracies; the best of a row is highlighted."""
     table = Table(title=f"Accuracy on {rows:,} held-out rows", title_justify="left")
     table.add_column("head", overflow="fold")
     for name in ("labels", "majority", "TF-IDF + logistic", "manyheads"):
@@ -66,7 +66,7 @@ def prediction_table(texts: Sequence[str], predictions: Predictions, titles: Map
     """Return text by head, as labels with their probabilities.
 
     Args:
-        texts: What was predicted.
+        texts: The texts.
         predictions: One row per text.
         titles: Head to show -> title of its column.
     """

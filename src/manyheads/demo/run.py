@@ -1,4 +1,4 @@
-"""The order of things: two stories, then where their models lie and how to go on."""
+"""Run both stories, then print the folders of the models and the next commands."""
 
 from __future__ import annotations
 
@@ -49,15 +49,18 @@ def run_demo(folder: Path | None, console: Console, settings: DemoSettings | Non
     if chosen.job_ads.backbone is None:
         minilm_folder()
     with _place(folder) as place, quiet():
-        say(console, "manyheads: many heads on one Transformer, and the head it came with kept. About three minutes.")
+        say(
+            console,
+            "manyheads: any number of heads on one Transformer, and the head it came with. About three minutes.",
+        )
         job_ads(place / JOB_ADS, console, chosen.job_ads)
         triage(place / LANGUAGE_MODEL, place / TRIAGE, console, chosen.triage)
         heading(console, f"Done in {time.perf_counter() - started:.0f} s")
         if folder is None:
-            say(console, "Nothing was kept; `manyheads demo --out demo-output` keeps the models.")
+            say(console, "The models were not saved; `manyheads demo --out demo-output` saves them.")
         else:
             _write_held_out(place / HELD_OUT, chosen.job_ads.rows)
-            _say_how_to_go_on(place, console)
+            _print_next_commands(place, console)
 
 
 @contextmanager
@@ -82,8 +85,8 @@ def _write_held_out(path: Path, rows: int | None) -> None:
         writer.writerows(held_out)
 
 
-def _say_how_to_go_on(place: Path, console: Console) -> None:
-    say(console, f"The models are in {place}: {JOB_ADS}, {LANGUAGE_MODEL} (plain), {TRIAGE} (with heads). Go on with:")
+def _print_next_commands(place: Path, console: Console) -> None:
+    say(console, f"The models are in {place}: {JOB_ADS}, {LANGUAGE_MODEL} (plain), {TRIAGE} (with heads). Next:")
     for command in (
         f"manyheads predict {place / JOB_ADS} {place / HELD_OUT} --text text",
         f"manyheads inspect {place / TRIAGE}",

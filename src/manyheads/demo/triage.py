@@ -64,7 +64,7 @@ def triage(lm_folder: Path, folder: Path, console: Console, settings: TriageSett
     rows = diagnoses()[: settings.rows]
     train_rows, held_out = split(rows)
     checked = texts_of(held_out)[: settings.checked]
-    heading(console, "2. Triage: classifiers beside a language model that stays what it is")
+    heading(console, "2. Triage: classifiers beside an unchanged language model")
     before = make_language_model(lm_folder, texts_of(train_rows), checked, console, settings.language_model)
     written = generate_plainly(lm_folder)
     model = mh.HeadedModel.from_pretrained(lm_folder)
@@ -75,7 +75,7 @@ def triage(lm_folder: Path, folder: Path, console: Console, settings: TriageSett
         console,
         f"\nFour heads beside it, trained frozen in {result.seconds:.0f} s; one pass serves them all. 'chapter_stock' "
         "reads what stock classifiers read, the last token's last state, and 'chapter_said' what the LM head makes of "
-        "that state; a search told the others what to read:",
+        "that state; a search chose the features of the others:",
     )
     for name in ("chapter", "billable"):
         say(console, f"  {name}: {result.reads[name]}")

@@ -2,8 +2,8 @@
 
 A *store* is a folder for one backbone, tap and precision. It holds *segments*: safetensors files with the features of
 some texts, keyed by the hash of their token ids. A segment is written beside, then renamed to the hash of its bytes, so
-that it is there whole or not at all, however the process ends; two processes that write at once add a segment each;
-and one whose bytes no longer give its name is thrown away and computed anew. No text is stored, only vectors.
+that it is complete or absent, however the process ends. Two processes that write at the same time add a segment each.
+A segment whose bytes do not match its name is deleted and computed again. No text is stored, only vectors.
 """
 
 from __future__ import annotations

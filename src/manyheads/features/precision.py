@@ -44,10 +44,10 @@ def feature_core(
     Args:
         core: As it was loaded.
         dtype: A precision, or ``"auto"``: bf16 where the hardware has it and a few rows' features agree, else fp32; a
-            backbone that was loaded in a precision asked for stays in it, which keeps memory lean.
+            backbone that was loaded in a chosen precision keeps it, which saves memory.
         tokenized: Rows to compare on.
         taps: Taps to compare.
-        cache: Where features are kept: what it holds in bf16 agreed when it was read, and is not compared again.
+        cache: The feature cache; bf16 features in it were compared before and are not compared again.
         digest: Of the loaded weights.
     """
     backbone = core.backbone

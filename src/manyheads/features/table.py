@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.types import Features
 
-# Rows whose words are taken from a table at once.
+# Rows whose words are read from a table together.
 _TEXTS = 256
 
 

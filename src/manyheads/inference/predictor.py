@@ -19,7 +19,7 @@ from manyheads.heads import Head, Logits
 from manyheads.inference.predictions import Predictions
 from manyheads.types import Tokenizer
 
-# Rows whose features are held at once.
+# Rows whose features are in memory together.
 _CHUNK = 16_384
 
 
@@ -42,7 +42,7 @@ def predict(
         long_text: ``"truncate"`` (and flag) or ``"error"``.
 
     Raises:
-        HeadError: there is no head to ask.
+        HeadError: there is no head.
         InputError: a text beyond the limit under ``long_text="error"``.
     """
     chosen = core.heads.chosen(heads)
@@ -70,7 +70,7 @@ def _warn_untrained(heads: Mapping[str, Head]) -> None:
     untrained = [name for name, head in heads.items() if not head.is_usable]
     if untrained:
         warnings.warn(
-            f"Heads that never saw a label predict at random: {listed(untrained)}; train them first",
+            f"Untrained heads predict at random: {listed(untrained)}; train them first",
             UntrainedHeadWarning,
             stacklevel=4,
         )

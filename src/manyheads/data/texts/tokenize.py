@@ -91,7 +91,7 @@ def tokenize(
 
     Raises:
         InputError: no tokenizer, a text beyond the limit under ``long_text="error"``, or words without a tokenizer that
-            knows which characters a token stands for.
+            reports the characters of each token.
     """
     if tokenizer is None:
         raise InputError("This model has no tokenizer, so it cannot read texts; wrap it with one, or call it with ids")
