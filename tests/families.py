@@ -89,7 +89,7 @@ QWEN3 = Specials(
     ("<|endoftext|>", "<unk>"),
     {"pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<unk>"},
 )
-# For this model type AutoTokenizer takes Qwen2Tokenizer, whatever the file says: byte pairs, not words.
+# For this model type AutoTokenizer takes Qwen2Tokenizer, whatever the file shows: byte pairs, not words.
 QWEN2 = replace(QWEN3, byte_pairs=True)
 # Starts with a token, has no pad token.
 LLAMA = Specials(

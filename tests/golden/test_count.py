@@ -100,7 +100,7 @@ def test_train_save_load_and_read_by_another_head(tmp_path: Path, hidden: tuple[
 
 
 @pytest.mark.parametrize("cell", [-1, 2.5, "many", float("inf"), 2**24 + 1, "1e400"])
-def test_a_cell_that_is_no_count_is_an_error_with_its_row(cell: object) -> None:
+def test_a_cell_that_is_not_a_count_is_an_error_with_its_row(cell: object) -> None:
     with pytest.raises(mh.errors.LabelError, match=r"(?s)head 'n'.*\(row 2\).*is not a"):
         mh.Count().encode([1, cell], "n", "table")
 

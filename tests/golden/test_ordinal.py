@@ -102,9 +102,9 @@ def test_the_probabilities_are_products_of_the_conditional_ones() -> None:
 def test_the_label_is_the_median_and_its_score_its_own_probability() -> None:
     spec = mh.Ordinal(LEVELS)
     # More than half lies beyond "low" and not beyond "middle", though "low" is the most probable label.
-    said = spec.prediction(np.array([0.4, 0.3, 0.2, 0.1]))
-    assert (said.label, said.score) == ("middle", 0.3)
-    assert dict(said.scores) == dict(zip(LEVELS, [0.4, 0.3, 0.2, 0.1], strict=True))
+    reported = spec.prediction(np.array([0.4, 0.3, 0.2, 0.1]))
+    assert (reported.label, reported.score) == ("middle", 0.3)
+    assert dict(reported.scores) == dict(zip(LEVELS, [0.4, 0.3, 0.2, 0.1], strict=True))
     draw = np.random.default_rng(2).dirichlet(np.ones(4), size=500)
     distance = np.abs(np.arange(4)[:, None] - np.arange(4))
     np.testing.assert_array_equal(spec.positions(draw), (draw @ distance).argmin(axis=1))
@@ -217,6 +217,6 @@ def test_class_weights_are_one_per_label() -> None:
 
 
 @pytest.mark.parametrize("labels", [["low"], ["low", "low"], "low", None], ids=repr)
-def test_labels_that_have_no_order_are_refused(labels: object) -> None:
+def test_labels_that_have_no_order_are_rejected(labels: object) -> None:
     with pytest.raises(mh.errors.HeadError, match="Ordinal: "):
         mh.Ordinal(labels)  # type: ignore[arg-type]

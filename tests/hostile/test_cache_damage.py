@@ -166,10 +166,10 @@ def test_a_disk_that_takes_nothing_changes_no_result(
 ) -> None:
     expected, _ = train(cache=None)
 
-    def refuse(path: Path, content: str | bytes) -> None:
+    def reject(path: Path, content: str | bytes) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(caching, "atomic_write", refuse)
+    monkeypatch.setattr(caching, "atomic_write", reject)
     with pytest.warns(CacheWarning, match="going on without"):
         found, rows = train()
     assert rows == len(TEXTS)
@@ -182,11 +182,11 @@ def test_a_cache_that_may_only_be_read_serves_all_the_same(
 ) -> None:
     expected, _ = train()
 
-    def refuse(*arguments: object, **settings: object) -> None:
+    def reject(*arguments: object, **settings: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(os, "utime", refuse)
-    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "utime", reject)
+    monkeypatch.setattr(Path, "unlink", reject)
     found, rows = train()
     assert rows == 0
     assert_same(found, expected)
@@ -225,14 +225,16 @@ def test_what_was_used_last_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["much", "-1", "nan", "inf", "1e400", "1 GB"])
-def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_limit_that_is_not_a_number_is_rejected(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("MANYHEADS_CACHE_GB", value)
     with pytest.raises(CacheError, match="MANYHEADS_CACHE_GB"):
         open_cache("auto")
     assert open_cache(None) is None
 
 
-def test_a_file_in_place_of_the_folder_is_refused_before_any_pass(saved: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_rejected_before_any_pass(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     model = mh.HeadedModel.from_pretrained(saved("bert"))
     model.add_head("label", HEADS["label"])

@@ -60,7 +60,7 @@ def segments(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What writers leave behind that were killed, and that wrote at once."""
+    """What writers leave after that were killed, and that wrote at once."""
     folder = tmp_path_factory.mktemp("written")
     subprocess.run([sys.executable, "-W", "error", "-c", WRITERS, str(folder)], check=True, cwd=ROOT, timeout=120)
     return folder

@@ -1,4 +1,4 @@
-"""Bad files are refused in one line that names the file and what to do; good odd ones are read."""
+"""Bad files are rejected in one line that names the file and what to do; good odd ones are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from manyheads.errors import DataError, EmptyTableError
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
-REFUSED = {
+REJECTED = {
     "empty.csv": (b"", EmptyTableError, "is empty"),
     "blank.csv": (b"\n\n\r\n", EmptyTableError, "is empty"),
     "bom.csv": (b"\xef\xbb\xbf", EmptyTableError, "is empty"),
@@ -54,9 +54,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
-    content, error, reason = REFUSED[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_bad_file_is_rejected_in_one_line(tmp_path: Path, name: str) -> None:
+    content, error, reason = REJECTED[name]
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(error, match=reason) as caught:
@@ -138,7 +138,7 @@ def test_rows_that_are_no_dicts(rows: list[object]) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
-def test_random_bytes_are_read_or_refused(tmp_path: Path, ending: str) -> None:
+def test_random_bytes_are_read_or_rejected(tmp_path: Path, ending: str) -> None:
     draw = random.Random(0)
     alphabet = b'ab,;\t\n\r"|{}[]: 1\xc3\xa4\xef\xbb\xbf\0'
     for _ in range(300):

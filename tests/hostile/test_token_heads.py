@@ -1,4 +1,4 @@
-"""Bad settings, labels, texts and tensors for token heads: each is refused in one line that says what to do."""
+"""Bad settings, labels, texts and tensors for token heads: each is rejected in one line that shows what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import transformers
 import manyheads as mh
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
-from tests.hostile.test_bad_input import refused
+from tests.hostile.test_bad_input import rejected
 from tests.laws.oracle import RECORDS
 
 SETTINGS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
@@ -46,7 +46,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("make", "words"), SETTINGS.values(), ids=SETTINGS)
 def test_settings(make: Callable[[], object], words: tuple[str, ...]) -> None:
-    with refused(mh.errors.HeadError, *words):
+    with rejected(mh.errors.HeadError, *words):
         make()
 
 
@@ -58,20 +58,20 @@ def headed(**specs: Any) -> mh.HeadedModel:
 
 
 def test_a_layer_that_does_not_exist() -> None:
-    with refused(mh.errors.HeadError, "layer 9 does not exist"):
+    with rejected(mh.errors.HeadError, "layer 9 does not exist"):
         headed(found=mh.Tokens(["a"], reads=mh.Hidden(9)))
 
 
 def test_two_ways_of_splitting_texts() -> None:
     model = headed()
-    with refused(mh.errors.HeadError, "Head 'other'", "'spaces'", "head 'found'", "'punctuation'", "same words="):
+    with rejected(mh.errors.HeadError, "Head 'other'", "'spaces'", "head 'found'", "'punctuation'", "same words="):
         model.add_head("other", mh.Tokens(["a"], words="spaces"))
     assert list(model.heads) == ["found"]
 
 
-def test_a_head_that_would_read_what_is_said_of_words() -> None:
+def test_a_head_that_would_read_scores_of_words() -> None:
     model = headed()
-    with refused(mh.errors.HeadError, "Output", "'found' labels words", "another head"):
+    with rejected(mh.errors.HeadError, "Output", "'found' labels words", "another head"):
         model.add_head("later", mh.Regression(reads=[mh.Hidden(), mh.Output("found")]))
     assert list(model.heads) == ["found"]
 
@@ -109,14 +109,14 @@ def test_label_cells(cell: object, words: tuple[str, ...]) -> None:
     rows = [dict(record) for record in RECORDS]
     rows[2] = {**rows[0], "found": cell}
     model = headed()
-    with refused(mh.errors.LabelError, "the list of rows", "head 'found'", "row 3", *words):
+    with rejected(mh.errors.LabelError, "the list of rows", "head 'found'", "row 3", *words):
         mh.train(model, rows, "text", mh.Frozen(dtype="float32"))
     assert not model.heads["found"].trained
 
 
 def test_words_all_labelled_alike() -> None:
     rows = [{"text": text, "found": []} for text in TEXTS]
-    with refused(mh.errors.LabelError, "head 'found'", "words of the training rows have the same label"):
+    with rejected(mh.errors.LabelError, "head 'found'", "words of the training rows have the same label"):
         mh.train(headed(), rows, "text", mh.Frozen(dtype="float32"))
 
 
@@ -125,17 +125,17 @@ def test_labels_that_are_all_cut_away() -> None:
         {"text": text, "found": [None] * (len(text.split()) - 1) + ["O"]} for text in TEXTS if len(text.split()) > 4
     ]
     rows[0]["found"][-1] = "B-place"
-    with refused(mh.errors.LabelError, "head 'found'", "all were cut off", "max_length"):
+    with rejected(mh.errors.LabelError, "head 'found'", "all were cut off", "max_length"):
         mh.train(headed(), rows, "text", mh.Frozen(dtype="float32"), eval_fraction=0, max_length=5)
 
 
 def test_pairs_of_texts_have_no_words() -> None:
     model = headed()
     rows = [{**record, "other": "burn"} for record in RECORDS]
-    with refused(mh.errors.TextError, "pairs of texts"):
+    with rejected(mh.errors.TextError, "pairs of texts"):
         mh.train(model, rows, ("text", "other"), mh.Frozen(dtype="float32"))
     model.heads["found"].trained = True
-    with refused(mh.errors.TextError, "pairs of texts"):
+    with rejected(mh.errors.TextError, "pairs of texts"):
         model.predict([("a", "b")])
 
 
@@ -143,7 +143,7 @@ def test_pairs_of_texts_have_no_words() -> None:
 def test_words_that_are_no_strings(words: list[object]) -> None:
     model = headed()
     model.heads["found"].trained = True
-    with refused(mh.errors.TextError, "row 2, word"):
+    with rejected(mh.errors.TextError, "row 2, word"):
         model.predict([["mild"], words])
 
 
@@ -160,7 +160,7 @@ def test_a_tokenizer_that_knows_no_characters(tmp_path: Path) -> None:
 
     model.tokenizer = Slow()
     model.heads["found"].trained = True
-    with refused(mh.errors.InputError, "Slow", "the characters of a token", "fast tokenizer"):
+    with rejected(mh.errors.InputError, "Slow", "the characters of a token", "fast tokenizer"):
         model.predict(["mild cough"])
     assert transformers.PreTrainedTokenizerFast.is_fast
 
@@ -188,7 +188,7 @@ TENSORS: dict[str, tuple[torch.Tensor | None, torch.Tensor, tuple[str, ...]]] = 
 @pytest.mark.parametrize(("word_ids", "labels", "words"), TENSORS.values(), ids=TENSORS)
 def test_tensors(word_ids: torch.Tensor | None, labels: torch.Tensor, words: tuple[str, ...]) -> None:
     model = headed()
-    with refused(mh.errors.InputError, *words):
+    with rejected(mh.errors.InputError, *words):
         model(IDS, MASK, word_ids=word_ids, labels={"found": labels})
     model(IDS, MASK, word_ids=WORD_IDS, labels={"found": GOOD}).loss.backward()
 
@@ -226,7 +226,7 @@ def test_a_saved_head_that_was_tampered_with(
         mh.HeadedModel.from_pretrained(tmp_path / "out")
 
 
-def test_the_command_line_says_what_a_token_head_does_not_take(saved: Any, tmp_path: Path, capsys: Any) -> None:
+def test_the_command_line_reports_what_a_token_head_does_not_take(saved: Any, tmp_path: Path, capsys: Any) -> None:
     from tests.unit.cli.test_app import called
 
     (tmp_path / "rows.jsonl").write_text(

@@ -159,11 +159,11 @@ def train(plan: Plan, folder: Path | None, out: Path, kill: tuple[str, int] | No
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", mh.ManyheadsWarning)
         result = mh.train(model, DATA, "text", method, eval_fraction=0.2)
-    said = [str(warning.message) for warning in caught if issubclass(warning.category, mh.ManyheadsWarning)]
+    reported = [str(warning.message) for warning in caught if issubclass(warning.category, mh.ManyheadsWarning)]
     torch.save(
         {
             "state": model.state_dict(), "history": result.history, "metrics": result.metrics, "chosen": result.chosen,
-            "resumed": [None if place is None else Path(str(place)).name for place in resumed], "warnings": said,
+            "resumed": [None if place is None else Path(str(place)).name for place in resumed], "warnings": reported,
             "left": folder is not None and folder.exists(),
         },
         out,
@@ -171,7 +171,7 @@ def train(plan: Plan, folder: Path | None, out: Path, kill: tuple[str, int] | No
 
 
 def forked(do: Callable[[], None]) -> int:
-    """Run something in a process of its own, and return what ``waitpid`` says of its end."""
+    """Run something in a process of its own, and return what ``waitpid`` shows of its end."""
     child = os.fork()
     if child == 0:
         try:
@@ -194,8 +194,8 @@ def damaged(folder: Path) -> None:
 def ran(plan: Plan, folder: Path) -> dict[str, Any]:
     """Run a plan, and the same training in peace, and return what differs."""
     kept, out = folder / "kept", folder / "resumed.pt"
-    said = repr((plan.family, plan.method.describe()))
-    peace = folder.parent / f"{hashlib.sha256(said.encode()).hexdigest()}.pt"
+    reported = repr((plan.family, plan.method.describe()))
+    peace = folder.parent / f"{hashlib.sha256(reported.encode()).hexdigest()}.pt"
     folder.mkdir()
     ends = [forked(lambda kill=kill: train(plan, kept, out, kill)) for kill in plan.kills]
     found = sorted(path.name for path in kept.iterdir()) if kept.is_dir() else []

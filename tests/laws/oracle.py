@@ -85,9 +85,9 @@ def rows_of(family: Family) -> tuple[Tensor, ...]:
 
 
 def padded(rows: Sequence[Tensor], side: str = "right", filler: int = 0) -> dict[str, Tensor]:
-    """Pad rows by hand, ``"right"``, ``"left"`` or ``"inside"`` (behind the first token).
+    """Pad rows by hand, ``"right"``, ``"left"`` or ``"inside"`` (after the first token).
 
-    ``filler`` may be any id, since only the mask says what is padding.
+    ``filler`` may be any id, since only the mask shows what is padding.
     """
     width = max(len(row) for row in rows) + 2
     ids = torch.full((len(rows), width), filler)

@@ -24,7 +24,7 @@ Saved = Callable[[str], Path]
 Table = list[dict[str, object]]
 Specs = dict[str, HeadSpec]
 LABELS = ["routine", "urgent", "emergency"]
-# Of one length, with no word twice in the first place: cut or spelt otherwise, they are still all different.
+# Of one length, with no word twice in the first place: cut or spelled otherwise, they are still all different.
 TEXTS = [" ".join(WORDS[(row + shift * (shift + 1)) % 80] for shift in range(7)) for row in range(50)]
 EXPLICIT: Specs = {
     "urgency": mh.Multiclass(labels=LABELS, reads=mh.Hidden()),

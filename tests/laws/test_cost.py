@@ -89,7 +89,7 @@ def test_l23_without_the_lm_its_head_is_not_run(family: str) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_l23_no_hook_of_ours_outlives_the_call(family: str) -> None:
     model = headed(family)
-    # transformers leaves hooks of its own behind the first call that asks for all layers.
+    # transformers leaves hooks of its own after the first call that asks for all layers.
     model.backbone(**batch_of(family), output_hidden_states=True)
     before = {name: list(module._forward_hooks) for name, module in model.backbone.named_modules()}
     model(**batch_of(family), lm=True)

@@ -169,7 +169,7 @@ def test_trained_heads_pool_over_the_encoders_mask(family: Family, method: str, 
         for index, row in enumerate(rows):
             alone = model(row[None]).logits
             for name in HEADS:
-                # An age of 60 has fewer digits behind the point than a feature of 1 has.
+                # An age of 60 has fewer digits after the point than a feature of 1 has.
                 batched = together[name][index]
                 if model.heads[name].spec.by_word:  # one item per token of the caller's layout
                     batched = batched[padded(rows, side)["attention_mask"][index].bool()]
@@ -229,7 +229,7 @@ def test_full_tuning_of_the_top_moves_that_block_of_the_encoder(family: Family, 
 
 
 @over("L4", ENCODER_DECODERS)
-def test_an_lm_loss_is_refused_before_anything_moves(family: Family, saved: Saved) -> None:
+def test_an_lm_loss_is_rejected_before_anything_moves(family: Family, saved: Saved) -> None:
     """A text is no target for a decoder that reads another: what it should say is not known."""
     model = headed(saved(family.name), {"urgency": HEADS["urgency"]})
     before = snapshot(model)

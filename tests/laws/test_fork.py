@@ -53,7 +53,7 @@ from tests.laws.oracle import (
     rows_of,
     snapshot,
 )
-from tests.laws.test_keeping import assert_refused, put, rewrite_json, rewrite_weights, say
+from tests.laws.test_keeping import assert_rejected, put, rewrite_json, rewrite_weights, say
 from tests.unit.features.test_precision import with_pooler_beside
 
 Saved = Callable[[str], Path]
@@ -61,10 +61,10 @@ Models = Callable[[Family], mh.HeadedModel]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 
-# What cannot be forked, and what the refusal says.
+# What cannot be forked, and words of the error message.
 UNFORKABLE = {"albert": r"3 layers are no list of blocks of one class \(they may share one\)"}
 FORKABLE = tuple(family for family in FAMILIES if family.name not in UNFORKABLE)
-# Where the blocks are, and what a forward first calls behind them, inside the stack that heads read. Families that are
+# Where the blocks are, and what a forward first calls after them, inside the stack that heads read. Families that are
 # not named have their blocks in "layers" and nothing that follows.
 BLOCKS = {
     "gpt2": "h", "gptj": "h", "bloom": "h", "bert": "encoder.layer", "roberta": "encoder.layer",
@@ -288,7 +288,7 @@ def test_it_copies_the_top_blocks_and_what_follows_and_shares_the_rest(family: F
 
 
 @over("fork", [BY_NAME[name] for name in UNFORKABLE])
-def test_what_cannot_be_forked_says_so_and_nothing_changes(family: Family) -> None:
+def test_what_cannot_be_forked_reports_it_and_nothing_changes(family: Family) -> None:
     model = wrapped(family.name, FORKED)
     before, taps = snapshot(model), {name: head.taps for name, head in model.heads.items()}
     with pytest.raises(mh.errors.BackboneError, match=UNFORKABLE[family.name]):
@@ -312,7 +312,7 @@ def test_a_head_that_reads_no_states_has_nothing_to_fork() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reported"),
     [
         ({"top": 0}, "top must be a positive whole number"),
         ({"top": True}, "top must be a positive whole number"),
@@ -327,8 +327,8 @@ def test_a_head_that_reads_no_states_has_nothing_to_fork() -> None:
         ({"best_by": {"urgency": "1"}}, "best_by must weigh"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(mh.errors.MethodError, match=f"Fork: {said}"):
+def test_a_setting_out_of_range_is_rejected(settings: dict[str, Any], reported: str) -> None:
+    with pytest.raises(mh.errors.MethodError, match=f"Fork: {reported}"):
         mh.Fork(**settings)
 
 
@@ -690,7 +690,7 @@ def sizes(model: mh.HeadedModel) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def told(forked: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What one fresh process says of every family that it loads."""
+    """What one fresh process shows of every family that it loads."""
     root = tmp_path_factory.mktemp("kept")
     for family in FORKABLE:
         forked(family).save_pretrained(root / family.name)
@@ -917,7 +917,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "wrong shape in both files": (forged_shape, (HEADS_JSON, "'fork'", KEY)),
     "a shape that is none": (say("branches", "fork", "tensors", KEY, value="32"), (HEADS_JSON, "'fork'", KEY)),
     "integers for weights": (integers, (HEADS_JSON, "'fork'", KEY)),
-    "a block less than it says": (one_block_less, (HEADS_JSON, "'fork'", "encoder.layer.2.")),
+    "a block less than it shows": (one_block_less, (HEADS_JSON, "'fork'", "encoder.layer.2.")),
     "a NaN": (put(f"fork/{KEY}", float("nan")), (HEADS_WEIGHTS, "'fork'", KEY)),
     "an infinity": (put(f"fork/{KEY}", float("-inf")), (HEADS_WEIGHTS, "'fork'", KEY)),
     **{
@@ -993,16 +993,16 @@ def receiver(saved: Saved) -> mh.HeadedModel:
 
 
 @pytest.mark.parametrize(("breaking", "words"), BROKEN.values(), ids=BROKEN)
-def test_l21_a_forged_checkpoint_is_refused_by_name(
+def test_l21_a_forged_checkpoint_is_rejected_by_name(
     whole: Path, receiver: mh.HeadedModel, tmp_path: Path, breaking: Callable[[Path], object], words: tuple[str, ...]
 ) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "model"))
     breaking(folder)
-    assert_refused(Corrupt, words, lambda: mh.HeadedModel.from_pretrained(folder))
+    assert_rejected(Corrupt, words, lambda: mh.HeadedModel.from_pretrained(folder))
     # And nothing of it is attached to a model that is there already, whichever head is asked for.
     before = set(receiver.state_dict())
     head = "where" if "'where'" in words else "urgency"
-    assert_refused(Corrupt, words, lambda: receiver.load_head(folder, head=head))
+    assert_rejected(Corrupt, words, lambda: receiver.load_head(folder, head=head))
     assert set(receiver.state_dict()) == before
     assert list(receiver.core.backbone.branches) == []
 
@@ -1312,7 +1312,7 @@ def test_memory_alone_serves_where_there_is_no_cache(own_cache: Path) -> None:
     assert not own_cache.exists()
 
 
-def test_a_cache_that_is_a_file_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_a_cache_that_is_a_file_is_rejected_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("mine")
     model = wrapped("bert", FORKED)
     before = snapshot(model)
@@ -1359,7 +1359,7 @@ def test_full_training_moves_all_heads_off_the_fork(model: mh.HeadedModel) -> No
         assert {branch for taps in branches_read(again).values() for branch in taps} == {None}
 
 
-def test_full_training_is_refused_while_another_head_reads_a_fork(model: mh.HeadedModel) -> None:
+def test_full_training_is_rejected_while_another_head_reads_a_fork(model: mh.HeadedModel) -> None:
     before = snapshot(model)
     with pytest.raises(mh.errors.BackboneError, match=r"heads 'symptoms', 'age' read a branch"):
         mh.train(model, DATA, "text", mh.Full(epochs=1), heads=["urgency", "where"], eval_fraction=0)
@@ -1465,7 +1465,7 @@ def test_a_backbone_loaded_in_bf16_forks_in_bf16(saved: Saved, tmp_path: Path) -
     assert all(torch.equal(logits(again, batch)[name], values) for name, values in logits(model, batch).items())
 
 
-def test_the_result_says_what_was_done(saved: Saved, tmp_path: Path) -> None:
+def test_the_result_reports_what_was_done(saved: Saved, tmp_path: Path) -> None:
     model = headed(saved("bert"), FORKED)
     method = mh.Fork(top=1, epochs=2, batch_rows=8, layer_decay=0.5)
     result = mh.train(model, DATA, "text", method, eval_fraction=0.4, out=tmp_path / "out")

@@ -1,4 +1,4 @@
-"""L19, L20, L21, and the saving half of L22: what was saved comes back, exactly, or is refused by name."""
+"""L19, L20, L21, and the saving half of L22: what was saved comes back, exactly, or is rejected by name."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ open(sys.argv[1], "w").write(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def kept(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[mh.HeadedModel, dict]]:
-    """Every family: the model that was saved, and what one fresh process says of what it loads."""
+    """Every family: the model that was saved, and what one fresh process shows of what it loads."""
     root = tmp_path_factory.mktemp("kept")
     models = {family.name: headed(saved(family.name)) for family in FAMILIES}
     # And one that never came from files.
@@ -328,7 +328,7 @@ def say(*path: str, value: object) -> Callable[[Path], None]:
 
 
 def forge(folder: Path) -> None:
-    """Declare a head's new shape in both files; only its spec still says what it was."""
+    """Declare a head's new shape in both files; only its spec still shows what it was."""
     rewrite_weights(folder, lambda stored: stored.update({"job.output.weight": torch.zeros(5, 32)}))
     say("heads", "job", "tensors", "output.weight", value=[5, 32])(folder)
 
@@ -464,30 +464,30 @@ def broken(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "model"))
 
 
-def assert_refused(expected: type[Exception], words: tuple[str, ...], act: Callable[[], object]) -> None:
-    with pytest.raises(expected) as refusal:
+def assert_rejected(expected: type[Exception], words: tuple[str, ...], act: Callable[[], object]) -> None:
+    with pytest.raises(expected) as caught:
         act()
-    message = str(refusal.value)
-    assert isinstance(refusal.value, mh.ManyheadsError)
+    message = str(caught.value)
+    assert isinstance(caught.value, mh.ManyheadsError)
     assert "\n" not in message
     for word in words:
         assert word in message
 
 
 @pytest.mark.parametrize(("breaking", "words"), BROKEN.values(), ids=BROKEN)
-def test_l21_a_broken_checkpoint_is_refused_by_name(broken: Path, breaking: Callable, words: tuple[str, ...]) -> None:
+def test_l21_a_broken_checkpoint_is_rejected_by_name(broken: Path, breaking: Callable, words: tuple[str, ...]) -> None:
     breaking(broken)
-    assert_refused(Corrupt, words, lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(Corrupt, words, lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 @pytest.mark.parametrize(("breaking", "words"), BROKEN.values(), ids=BROKEN)
-def test_l21_load_head_refuses_it_too_and_attaches_nothing(
+def test_l21_load_head_rejects_it_too_and_attaches_nothing(
     loaded: mh.HeadedModel, broken: Path, breaking: Callable, words: tuple[str, ...]
 ) -> None:
     breaking(broken)
     name = f"new{len(loaded.heads)}"
     before = logits(loaded)
-    assert_refused(mh.errors.CheckpointError, (), lambda: loaded.load_head(broken, name=name, head="job"))
+    assert_rejected(mh.errors.CheckpointError, (), lambda: loaded.load_head(broken, name=name, head="job"))
     assert_same_bits(logits(loaded), before)
 
 
@@ -501,7 +501,7 @@ def test_l21_no_pickle_is_ever_read(broken: Path, monkeypatch: pytest.MonkeyPatc
     rewrite_json(broken, lambda record: record.update(weights=file_digest(broken / HEADS_WEIGHTS)))
     for reader in ("pickle.load", "pickle.loads", "torch.load"):
         monkeypatch.setattr(reader, lambda *_, **__: pytest.fail("a pickle was opened"))
-    assert_refused(Corrupt, (HEADS_WEIGHTS,), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(Corrupt, (HEADS_WEIGHTS,), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_any_flipped_byte_of_the_weights_is_seen(broken: Path) -> None:
@@ -509,27 +509,27 @@ def test_l21_any_flipped_byte_of_the_weights_is_seen(broken: Path) -> None:
     for place in np.random.default_rng(0).integers(len(content), size=40):
         (broken / HEADS_WEIGHTS).write_bytes(content)
         flip_byte(broken / HEADS_WEIGHTS, int(place))
-        assert_refused(Corrupt, (HEADS_WEIGHTS,), lambda: mh.HeadedModel.from_pretrained(broken))
+        assert_rejected(Corrupt, (HEADS_WEIGHTS,), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_a_backbone_without_its_config(broken: Path) -> None:
     (broken / "config.json").unlink()
-    assert_refused(mh.ManyheadsError, ("config.json",), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.ManyheadsError, ("config.json",), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_a_backbone_whose_config_is_no_json(broken: Path) -> None:
     (broken / "config.json").write_text("{")
-    assert_refused(mh.ManyheadsError, ("config.json",), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.ManyheadsError, ("config.json",), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_a_backbone_without_its_weights(broken: Path) -> None:
     (broken / "model.safetensors").unlink()
-    assert_refused(mh.ManyheadsError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.ManyheadsError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_a_flipped_byte_of_the_backbone(broken: Path) -> None:
     flip_byte(broken / "model.safetensors", -1)
-    assert_refused(mh.errors.WrongBackboneError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.errors.WrongBackboneError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 def test_l21_heads_beside_another_backbone(broken: Path, saved: Saved) -> None:
@@ -539,18 +539,18 @@ def test_l21_heads_beside_another_backbone(broken: Path, saved: Saved) -> None:
     for name in (HEADS_JSON, HEADS_WEIGHTS):
         shutil.copy(broken / "head" / name, broken / name)
     say("backbone", "kind", value="full")(broken)
-    assert_refused(mh.errors.WrongBackboneError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.errors.WrongBackboneError, (str(broken),), lambda: mh.HeadedModel.from_pretrained(broken))
 
 
 @pytest.mark.parametrize("other", ["roberta", "bert with other weights"])
-def test_l21_load_head_refuses_another_backbones_heads(whole: Path, saved: Saved, tmp_path: Path, other: str) -> None:
+def test_l21_load_head_rejects_another_backbones_heads(whole: Path, saved: Saved, tmp_path: Path, other: str) -> None:
     if other == "roberta":
         model = mh.HeadedModel.from_pretrained(saved("roberta"))
     else:
         model = mh.HeadedModel.wrap(BY_NAME["bert"].build(seed=9), tokenizer_for(BY_NAME["bert"]))
     mh.HeadedModel.from_pretrained(whole).save_head("job", tmp_path / "job")
     for folder in (whole, tmp_path / "job"):
-        assert_refused(
+        assert_rejected(
             mh.errors.WrongBackboneError,
             (str(folder), "'job'", "BertForMaskedLM"),
             lambda folder=folder: model.load_head(folder, head="job"),
@@ -558,19 +558,19 @@ def test_l21_load_head_refuses_another_backbones_heads(whole: Path, saved: Saved
     assert list(model.heads) == []
 
 
-def test_l21_load_head_refuses_a_backbone_that_was_tuned_since(whole: Path, tmp_path: Path) -> None:
+def test_l21_load_head_rejects_a_backbone_that_was_tuned_since(whole: Path, tmp_path: Path) -> None:
     model = mh.HeadedModel.from_pretrained(whole)
     model.save_head("job", tmp_path / "job")
     with torch.no_grad():
         next(model.backbone.parameters()).view(-1)[0] += 0.01
-    assert_refused(mh.errors.WrongBackboneError, ("'job'",), lambda: model.load_head(tmp_path / "job", name="again"))
+    assert_rejected(mh.errors.WrongBackboneError, ("'job'",), lambda: model.load_head(tmp_path / "job", name="again"))
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])
 def test_l21_load_head_from_a_folder_without_heads(whole: Path, tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
     model = mh.HeadedModel.from_pretrained(whole)
-    assert_refused(mh.errors.NotACheckpointError, (folder,), lambda: model.load_head(tmp_path / folder, name="new"))
+    assert_rejected(mh.errors.NotACheckpointError, (folder,), lambda: model.load_head(tmp_path / folder, name="new"))
 
 
 # --- reference saves ------------------------------------------------------------------------------
@@ -603,14 +603,14 @@ def test_l19_a_backbone_that_moved_is_named(referring: tuple[mh.HeadedModel, Pat
     model, home, folder = referring
     expected = logits(model)
     home.rename(home.with_name("moved"))
-    assert_refused(mh.ManyheadsError, (str(home), "backbone="), lambda: mh.HeadedModel.from_pretrained(folder))
+    assert_rejected(mh.ManyheadsError, (str(home), "backbone="), lambda: mh.HeadedModel.from_pretrained(folder))
     moved = mh.HeadedModel.from_pretrained(folder, backbone=home.with_name("moved"))
     assert_same_bits(logits(moved), expected)
     assert moved.tokenizer("mild cough")["input_ids"]
 
 
 @pytest.mark.parametrize("how", ["by name", "in its place"])
-def test_l21_a_reference_refuses_another_backbone(
+def test_l21_a_reference_rejects_another_backbone(
     referring: tuple[mh.HeadedModel, Path, Path], saved: Saved, how: str
 ) -> None:
     _, home, folder = referring
@@ -618,7 +618,7 @@ def test_l21_a_reference_refuses_another_backbone(
         shutil.rmtree(home)
         shutil.copytree(saved("electra"), home)
     other = saved("electra") if how == "by name" else None
-    assert_refused(
+    assert_rejected(
         mh.errors.WrongBackboneError,
         (str(folder), "BertForMaskedLM"),
         lambda: mh.HeadedModel.from_pretrained(folder, backbone=other),
@@ -631,7 +631,7 @@ def test_l21_a_reference_needs_files_that_hold_the_backbone(saved: Saved, tmp_pa
         next(tuned.backbone.parameters()).add_(0.1)
     wrapped = mh.HeadedModel.wrap(BY_NAME["gpt2"].build(), tokenizer_for(BY_NAME["gpt2"]))
     for model in (tuned, wrapped):
-        assert_refused(
+        assert_rejected(
             mh.errors.CheckpointError,
             ("GPT2LMHeadModel",),
             lambda model=model: model.save_pretrained(tmp_path / "out", backbone="reference"),
@@ -639,9 +639,9 @@ def test_l21_a_reference_needs_files_that_hold_the_backbone(saved: Saved, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_l21_backbone_is_refused_where_the_folder_brings_its_own(whole: Path, saved: Saved) -> None:
+def test_l21_backbone_is_rejected_where_the_folder_brings_its_own(whole: Path, saved: Saved) -> None:
     for folder in (whole, saved("bert")):
-        assert_refused(
+        assert_rejected(
             mh.errors.CheckpointError,
             (str(folder), "backbone="),
             lambda folder=folder: mh.HeadedModel.from_pretrained(folder, backbone=saved("bert")),
@@ -651,7 +651,7 @@ def test_l21_backbone_is_refused_where_the_folder_brings_its_own(whole: Path, sa
 def test_l21_an_unknown_way_to_keep_the_backbone(whole: Path, tmp_path: Path) -> None:
     model = mh.HeadedModel.from_pretrained(whole)
     for kind in ("referense", "heads", None):
-        assert_refused(
+        assert_rejected(
             mh.errors.CheckpointError,
             (repr(kind),),
             lambda kind=kind: model.save_pretrained(tmp_path / "out", backbone=kind),
@@ -679,7 +679,7 @@ def test_l22_what_exists_is_not_touched(saved: Saved, tmp_path: Path, kind: str)
     before = listing(target) if target.is_dir() else target.read_text()
     saves = (model.save_pretrained, lambda place: model.save_head("urgency", place))
     for save in saves:
-        assert_refused(mh.errors.OutputExistsError, (str(target),), lambda save=save: save(target))
+        assert_rejected(mh.errors.OutputExistsError, (str(target),), lambda save=save: save(target))
     assert (listing(target) if target.is_dir() else target.read_text()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -830,7 +830,7 @@ for overwrite in (False, True):
 
 @pytest.fixture(scope="module")
 def killed(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
-    """What a save killed at each of its steps left behind, in turn."""
+    """What a save killed at each of its steps left, in turn."""
     place = tmp_path_factory.mktemp("killed")
     command = [sys.executable, "-c", KILLED, str(saved("bert")), str(place)]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True)

@@ -108,9 +108,9 @@ def test_l16_an_unseen_label_names_head_row_and_the_closest_label(
     bad = [dict(row) for row in good]
     bad[6]["urgency"] = cell
     tables = {"data": good, "eval_data": good} | {where: bad}
-    with pytest.raises(mh.errors.LabelError) as refusal:
+    with pytest.raises(mh.errors.LabelError) as caught:
         mh.train(model, **tables, text="text")
-    message = str(refusal.value)
+    message = str(caught.value)
     assert "'urgency'" in message
     assert "row 7" in message
     assert f"did you mean {closest}?" in message
@@ -210,6 +210,6 @@ def test_l16_infer_heads_names_a_column_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     "labels", [["a", "a"], [0, False], [1, 1.0], ["a", ""], ["a", None], ["a"], "ab", [1.0, float("inf")]]
 )
-def test_l16_labels_that_cannot_be_told_apart_or_kept_are_refused(labels: object) -> None:
+def test_l16_labels_that_cannot_be_told_apart_or_kept_are_rejected(labels: object) -> None:
     with pytest.raises(mh.errors.HeadError):
         mh.Multiclass(labels=labels)

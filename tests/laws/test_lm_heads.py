@@ -29,7 +29,7 @@ from tests.laws.oracle import (
     rows_of,
     rows_read,
 )
-from tests.laws.test_prompts import BEHIND, by_hand
+from tests.laws.test_prompts import AFTER, by_hand
 
 LABELS = ["routine", "urgent", "stable"]
 # States pass a transform before they meet the rows: logits may be read, rows start nothing.
@@ -56,13 +56,13 @@ def vocabulary_of(folder: Path) -> int:
 
 @over("L10", READING)
 def test_l10_lm_logits_are_the_models_own(saved: Callable[[str], Path], family: Family) -> None:
-    """At one position, the LM head's output is what the model says there."""
+    """At one position, the LM head's output is what the model shows there."""
     folder, pool = saved(family.name), "last" if family.causal else "cls"
-    model = logits_model(folder, vocabulary_of(folder), lm_says=mh.LMLogits(pool=pool))
+    model = logits_model(folder, vocabulary_of(folder), lm_output=mh.LMLogits(pool=pool))
     plain = plain_model(family, folder)
     for side in ("right", "left"):
         with torch.no_grad():
-            found = model(**padded(rows_of(family), side)).logits["lm_says"]
+            found = model(**padded(rows_of(family), side)).logits["lm_output"]
             for row, ids in enumerate(rows_of(family)):
                 wanted = plain(input_ids=ids[None]).logits[0, -1 if family.causal else 0]
                 torch.testing.assert_close(found[row], wanted.log_softmax(-1), atol=1e-4, rtol=1e-4)
@@ -72,7 +72,7 @@ def test_l10_lm_logits_are_the_models_own(saved: Callable[[str], Path], family: 
 def test_l10_lm_logits_pool_first(saved: Callable[[str], Path], family: Family) -> None:
     """The mean state meets the LM head, by hand: the output layer's own modules on the mean of the states."""
     folder = saved(family.name)
-    model = logits_model(folder, vocabulary_of(folder), lm_says=mh.LMLogits(pool="mean"))
+    model = logits_model(folder, vocabulary_of(folder), lm_output=mh.LMLogits(pool="mean"))
     plain = plain_model(family, folder)
     head = plain.lm_head if family.causal else plain.cls
     shapes: list[tuple[int, ...]] = []
@@ -81,7 +81,7 @@ def test_l10_lm_logits_pool_first(saved: Callable[[str], Path], family: Family) 
         handle = model.backbone.get_output_embeddings().register_forward_hook(
             lambda _, __, output: shapes.append(tuple(output.shape))
         )
-        found = model(**padded(rows_of(family))).logits["lm_says"]
+        found = model(**padded(rows_of(family))).logits["lm_output"]
         handle.remove()
         for row, ids in enumerate(rows_of(family)):
             mean = plain.base_model(input_ids=ids[None]).last_hidden_state.mean(dim=1)
@@ -92,11 +92,11 @@ def test_l10_lm_logits_pool_first(saved: Callable[[str], Path], family: Family) 
 
 def test_l10_lm_logits_with_a_prompt(saved: Callable[[str], Path]) -> None:
     family, folder = BY_NAME["llama"], saved("llama")
-    model = logits_model(folder, vocabulary_of(folder), lm_says=mh.LMLogits(prompt=BEHIND))
-    found = model.predict(TEXTS).logits["lm_says"]
+    model = logits_model(folder, vocabulary_of(folder), lm_output=mh.LMLogits(prompt=AFTER))
+    found = model.predict(TEXTS).logits["lm_output"]
     with torch.no_grad():
         for row, text in enumerate(TEXTS):
-            wanted = plain_model(family, folder)(input_ids=by_hand(family, BEHIND, text)[None]).logits[0, -1]
+            wanted = plain_model(family, folder)(input_ids=by_hand(family, AFTER, text)[None]).logits[0, -1]
             np.testing.assert_allclose(found[row], wanted.log_softmax(-1).numpy(), atol=1e-4)
 
 
@@ -151,7 +151,7 @@ def test_the_most_telling_tokens_are_kept(saved: Callable[[str], Path]) -> None:
     mh.train(model, RECORDS, text="text", eval_fraction=0)
     plain = plain_model(BY_NAME["gpt2"], saved("gpt2"))
     with torch.no_grad():
-        said = np.stack(
+        reported = np.stack(
             [
                 plain(**model.tokenizer(record["text"], return_tensors="pt")).logits[0, -1].double().log_softmax(-1)
                 for record in RECORDS
@@ -159,13 +159,13 @@ def test_the_most_telling_tokens_are_kept(saved: Callable[[str], Path]) -> None:
         )
     labels = np.array([["routine", "urgent", "emergency"].index(str(record["urgency"])) for record in RECORDS])
     ones = (labels[:, None] == np.arange(3)) - np.bincount(labels) / len(labels)
-    worth = ((ones.T @ said) ** 2).sum(axis=0) / said.var(axis=0)
+    worth = ((ones.T @ reported) ** 2).sum(axis=0) / reported.var(axis=0)
     kept = model.heads["urgency"].readers[0].ids.numpy()
     assert set(kept) == set(np.argsort(-worth)[:9])
     assert (np.diff(kept) > 0).all()
 
 
-def test_a_vocabulary_too_wide_for_its_rows_is_refused(
+def test_a_vocabulary_too_wide_for_its_rows_is_rejected(
     saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("manyheads.training.solving.design_of_head._MAX_DENSE_VALUES", 100)
@@ -213,7 +213,7 @@ def test_label_rows_by_hand() -> None:
 def test_a_head_starts_as_the_lm_head(saved: Callable[[str], Path], family: Family) -> None:
     """One token per label: the untrained head's logits are the LM's own for those tokens, but for a common shift."""
     model = mh.HeadedModel.from_pretrained(saved(family.name))
-    # A byte-pair tokenizer may cut words; pieces behind the first are left to the test by hand.
+    # A byte-pair tokenizer may cut words; pieces after the first are left to the test by hand.
     words = _single_tokens(family)
     model.add_head("urgency", mh.Multiclass([0, 1, 2], init="lm_head", label_words=dict(enumerate(words))))
     tokens = [_token(family, word) for word in words]
@@ -244,23 +244,23 @@ def _token(family: Family, word: str) -> int:
 def test_zero_shot_is_the_next_token_less_that_of_an_empty_text(saved: Callable[[str], Path], family: Family) -> None:
     model = mh.HeadedModel.from_pretrained(saved(family.name))
     words = _single_tokens(family)
-    spec = mh.Multiclass(words, reads=mh.Hidden(prompt=BEHIND), zero_shot=True)
+    spec = mh.Multiclass(words, reads=mh.Hidden(prompt=AFTER), zero_shot=True)
     model.add_head("urgency", spec)
     tokens = [_token(family, word) for word in words]
     plain = plain_model(family, saved(family.name))
 
-    def says(text: str) -> Tensor:
+    def shows(text: str) -> Tensor:
         with torch.no_grad():
-            return plain(input_ids=by_hand(family, BEHIND, text)[None]).logits[0, -1, tokens]
+            return plain(input_ids=by_hand(family, AFTER, text)[None]).logits[0, -1, tokens]
 
     tokenizer = tokenizer_for(family)
     opening = [] if family.special_id("bos") is None else tokenizer("")["input_ids"]
-    after = tokenizer(BEHIND.split("{text}")[1], add_special_tokens=False)["input_ids"]
+    after = tokenizer(AFTER.split("{text}")[1], add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         empty = plain(input_ids=torch.tensor([[*opening, *after]])).logits[0, -1, tokens]
     found = model.predict(TEXTS)  # without a warning: it needs no training
     for row, text in enumerate(TEXTS):
-        wanted = says(text) - empty
+        wanted = shows(text) - empty
         np.testing.assert_allclose(found.logits["urgency"][row], wanted - wanted.mean(), atol=2e-4)
         assert found[row]["urgency"].label == words[int(wanted.argmax())]
     assert not model.heads["urgency"].trained
@@ -270,7 +270,7 @@ def test_a_zero_shot_head_is_saved_loaded_and_trained_on(saved: Callable[[str], 
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     labels = ["routine", "urgent", "emergency"]
     words = {"routine": "mild", "urgent": ["severe", "sudden pain"]}
-    model.add_head("urgency", mh.Multiclass(labels, reads=mh.Hidden(prompt=BEHIND), zero_shot=True, label_words=words))
+    model.add_head("urgency", mh.Multiclass(labels, reads=mh.Hidden(prompt=AFTER), zero_shot=True, label_words=words))
     model.save_pretrained(tmp_path / "zero")
     again = mh.HeadedModel.from_pretrained(tmp_path / "zero")
     assert again.heads["urgency"].spec == model.heads["urgency"].spec
@@ -328,8 +328,8 @@ def test_the_penalty_pulls_towards_the_start(saved: Callable[[str], Path], monke
     labels = torch.tensor([["routine", "urgent", "emergency"].index(str(record["urgency"])) for record in RECORDS])
     deviation = states.std(dim=0, correction=0)
     rows = start.heads["urgency"].output.weight.detach().double()
-    said = states @ rows.T
-    prior = rows * 0.6 / float((said - said.mean(dim=0)).std())
+    reported = states @ rows.T
+    prior = rows * 0.6 / float((reported - reported.mean(dim=0)).std())
     weight = torch.zeros(3, states.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
@@ -351,7 +351,7 @@ def test_the_penalty_pulls_towards_the_start(saved: Callable[[str], Path], monke
     )
 
 
-def test_a_start_that_says_nothing_costs_nothing(saved: Callable[[str], Path]) -> None:
+def test_a_start_that_reports_nothing_costs_nothing(saved: Callable[[str], Path]) -> None:
     """Among the scales tried is zero, and it gives the very head that starts at zero."""
     _, result = trained(saved("gpt2"), 0.1, init="lm_head")
     _, plain = trained(saved("gpt2"), 0.1)
@@ -374,17 +374,17 @@ def test_every_method_starts_from_the_lm_head(saved: Callable[[str], Path], meth
     assert model.heads["urgency"].trained
 
 
-# --- refusals -----------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------
 
 AB = ["a", "b"]
 BOTH = [mh.Hidden(), mh.Hidden(pool="mean")]
-# Backbone, head, words of the refusal.
-REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
+# Backbone, head, words of the message.
+REJECTED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "logits of an encoder-decoder": ("t5", lambda: mh.Multiclass(AB, reads=mh.LMLogits()), ("T5", "Hidden()")),
     "logits without an LM": ("bare", lambda: mh.Multiclass(AB, reads=mh.LMLogits()), ("LMLogits", "BertModel")),
     "rows of an encoder-decoder": ("bart", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "Bart")),
     "rows without an LM": ("bare", lambda: mh.Multiclass(AB, init="lm_head"), ("lm_head", "BertModel")),
-    "rows behind a transform": (
+    "rows after a transform": (
         "bert",
         lambda: mh.Multiclass(AB, init="lm_head"),
         ("transform before its LM head", "LMLogits()"),
@@ -415,9 +415,9 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_a_backbone_cannot_do_is_refused_by_name(saved: Callable[[str], Path], tmp_path: Path, case: str) -> None:
-    name, spec, words = REFUSED[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_what_a_backbone_cannot_do_is_rejected_by_name(saved: Callable[[str], Path], tmp_path: Path, case: str) -> None:
+    name, spec, words = REJECTED[case]
     if name == "bare":
         model = mh.HeadedModel.wrap(BertModel.from_pretrained(saved("bert")).eval(), tokenizer_for(BY_NAME["bert"]))
     else:
@@ -452,7 +452,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_out_of_range_are_refused(case: str) -> None:
+def test_settings_out_of_range_are_rejected(case: str) -> None:
     make, word = SETTINGS[case]
     with pytest.raises(mh.errors.HeadError, match=word):
         make()

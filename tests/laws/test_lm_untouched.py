@@ -87,7 +87,7 @@ def test_logits_with_no_head_two_heads_and_five(family: Family, saved: Saved) ->
         assert_same_logits(family, model.backbone, folder)
         assert model.lm is model.backbone
         if len(model.heads):
-            model(**batch_of(family))  # a pass of the heads leaves nothing behind
+            model(**batch_of(family))  # a pass of the heads leaves nothing after
             assert_same_logits(family, model.backbone, folder)
     assert list(model.heads) == names
     assert type(model.backbone).__name__ == family.lm_class
@@ -220,7 +220,7 @@ def test_generation_after_a_pass_of_the_heads(family: Family, saved: Saved, trai
 
 
 @over("L2", [BY_NAME[name] for name in CANNOT_GENERATE])
-def test_a_masked_lm_refuses_to_generate(family: Family, attached: Models) -> None:
+def test_a_masked_lm_rejects_to_generate(family: Family, attached: Models) -> None:
     with pytest.raises(mh.errors.BackboneError, match="generate"):
         attached(family).generate(rows_of(family)[0][None], max_new_tokens=2)
 

@@ -41,7 +41,7 @@ from tests.laws.oracle import (
 )
 from tests.laws.test_keeping import (
     FRESH_PROCESS,
-    assert_refused,
+    assert_rejected,
     assert_same_bits,
     flip_byte,
     logits,
@@ -52,8 +52,8 @@ from tests.laws.test_keeping import (
 Saved = Callable[[str], Path]
 Trained = Callable[[str], mh.HeadedModel]
 
-# Where PEFT can adapt none of what "auto" names: what it says, and what to name instead.
-REFUSED = {"mamba": ("'out_proj' is incompatible", ["in_proj", "x_proj"])}
+# Where PEFT can adapt none of what "auto" names: what it shows, and what to name instead.
+REJECTED = {"mamba": ("'out_proj' is incompatible", ["in_proj", "x_proj"])}
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FEW = ("gpt2", "bert", "llama", "t5")
 
@@ -71,7 +71,7 @@ def headed(model: mh.HeadedModel) -> mh.HeadedModel:
 
 def lora(name: str = "gpt2", **settings: Any) -> mh.LoRA:
     """Return a method that changes much in few steps."""
-    targets = REFUSED[name][1] if name in REFUSED else "auto"
+    targets = REJECTED[name][1] if name in REJECTED else "auto"
     return mh.LoRA(
         **{"r": 4, "epochs": 1, "lr": 1e-2, "weight_decay": 0.1, "start": "random", "targets": targets} | settings
     )
@@ -188,17 +188,17 @@ def test_l2_the_same_tokens(family: Family, settings: dict[str, Any], saved: Sav
     assert torch.equal(*told)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_peft_adapts_not_is_refused_before_anything_runs(name: str, saved: Saved) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_layers_that_peft_cannot_adapt_are_rejected_before_anything_runs(name: str, saved: Saved) -> None:
     model = headed(mh.HeadedModel.from_pretrained(saved(name)))
-    with passes(model) as counts, pytest.raises(mh.errors.BackboneError, match=REFUSED[name][0]):
+    with passes(model) as counts, pytest.raises(mh.errors.BackboneError, match=REJECTED[name][0]):
         train(model, mh.LoRA())
     assert counts["backbone"] <= 3  # a few tokens, to see what the stack is
     assert not model.core.backbone.branches
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_layer_that_the_stack_passes_by_is_refused(saved: Saved) -> None:
+def test_a_layer_that_the_stack_passes_by_is_rejected(saved: Saved) -> None:
     """Mamba multiplies by the weight of its time step itself: PEFT's layer there would never be called."""
     model = headed(mh.HeadedModel.from_pretrained(saved("mamba")))
     with pytest.raises(mh.errors.BackboneError, match=r"does not call 'backbone\.layers\.0\.mixer\.dt_proj'"):
@@ -353,10 +353,10 @@ def test_l19_a_fresh_process_gets_the_same_bits(trained: Trained, tmp_path: Path
     subprocess.run([*command, *(str(tmp_path / name) for name in names)], check=True, cwd=Path(__file__).parents[2])
     told = json.loads((tmp_path / "told.json").read_text())
     for name in names:
-        said = told[str(tmp_path / name)]
-        assert not said["training"]
+        reported = told[str(tmp_path / name)]
+        assert not reported["training"]
         for head, values in logits(trained(name)).items():
-            shape, data = said["logits"][head]
+            shape, data = reported["logits"][head]
             found = np.frombuffer(bytes.fromhex(data), np.float32).reshape(shape)
             assert np.array_equal(found, values.numpy()), (name, head)
 
@@ -451,8 +451,8 @@ def test_half_precision_keeps_its_bits_and_its_adapters_are_fp32(saved: Saved, t
 
 def test_inspect_names_the_layers_once(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_inspect(str(kept), as_json=False)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "lora: r 4, alpha 32, targets c_attn c_fc c_proj (12 layers), dropout 0.0;" in said
+    reported = " ".join(capsys.readouterr().out.split())
+    assert "lora: r 4, alpha 32, targets c_attn c_fc c_proj (12 layers), dropout 0.0;" in reported
     run_inspect(str(kept), as_json=True)
     assert len(json.loads(capsys.readouterr().out)["branches"]["lora2"]["settings"]["targets"]) == 3
 
@@ -610,14 +610,14 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("breaking", "words"), BROKEN.values(), ids=BROKEN)
-def test_l21_a_broken_adapter_is_refused_by_name(
+def test_l21_a_broken_adapter_is_rejected_by_name(
     kept: Path, saved: Saved, tmp_path: Path, breaking: Callable[[Path], object], words: tuple[str, ...]
 ) -> None:
     broken = Path(shutil.copytree(kept, tmp_path / "model"))
     breaking(broken)
-    assert_refused(mh.errors.CorruptCheckpointError, words, lambda: mh.HeadedModel.from_pretrained(broken))
+    assert_rejected(mh.errors.CorruptCheckpointError, words, lambda: mh.HeadedModel.from_pretrained(broken))
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
-    assert_refused(mh.errors.CheckpointError, (), lambda: model.load_head(broken, head="urgency"))
+    assert_rejected(mh.errors.CheckpointError, (), lambda: model.load_head(broken, head="urgency"))
     assert list(model.heads) == list(model.core.backbone.branches) == []
 
 
@@ -672,7 +672,7 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_draws_alone
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reported"),
     [
         ({"r": 0}, "r must be a positive whole number"),
         ({"r": 2.0}, "r must be a positive whole number"),
@@ -684,12 +684,12 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_draws_alone
         ({"epochs": 0}, "epochs must be"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(mh.errors.MethodError, match=f"LoRA: .*{said}"):
+def test_a_setting_out_of_range_is_rejected(settings: dict[str, Any], reported: str) -> None:
+    with pytest.raises(mh.errors.MethodError, match=f"LoRA: .*{reported}"):
         mh.LoRA(**settings)
 
 
-def test_a_layer_that_is_not_there_is_refused_with_the_nearest(saved: Saved) -> None:
+def test_a_layer_that_is_not_there_is_rejected_with_the_nearest(saved: Saved) -> None:
     model = headed(mh.HeadedModel.from_pretrained(saved("llama")))
     with pytest.raises(mh.errors.BackboneError, match=r"no linear layer 'q_porj'; did you mean 'q_proj'\?.*'v_proj'"):
         train(model, mh.LoRA(targets=["v_proj", "q_porj"]))
@@ -702,18 +702,18 @@ def test_named_layers_by_their_ends_and_whole(saved: Saved) -> None:
     assert lora_targets(backbone.trunk, [whole, "1.mlp.up_proj", "layers.1.mlp.up_proj"]) == (whole,)
 
 
-def test_a_head_that_reads_no_hidden_states_is_refused(saved: Saved) -> None:
+def test_a_head_that_reads_no_hidden_states_is_rejected(saved: Saved) -> None:
     model = mh.HeadedModel.from_pretrained(saved("bert"))
     model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Lexical()))
     with pytest.raises(mh.errors.MethodError, match=r"'urgency'.*adapters do nothing"):
         train(model, lora())
 
 
-def test_without_peft_it_says_what_to_install(kept: Path, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_peft_it_names_what_to_install(kept: Path, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     model = headed(mh.HeadedModel.from_pretrained(saved("gpt2")))
     monkeypatch.setitem(sys.modules, "peft", None)
     for act in (lambda: train(model, mh.LoRA()), lambda: mh.HeadedModel.from_pretrained(kept)):
-        assert_refused(mh.errors.MissingExtraError, ("pip install 'manyheads[finetune]'",), act)
+        assert_rejected(mh.errors.MissingExtraError, ("pip install 'manyheads[finetune]'",), act)
 
 
 WITHOUT_PEFT = """
@@ -773,8 +773,8 @@ def test_merging_into_a_backbone_without_a_language_model(tmp_path: Path) -> Non
 
 def test_merging_one_of_two(kept: Path) -> None:
     model = mh.HeadedModel.from_pretrained(kept)
-    for name, said in ((None, "must be named.*'lora', 'lora2'"), ("lora3", "no adapter 'lora3'")):
-        with pytest.raises(mh.errors.BackboneError, match=said):
+    for name, reported in ((None, "must be named.*'lora', 'lora2'"), ("lora3", "no adapter 'lora3'")):
+        with pytest.raises(mh.errors.BackboneError, match=reported):
             model.merge_adapter(name, change_lm=True)
     before = logits(model)["age"]
     model.merge_adapter("lora2", change_lm=True)

@@ -247,7 +247,7 @@ def test_l12_detach_of_one_head_leaves_the_others_gradient_as_it_is() -> None:
     assert_same_gradients({name: found[name] for name in expected}, expected)
 
 
-def test_l12_labels_for_a_head_that_does_not_exist_are_refused() -> None:
+def test_l12_labels_for_a_head_that_does_not_exist_are_rejected() -> None:
     model, batch = headed(**all_kinds()), batch_of()
     with pytest.raises(mh.errors.UnknownHeadError, match="multiklass"):
         model(**batch, labels={"multiklass": KINDS["multiclass"].targets})
@@ -403,7 +403,7 @@ def test_l15_regression_takes_a_column_as_it_takes_a_row(rows: int) -> None:
 
 
 R, C = KINDS["regression"].targets, KINDS["multiclass"].targets
-REFUSED = {
+REJECTED = {
     "regression, a row": ("regression", R.unsqueeze(0)),
     "regression, two columns": ("regression", torch.stack([R, R], dim=1)),
     "regression, three axes": ("regression", R[:, None, None]),
@@ -436,16 +436,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "targets"), REFUSED.values(), ids=REFUSED)
-def test_l15_labels_of_another_shape_dtype_or_range_are_refused(kind: str, targets: Tensor) -> None:
+@pytest.mark.parametrize(("kind", "targets"), REJECTED.values(), ids=REJECTED)
+def test_l15_labels_of_another_shape_dtype_or_range_are_rejected(kind: str, targets: Tensor) -> None:
     model = headed(**{kind: KINDS[kind].spec()})
-    with pytest.raises(mh.errors.InputError, match=f"Head '{kind}'") as refusal:
+    with pytest.raises(mh.errors.InputError, match=f"Head '{kind}'") as caught:
         model(**batch_of(), labels={kind: targets})
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [[0] * ROWS, "urgent"], ids=["a list", "a name"])
-def test_l15_labels_that_are_no_tensor_are_refused(value: object) -> None:
+def test_l15_labels_that_are_not_a_tensor_are_rejected(value: object) -> None:
     model = headed(multiclass=KINDS["multiclass"].spec())
     with pytest.raises(mh.errors.InputError, match="multiclass"):
         model(**batch_of(), labels={"multiclass": value})
@@ -493,6 +493,6 @@ def test_l12_a_smoothed_ordinal_loss_is_that_of_smoothed_tasks() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, NAN, True, "0.1"])
-def test_a_smoothing_out_of_range_is_refused(smoothing: object) -> None:
+def test_a_smoothing_out_of_range_is_rejected(smoothing: object) -> None:
     with pytest.raises(mh.errors.HeadError, match="label_smoothing must be a number"):
         mh.Multiclass(labels=LABELS, label_smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""L5: words that the tokenizer was taught leave old rows and old ids' logits as they were, and nobody calls the
+"""L5: words added to the tokenizer leave old rows and old ids' logits as they were, and nobody calls the
 language model unchanged."""
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ WORDS = ["metformin", "hyperkalemia", "antipyretic"]
 NEW_TEXT = "the patient has had metformin and hyperkalemia"
 
 
-class Taught:
-    """A family taught words.
+class Extended:
+    """A family with added words.
 
     Attributes:
         model: With heads that were never trained; tests must not change it.
@@ -59,26 +59,26 @@ class Taught:
 
 
 @pytest.fixture(scope="module")
-def taught(saved: Saved) -> Callable[[Family], Taught]:
-    return functools.cache(lambda family: Taught(family, saved(family.name)))
+def extended(saved: Saved) -> Callable[[Family], Extended]:
+    return functools.cache(lambda family: Extended(family, saved(family.name)))
 
 
-Of = Callable[[Family], Taught]
+Of = Callable[[Family], Extended]
 
 
 def shared(model: Any) -> bool:
     return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
-def pieces_of(case: Taught, word: str) -> list[int]:
+def pieces_of(case: Extended, word: str) -> list[int]:
     return case.old(word, add_special_tokens=False)["input_ids"]
 
 
-def ids_of(case: Taught) -> list[int]:
+def ids_of(case: Extended) -> list[int]:
     return case.model.tokenizer.convert_tokens_to_ids(WORDS)
 
 
-def by_token(case: Taught) -> dict[str, tuple[Tensor, Tensor]]:
+def by_token(case: Extended) -> dict[str, tuple[Tensor, Tensor]]:
     """Return every tensor, now and before, that has a row per token, with its rows first."""
     before, now = case.plain.state_dict(), case.model.backbone.state_dict()
     assert set(before) == set(now)
@@ -97,8 +97,8 @@ def by_token(case: Taught) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 @over("L5", FAMILIES)
-def test_what_was_added(family: Family, taught: Of) -> None:
-    case = taught(family)
+def test_what_was_added(family: Family, extended: Of) -> None:
+    case = extended(family)
     added, model = case.added, case.model
     assert (added.words, added.known) == (tuple(WORDS), ())
     assert added.vocabulary_before == len(case.old)
@@ -114,8 +114,8 @@ def test_what_was_added(family: Family, taught: Of) -> None:
 
 
 @over("L5", FAMILIES)
-def test_old_rows_keep_every_bit(family: Family, taught: Of) -> None:
-    case = taught(family)
+def test_old_rows_keep_every_bit(family: Family, extended: Of) -> None:
+    case = extended(family)
     known = len(case.old)
     for name, tensor in case.plain.state_dict().items():
         now = case.model.backbone.state_dict()[name]
@@ -129,9 +129,9 @@ def test_old_rows_keep_every_bit(family: Family, taught: Of) -> None:
 
 
 @over("L5", FAMILIES)
-def test_a_new_row_is_the_mean_of_the_rows_of_its_pieces(family: Family, taught: Of) -> None:
+def test_a_new_row_is_the_mean_of_the_rows_of_its_pieces(family: Family, extended: Of) -> None:
     """In the embeddings, in the LM head where that has rows of its own, and in every bias."""
-    case = taught(family)
+    case = extended(family)
     for word, token in zip(WORDS, ids_of(case), strict=True):
         for name, (now, before) in by_token(case).items():
             expected = before[pieces_of(case, word)].mean(dim=0)
@@ -146,8 +146,8 @@ def test_a_new_row_is_the_mean_of_the_rows_of_its_pieces(family: Family, taught:
 
 
 @over("L5", FAMILIES)
-def test_tied_stays_tied(family: Family, taught: Of) -> None:
-    case = taught(family)
+def test_tied_stays_tied(family: Family, extended: Of) -> None:
+    case = extended(family)
     assert shared(case.model.backbone) == shared(case.plain)
     assert same_objects(case.model.backbone) == same_objects(case.plain)
     assert all(parameter.requires_grad for parameter in case.model.backbone.parameters())
@@ -179,9 +179,9 @@ def test_l5_nobody_elses_draws_depend_on_it(saved: Saved) -> None:
 
 
 @over("L5", FAMILIES)
-def test_old_ids_have_their_logits(family: Family, taught: Of) -> None:
+def test_old_ids_have_their_logits(family: Family, extended: Of) -> None:
     """The law asks for 1e-4; one product of a few more columns gives every bit, here."""
-    case = taught(family)
+    case = extended(family)
     inputs = padded(rows_of(family)[:6], "right", family.special_id("pad") or 0)
     expected = plain_logits(family, case.plain, inputs)
     found = plain_logits(family, case.model.backbone, inputs)
@@ -191,17 +191,17 @@ def test_old_ids_have_their_logits(family: Family, taught: Of) -> None:
 
 
 @over("L5", FAMILIES)
-def test_new_ids_take_probability(family: Family, taught: Of) -> None:
+def test_new_ids_take_probability(family: Family, extended: Of) -> None:
     """What the law warns of is there: the old ids' probabilities are no longer what they were."""
-    case = taught(family)
+    case = extended(family)
     inputs = padded(rows_of(family)[:6], "right", family.special_id("pad") or 0)
     new = plain_logits(family, case.model.backbone, inputs).softmax(-1)[..., ids_of(case)]
     assert new.sum(-1).max() > 1e-3
 
 
 @over("L5", FAMILIES)
-def test_heads_read_texts_without_new_words_as_before(family: Family, taught: Of, saved: Saved) -> None:
-    case, before = taught(family), headed(saved(family.name))
+def test_heads_read_texts_without_new_words_as_before(family: Family, extended: Of, saved: Saved) -> None:
+    case, before = extended(family), headed(saved(family.name))
     batch = padded(rows_of(family)[:6], "left", family.special_id("pad") or 0)
     with torch.no_grad():
         assert all(
@@ -210,14 +210,14 @@ def test_heads_read_texts_without_new_words_as_before(family: Family, taught: Of
 
 
 @over("L5", FAMILIES)
-def test_new_words_are_read(family: Family, taught: Of) -> None:
-    model = taught(family).model
+def test_new_words_are_read(family: Family, extended: Of) -> None:
+    model = extended(family).model
     row = torch.tensor([model.tokenizer(NEW_TEXT)["input_ids"]])
-    assert set(ids_of(taught(family))[:2]) <= set(row[0].tolist())
+    assert set(ids_of(extended(family))[:2]) <= set(row[0].tolist())
     with torch.no_grad():
         found = model(row, **decoder_inputs(family, 1), lm=True)
     assert all(bool(value.isfinite().all()) for value in found.logits.values())
-    assert found.lm_logits.shape[-1] == taught(family).added.rows_after
+    assert found.lm_logits.shape[-1] == extended(family).added.rows_after
 
 
 # Families beyond the table that resize in ways of their own: another name for the head, a head in two parts, a bias
@@ -264,8 +264,8 @@ def test_l5_families_that_resize_in_their_own_way(name: str) -> None:
 
 
 @over("L5", FAMILIES)
-def test_check_lm_says_what_is_new(family: Family, taught: Of, saved: Saved) -> None:
-    case = taught(family)
+def test_check_lm_output_what_is_new(family: Family, extended: Of, saved: Saved) -> None:
+    case = extended(family)
     check = mh.check_lm(case.model, saved(family.name), [*TEXTS[:3], NEW_TEXT])
     assert (check.bit_identical, check.new_tokens) == (False, len(WORDS))
     assert check.max_abs_diff < 1e-4
@@ -307,7 +307,7 @@ def test_l5_a_pad_token_without_a_row_is_no_new_token(saved: Saved) -> None:
     assert (check.bit_identical, check.new_tokens, check.max_abs_diff) == (True, 0, 0.0)
 
 
-def test_l5_training_does_not_call_a_taught_model_untouched(saved: Saved) -> None:
+def test_l5_training_does_not_call_a_extended_model_untouched(saved: Saved) -> None:
     model = headed(saved("bert"), {"urgency": HEADS["urgency"]})
     assert mh.train(model, RECORDS, text="text").lm_check.bit_identical
     with pytest.warns(mh.errors.NewTokensWarning, match="'urgency'"):
@@ -336,8 +336,10 @@ with torch.no_grad():
 
 
 @over("L5", FAMILIES)
-def test_a_taught_model_is_still_a_plain_checkpoint(family: Family, taught: Of, saved: Saved, tmp_path: Path) -> None:
-    case = taught(family)
+def test_a_extended_model_is_still_a_plain_checkpoint(
+    family: Family, extended: Of, saved: Saved, tmp_path: Path
+) -> None:
+    case = extended(family)
     case.model.save_pretrained(tmp_path / "model")
     again = mh.HeadedModel.from_pretrained(tmp_path / "model")
     inputs = padded(rows_of(family)[:6], "right", family.special_id("pad") or 0)
@@ -358,8 +360,10 @@ def test_a_taught_model_is_still_a_plain_checkpoint(family: Family, taught: Of, 
 
 
 @over("L5", FAMILIES)
-def test_configs_differ_in_the_vocabularys_size_alone(family: Family, taught: Of, saved: Saved, tmp_path: Path) -> None:
-    taught(family).model.save_pretrained(tmp_path / "model")
+def test_configs_differ_in_the_vocabularys_size_alone(
+    family: Family, extended: Of, saved: Saved, tmp_path: Path
+) -> None:
+    extended(family).model.save_pretrained(tmp_path / "model")
     old, new = (json.loads((at / "config.json").read_text()) for at in (saved(family.name), tmp_path / "model"))
     assert {key for key in old | new if old.get(key) != new.get(key)} == ({"vocab_size"} - in_spare(family))
     generation = "generation_config.json"
@@ -372,8 +376,8 @@ def in_spare(family: Family) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "bart"])
-def test_l5_a_fresh_process_gives_the_same_bits(name: str, taught: Of, tmp_path: Path) -> None:
-    family, case = BY_NAME[name], taught(BY_NAME[name])
+def test_l5_a_fresh_process_gives_the_same_bits(name: str, extended: Of, tmp_path: Path) -> None:
+    family, case = BY_NAME[name], extended(BY_NAME[name])
     case.model.save_pretrained(tmp_path / "model")
     auto = family.auto_class.__name__
     subprocess.run([sys.executable, "-c", FRESH, str(tmp_path / "model"), auto, NEW_TEXT], check=True)
@@ -385,8 +389,8 @@ def test_l5_a_fresh_process_gives_the_same_bits(name: str, taught: Of, tmp_path:
 
 
 @over("L5", GENERATING)
-def test_generation_works_and_may_say_new_words(family: Family, taught: Of, tmp_path: Path) -> None:
-    case = taught(family)
+def test_generation_works_and_may_say_new_words(family: Family, extended: Of, tmp_path: Path) -> None:
+    case = extended(family)
     case.model.save_pretrained(tmp_path / "model")
     again = family.auto_class.from_pretrained(tmp_path / "model").eval()
     prompt = {"input_ids": torch.tensor([case.model.tokenizer(NEW_TEXT)["input_ids"]])}
@@ -395,11 +399,11 @@ def test_generation_works_and_may_say_new_words(family: Family, taught: Of, tmp_
     found = case.model.generate(**prompt, **settings)
     assert torch.equal(found, again.generate(**prompt, **settings))
     bias = {(token,): 1e4 for token in ids_of(case)[:1]}
-    said = case.model.generate(**prompt, **settings, sequence_bias=bias)
-    assert ids_of(case)[0] in said[0, -4:].tolist()
+    reported = case.model.generate(**prompt, **settings, sequence_bias=bias)
+    assert ids_of(case)[0] in reported[0, -4:].tolist()
 
 
-def test_l5_a_text_config_inside_a_config_says_the_new_size(tmp_path: Path) -> None:
+def test_l5_a_text_config_inside_a_config_reports_the_new_size(tmp_path: Path) -> None:
     """A checkpoint of several parts keeps the vocabulary's size one level down."""
     from manyheads.checkpoint.save import _with_shapes_of
 
@@ -409,9 +413,9 @@ def test_l5_a_text_config_inside_a_config_says_the_new_size(tmp_path: Path) -> N
     assert _with_shapes_of(new, old) == expected
 
 
-def test_l5_a_reference_cannot_be_saved(taught: Of, tmp_path: Path) -> None:
+def test_l5_a_reference_cannot_be_saved(extended: Of, tmp_path: Path) -> None:
     with pytest.raises(mh.errors.CheckpointError, match="save it full"):
-        taught(BY_NAME["bert"]).model.save_pretrained(tmp_path / "model", backbone="reference")
+        extended(BY_NAME["bert"]).model.save_pretrained(tmp_path / "model", backbone="reference")
 
 
 # --- what was there before ---
@@ -443,10 +447,10 @@ def test_l5_branches_share_the_new_rows(name: str, method: Any, saved: Saved, tm
 def test_l5_trained_heads_are_warned_of_once_and_stay(saved: Saved, tmp_path: Path) -> None:
     model = headed(saved("bert"), {"words": mh.Multiclass(["yes", "no"], reads=mh.Lexical()), "fresh": HEADS["age"]})
     model.heads["words"].trained = True
-    with pytest.warns(mh.errors.NewTokensWarning, match="'words'") as said:
+    with pytest.warns(mh.errors.NewTokensWarning, match="'words'") as reported:
         model.add_tokens(WORDS)
-    assert len(said) == 1
-    assert "'fresh'" not in str(said[0].message)
+    assert len(reported) == 1
+    assert "'fresh'" not in str(reported[0].message)
     model.heads["fresh"].trained = True
     scores = model.predict([NEW_TEXT, TEXTS[0]]).scores["words"]
     model.save_pretrained(tmp_path / "model")
@@ -499,7 +503,7 @@ def test_l5_in_bf16(saved: Saved) -> None:
 
 
 def test_l5_words_are_learned_in_tuning(saved: Saved) -> None:
-    """The new rows take part: after full tuning with the LM's own loss the taught word's row has moved."""
+    """The new rows take part: after full tuning with the LM's own loss the extended word's row has moved."""
     model = headed(saved("gpt2"), {"urgency": HEADS["urgency"]})
     model.add_tokens(WORDS)
     token = model.tokenizer.convert_tokens_to_ids(WORDS[0])

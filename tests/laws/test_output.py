@@ -28,7 +28,7 @@ SOURCES: dict[str, Any] = {
     "ordinal": mh.Ordinal(["low", "middle", "high", "highest"], reads=mh.Hidden(pool="attention")),
     "regression": mh.Regression(reads=mh.Hidden(layer=1, pool="max")),
 }
-SAID: dict[str, Callable[[Tensor], Tensor]] = {
+REPORTED: dict[str, Callable[[Tensor], Tensor]] = {
     "multiclass": lambda logits: logits.softmax(dim=1),
     "multilabel": lambda logits: logits.sigmoid(),
     "ordinal": lambda logits: _differences(logits.sigmoid().cumprod(dim=1)),
@@ -85,7 +85,7 @@ def test_it_reads_the_other_heads_probabilities(family: Family, source: str) -> 
         model.heads["probe"].output.weight.copy_(model.heads["after"].output.weight[:, :32])
         hidden = model(**batch_of(family), heads=["probe"]).logits["probe"] - model.heads["probe"].output.bias
         after = model.heads["after"].output
-        expected = hidden + SAID[source](logits[source]) @ after.weight[:, 32:].T + after.bias
+        expected = hidden + REPORTED[source](logits[source]) @ after.weight[:, 32:].T + after.bias
     torch.testing.assert_close(logits["after"], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_alone_it_is_all_that_a_head_reads(source: str) -> None:
     model = headed({source: SOURCES[source], "after": mh.Regression(reads=mh.Output(source))})
     with torch.no_grad():
         logits = model(**batch_of()).logits
-        expected = model.heads["after"].output(SAID[source](logits[source]))
+        expected = model.heads["after"].output(REPORTED[source](logits[source]))
     torch.testing.assert_close(logits["after"], expected, rtol=1e-5, atol=1e-6)
     (tap,) = model.heads["after"].taps
-    assert tap == mh.Output(source, scores=expected.new_tensor(SAID[source](logits[source]).shape[1]).int().item())
+    assert tap == mh.Output(source, scores=expected.new_tensor(REPORTED[source](logits[source]).shape[1]).int().item())
 
 
 # --- L12, L14: losses and gradients ---------------------------------------------------------------
@@ -112,11 +112,13 @@ def test_l12_nothing_flows_back_into_the_head_that_is_read(source: str) -> None:
     found = {name: tensor.clone() for name, tensor in gradients(model).items()}
     model.zero_grad()
 
-    # By hand: what the other head says is a constant.
+    # By hand: what the other head shows is a constant.
     again = model(**batch_of())
-    said = SAID[source](again.logits[source]).detach()
+    reported = REPORTED[source](again.logits[source]).detach()
     after = model.heads["after"].output
-    rest = F.cross_entropy(again.logits["after"] - (said - said) @ after.weight[:, 32:].T, TARGETS["multiclass"])
+    rest = F.cross_entropy(
+        again.logits["after"] - (reported - reported) @ after.weight[:, 32:].T, TARGETS["multiclass"]
+    )
     alone = model(**batch_of(), labels={source: TARGETS[source]}, heads=[source]).loss
     torch.testing.assert_close(out.loss, rest + alone, atol=1e-6, rtol=1e-6)
     (rest + alone).backward()
@@ -185,9 +187,9 @@ def test_a_chain_is_evaluated_in_order_however_it_is_asked_for() -> None:
             assert list(found) == [name for name in model.heads if name in names]
             for name in names:
                 torch.testing.assert_close(found[name], logits[name], atol=1e-6, rtol=1e-5)
-        said = torch.cat([SAID[name](logits[name]) for name in SOURCES], dim=1)
+        reported = torch.cat([REPORTED[name](logits[name]) for name in SOURCES], dim=1)
         joint = model.heads["joint"].output
-        slope = logits["joint"] - said @ joint.weight[:, 32:].T
+        slope = logits["joint"] - reported @ joint.weight[:, 32:].T
         assert float(slope.std()) > 0.01  # the hidden states say something too
 
 
@@ -229,7 +231,7 @@ def trained(specs: dict[str, Any], data: object, runs: list[list[str]], **settin
     return model, result
 
 
-def test_a_head_learns_from_what_the_other_says_of_rows_that_it_did_not_see() -> None:
+def test_a_head_learns_from_what_the_other_reports_of_rows_that_it_did_not_see() -> None:
     """scikit-learn's LogisticRegression on the out-of-fold probabilities is the head that was solved."""
     specs = {"level": mh.Multiclass(LABELS), "after": mh.Multiclass(LABELS, reads=mh.Output("level"))}
     data = table(90)
@@ -239,15 +241,15 @@ def test_a_head_learns_from_what_the_other_says_of_rows_that_it_did_not_see() ->
     model, result = trained(specs, data, [["level", "after"]], l2=0.01)
     seen = result.out_of_fold["level"]
     assert sorted(seen.rows) == list(range(90))
-    said = torch.zeros(90, 3)
-    said[torch.from_numpy(seen.rows)] = torch.from_numpy(seen.logits).softmax(dim=1)
+    reported = torch.zeros(90, 3)
+    reported[torch.from_numpy(seen.rows)] = torch.from_numpy(seen.logits).softmax(dim=1)
     kept = [place for place, row in enumerate(data) if row["after"] is not None]
     ranks = [LABELS.index(str(data[place]["after"])) for place in kept]
     peer = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (0.01 * len(kept)), tol=1e-9, max_iter=10_000))
-    peer.fit(said[kept].double().numpy(), ranks)
+    peer.fit(reported[kept].double().numpy(), ranks)
     with torch.no_grad():
-        mine = model.heads["after"].output(said[kept]).softmax(dim=1)
-    np.testing.assert_allclose(mine, peer.predict_proba(said[kept].double().numpy()), atol=2e-3)
+        mine = model.heads["after"].output(reported[kept]).softmax(dim=1)
+    np.testing.assert_allclose(mine, peer.predict_proba(reported[kept].double().numpy()), atol=2e-3)
 
 
 def test_what_is_learned_by_heart_is_not_passed_on_as_known() -> None:
@@ -336,12 +338,12 @@ def test_a_head_that_is_only_read_stays_as_it_is(method: Any, before: Any) -> No
             mh.train(model, data, text="text", method=method, heads=["after"])
         return
     weights = snapshot(model.heads["level"])
-    said = model.predict([str(row["text"]) for row in data], heads=["level"]).logits["level"]
+    reported = model.predict([str(row["text"]) for row in data], heads=["level"]).logits["level"]
     mh.train(model, data, text="text", method=method, heads=["after"])
     assert changed(model.heads["level"], weights) == []
     if not isinstance(method, mh.Full):  # which changes the backbone under it
         again = model.predict([str(row["text"]) for row in data], heads=["level"]).logits["level"]
-        np.testing.assert_allclose(again, said, atol=1e-5)
+        np.testing.assert_allclose(again, reported, atol=1e-5)
 
 
 def test_frozen_training_of_a_chain_reads_each_row_once() -> None:
@@ -359,7 +361,7 @@ def test_a_head_whose_reading_changed_under_it_is_named() -> None:
     assert not [note for note in result.notes if "were not trained" in note]
 
 
-# --- refusals -------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
 def two() -> dict[str, Any]:
@@ -375,20 +377,20 @@ def two() -> dict[str, Any]:
 )
 def test_a_head_that_is_not_there_cannot_be_read(head: str, reads: str, words: tuple[str, ...]) -> None:
     model = headed({"level": mh.Multiclass(LABELS)})
-    with pytest.raises(mh.errors.UnknownHeadError) as refusal:
+    with pytest.raises(mh.errors.UnknownHeadError) as caught:
         model.add_head(head, mh.Multiclass(LABELS, reads=mh.Output(reads)))
-    assert all(word in str(refusal.value) for word in words)
+    assert all(word in str(caught.value) for word in words)
     assert list(model.heads) == ["level"]
 
 
-def test_another_number_of_scores_than_the_head_says_is_refused() -> None:
+def test_another_number_of_scores_than_the_head_reports_is_rejected() -> None:
     model = headed({"level": mh.Multiclass(LABELS)})
     with pytest.raises(mh.errors.HeadError, match="reads 2 scores of head 'level', which has 3"):
         model.add_head("after", mh.Multiclass(LABELS, reads=mh.Output("level", scores=2)))
 
 
 @pytest.mark.parametrize(("head", "scores"), [("", None), (None, None), (3, None), ("a", 0), ("a", True), ("a", "3")])
-def test_an_output_of_nothing_is_refused(head: Any, scores: Any) -> None:
+def test_an_output_of_nothing_is_rejected(head: Any, scores: Any) -> None:
     with pytest.raises(mh.errors.HeadError, match=r"^Output: "):
         mh.Output(head, scores)
 
@@ -488,14 +490,14 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_l21_what_a_file_says_of_heads_read_is_not_taken_on_trust(folder: Path, case: str) -> None:
+def test_l21_what_a_file_reports_of_heads_read_is_not_taken_on_trust(folder: Path, case: str) -> None:
     change, words = FORGED[case]
     record = json.loads((folder / HEADS_JSON).read_text())
     change(record)
     (folder / HEADS_JSON).write_text(json.dumps(record))
-    with pytest.raises(mh.errors.CorruptCheckpointError) as refusal:
+    with pytest.raises(mh.errors.CorruptCheckpointError) as caught:
         mh.HeadedModel.from_pretrained(folder)
-    message = str(refusal.value)
+    message = str(caught.value)
     assert HEADS_JSON in message
     assert all(word in message for word in words), message
     assert "\n" not in message

@@ -178,8 +178,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory, saved: Callable[[str], Path])
 def test_l18_the_command_saves_and_speaks_once(
     launcher: tuple[str, ...], ads: Path, calm: Path, alone: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    said = asked(ads, calm, tmp_path / "model", "--method", "full", "--json")
-    done = started(*launcher, *said, cache=tmp_path / "cache")
+    reported = asked(ads, calm, tmp_path / "model", "--method", "full", "--json")
+    done = started(*launcher, *reported, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr[-4000:]
     assert json.loads(done.stdout)["rows"]["job_type"] == {"train": 24, "evaluate": 8}
     assert done.stderr.count("job_type") <= 2  # what was inferred of the columns, once
@@ -188,10 +188,10 @@ def test_l18_the_command_saves_and_speaks_once(
         np.testing.assert_allclose(logits, alone[name], atol=1e-3)
 
 
-def test_l18_a_method_of_one_process_says_so_in_one_line(ads: Path, calm: Path, tmp_path: Path) -> None:
-    said = [item for item in asked(ads, calm, tmp_path / "model") if item not in ("--epochs", 2, "--lr", 1e-6)]
-    said = [item for item in said if item not in ("--head-lr", 1e-5)]
-    done = started(*TORCHRUN, "-m", *said, cache=tmp_path / "cache")
+def test_l18_a_method_of_one_process_reports_it_in_one_line(ads: Path, calm: Path, tmp_path: Path) -> None:
+    reported = [item for item in asked(ads, calm, tmp_path / "model") if item not in ("--epochs", 2, "--lr", 1e-6)]
+    reported = [item for item in reported if item not in ("--head-lr", 1e-5)]
+    done = started(*TORCHRUN, "-m", *reported, cache=tmp_path / "cache")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("manyheads:")]
     assert lines == ["manyheads: Frozen runs in one process; start it without torchrun"]

@@ -31,8 +31,8 @@ from tests.laws.oracle import (
     stack,
 )
 
-AROUND = "the patient says\n{text} , urgent"
-BEHIND = "{text} , urgent or routine"
+AROUND = "the patient shows\n{text} , urgent"
+AFTER = "{text} , urgent or routine"
 OTHER = "{text} , old or new night"
 # Mamba keeps no key-value cache, and the texts are longer than this Gemma's window of attention: here each prompt is a
 # pass of its own.
@@ -78,7 +78,7 @@ def widths(model: mh.HeadedModel) -> Iterator[list[int]]:
         handle.remove()
 
 
-@pytest.mark.parametrize("prompt", [AROUND, BEHIND])
+@pytest.mark.parametrize("prompt", [AROUND, AFTER])
 @over("L10", FAMILIES)
 def test_l10_a_prompt_reads_the_ids_written_out(saved: Callable[[str], Path], family: Family, prompt: str) -> None:
     folder, plain = saved(family.name), plain_model(family, saved(family.name))
@@ -100,11 +100,11 @@ def test_l10_a_prompt_reads_the_ids_written_out(saved: Callable[[str], Path], fa
 def test_l10_prompts_together_read_what_each_reads_alone(saved: Callable[[str], Path], family: Family) -> None:
     taps = {
         "plain": mh.Hidden(),
-        "behind": mh.Hidden(prompt=BEHIND),
-        "deep": mh.Hidden(layer=-2, pool="mean", prompt=BEHIND),
+        "after": mh.Hidden(prompt=AFTER),
+        "deep": mh.Hidden(layer=-2, pool="mean", prompt=AFTER),
         "other": mh.Hidden(prompt=OTHER),
         "around": mh.Hidden(prompt=AROUND),
-        "asked": mh.Hidden(prompt="the patient says\n{text} , mild", pool="max"),
+        "asked": mh.Hidden(prompt="the patient shows\n{text} , mild", pool="max"),
     }
     together = prompted(saved(family.name), taps)
     batch = padded(rows_of(family), "left")
@@ -116,15 +116,15 @@ def test_l10_prompts_together_read_what_each_reads_alone(saved: Callable[[str], 
 
 
 @over("L23", CAUSAL)
-def test_l23_prompts_behind_the_text_go_on_from_the_one_pass(saved: Callable[[str], Path], family: Family) -> None:
+def test_l23_prompts_after_the_text_go_on_from_the_one_pass(saved: Callable[[str], Path], family: Family) -> None:
     model = prompted(
-        saved(family.name), {"plain": mh.Hidden(), "one": mh.Hidden(prompt=BEHIND), "two": mh.Hidden(prompt=OTHER)}
+        saved(family.name), {"plain": mh.Hidden(), "one": mh.Hidden(prompt=AFTER), "two": mh.Hidden(prompt=OTHER)}
     )
     batch = padded(rows_of(family))
     with torch.no_grad(), widths(model) as seen:
         out = model(**batch, lm=True)
     longest = max(len(row) for row in rows_of(family))
-    added = {prompt: len(_plain(tokenizer_for(family), prompt.split("{text}")[1])) for prompt in (BEHIND, OTHER)}
+    added = {prompt: len(_plain(tokenizer_for(family), prompt.split("{text}")[1])) for prompt in (AFTER, OTHER)}
     if family.name in WHOLE:
         assert sorted(seen) == sorted([longest, *(longest + more for more in added.values())])
     else:
@@ -141,7 +141,7 @@ def test_l23_heads_with_the_same_prompt_share_its_pass(saved: Callable[[str], Pa
 
 
 def test_l23_prompts_with_the_same_beginning_read_it_once(saved: Callable[[str], Path]) -> None:
-    one, two = "old man says {text} , urgent", "old man says {text} today again"
+    one, two = "old man shows {text} , urgent", "old man shows {text} today again"
     model = prompted(saved("llama"), {"a": mh.Hidden(prompt=one), "b": mh.Hidden(prompt=two)})
     longest = max(len(row) for row in rows_of(BY_NAME["llama"]))
     with torch.no_grad(), widths(model) as seen:
@@ -153,14 +153,14 @@ def test_gradients_flow_through_prompts(saved: Callable[[str], Path]) -> None:
     """Where gradients are recorded, every prompt is a pass of its own, and they are those of the ids written out."""
     family = BY_NAME["gpt2"]
     model = headed(
-        saved("gpt2"), {"a": mh.Multiclass([0, 1], reads=mh.Hidden(prompt=BEHIND)), "b": mh.Multiclass([0, 1])}
+        saved("gpt2"), {"a": mh.Multiclass([0, 1], reads=mh.Hidden(prompt=AFTER)), "b": mh.Multiclass([0, 1])}
     )
     weight = model.backbone.transformer.h[0].mlp.c_fc.weight
     batch = padded(rows_of(family)[:2])
     model(**batch, labels={"a": torch.tensor([0, 1])}).loss.backward()
     found = weight.grad.clone()
     weight.grad = None
-    ids = [by_hand(family, BEHIND, text) for text in TEXTS[:2]]
+    ids = [by_hand(family, AFTER, text) for text in TEXTS[:2]]
     states = [stack(model.backbone)(input_ids=row[None]).last_hidden_state[0, -1] for row in ids]
     head = model.heads["a"]
     logits = torch.stack([head.output(state) for state in states])
@@ -177,7 +177,7 @@ def test_l24_heads_with_prompts_train_and_say_live_what_they_predict(
     saved: Callable[[str], Path], method: Any, tmp_path: Path
 ) -> None:
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
-    model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(prompt=BEHIND)))
+    model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(prompt=AFTER)))
     model.add_head("sent", mh.Multiclass(["yes", "no"], reads=[mh.Hidden(), mh.Hidden(pool="mean", prompt=AROUND)]))
     result = mh.train(model, RECORDS, text="text", method=method, out=tmp_path / "out")
     again = mh.HeadedModel.from_pretrained(tmp_path / "out")
@@ -188,13 +188,13 @@ def test_l24_heads_with_prompts_train_and_say_live_what_they_predict(
     for name in ("urgency", "sent"):
         assert np.array_equal(kept.logits[name], loaded.logits[name])
         np.testing.assert_allclose(live[name].numpy(), kept.logits[name], atol=2e-4, rtol=1e-4)
-        assert "says" in result.reads["sent"]
+        assert "shows" in result.reads["sent"]
 
 
 def test_l24_another_prompt_meets_no_stale_entry(saved: Callable[[str], Path], tmp_path: Path) -> None:
     method = mh.Frozen(cache=tmp_path / "cache")
     passes: list[int] = []
-    for prompt in (BEHIND, OTHER, BEHIND):
+    for prompt in (AFTER, OTHER, AFTER):
         model = mh.HeadedModel.from_pretrained(saved("gpt2"))
         model.add_head("urgency", mh.Multiclass(["routine", "urgent", "emergency"], reads=mh.Hidden(prompt=prompt)))
         with widths(model) as seen:
@@ -204,7 +204,7 @@ def test_l24_another_prompt_meets_no_stale_entry(saved: Callable[[str], Path], t
     assert passes[0] > 0
 
 
-def test_a_text_too_long_for_its_prompt_is_cut_and_said(saved: Callable[[str], Path]) -> None:
+def test_a_text_too_long_for_its_prompt_is_cut_and_reported(saved: Callable[[str], Path]) -> None:
     family = BY_NAME["gpt2"]
     model = prompted(saved("gpt2"), {"a": mh.Hidden(prompt=AROUND), "plain": mh.Hidden()})
     added = len(by_hand(family, AROUND, "fever")) - 1
@@ -232,7 +232,7 @@ def test_an_empty_text_is_the_prompt_alone(saved: Callable[[str], Path], name: s
     assert found.empty.tolist() == [True, False]
 
 
-def test_a_prompt_that_leaves_no_room_is_refused(saved: Callable[[str], Path]) -> None:
+def test_a_prompt_that_leaves_no_room_is_rejected(saved: Callable[[str], Path]) -> None:
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     with pytest.raises(mh.errors.HeadError, match="no room"):
         model.add_head("a", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="{text} " + "fever " * 63 + "fever")))
@@ -243,14 +243,14 @@ def test_a_space_that_becomes_a_token_raises_a_warning(saved: Callable[[str], Pa
     """Byte pairs keep the space in the word after it."""
     model = mh.HeadedModel.from_pretrained(saved("qwen2"))
     assert len(model.tokenizer(" a")["input_ids"]) == 1
-    for prompt in ("the patient says {text}", "{text} , urgent: "):
+    for prompt in ("the patient shows {text}", "{text} , urgent: "):
         with pytest.warns(mh.ManyheadsWarning, match="has a space before"):
             model.add_head(f"head{len(model.heads)}", mh.Multiclass([0, 1], reads=mh.Hidden(prompt=prompt)))
-    model.add_head("good", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="the patient says:\n{text}\nUrgent:")))
+    model.add_head("good", mh.Multiclass([0, 1], reads=mh.Hidden(prompt="the patient shows:\n{text}\nUrgent:")))
 
 
 @pytest.mark.parametrize("prompt", ["Urgency:", "{text} {text}", "", 3, ["{text}"]])
-def test_a_prompt_without_one_place_for_the_text_is_refused(prompt: Any) -> None:
+def test_a_prompt_without_one_place_for_the_text_is_rejected(prompt: Any) -> None:
     with pytest.raises(mh.errors.HeadError, match=r"\{text\}"):
         mh.Hidden(prompt=prompt)
     with pytest.raises(mh.errors.HeadError, match=r"\{text\}"):
@@ -273,7 +273,7 @@ def test_another_tokenizer_reads_the_prompts_too(saved: Callable[[str], Path]) -
     before = model.predict(["fever"]).logits["a"]
     words = tokenizer_for(BY_NAME["roberta"])  # other ids for the same words
     model.tokenizer = words
-    ids = torch.tensor(words("the patient says fever , urgent", add_special_tokens=False)["input_ids"])
+    ids = torch.tensor(words("the patient shows fever , urgent", add_special_tokens=False)["input_ids"])
     ids = torch.tensor([words.cls_token_id, *ids.tolist(), words.sep_token_id])
     with torch.no_grad():
         wanted = plain_model(BY_NAME["gpt2"], saved("gpt2")).transformer(ids[None]).last_hidden_state[0, -1]
@@ -295,10 +295,10 @@ def test_heads_that_ask_leave_the_language_model_alone(
     folder, plain = saved(family.name), plain_model(family, saved(family.name))
     model = mh.HeadedModel.from_pretrained(folder)
     levels = ["routine", "urgent", "emergency"]
-    model.add_head("urgency", mh.Multiclass(levels, reads=[mh.Hidden(prompt=BEHIND), mh.Hidden()]))
+    model.add_head("urgency", mh.Multiclass(levels, reads=[mh.Hidden(prompt=AFTER), mh.Hidden()]))
     model.add_head("asked", mh.Multiclass(levels, column="urgency", reads=mh.Hidden(prompt=AROUND)))
     if not family.encoder_decoder:
-        model.add_head("said", mh.Multiclass(levels, column="urgency", reads=mh.LMLogits(top_k=8)))
+        model.add_head("reported", mh.Multiclass(levels, column="urgency", reads=mh.LMLogits(top_k=8)))
     if family.causal:
         model.add_head("zero", mh.Multiclass(levels, column="urgency", zero_shot=True))
     mh.train(model, RECORDS, text="text", heads=[name for name in model.heads if name != "zero"])

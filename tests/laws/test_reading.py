@@ -72,7 +72,7 @@ class Reading:
 
     Attributes:
         model: Shared by tests: what one changes, it must put back.
-        rows: Ids of texts, and of the same texts with two end tokens behind the first token.
+        rows: Ids of texts, and of the same texts with two end tokens after the first token.
         texts: The texts of the first rows.
         expected: Pool -> (rows, width), pooled by hand from plain transformers' states of each row alone.
     """
@@ -140,7 +140,7 @@ def test_pooling_of_a_row_alone(family: Family, reading: Readings) -> None:
 
 @pytest.mark.parametrize("change", ["unset", "other"])
 @over("L6", FAMILIES)
-def test_pooling_whatever_the_pad_id_is_said_to_be(
+def test_pooling_whatever_the_pad_id(
     family: Family, change: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = reading(family)
@@ -158,7 +158,7 @@ def test_pooling_whatever_the_pad_id_is_said_to_be(
 def test_a_predicted_batch_equals_each_text_alone(
     family: Family, pad_token: str, side: str, reading: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``outside``: a pad token behind the vocabulary, as people give GPT-2 one without a row for it."""
+    """``outside``: a pad token after the vocabulary, as people give GPT-2 one without a row for it."""
     case = reading(family)
     tokenizer = tokenizer_for(family)
     if pad_token == "outside":
@@ -240,7 +240,7 @@ def test_families_without_position_ids_say_so(family: Family, reading: Readings)
 
 
 @over("L7", [BY_NAME[name] for name in OFFSETS])
-def test_roberta_positions_start_behind_the_pad_id(family: Family, saved: Saved) -> None:
+def test_roberta_positions_start_after_the_pad_id(family: Family, saved: Saved) -> None:
     folder = saved(family.name)
     model = probed(folder, {"mean": POOLS["mean"]})
     row = rows_of(family)[0][None]

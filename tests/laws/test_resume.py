@@ -56,7 +56,7 @@ def test_l22_a_killed_run_ends_as_one_left_in_peace(report: dict[str, Any], name
 
 
 @pytest.mark.parametrize(
-    ("name", "checkpoint", "said"),
+    ("name", "checkpoint", "reported"),
     [
         ("full, half of the weights", "checkpoint-6", "checkpoint-9: it is incomplete"),
         ("full, without a random state", "checkpoint-4", "checkpoint-8: it is incomplete"),
@@ -65,10 +65,10 @@ def test_l22_a_killed_run_ends_as_one_left_in_peace(report: dict[str, Any], name
     ],
 )
 def test_l22_a_checkpoint_that_is_not_whole_is_skipped_with_a_warning(
-    report: dict[str, Any], name: str, checkpoint: str, said: str
+    report: dict[str, Any], name: str, checkpoint: str, reported: str
 ) -> None:
     assert report[name]["resumed"] == [checkpoint]
-    assert [said in warning for warning in report[name]["warnings"]] == [True]
+    assert [reported in warning for warning in report[name]["warnings"]] == [True]
 
 
 def test_l22_at_most_two_whole_checkpoints_are_kept(report: dict[str, Any]) -> None:
@@ -113,23 +113,23 @@ def test_l22_a_forks_checkpoint_holds_the_fork_and_the_heads(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("settings", "seed", "said"),
+    ("settings", "seed", "reported"),
     [
         ({"lr": 1e-4}, 0, r"method\.lr was 0\.001 there and is 0\.0001 here"),
         ({"best_by": None}, 0, r"method\.best_by was 'mean' there and is None here"),
         ({}, 1, "seed was 0 there and is 1 here; data differs"),
     ],
 )
-def test_another_runs_folder_is_refused_by_what_differs(
-    settings: dict[str, Any], seed: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_runs_folder_is_rejected_by_what_differs(
+    settings: dict[str, Any], seed: int, reported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = {"lr": 1e-3, **SETTINGS, "checkpoints": tmp_path / "kept"}
     interrupted(monkeypatch, 1, lambda: trained(mh.Full(**method)))
-    with pytest.raises(mh.errors.WrongRunError, match=said):
+    with pytest.raises(mh.errors.WrongRunError, match=reported):
         trained(mh.Full(**{**method, **settings}), seed)
 
 
-def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_rejected_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("two years of work")
     with pytest.raises(mh.errors.OutputExistsError, match="not training checkpoints"):
         trained(mh.Full(**{**SETTINGS, "checkpoints": tmp_path}))
@@ -160,7 +160,7 @@ def test_checkpoints_stay_until_the_model_is_saved(tmp_path: Path, monkeypatch: 
     assert "checkpoints" not in model.heads["urgency"].summary
 
 
-def test_a_setting_out_of_range_is_refused() -> None:
+def test_a_setting_out_of_range_is_rejected() -> None:
     with pytest.raises(mh.errors.MethodError, match="save_steps must be a positive"):
         mh.Full(save_steps=0)
 
@@ -190,8 +190,8 @@ def test_the_command_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatc
     )
 
     def command(out: str, *more: str) -> None:
-        said = ("train", "data.jsonl", "--backbone", "backbone", "--text", "text", "--head", "u", "--out", out)
-        monkeypatch.setattr(sys, "argv", ["manyheads", *said, "--method", "full", "--lr", "1e-3", *more])
+        reported = ("train", "data.jsonl", "--backbone", "backbone", "--text", "text", "--head", "u", "--out", out)
+        monkeypatch.setattr(sys, "argv", ["manyheads", *reported, "--method", "full", "--lr", "1e-3", *more])
         main()
 
     monkeypatch.chdir(tmp_path)
@@ -232,7 +232,7 @@ def test_mh_trainer_goes_on_from_the_newest_whole_checkpoint(strategy: str, tmp_
     assert changed(again, snapshot(peace)) == []
 
 
-def test_mh_trainer_refuses_what_is_not_whole(tmp_path: Path) -> None:
+def test_mh_trainer_rejects_what_is_not_whole(tmp_path: Path) -> None:
     with pytest.raises(mh.errors.NotACheckpointError, match="no complete checkpoint"):
         stepped(tmp_path, True)
     stepped(tmp_path, None, steps=2)
@@ -242,7 +242,7 @@ def test_mh_trainer_refuses_what_is_not_whole(tmp_path: Path) -> None:
         stepped(tmp_path, str(tmp_path / "checkpoint-2"))
 
 
-def test_mh_trainer_refuses_another_models_checkpoint(tmp_path: Path) -> None:
+def test_mh_trainer_rejects_another_models_checkpoint(tmp_path: Path) -> None:
     stepped(tmp_path, None, steps=2)
     other = plain_model("bert")
     run = mh.Trainer(other, arguments(tmp_path, 4, 1), train_dataset=examples(other))

@@ -173,7 +173,7 @@ def test_a_plain_trainer_trains_right_without_accumulation(tmp_path: Path) -> No
     assert_close(found, by_hand(fresh("bert"), 0.0))
 
 
-def test_a_plain_trainer_that_accumulates_is_refused(tmp_path: Path) -> None:
+def test_a_plain_trainer_that_accumulates_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(mh.errors.InputError, match=r"use mh\.Trainer"):
         plain(fresh("bert"), tmp_path, 4).train()
 
@@ -205,7 +205,7 @@ def test_l4_the_top_two_blocks_change_and_nothing_else(family: str) -> None:
     assert not model.backbone.training
 
 
-def test_l4_shared_layers_are_refused_by_name() -> None:
+def test_l4_shared_layers_are_rejected_by_name() -> None:
     model = fresh("albert")
     with pytest.raises(mh.errors.BackboneError, match="leave top out"):
         mh.train(model, DATA, "text", mh.Full(top=1))
@@ -275,7 +275,7 @@ def test_a_tuned_model_is_saved_and_loaded_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reported"),
     [
         ({"top": 0}, "top must be a positive"),
         ({"epochs": 0}, "epochs must be"),
@@ -285,13 +285,13 @@ def test_a_tuned_model_is_saved_and_loaded_whole(tmp_path: Path) -> None:
         ({"batch_rows": 2.5}, "batch_rows must be"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(mh.errors.MethodError, match=said):
+def test_a_setting_out_of_range_is_rejected(settings: dict[str, Any], reported: str) -> None:
+    with pytest.raises(mh.errors.MethodError, match=reported):
         mh.Full(**settings)
 
 
 @pytest.mark.parametrize(("family", "settings"), [("bert", {"lm_weight": 0.5}), ("gpt2", {"top": 99})])
-def test_what_the_backbone_cannot_do_is_refused_before_anything_runs(family: str, settings: dict[str, Any]) -> None:
+def test_what_the_backbone_cannot_do_is_rejected_before_anything_runs(family: str, settings: dict[str, Any]) -> None:
     with pytest.raises(mh.errors.BackboneError):
         mh.train(fresh(family), DATA, "text", mh.Full(**settings))
 
@@ -441,7 +441,7 @@ def test_replayed_texts_hold_the_language_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replay", "said"),
+    ("replay", "reported"),
     [
         ([], "no rows|are empty"),
         (["", " "], "all texts are empty"),
@@ -449,14 +449,14 @@ def test_replayed_texts_hold_the_language_model() -> None:
         (7, "got int|int"),
     ],
 )
-def test_replay_that_is_no_text_is_refused_before_anything_runs(replay: Any, said: str) -> None:
+def test_replay_that_is_not_a_text_is_rejected_before_anything_runs(replay: Any, reported: str) -> None:
     model = fresh("gpt2")
     before = snapshot(model.backbone)
-    with pytest.raises(mh.errors.ManyheadsError, match=said):
+    with pytest.raises(mh.errors.ManyheadsError, match=reported):
         mh.train(model, DATA, "text", mh.Full(lm_weight=0.5, replay=replay))
     assert changed(model.backbone, before) == []
 
 
-def test_replay_without_a_weight_is_refused() -> None:
+def test_replay_without_a_weight_is_rejected() -> None:
     with pytest.raises(mh.errors.MethodError, match="give it an lm_weight"):
         mh.Full(replay=["a text"])

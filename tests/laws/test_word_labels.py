@@ -356,9 +356,9 @@ def test_entity_scores_are_seqevals_on_random_tags() -> None:
     for _ in range(300):
         true = [random_tags(draw, 3) for _ in range(draw.integers(1, 6))]
         # Half of the tags are right, so that many entities are.
-        said = [np.where(draw.random(len(tags)) < 0.5, tags, draw.integers(0, 7, len(tags))) for tags in true]
-        ours = entity_scores(true, said)
-        theirs = [names[tags].tolist() for tags in true], [names[tags].tolist() for tags in said]
+        reported = [np.where(draw.random(len(tags)) < 0.5, tags, draw.integers(0, 7, len(tags))) for tags in true]
+        ours = entity_scores(true, reported)
+        theirs = [names[tags].tolist() for tags in true], [names[tags].tolist() for tags in reported]
         for name in ("precision", "recall", "f1"):
             score = getattr(metrics, f"{name}_score")(*theirs, zero_division=0)
             assert ours[f"entity_{name}"] == pytest.approx(float(score), abs=1e-12)
@@ -387,14 +387,14 @@ def test_the_metrics_of_a_trained_head_are_seqevals_on_its_own_predictions(saved
     held_out = [{"text": text, "found": tags_of(text)} for text in [*TEXTS[:5], "pain in chest today", "stable fever"]]
     result = mh.train(model, RECORDS[:12], "text", mh.Frozen(dtype="float32", l2=0.1), eval_data=held_out)
     names = np.array(model.heads["found"].spec.classes)
-    said = [
+    reported = [
         names[scores.argmax(axis=1)].tolist()
         for scores in model.predict([row["text"] for row in held_out]).scores["found"]
     ]
     true = [row["found"] for row in held_out]
     assert 0 < result.metrics["found"]["entity_f1"] < 1
-    assert result.metrics["found"]["entity_f1"] == pytest.approx(metrics.f1_score(true, said))
-    assert result.metrics["found"]["accuracy"] == pytest.approx(metrics.accuracy_score(true, said))
+    assert result.metrics["found"]["entity_f1"] == pytest.approx(metrics.f1_score(true, reported))
+    assert result.metrics["found"]["accuracy"] == pytest.approx(metrics.accuracy_score(true, reported))
 
 
 # --- stepping ---

@@ -52,7 +52,7 @@ def test_padding_without_a_mask_is_warned_of(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "roberta", "opt", "bart"])
-def test_a_row_beyond_the_position_table_is_refused_and_one_that_fills_it_is_not(saved: Saved, name: str) -> None:
+def test_a_row_beyond_the_position_table_is_rejected_and_one_that_fills_it_is_not(saved: Saved, name: str) -> None:
     model = mh.HeadedModel.from_pretrained(saved(name))
     model.add_head("x", mh.Regression())
     limit = token_limit(model.backbone, None)

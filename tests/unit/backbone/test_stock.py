@@ -1,4 +1,4 @@
-"""Stock ...ForSequenceClassification checkpoints come in with their trained head, or are refused by name."""
+"""Stock ...ForSequenceClassification checkpoints come in with their trained head, or are rejected by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAKEN = {
     "qwen3": "Qwen3ForSequenceClassification",
     "gptj": "GPTJForSequenceClassification",
 }
-REFUSED = {
+REJECTED = {
     "distilbert": "DistilBertForSequenceClassification",
     "roberta": "RobertaForSequenceClassification",
     "electra": "ElectraForSequenceClassification",
@@ -62,10 +62,10 @@ def test_a_linear_head_comes_in_with_its_weights_and_labels(name: str, tmp_path:
         torch.testing.assert_close(torch.from_numpy(predictions.logits["classifier"][row]), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_another_shape_of_head_is_refused_by_name(name: str, tmp_path: Path) -> None:
-    saved_classifier(name, REFUSED[name], tmp_path / "stock")
-    with pytest.raises(errors.UnsupportedHeadError, match=REFUSED[name]):
+@pytest.mark.parametrize("name", REJECTED)
+def test_another_shape_of_head_is_rejected_by_name(name: str, tmp_path: Path) -> None:
+    saved_classifier(name, REJECTED[name], tmp_path / "stock")
+    with pytest.raises(errors.UnsupportedHeadError, match=REJECTED[name]):
         mh.HeadedModel.from_pretrained(tmp_path / "stock")
 
 

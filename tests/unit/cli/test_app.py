@@ -114,8 +114,8 @@ def test_json_is_for_machines(run: Run, trained: Path, ads: Path, tmp_path: Path
     assert set(mh.HeadedModel.from_pretrained(tmp_path / "again").heads) == {"job_type", "level", "topics"}
     facts = json.loads(run("inspect", trained, "--json")[1])
     assert facts["heads"]["level"]["spec"]["labels"] == ["0", "1"]
-    said = json.loads(run("predict", trained, ads, "--out", tmp_path / "s.csv", "--json")[1])
-    assert (said["rows"], said["empty"]) == (60, 0)
+    reported = json.loads(run("predict", trained, ads, "--out", tmp_path / "s.csv", "--json")[1])
+    assert (reported["rows"], reported["empty"]) == (60, 0)
 
 
 def test_inspect_shows_heads_and_plain_checkpoints(run: Run, trained: Path, saved: Callable[[str], Path]) -> None:
@@ -144,7 +144,7 @@ CASES = (
 )
 
 
-def refusals(ads: Path, trained: Path, bert: Path, folder: Path) -> dict[str, tuple[tuple[Any, ...], tuple[str, ...]]]:
+def errors(ads: Path, trained: Path, bert: Path, folder: Path) -> dict[str, tuple[tuple[Any, ...], tuple[str, ...]]]:
     train = ("train", ads, "--backbone", bert, "--out", folder / "new")
     (folder / "empty.csv").write_text("")
     (folder / "taken.csv").write_text("x\n1\n")
@@ -178,10 +178,10 @@ def refusals(ads: Path, trained: Path, bert: Path, folder: Path) -> dict[str, tu
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_refusal_is_one_line_and_writes_nothing(
+def test_an_error_is_one_line_and_writes_nothing(
     run: Run, trained: Path, ads: Path, tmp_path: Path, saved: Callable[[str], Path], case: str
 ) -> None:
-    arguments, words = refusals(ads, trained, saved("bert"), tmp_path)[case]
+    arguments, words = errors(ads, trained, saved("bert"), tmp_path)[case]
     before = sorted(tmp_path.iterdir())
     code, out, err = run(*arguments)
     assert code == 1
@@ -193,7 +193,7 @@ def test_a_refusal_is_one_line_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_training_refuses_a_taken_folder_before_it_loads_anything(run: Run, ads: Path, trained: Path) -> None:
+def test_training_rejects_a_taken_folder_before_it_loads_anything(run: Run, ads: Path, trained: Path) -> None:
     code, _, err = run("train", ads, "--backbone", "/nowhere", "--text", "ad", "--head", "job_type", "--out", trained)
     assert code == 1
     assert str(trained) in err

@@ -50,16 +50,16 @@ def test_words_are_shown_with_what_they_save(run: Run, notes: Path, backbone: Pa
 def test_words_for_machines_are_what_python_says(run: Run, notes: Path, backbone: Path) -> None:
     code, out, err = run("words", notes, "-t", "note", "-b", backbone, "--min-count", 10, "--json")
     assert code == 0, err
-    said = json.loads(out)
+    reported = json.loads(out)
     proposals = mh.propose_words(backbone, notes, text="note", min_count=10)
-    assert [one["word"] for one in said["words"]] == proposals.words
-    assert said["words"][0] == {
+    assert [one["word"] for one in reported["words"]] == proposals.words
+    assert reported["words"][0] == {
         "word": proposals[0].word,
         "count": proposals[0].count,
         "pieces": list(proposals[0].pieces),
         "saves": proposals[0].saves,
     }
-    assert (said["tokens_before"], said["tokens_after"]) == (proposals.tokens_before, proposals.tokens_after)
+    assert (reported["tokens_before"], reported["tokens_after"]) == (proposals.tokens_before, proposals.tokens_after)
 
 
 def test_no_word_to_propose(run: Run, notes: Path, backbone: Path) -> None:
@@ -100,14 +100,16 @@ def test_from_the_table_to_a_model_that_knows_the_words(
 def test_words_in_a_configuration_file(notes: Path, backbone: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "new.txt").write_text("\ufeffmetformin\n\n  hyperkalemia \n", "utf-8")
-    said = f'data = "{notes}"\nbackbone = "{backbone}"\ntext = "note"\nadd_words = "lists/new.txt"\n[heads.urgency]\n'
-    (tmp_path / "run.toml").write_text(said, "utf-8")
+    reported = (
+        f'data = "{notes}"\nbackbone = "{backbone}"\ntext = "note"\nadd_words = "lists/new.txt"\n[heads.urgency]\n'
+    )
+    (tmp_path / "run.toml").write_text(reported, "utf-8")
     assert called("train", "--config", tmp_path / "run.toml", "--out", tmp_path / "model") == 0
     assert mh.HeadedModel.from_pretrained(tmp_path / "model").add_tokens(NEW).words == ()
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reported"),
     [
         (None, "cannot be read"),
         (b"", "contains no word"),
@@ -117,20 +119,20 @@ def test_words_in_a_configuration_file(notes: Path, backbone: Path, tmp_path: Pa
     ids=["missing", "empty", "blank", "binary"],
 )
 def test_a_file_of_words_that_is_none(
-    run: Run, notes: Path, backbone: Path, tmp_path: Path, content: bytes | None, said: str
+    run: Run, notes: Path, backbone: Path, tmp_path: Path, content: bytes | None, reported: str
 ) -> None:
     if content is not None:
         (tmp_path / "new.txt").write_bytes(content)
     options = ("-t", "note", "-H", "urgency", "-o", tmp_path / "model", "--add-words", tmp_path / "new.txt")
     code, _, err = run("train", notes, "-b", backbone, *options)
     assert code == 1
-    assert said in err
+    assert reported in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "reported"),
     [
         (("--top", "0"), "top must be a positive whole number"),
         (("--min-count", "-1"), "min_count must be a positive"),
@@ -148,14 +150,14 @@ def test_bad_options(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     options: tuple[str, str],
-    said: str,
+    reported: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken.txt").write_text("mine")
     given = {"--text": "note", "--backbone": backbone} | dict([options])
     code, out, err = run("words", notes, *[part for pair in given.items() for part in pair])
     assert (code, out) == (1, "")
-    assert said in err
+    assert reported in err
     assert len(err.strip().splitlines()) == 1
     assert Path("taken.txt").read_text() == "mine"
 

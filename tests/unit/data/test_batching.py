@@ -1,4 +1,4 @@
-"""Batches of a pass: every row once, within the budget, and the budget that a made-up clock says is fastest."""
+"""Batches of a pass: every row once, within the budget, and the budget that a made-up clock shows is fastest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fastest_at(best: int, gain: float = 1.5) -> Clock:
 
 
 def run(batches: Batches, of: np.ndarray, clock: Clock) -> list[np.ndarray]:
-    """Walk through a pass whose batches take as long as the clock says, the first one ten times that."""
+    """Walk through a pass whose batches take as long as the clock shows, the first one ten times that."""
     taken = []
     for rows in batches:
         taken.append(rows)

@@ -114,7 +114,7 @@ def test_a_bar_may_be_text(values: list[object]) -> None:
         ([{"a": 1}], r"\(dict\)"),
     ],
 )
-def test_refusals_name_column_and_reason(values: list[object], reason: str) -> None:
+def test_errors_name_column_and_reason(values: list[object], reason: str) -> None:
     with pytest.raises(LabelError, match=rf"^ads\.csv, column 'y': .*{reason}") as caught:
         infer_column("y", values, "ads.csv")
     assert "\n" not in str(caught.value)

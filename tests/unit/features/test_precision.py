@@ -113,12 +113,12 @@ def test_the_precision_it_has_already_costs_no_copy(family: str) -> None:
 )
 def test_training_in_half_precision_predicts_nearly_alike(saved: Saved, family: str, dtype: object) -> None:
     exact, half = headed(saved(family)), headed(saved(family))
-    before, said = snapshot(half.backbone), logits(half)
+    before, reported = snapshot(half.backbone), logits(half)
     mh.train(exact, TABLE, text="text", method=mh.Frozen(dtype="float32", l2=0.1), eval_fraction=0)
     result = mh.train(half, TABLE, text="text", method=mh.Frozen(dtype=dtype, l2=0.1), eval_fraction=0)
     assert result.lm_check.bit_identical
     assert changed(half.backbone, before) == []
-    assert torch.equal(logits(half), said)
+    assert torch.equal(logits(half), reported)
     found, expected = half.predict(TEXTS), exact.predict(TEXTS)
     np.testing.assert_allclose(found.scores["label"], expected.scores["label"], atol=0.05)
     spread = np.std([row["hours"] for row in TABLE])
@@ -135,7 +135,7 @@ def test_each_precision_has_features_of_its_own(saved: Saved) -> None:
     assert counted == [len(TEXTS), len(TEXTS), 0, 0]
 
 
-def test_the_identity_says_what_runs(saved: Saved) -> None:
+def test_the_identity_reports_what_runs(saved: Saved) -> None:
     backbone = mh.HeadedModel.from_pretrained(saved("bert")).core.backbone
     digest = backbone.digest()
     one, other = identity_of(backbone, digest), identity_of(backbone.in_precision(torch.bfloat16), digest)
@@ -144,7 +144,7 @@ def test_the_identity_says_what_runs(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["half", "int8", torch.int8, torch.float64, None, "", 16])
-def test_a_precision_that_is_none_is_refused(dtype: object) -> None:
+def test_an_unknown_precision_is_rejected(dtype: object) -> None:
     with pytest.raises(mh.errors.MethodError, match="dtype must be 'auto' or one of"):
         mh.Frozen(dtype=dtype)
 
@@ -154,7 +154,7 @@ def test_a_precision_that_is_none_is_refused(dtype: object) -> None:
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return the precision in which a training's passes ran, on hardware that is said to be fast in bf16 or not."""
+    """Return the precision in which a training's passes ran, on hardware that is reported to be fast in bf16 or not."""
 
     def of(model: mh.HeadedModel, fast: bool, dtype: str = "auto") -> str:
         monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: fast)

@@ -105,7 +105,7 @@ def test_the_most_held_tokens_are_kept_and_what_tells_nothing_apart_is_not() -> 
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 1.5, True, "all"])
-def test_a_number_of_tokens_that_is_none_is_refused(tokens: object) -> None:
+def test_an_invalid_number_of_tokens_is_rejected(tokens: object) -> None:
     with pytest.raises(HeadError, match="Lexical: tokens"):
         mh.Lexical(tokens=tokens)
 
@@ -154,7 +154,7 @@ def test_lexical_heads_alone_never_run_the_backbone(family: Family, saved: Saved
 @over("L24", FAMILIES)
 def test_what_was_solved_sparse_is_what_predicts(family: Family, saved: Saved) -> None:
     model = trained(saved(family.name))
-    texts = [str(row["text"]) for row in TABLE] + ["", "unheard-of words only", "pain " * 30]
+    texts = [str(row["text"]) for row in TABLE] + ["", "unknown-of words only", "pain " * 30]
     ids = end_to_end([model.tokenizer(text)["input_ids"] or [model.tokenizer.bos_token_id] for text in texts])
     for name in ("label", "tags"):
         head = model.heads[name]
@@ -222,7 +222,7 @@ TAMPERED: dict[str, Callable[[Tensor], object]] = {
 
 
 @pytest.mark.parametrize("how", TAMPERED)
-def test_token_ids_that_do_not_ascend_are_refused(kept: tuple[mh.HeadedModel, Path], tmp_path: Path, how: str) -> None:
+def test_token_ids_that_do_not_ascend_are_rejected(kept: tuple[mh.HeadedModel, Path], tmp_path: Path, how: str) -> None:
     kept[0].save_pretrained(tmp_path / "broken")
     rewrite_weights(tmp_path / "broken", lambda stored: TAMPERED[how](stored["label.readers.0.ids"]))
     with pytest.raises(CorruptCheckpointError, match=r"'label'.*ascend"):

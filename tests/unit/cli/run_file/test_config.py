@@ -69,7 +69,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def whole() -> Tables:
-    """A file that says everything that options can say, and something that they cannot."""
+    """A file that shows everything that options can say, and something that they cannot."""
     return {
         "data": "ads.csv",
         "backbone": "bert",
@@ -113,7 +113,7 @@ def assert_same_weights(first: Path, second: Path) -> None:
     }
 
 
-def test_a_file_says_what_options_say(run: Run, place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_reports_what_options_say(run: Run, place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = write(place, whole())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))  # a file's paths are its own folder's
@@ -160,12 +160,12 @@ def test_the_saved_file_is_whole_and_names_no_output(run: Run, place: Path, monk
     arguments = ("ads.csv", "-b", "bert", "-t", "ad", "-H", "job_type", "--eval", "ads.csv", "--cache", "features")
     code, _, err = run("train", *arguments, "--out", "model", "--overwrite")
     assert code == 0, err
-    said = read(place / "model/run.toml")
-    assert (said["data"], said["eval"]) == (str(place / "ads.csv"), str(place / "ads.csv"))
-    assert said["backbone"] == str((place / "bert").resolve())
-    assert said["heads"]["job_type"]["labels"] == ["full", "part"]
-    assert said["method"] == {"name": "frozen", "dtype": "auto"}
-    assert not {"out", "overwrite"} & set(said)
+    reported = read(place / "model/run.toml")
+    assert (reported["data"], reported["eval"]) == (str(place / "ads.csv"), str(place / "ads.csv"))
+    assert reported["backbone"] == str((place / "bert").resolve())
+    assert reported["heads"]["job_type"]["labels"] == ["full", "part"]
+    assert reported["method"] == {"name": "frozen", "dtype": "auto"}
+    assert not {"out", "overwrite"} & set(reported)
     assert "features" not in (place / "model/run.toml").read_text()
 
 
@@ -176,12 +176,12 @@ def test_options_win(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     code, _, err = run("train", "--config", write(place, tables), *more, "--out", "mine", "--pool", "cls", "--balanced")
     assert code == 0, err
     assert not (place / "model").exists()
-    said = read(place / "mine/run.toml")
-    assert (said["seed"], said["max_length"]) == (5, 9)
-    assert said["method"] == {"name": "frozen", "cache": "auto", "dtype": "auto"}
-    assert set(said["heads"]) == {"job_type", "topics"}
-    assert {said["heads"][name]["dropout"] for name in said["heads"]} == {0.3}
-    job_type = said["heads"]["job_type"]
+    reported = read(place / "mine/run.toml")
+    assert (reported["seed"], reported["max_length"]) == (5, 9)
+    assert reported["method"] == {"name": "frozen", "cache": "auto", "dtype": "auto"}
+    assert set(reported["heads"]) == {"job_type", "topics"}
+    assert {reported["heads"][name]["dropout"] for name in reported["heads"]} == {0.3}
+    job_type = reported["heads"]["job_type"]
     assert (job_type["layer"], job_type["pool"], job_type["class_weights"]) == (1, "cls", "balanced")
 
 
@@ -208,12 +208,12 @@ def test_heads_that_the_model_has_are_trained_as_they_are(run: Run, place: Path)
 
 def test_settings_of_a_kept_head_must_be_its_own(run: Run, place: Path) -> None:
     assert run("train", "--config", write(place, whole()))[0] == 0
-    for said in ({"layer": 2}, {"kind": "regression"}, {"column": "pay"}, {"labels": ["x", "y"]}, {"dropout": 0.5}):
-        tables = {**whole(), "backbone": "model", "out": "second", "heads": {"job_type": said}}
+    for reported in ({"layer": 2}, {"kind": "regression"}, {"column": "pay"}, {"labels": ["x", "y"]}, {"dropout": 0.5}):
+        tables = {**whole(), "backbone": "model", "out": "second", "heads": {"job_type": reported}}
         code, _, err = run("train", "--config", write(place, tables))
         assert code == 1
         assert "'job_type'" in err
-        assert next(iter(said)) in err
+        assert next(iter(reported)) in err
     assert not (place / "second").exists()
 
 
@@ -272,8 +272,8 @@ def without(*keys: str) -> Tables:
     return {key: value for key, value in whole().items() if key not in keys}
 
 
-# What the file says -> words of the refusal.
-REFUSALS: dict[str, tuple[Tables | str | bytes | None, tuple[str, ...]]] = {
+# What the file shows -> words of the message.
+ERRORS: dict[str, tuple[Tables | str | bytes | None, tuple[str, ...]]] = {
     "no file": (None, ("run.toml", "--config")),
     "no TOML": ("data = ads.csv\n", ("run.toml", "not TOML", "line 1")),
     "a key twice": ('data = "a"\ndata = "b"\n', ("run.toml", "not TOML")),
@@ -332,15 +332,17 @@ REFUSALS: dict[str, tuple[Tables | str | bytes | None, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_comes_before_anything_is_loaded_or_written(
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_comes_before_anything_is_loaded_or_written(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    said, words = REFUSALS[case]
+    reported, words = ERRORS[case]
     file = place / "run.toml"
-    if said is not None:
+    if reported is not None:
         file.write_bytes(
-            said if isinstance(said, bytes) else (said if isinstance(said, str) else tomli_w.dumps(said)).encode()
+            reported
+            if isinstance(reported, bytes)
+            else (reported if isinstance(reported, str) else tomli_w.dumps(reported)).encode()
         )
     monkeypatch.setattr(mh.HeadedModel, "from_pretrained", lambda *_, **__: pytest.fail("a backbone was loaded"))
     before = sorted(place.iterdir())
@@ -366,7 +368,7 @@ def test_a_refusal_comes_before_anything_is_loaded_or_written(
         (("--text", "a", "--text", "b", "--text", "c"), ("--text", "two")),
     ],
 )
-def test_an_option_is_refused_by_its_own_name(
+def test_an_option_is_rejected_by_its_own_name(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, more: Sequence[object], words: Sequence[str]
 ) -> None:
     monkeypatch.setattr(mh.HeadedModel, "from_pretrained", lambda *_, **__: pytest.fail("a backbone was loaded"))
@@ -432,7 +434,7 @@ def test_a_head_may_read_another_one(run: Run, place: Path) -> None:
     assert_same_weights(place / "model", place / "again")
 
 
-def test_a_head_that_reads_one_of_a_later_table_says_so(run: Run, place: Path) -> None:
+def test_a_head_that_reads_one_of_a_later_table_reports_it(run: Run, place: Path) -> None:
     heads = {"pay": {"output": "job_type"}, "job_type": {}}
     code, _, err = run("train", "--config", write(place, {**whole(), "heads": heads}))
     assert code == 1
@@ -555,7 +557,7 @@ def test_a_method_of_several_shapes_is_written(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="paths there are text")
-def test_a_path_that_is_no_text_is_refused() -> None:
+def test_a_path_that_is_not_a_text_is_rejected() -> None:
     run = config_module.Run(data="\udce9.csv", backbone="x/y", text="ad", out="out")
     with pytest.raises(mh.errors.ConfigError, match=r"UTF-8.*run\.toml|run\.toml.*UTF-8"):
         config_module.write_config(run, {}, {})

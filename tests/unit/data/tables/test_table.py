@@ -82,7 +82,7 @@ def test_tsv_is_tab_whatever_the_header_holds(tmp_path: Path) -> None:
     assert table.columns == ("a, b, c", "label")
 
 
-def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_empty_lines_are_not_rows(tmp_path: Path) -> None:
     assert read_table(write(tmp_path, "a.csv", "\n\na,b\n1,2\n\n3,4\n\n")).values("a") == ["1", "3"]
 
 
@@ -237,7 +237,7 @@ def test_mixed_columns_are_written_as_text() -> None:
     ("indices", "error"),
     [([True, False], TypeError), (np.array([0.0]), TypeError), ([3], IndexError), ([-1], IndexError)],
 )
-def test_select_refuses_what_is_no_row_number(indices: object, error: type[Exception]) -> None:
+def test_select_rejects_what_is_not_a_row_number(indices: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         read_table([{"a": 1}, {"a": 2}, {"a": 3}]).select(indices)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Texts keep their place; empty ones are flagged, other types refused."""
+"""Texts keep their place; empty ones are flagged, other types rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_one_column() -> None:
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ["a", "b"]])
-def test_a_pair_is_empty_only_where_both_are_blank(names: tuple[str, str]) -> None:
+def test_a_pair_is_empty_only_where_both_are_empty(names: tuple[str, str]) -> None:
     table = read_table([{"a": "x", "b": "y"}, {"a": " ", "b": "y"}, {"a": "x"}, {"a": " ", "b": None}])
     texts = read_texts(table, names)
     assert texts.texts == [("x", "y"), ("", "y"), ("x", ""), ("", "")]

@@ -1,4 +1,4 @@
-"""Words that a tokenizer is taught: found as whole words, whatever kind of tokenizer it is, and never inside others."""
+"""Words added to a tokenizer: found as whole words, whatever kind of tokenizer it is, and never inside others."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def unigrams() -> Any:
 
 
 @made_once
-def blanks_as_marks() -> Any:
-    """Llama's: blanks become marks before anything is looked for."""
+def spaces_as_marks() -> Any:
+    """Llama's: spaces become marks before anything is looked for."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     mark = "\u2581"
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
@@ -97,7 +97,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "cased word pieces": functools.partial(word_pieces, False),
     "byte pairs": byte_pairs,
     "unigrams": unigrams,
-    "blanks as marks": blanks_as_marks,
+    "spaces as marks": spaces_as_marks,
     "slow": slow,
     "whole words": lambda: tokenizer_for(BY_NAME["bert"]),
 }
@@ -105,8 +105,8 @@ UNCASED = {"word pieces", "slow", "whole words"}
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def taught(kind: str, *words: str) -> tuple[Any, Any]:
-    """Return a tokenizer before and after it was taught."""
+def extended(kind: str, *words: str) -> tuple[Any, Any]:
+    """Return a tokenizer before and after it words were added."""
     tokenizer = KINDS[kind]()
     old = copy.deepcopy(tokenizer)
     add_to_tokenizer(tokenizer, plan_tokens(tokenizer, words))
@@ -119,7 +119,7 @@ def ids(tokenizer: Any, text: str) -> list[int]:
 
 @kinds
 def test_a_word_is_one_token_in_running_text(kind: str) -> None:
-    old, new = taught(kind, "metformin")
+    old, new = extended(kind, "metformin")
     token = new.convert_tokens_to_ids("metformin")
     assert token == len(old)
     for text in ("metformin", "takes metformin daily", "metformin daily", "takes metformin"):
@@ -133,22 +133,22 @@ def test_a_word_is_one_token_in_running_text(kind: str) -> None:
 @kinds
 @pytest.mark.parametrize("text", ["metformin, (metformin).", "metformin-based", "no 'metformin'"])
 def test_punctuation_ends_a_word(kind: str, text: str) -> None:
-    _, new = taught(kind, "metformin")
+    _, new = extended(kind, "metformin")
     token = new.convert_tokens_to_ids("metformin")
-    # transformers' slow tokenizers look for blanks alone.
+    # transformers' slow tokenizers look for spaces alone.
     assert ids(new, text).count(token) == (0 if kind == "slow" else text.count("metformin"))
 
 
 @kinds
 @pytest.mark.parametrize("text", ["metformins", "two metformins daily", "ametformin", "metformin2", "my_metformin"])
 def test_a_longer_word_is_split_as_before(kind: str, text: str) -> None:
-    old, new = taught(kind, "metformin")
+    old, new = extended(kind, "metformin")
     assert ids(new, text) == ids(old, text)
 
 
 @kinds
 def test_letter_case_counts_as_much_as_to_the_tokenizer(kind: str) -> None:
-    _, new = taught(kind, "Metformin")
+    _, new = extended(kind, "Metformin")
     normalized = "metformin" if kind in UNCASED else "Metformin"
     token = new.convert_tokens_to_ids(normalized)
     for text in ("takes Metformin daily", "takes metformin daily", "takes METFORMIN daily"):
@@ -159,25 +159,25 @@ def test_letter_case_counts_as_much_as_to_the_tokenizer(kind: str) -> None:
 
 @kinds
 def test_decoding_stays_readable(kind: str) -> None:
-    old, new = taught(kind, "metformin")
+    old, new = extended(kind, "metformin")
     for text in ("takes metformin daily", "metformin", "had metformin , cough"):
-        if kind in {"whole words"}:  # says [UNK] of what it does not know
+        if kind in {"whole words"}:  # shows [UNK] of what it does not know
             continue
         decoded = new.decode(ids(new, text))
-        # SentencePiece's tokenizers write a second blank behind a word that was added.
+        # SentencePiece's tokenizers write a second blank after a word that was added.
         assert " ".join(decoded.split()) == " ".join(old.decode(ids(old, text)).split())
-        assert kind == "blanks as marks" or decoded == old.decode(ids(old, text))
+        assert kind == "spaces as marks" or decoded == old.decode(ids(old, text))
 
 
 @kinds
 def test_other_texts_are_split_as_before(kind: str) -> None:
-    old, new = taught(kind, "metformin", "hyperkalemia")
+    old, new = extended(kind, "metformin", "hyperkalemia")
     assert dict(new(TEXTS)) == dict(old(TEXTS))
 
 
 @kinds
 def test_words_are_kept_by_saving(kind: str, tmp_path: Path) -> None:
-    _, new = taught(kind, "metformin")
+    _, new = extended(kind, "metformin")
     new.save_pretrained(tmp_path)
     again = type(new).from_pretrained(tmp_path)
     for text in ("takes metformin daily", "metformins", "Metformin (metformin)"):
@@ -203,16 +203,16 @@ def test_spellings_that_are_one_to_the_tokenizer_are_one_word() -> None:
     assert list(plan_tokens(byte_pairs(), ["Zyprexa", "zyprexa"]).ids) == ["Zyprexa", "zyprexa"]
 
 
-def test_gpt2s_blank_is_a_token_of_its_own_before_a_word() -> None:
+def test_gpt2s_space_is_a_token_of_its_own_before_a_word() -> None:
     """Were it part of the word, the word could not be told from the beginning of a longer one."""
-    _, new = taught("byte pairs", "metformin")
+    _, new = extended("byte pairs", "metformin")
     assert new.convert_ids_to_tokens(ids(new, "the metformin")) == ["the", "\u0120", "metformin"]
 
 
 def test_spelling() -> None:
     assert spelling(word_pieces(), "\u00d6dem") == "odem"
     assert spelling(byte_pairs(), "\u00d6dem") == "\u00d6dem"
-    assert spelling(blanks_as_marks(), "Edema") == "Edema"
+    assert spelling(spaces_as_marks(), "Edema") == "Edema"
     assert spelling(slow(), "Edema") == "edema"
 
 
@@ -305,11 +305,11 @@ def test_pairs_of_texts_are_counted_on_both_sides() -> None:
     assert proposals.texts == 2
 
 
-# --- refusals ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "said"),
+    ("words", "error", "reported"),
     [
         ([""], mh.errors.InputError, "word 1, '', is empty"),
         (["metformin", "  "], mh.errors.InputError, "word 2"),
@@ -327,17 +327,19 @@ def test_pairs_of_texts_are_counted_on_both_sides() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_word_is_refused_and_nothing_is_learned(words: Any, error: type[Exception], said: str) -> None:
+def test_what_is_not_a_word_is_rejected_and_nothing_is_learned(
+    words: Any, error: type[Exception], reported: str
+) -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), word_pieces())
     before = len(model.tokenizer), model.backbone.config.vocab_size
-    with pytest.raises(error, match="add_tokens") as refusal:
+    with pytest.raises(error, match="add_tokens") as caught:
         model.add_tokens(words)
-    assert said in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert reported in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert (len(model.tokenizer), model.backbone.config.vocab_size) == before
 
 
-def test_other_refusals() -> None:
+def test_other_errors() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build())
     with pytest.raises(mh.errors.InputError, match="has no tokenizer"):
         model.add_tokens(["metformin"])
@@ -355,7 +357,7 @@ def test_other_refusals() -> None:
         mh.propose_words("./nowhere", [{"note": "a"}], text="note")
 
 
-def test_quantised_weights_are_refused() -> None:
+def test_quantised_weights_are_rejected() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), word_pieces())
     model.backbone.is_quantized = True
     with pytest.raises(mh.errors.BackboneError, match="quantized"):
@@ -363,7 +365,7 @@ def test_quantised_weights_are_refused() -> None:
     assert "metformin" not in model.tokenizer.get_vocab()
 
 
-def test_a_model_that_transformers_cannot_resize_is_refused_before_anything_changes() -> None:
+def test_a_model_that_transformers_cannot_resize_is_rejected_before_anything_changes() -> None:
     class Fixed(transformers.BertForMaskedLM):
         def resize_token_embeddings(self, new_num_tokens: int | None = None) -> Any:
             raise NotImplementedError("no")
@@ -374,7 +376,7 @@ def test_a_model_that_transformers_cannot_resize_is_refused_before_anything_chan
     assert "metformin" not in model.tokenizer.get_vocab()
 
 
-def test_a_head_that_is_not_resized_with_the_embeddings_is_refused() -> None:
+def test_a_head_that_is_not_resized_with_the_embeddings_is_rejected() -> None:
     class Left(transformers.GPT2LMHeadModel):
         def resize_token_embeddings(self, new_num_tokens: int | None = None) -> Any:
             table = self.transformer.wte
@@ -385,14 +387,14 @@ def test_a_head_that_is_not_resized_with_the_embeddings_is_refused() -> None:
         model.add_tokens(["metformin"])
 
 
-def test_a_piece_without_a_row_is_refused() -> None:
+def test_a_piece_without_a_row_is_rejected() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(vocab_size=20), word_pieces())
     with pytest.raises(mh.errors.BackboneError, match="no embedding among 20"):
         model.add_tokens(["metformin"])
 
 
 def test_a_token_between_that_had_no_row_starts_as_the_mean_of_all() -> None:
-    """A pad token behind the vocabulary, as people give GPT-2 one, gets a row with the new words'."""
+    """A pad token after the vocabulary, as people give GPT-2 one, gets a row with the new words'."""
     tokenizer = byte_pairs()
     model = mh.HeadedModel.wrap(BY_NAME["gpt2"].build(vocab_size=len(tokenizer)), tokenizer)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})

@@ -1,4 +1,4 @@
-"""Words, tags and spans: what a text's words are, what a cell says of them, and what comes back."""
+"""Words, tags and spans: what a text's words are, what a cell shows of them, and what comes back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_words_by_either_rule() -> None:
     assert tuple(RULES) == WORD_RULES
 
 
-def test_given_words_are_joined_by_one_blank() -> None:
+def test_given_words_are_joined_by_one_space() -> None:
     words = ["New York", "is", "", "big", "!"]
     text, places = joined(words)
     assert text == "New York is  big !"
@@ -101,7 +101,7 @@ CASES = {
     "the rest was cut away": ([(0, 3)], [(0, 3), (4, 7)], [0]),
     "no words": ([(0, 0), (0, 2)], [], [-1, -1]),
     "no tokens": ([], [(0, 3)], []),
-    "characters behind the last word": ([(0, 3), (3, 4)], [(0, 3)], [0, -1]),
+    "characters after the last word": ([(0, 3), (3, 4)], [(0, 3)], [0, -1]),
 }
 
 
@@ -118,7 +118,7 @@ def test_a_token_belongs_to_the_first_word_it_shares_a_character_with(
 
 
 def test_word_ids_equal_transformers_own_for_words_given_one_by_one() -> None:
-    """``is_split_into_words`` says which word each token is of, where words are parted by blanks alone."""
+    """``is_split_into_words`` shows which word each token is of, where words are parted by spaces alone."""
     for family in ("bert", "gpt2", "t5"):
         tokenizer = tokenizer_for(BY_NAME[family])
         for text in TEXTS:
@@ -301,15 +301,15 @@ def test_labels_of_spans_keep_their_type(labels: list[object], expected: pa.Data
     add_heads(untrained, {"found": mh.Tokens(labels)})
     predicted = untrained.predict(TEXTS)
     assert predicted.to_arrow().schema.field("found_spans").type.value_type.field("label").type == expected
-    said = {type(span.label) for row in predicted for span in row["found"].spans}
-    assert said
-    assert said <= {type(label) for label in labels}
+    reported = {type(span.label) for row in predicted for span in row["found"].spans}
+    assert reported
+    assert reported <= {type(label) for label in labels}
 
 
 # --- training -------------------------------------------------------------------------------------
 
 
-def test_what_training_says_of_words(saved: Saved) -> None:
+def test_what_training_reports_of_words(saved: Saved) -> None:
     rows = [*RECORDS, {"text": " ".join(TEXTS * 2)[:400].rsplit(" ", 1)[0], "found": None}]
     rows[-1]["found"] = tags_of(str(rows[-1]["text"]))
     rows.append({"text": "no labels here", "found": None})
@@ -396,7 +396,7 @@ def test_other_columns_do_not(cells: list[object]) -> None:
     assert not isinstance(mh.infer_heads([{"c": cell} for cell in cells], "c")["c"], mh.Tokens)
 
 
-def test_tags_of_no_entity_are_refused() -> None:
+def test_tags_of_no_entity_are_rejected() -> None:
     with pytest.raises(mh.errors.LabelError, match=r"'c'.*'O' only"):
         mh.infer_heads([{"c": ["O", "O"]}], "c")
 

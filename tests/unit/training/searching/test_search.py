@@ -171,7 +171,7 @@ def test_texts_that_stand_often_give_nothing_away(saved: Saved) -> None:
     """Labels are noise: whoever could look at a row's double would predict it."""
     draw = np.random.default_rng(3)
     once: Table = [{"text": text, "label": "ab"[draw.integers(2)]} for text in texts(60)]
-    often = [{**row, "text": f"{row['text']}{blanks}"} for blanks in ("", " ", "  ", "") for row in once]
+    often = [{**row, "text": f"{row['text']}{spaces}"} for spaces in ("", " ", "  ", "") for row in once]
     _, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, often)
     alternatives = screened(result.search["label"])
     assert {alternative.settings["rows"] for alternative in alternatives} == {60.0}

@@ -44,7 +44,7 @@ def heads() -> Mapping[str, Any]:
 
 
 def data_of(evaluate: int = 4, **missing: bool) -> TrainingData:
-    """Return four evaluation rows behind two training rows."""
+    """Return four evaluation rows after two training rows."""
     targets = {
         "urgency": np.array([0, 1, 0, 1, 2, 0]),
         "symptoms": np.array([[0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=np.float32),
@@ -189,7 +189,7 @@ def test_without_selection_the_last_epoch_stays(heads: Any) -> None:
     assert run.watch.best_epoch is None
     assert run.watch.finish(20) is run.measured[1]
     assert float(run.parameter.detach()[0]) == 2.0
-    # Steps behind the last epoch's end: what was measured is not what stands.
+    # Steps after the last epoch's end: what was measured is not what stands.
     assert run.watch.finish(21) is None
 
 
@@ -285,7 +285,7 @@ def test_patience_ends_a_run(method: str, monkeypatch: pytest.MonkeyPatch) -> No
     ("settings", "error"),
     [({"best_by": "agee"}, mh.errors.UnknownHeadError), ({"patience": 1, "fraction": 0}, mh.errors.MethodError)],
 )
-def test_a_selection_that_cannot_be_is_refused_before_anything_runs(
+def test_a_selection_that_cannot_be_is_rejected_before_anything_runs(
     method: str, settings: dict[str, Any], error: type[Exception]
 ) -> None:
     model = headed()

@@ -140,7 +140,7 @@ def trained(method: str, weighting: str, **settings: Any) -> tuple[mh.HeadedMode
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_result_says_the_weights_learned(method: str) -> None:
+def test_the_result_reports_the_weights_learned(method: str) -> None:
     model, result = trained(method, "learned")
     weights = {name: result.chosen[name]["learned_weight"] for name in SPECS}
     # Large squared errors count for less and less; what it began with is no news.

@@ -1,4 +1,4 @@
-"""MiniLM's own tokenizer and weights, taught words of real task statements."""
+"""MiniLM's own tokenizer and weights, with added words of real task statements."""
 
 from __future__ import annotations
 
