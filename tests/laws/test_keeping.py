@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import manyheads as mh
-from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS
+from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, checksum
 from manyheads.runtime.hashes import file_digest
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
@@ -297,9 +298,15 @@ def rewrite_weights(folder: Path, change: Callable[[dict[str, Tensor]], object])
 
 
 def rewrite_json(folder: Path, change: Callable[[dict], object]) -> None:
+    """Change ``heads.json``, with the checksum of a file that was written so."""
     record = json.loads((folder / HEADS_JSON).read_text())
     change(record)
-    (folder / HEADS_JSON).write_text(json.dumps(record))
+    write_signed(folder, record)
+
+
+def write_signed(folder: Path, record: dict) -> None:
+    """Write ``heads.json`` with the checksum of what it contains."""
+    (folder / HEADS_JSON).write_text(json.dumps({**record, "checksum": checksum(record)}))
 
 
 def replace_weights(content: bytes) -> Callable[[Path], object]:
@@ -700,14 +707,16 @@ def test_l22_the_working_folder_is_a_folder_like_any_other(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_l22_overwrite_replaces_the_whole_folder(saved: Saved, tmp_path: Path) -> None:
+def test_l22_overwrite_replaces_every_file_of_the_old_model(saved: Saved, tmp_path: Path) -> None:
     headed(saved("gpt2")).save_pretrained(tmp_path / "out")
-    (tmp_path / "out" / "left_over.bin").write_text("old")
+    old = set(listing(tmp_path / "out"))
     model = headed(saved("bert"), seed=2)
     model.save_pretrained(tmp_path / "out", overwrite=True)
+    model.save_pretrained(tmp_path / "new")
     assert_same_bits(logits(mh.HeadedModel.from_pretrained(tmp_path / "out")), logits(model))
-    assert not (tmp_path / "out" / "left_over.bin").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert listing(tmp_path / "out") == listing(tmp_path / "new")
+    assert old - set(listing(tmp_path / "new")), "both models have files of the same names"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "out"]
 
 
 class Crash(BaseException):
@@ -743,10 +752,8 @@ def test_l22_a_save_that_fails_at_any_step_leaves_old_or_new(
         with monkeypatch.context() as patch:
             for name in ("rename", "replace", "fsync"):
                 patch.setattr(os, name, stepped(getattr(os, name)))
-            try:
+            with contextlib.suppress(Crash, mh.errors.CheckpointError):
                 new.save_pretrained(place / "out", backbone=kind, overwrite=overwrite)
-            except type(failure):
-                pass
         if steps <= failing_step:
             break
         assert [path.name for path in place.iterdir()] in (["out"], ["out"] if overwrite else [])

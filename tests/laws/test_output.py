@@ -20,6 +20,7 @@ import manyheads as mh
 from manyheads.checkpoint.format import HEADS_JSON
 from tests.families import BY_NAME, FAMILIES, Family, tokenizer_for
 from tests.laws.oracle import add_heads, changed, different_texts, over, padded, rows_of, rows_read, snapshot
+from tests.laws.test_keeping import write_signed
 
 LABELS = ["routine", "urgent", "emergency"]
 SOURCES: dict[str, Any] = {
@@ -494,7 +495,7 @@ def test_l21_what_a_file_reports_of_heads_read_is_not_taken_on_trust(folder: Pat
     change, words = FORGED[case]
     record = json.loads((folder / HEADS_JSON).read_text())
     change(record)
-    (folder / HEADS_JSON).write_text(json.dumps(record))
+    write_signed(folder, record)
     with pytest.raises(mh.errors.CorruptCheckpointError) as caught:
         mh.HeadedModel.from_pretrained(folder)
     message = str(caught.value)

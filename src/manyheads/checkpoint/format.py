@@ -8,6 +8,7 @@ once per release, and move the reader of the released format to a folder ``old/`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -116,7 +117,8 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write ``heads.json``."""
+    """Write ``heads.json``, the last file of a folder: it lists them all."""
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} | {HEADS_JSON}
     heads = {
         name: {**asdict_shallow(head), "spec": write_spec(head.spec), "taps": [write_tap(tap) for tap in head.taps]}
         for name, head in checkpoint.heads.items()
@@ -128,9 +130,27 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "branches": {name: asdict(branch) for name, branch in checkpoint.branches.items()},
         "weights": checkpoint.weights,
         "heads": heads,
+        "files": sorted(files),
     }
+    record["checksum"] = checksum(record)
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     (folder / HEADS_JSON).write_text(text + "\n", encoding="utf-8")
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of ``heads.json`` without its own entry ``checksum``, whatever the order of its keys."""
+    content = {key: value for key, value in record.items() if key != "checksum"}
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def saved_files(folder: Path) -> frozenset[str]:
+    """Return the names of the files that were saved in a folder; none if manyheads did not save it."""
+    try:
+        record = json.loads((folder / HEADS_JSON).read_text("utf-8"))
+        return frozenset(_names(record["files"]) if record["protocol"] == PROTOCOL else ())
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, CorruptCheckpointError):
+        return frozenset()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -164,7 +184,10 @@ def _parsed(record: object) -> Checkpoint:
     protocol = record["protocol"]
     if type(protocol) is not int or protocol != PROTOCOL:
         raise CorruptCheckpointError(f"protocol {protocol!r} is unknown, only {PROTOCOL} can be read; update manyheads")
-    _keys(record, {"protocol", "version", "backbone", "branches", "weights", "heads"}, "the file")
+    _keys(record, {"protocol", "version", "backbone", "branches", "weights", "heads", "files", "checksum"}, "the file")
+    if record["checksum"] != checksum(record):
+        raise CorruptCheckpointError("differs from its own checksum, so it was edited or damaged; restore it")
+    _names(record["files"])
     heads = record["heads"]
     if not isinstance(heads, Mapping):
         raise CorruptCheckpointError(f"'heads' must be an object, got {type(heads).__name__}")
@@ -180,6 +203,12 @@ def _parsed(record: object) -> Checkpoint:
         records[name] = _head(name, raw, branches)
         _check_heads_read(name, records)
     return Checkpoint(backbone, branches, record["weights"], records, str(record["version"]))
+
+
+def _names(files: object) -> list[str]:
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise CorruptCheckpointError(f"'files' must be a list of names, got {files!r}")
+    return files
 
 
 def _branch(name: str, record: object) -> BranchRecord:

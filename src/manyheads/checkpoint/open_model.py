@@ -13,7 +13,7 @@ from manyheads.backbone.identity.source import locate
 from manyheads.backbone.load import load_tokenizer, wrap_model
 from manyheads.backbone.stock import NAME as STOCK_NAME
 from manyheads.backbone.stock import has_stock_head, stock_head
-from manyheads.checkpoint.format import BackboneRecord
+from manyheads.checkpoint.format import BackboneRecord, saved_files
 from manyheads.checkpoint.load import (
     attach_heads,
     check_backbone,
@@ -25,7 +25,7 @@ from manyheads.core import HeadedCore
 from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.errors import CheckpointError, UnknownBackboneError, UnknownHeadError, listed
 from manyheads.heads import Head
-from manyheads.runtime.files import recover
+from manyheads.runtime.folders import read_whole, recover
 from manyheads.runtime.progress import spinner
 from manyheads.types import Tokenizer
 
@@ -45,6 +45,23 @@ def open_model(
         The backbone with its heads, and the tokenizer, or ``None`` if the checkpoint has none.
     """
     folder = saved_folder(name, revision)
+
+    def read() -> tuple[HeadedCore, Tokenizer | None]:
+        return _read(name, folder, dtype, device, revision, trust_remote_code, quantization_config, backbone)
+
+    return read_whole(folder, saved_files, read)
+
+
+def _read(
+    name: str | Path,
+    folder: Path,
+    dtype: torch.dtype | str | None,
+    device: torch.device | str | None,
+    revision: str | None,
+    trust_remote_code: bool,
+    quantization_config: Any,
+    backbone: str | Path | None,
+) -> tuple[HeadedCore, Tokenizer | None]:
     opened = open_checkpoint(folder) if is_checkpoint(folder) else None
     if backbone is not None and (opened is None or opened.checkpoint.backbone.kind != "reference"):
         raise CheckpointError(f"{name}: contains its own backbone; remove backbone=")
@@ -78,7 +95,7 @@ def saved_folder(name: str | Path, revision: str | None = None) -> Path:
     Raises:
         UnknownBackboneError: neither a folder nor a hub repository.
     """
-    recover(Path(name))
+    recover(Path(name), saved_files)
     return locate(name, revision)
 
 
@@ -93,8 +110,7 @@ def core_around(model: nn.Module) -> HeadedCore:
 
 def load_head(core: HeadedCore, folder: Path, name: str | None = None, head: str | None = None) -> Head:
     """Attach one saved head; arguments and errors are those of ``HeadedModel.load_head``."""
-    recover(folder)
-    opened = open_checkpoint(folder)
+    opened = read_whole(folder, saved_files, lambda: open_checkpoint(folder))
     saved = list(opened.checkpoint.heads)
     wanted = head if head is not None else (saved[0] if len(saved) == 1 else None)
     if wanted not in saved:

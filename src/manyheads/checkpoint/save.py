@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -23,11 +25,14 @@ from manyheads.checkpoint.format import (
     BranchRecord,
     Checkpoint,
     HeadRecord,
+    saved_files,
     write_checkpoint,
 )
-from manyheads.errors import CheckpointError, listed
+from manyheads.checkpoint.target import check_space, check_target
+from manyheads.errors import CheckpointError, ManyheadsError, OutputExistsError, listed, one_line
 from manyheads.heads import Head
-from manyheads.runtime.files import atomic_folder, copy_file
+from manyheads.runtime.files import copy_file
+from manyheads.runtime.folders import atomic_folder
 from manyheads.runtime.hashes import file_digest
 from manyheads.runtime.progress import spinner
 from manyheads.taps import Branched
@@ -57,13 +62,13 @@ def save_checkpoint(
         heads: Those to save.
         kind: ``"full"``; ``"reference"`` for heads with the name and fingerprint of a backbone that files hold; or
             ``"heads"`` for heads to be attached to this same backbone, wherever it comes from.
-        overwrite: Whether a folder that holds something may be replaced.
+        overwrite: Whether a saved model in that folder may be replaced.
         files: Texts to lay beside them: file name -> contents.
 
     Raises:
         OutputExistsError: the folder is not free.
-        CheckpointError: a reference to a backbone that no files hold as it is, a head without one that it reads, or a
-            text under a name that is taken.
+        CheckpointError: a reference to a backbone that no files hold as it is, a head without one that it reads, a
+            text under a name that is taken, or files that cannot be written, for lack of space for example.
     """
     if kind not in KINDS:
         raise CheckpointError(f"backbone must be 'full' or 'reference', got {kind!r}")
@@ -72,7 +77,15 @@ def save_checkpoint(
     if kind == "reference":
         _check_referable(backbone, digest)
     folder = folder.resolve()
-    with spinner("Saving the model"), atomic_folder(folder, overwrite) as fresh:
+    sources = [] if backbone.source is None else [backbone.source.folder]
+
+    def check() -> None:
+        check_target(folder, overwrite, sources)
+
+    check()
+    _check_keeps_backbone(folder, kind, sources)
+    check_space(folder, saved_size(backbone, heads, kind))
+    with spinner("Saving the model"), _writing(folder), atomic_folder(folder, check, saved_files) as fresh:
         if kind == "full":
             _write_backbone(fresh, backbone, tokenizer, digest)
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.provenance.fingerprint(digest)
@@ -85,6 +98,38 @@ def save_checkpoint(
         _write_texts(fresh, files or {})
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.mark_saved(resolve_source(backbone.source.name, backbone.source.revision), digest)
+
+
+def saved_size(backbone: Backbone, heads: Mapping[str, Head], kind: str = "full") -> int:
+    """Return about how many bytes a saved model takes."""
+    tensors = [tensor for head in heads.values() for tensor in head.state_dict().values()]
+    tensors += [
+        tensor for branch in _branches_read(backbone, heads).values() for tensor in _branch_weights(branch).values()
+    ]
+    if kind == "full":
+        tensors += backbone.model.parameters()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raise errors of the disk as errors of this folder."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, ManyheadsError):
+            raise
+        raise CheckpointError(
+            f"{folder}: cannot be written: {one_line(error)}; free some space, or choose another path"
+        ) from error
+
+
+def _check_keeps_backbone(folder: Path, kind: str, sources: list[Path]) -> None:
+    if kind != "full" and any(source.resolve() == folder for source in sources):
+        raise OutputExistsError(
+            f"{folder}: contains the files of this backbone, which would be deleted; choose another path, or save the "
+            "model with its backbone (backbone='full')"
+        )
 
 
 def write_heads(

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from manyheads.checkpoint.target import check_target
 from manyheads.cli.chart import learning_curve
 from manyheads.cli.run_file.config import (
     CONFIG,
@@ -36,7 +37,6 @@ from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.heads import HeadSpec
 from manyheads.model import HeadedModel
-from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first
 from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
@@ -68,7 +68,8 @@ def run_train(options: TrainOptions) -> None:
     # All options are checked before a backbone is loaded.
     plan = _planned(options)
     run = plan.run
-    check_free(Path(run.out), run.overwrite)
+    inputs = (run.data, run.eval, run.add_words, run.backbone, options.data.config)
+    check_target(Path(run.out), run.overwrite, [Path(item) for item in inputs if item is not None and item != "-"])
     table = read_input(run.data, run.format)
     evaluation = None if run.eval is None else read_table(run.eval)
     words = [] if run.add_words is None else read_words(run.add_words)

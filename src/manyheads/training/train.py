@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from manyheads.checkpoint import save_checkpoint
+from manyheads.checkpoint.save import saved_size
+from manyheads.checkpoint.target import check_space, check_target
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
-from manyheads.errors import HeadError, MethodError, listed
+from manyheads.errors import CheckpointError, HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import LMCheck, compare_weights
 from manyheads.heads import Head
-from manyheads.runtime.files import check_free
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
 from manyheads.training.method import Method, Outcome
@@ -42,9 +44,10 @@ def run_training(
     started = time.perf_counter()
     if process_count() > 1 and not method.several_processes:
         raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")
-    if out is not None:
-        check_free(out, overwrite)
     chosen = _chosen_heads(core, heads)
+    if out is not None:
+        check_target(out, overwrite, _paths(core, data, evaluation.data))
+        check_space(out, saved_size(core.backbone, core.heads))
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     outcome = method.fit(core, chosen, prepared.data)
     core.prune()
@@ -57,11 +60,35 @@ def run_training(
         one.head.summary = one.summary(method, reading.text)
     wait_for_all()
     if out is not None and is_first():
-        save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite, files=files)
+        try:
+            save_checkpoint(out, core.backbone, tokenizer, core.heads, overwrite=overwrite, files=files)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; {_rescued(core, tokenizer, lm_check)}") from error
     wait_for_all()
     method.tidy()
     notes = [*prepared.notes, *outcome.notes, *_dependent_heads_note(core, chosen), *_new_tokens_note(core)]
     return _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
+
+
+def _paths(core: HeadedCore, *inputs: object) -> list[Path]:
+    """Return the files and folders that a training reads."""
+    source = core.backbone.source
+    paths = [Path(item) for item in inputs if isinstance(item, str | Path)]
+    return paths if source is None else [*paths, source.folder]
+
+
+def _rescued(core: HeadedCore, tokenizer: Tokenizer, lm_check: LMCheck) -> str:
+    """Save trained heads to another folder, after saving them where they belong failed; return where they are."""
+    kind = "heads" if lm_check.bit_identical else "full"
+    for parent in dict.fromkeys([Path(tempfile.gettempdir()), Path.cwd(), Path.home()]):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="manyheads-", dir=parent))
+            save_checkpoint(folder, core.backbone, tokenizer, core.heads, kind)
+        except (CheckpointError, OSError):
+            continue
+        call = "load_head" if kind == "heads" else "HeadedModel.from_pretrained"
+        return f"the trained heads were saved to {str(folder)!r}; load them with {call}"
+    return "the trained heads could not be saved anywhere else and are only in memory"
 
 
 def _chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, Head]:

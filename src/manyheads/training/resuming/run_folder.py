@@ -13,7 +13,7 @@ import numpy as np
 
 from manyheads.errors import OutputExistsError, WrongRunError
 from manyheads.heads import Head, write_spec
-from manyheads.runtime.files import atomic_write, check_free, temporary_files
+from manyheads.runtime.files import atomic_write, check_writable, temporary_files
 from manyheads.runtime.processes import is_first, process_count
 from manyheads.training.dataset import TrainingData
 from manyheads.training.resuming.checkpoints import checkpoints_in, delete, newest_complete
@@ -43,7 +43,9 @@ class RunFolder:
             WrongRunError: it belongs to another run; names the differences.
             OutputExistsError: it contains other files, or cannot be written to.
         """
-        check_free(self.folder, overwrite=True)
+        check_writable(self.folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise OutputExistsError(f"{self.folder}: exists and is not a folder; choose another path")
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
             return
         try:
