@@ -6,13 +6,17 @@ import errno
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import manyheads as mh
 from manyheads.checkpoint import save, target
+from manyheads.data.tables.writing import write_output
 from manyheads.runtime import folders
 
 Saved = Callable[[str], Path]
@@ -278,4 +282,24 @@ def test_an_error_of_the_disk_is_one_line(
 
     monkeypatch.setattr(os, "fsync", broken)
     rejected(lambda: model.save_pretrained(tmp_path / "out"), str(tmp_path / "out"), "Input/output error")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "manyheads", "cache", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "manyheads: standard output: No space left on device; write to another place\n"
+
+
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(mh.errors.DataError, match=r"out\.csv: cannot be written: .*No space left.*; choose another"):
+        write_output(pa.table({"a": [1]}), str(tmp_path / "out.csv"))
     assert list(tmp_path.iterdir()) == []

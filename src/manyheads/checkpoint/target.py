@@ -61,7 +61,7 @@ def check_space(folder: Path, size: int) -> None:
 def _check_replaceable(folder: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
     for what, place in (("the working folder", Path.cwd()), ("the home folder", Path.home())):
         if place.resolve().is_relative_to(folder):
-            raise OutputExistsError(f"{folder}: contains {what} or is it, and is not empty; choose another path")
+            raise OutputExistsError(f"{folder}: is {what} or contains it, and is not empty; choose another path")
     own = saved_files(folder)
     for path in inputs:
         real = Path(os.path.realpath(path))

@@ -24,7 +24,7 @@ from manyheads.cli.train_options import (
 )
 from manyheads.cli.usage import ClickError, Group, fail
 from manyheads.cli.words_options import WordsInput, WordsOutput
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ManyheadsError, one_line
 
 _PURPOSE = "Add any number of prediction heads to one pretrained Transformer and keep the head it came with."
 _INTERRUPTED = 130
@@ -158,6 +158,12 @@ def run() -> None:
         # The reader of a pipe has gone (`| head`), so nothing more can be printed.
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        # All files of ours are written through functions that name them, so this is the terminal, a pipe or `> file`.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what it still holds must not raise again at exit
+        name = error.filename or "standard output"
+        typer.echo(f"manyheads: {name}: {error.strerror or one_line(error)}; write to another place", err=True)
+        sys.exit(1)
     if status == _INTERRUPTED:
         typer.echo("manyheads: interrupted; no result was written", err=True)
     sys.exit(status or 0)

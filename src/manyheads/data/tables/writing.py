@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from manyheads.errors import DataError, OutputExistsError, listed
-from manyheads.runtime.files import atomic_write
+from manyheads.errors import DataError, OutputExistsError, listed, one_line
+from manyheads.runtime.files import atomic_write, check_writable
 
 
 def check_output(out: str, overwrite: bool) -> None:
-    """Refuse an output path that cannot be written to, before any work is spent.
+    """Check, before any work is done, that a table can be written to a path.
 
     Raises:
         DataError: an ending that names no format, or a folder that does not exist.
-        OutputExistsError: a file is there already.
+        OutputExistsError: a file is there already, or the folder is not writable.
     """
     if out == "-":
         return
@@ -31,18 +31,28 @@ def check_output(out: str, overwrite: bool) -> None:
         raise DataError(f"{out}: the ending names no format; use one of {listed(_WRITERS)}")
     if not path.absolute().parent.is_dir():
         raise DataError(f"{out}: the folder {path.parent} does not exist; create it first")
+    check_writable(path)
+    if path.is_dir():
+        raise OutputExistsError(f"{out}: is a folder; choose another path")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{out}: already exists; choose another path or pass --overwrite")
 
 
 def write_output(table: pa.Table, out: str) -> None:
-    """Write a table whole: to standard output as CSV for ``-``, else beside the path and then renamed onto it."""
+    """Write a table: to standard output as CSV for ``-``, else atomically to a file.
+
+    Raises:
+        DataError: the file cannot be written, for lack of space for example.
+    """
     if out == "-":
         buffer = io.BytesIO()
         _write_csv(table, buffer)
         sys.stdout.write(buffer.getvalue().decode("utf-8"))
         return
-    atomic_write(Path(out), lambda file: _WRITERS[Path(out).suffix](table, file))
+    try:
+        atomic_write(Path(out), lambda file: _WRITERS[Path(out).suffix](table, file))
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {one_line(error)}; choose another path") from error
 
 
 def _write_csv(table: pa.Table, file: Any) -> None:
