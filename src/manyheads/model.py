@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
-from manyheads.errors import CheckpointError, NoLanguageModelError
+from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
-from manyheads.training import Frozen, Method, TrainResult, run_training
+from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
+from manyheads.training.methods import as_method
 from manyheads.types import Batch, HeadedOutput, Tokenizer
 
 
@@ -106,6 +108,18 @@ class HeadedModel(nn.Module):
         wrapped = cls(core_around(model), tokenizer)
         wrapped.training = model.training
         return wrapped
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HeadedModel:
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise CheckpointError(
+            f"{type(self).__name__}: cannot be pickled; save it with model.save_pretrained(folder) and load it with "
+            "HeadedModel.from_pretrained(folder)"
+        )
 
     @property
     def tokenizer(self) -> Any:
@@ -219,7 +233,7 @@ class HeadedModel(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -262,6 +276,11 @@ class HeadedModel(nn.Module):
             >>> output.logits["urgency"].shape
             torch.Size([1, 3])
         """
+        if not isinstance(input_ids, Tensor):
+            raise InputError(
+                f"input_ids must be a tensor (rows, tokens), got {type(input_ids).__name__}; call the model with "
+                "**tokenizer(texts, padding=True, return_tensors='pt'), or predict texts with model.predict(texts)"
+            )
         check_collated(labels, self.core.is_accumulating())
         mask = full_mask(input_ids, self.tokenizer) if attention_mask is None else attention_mask
         batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids, word_ids)
@@ -371,7 +390,7 @@ class HeadedModel(nn.Module):
             >>> (folder / "urgency" / "heads.json").exists()
             True
         """
-        save_checkpoint(Path(folder), self.core.backbone, None, {name: self.heads[name]}, "heads", overwrite)
+        save_checkpoint(Path(folder), self.core.backbone, self.tokenizer, {name: self.heads[name]}, "heads", overwrite)
 
     def load_head(self, folder: str | Path, name: str | None = None, head: str | None = None) -> Head:
         """Load a saved head, add it to the model and return it.
@@ -393,14 +412,14 @@ class HeadedModel(nn.Module):
             >>> list(trained.heads)
             ['urgency', 'urgency2']
         """
-        return load_head(self.core, Path(folder), name, head)
+        return load_head(self.core, self.tokenizer, Path(folder), name, head)
 
 
 def train(
     model: HeadedModel,
     data: object,
     text: str | Sequence[str],
-    method: Method | None = None,
+    method: Method | type[Method] | str | None = None,
     heads: Iterable[str] | None = None,
     eval_data: object = None,
     eval_fraction: float = 0.1,
@@ -417,8 +436,8 @@ def train(
         data: A path (CSV, TSV, JSONL, Parquet), a pandas, polars or pyarrow table, a ``datasets.Dataset``, or a list
             of dicts. A row with a missing label still trains the other heads.
         text: The text column, or two columns for text pairs.
-        method: ``Frozen()`` by default. ``Fork()`` and ``LoRA()`` tune a copy of the backbone that only heads read,
-            ``Full()`` tunes the backbone itself.
+        method: ``Frozen()`` by default; a method, its class or its name (``"fork"``). ``Fork()`` and ``LoRA()`` tune
+            a copy of the backbone that only heads read, ``Full()`` tunes the backbone itself.
         heads: Names of the heads to train; all by default.
         eval_data: A table of evaluation rows; by default, rows of ``data`` are held out.
         eval_fraction: Share of the rows to hold out, with equal texts on one side; 0 for no evaluation.
@@ -444,7 +463,7 @@ def train(
         model.core,
         model.tokenizer,
         data,
-        method if method is not None else Frozen(),
+        as_method(method),
         heads,
         Reading(text, max_length, long_text),
         Evaluation(eval_data, eval_fraction, seed),

@@ -17,6 +17,7 @@ from manyheads.backbone.forward import ForwardPass, run_branch_from_states
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Provenance
 from manyheads.backbone.identity.source import Source
+from manyheads.backbone.merged import has_adapters, merged_copy
 from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.precision import converted_copy, is_in_precision, is_quantized
 from manyheads.backbone.stack.find import find_blocks, find_stack
@@ -66,6 +67,15 @@ class Backbone(nn.Module):
         self._random_pooler = random_pooler
         self._facts = facts
         self._lm_head = CachedLMHead()
+
+    def with_model(self, model: nn.Module) -> Backbone:
+        """Return a backbone around a changed model of the same class, whose weights are in no file."""
+        provenance = replace(self.provenance, loaded_digest=None)
+        return Backbone(model, provenance, self.pooler, self._random_pooler)
+
+    def without_adapters(self) -> Backbone:
+        """Return a backbone with PEFT adapters merged into a copy of its weights; itself if it has none."""
+        return self.with_model(merged_copy(self.model)) if has_adapters(self.model) else self
 
     def use_prompt_tokenizer(self, tokenizer: PromptTokenizer | None) -> None:
         """Tokenize prompts and label words with this tokenizer from now on."""
@@ -161,8 +171,18 @@ class Backbone(nn.Module):
 
     def digest(self) -> str:
         """Return the fingerprint of every tensor of the model in memory; expensive, as it reads them all."""
+        self.check_values()
         with spinner("Hashing weights"):
             return tensors_digest(self.model)
+
+    def check_values(self) -> None:
+        """Check that its weights have values.
+
+        Raises:
+            BackboneError: they are on the meta device.
+        """
+        if self.device.type == "meta":
+            raise BackboneError(f"{self.name}: its weights are on the meta device and have no values; load it again")
 
     def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.
@@ -192,6 +212,7 @@ class Backbone(nn.Module):
         Returns:
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
         """
+        self.check_values()
         return ForwardPass(self.trunk, self.branches, self.templates)(batch, request, lm)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:

@@ -16,7 +16,8 @@ from torch import nn
 
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.identity.identity import Provenance
-from manyheads.backbone.identity.source import Source, resolve_source
+from manyheads.backbone.identity.source import Source, locate, resolve_source
+from manyheads.backbone.merged import base_of, check_mergeable, is_adapter, merge_adapter_folder
 from manyheads.backbone.pooler import load_separate_pooler
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.backbone.stack.find import find_stack
@@ -36,7 +37,7 @@ def load_backbone(
     """Load a checkpoint with the class that its config names.
 
     Args:
-        name: A folder or a hub id.
+        name: A folder or a hub id; a folder with a PEFT adapter is merged into its base model.
         dtype: Precision of the weights; ``None`` for transformers' default, the checkpoint's own.
         device: Device of the weights; ``None`` for transformers' default.
         revision: Revision of a hub repository.
@@ -47,6 +48,11 @@ def load_backbone(
         UnknownBackboneError: no such checkpoint, or an unknown architecture.
         IncompleteBackboneError: weights are missing or have other shapes.
     """
+    adapter = locate(name, revision)
+    if is_adapter(adapter):
+        base = load_backbone(base_of(adapter), dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        with transformers_quiet():
+            return base.with_model(merge_adapter_folder(base.model, adapter).eval())
     source = resolve_source(name, revision)
     model_class = _model_class(source, trust_remote_code)
     settings = {"dtype": dtype, "quantization_config": quantization_config}
@@ -70,7 +76,7 @@ def load_backbone(
 
 def load_tokenizer(source: Source, trust_remote_code: bool = False) -> Tokenizer | None:
     """Return the checkpoint's tokenizer, or ``None`` if it has none."""
-    return _tokenizer_in(source.folder, trust_remote_code)
+    return tokenizer_in(source.folder, trust_remote_code)
 
 
 def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokenizer | None:
@@ -81,7 +87,7 @@ def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokeniz
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _tokenizer_in(folder, trust_remote_code)
+        return tokenizer_in(folder, trust_remote_code)
     try:
         return _auto_tokenizer(str(name), trust_remote_code)
     except (OSError, ValueError) as error:
@@ -90,11 +96,21 @@ def read_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokeniz
         ) from None
 
 
-def _tokenizer_in(folder: Path, trust_remote_code: bool) -> Tokenizer | None:
+def tokenizer_in(folder: Path, trust_remote_code: bool = False) -> Tokenizer | None:
+    """Return the tokenizer in a folder, or ``None`` if it has none.
+
+    Raises:
+        UnknownBackboneError: its files are damaged.
+    """
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
     if not any((folder / name).is_file() for name in names):
         return None
-    return _auto_tokenizer(folder, trust_remote_code)
+    try:
+        return _auto_tokenizer(folder, trust_remote_code)
+    except ImportError:  # a tokenizer that needs another package; transformers names it
+        raise
+    except Exception as error:  # tokenizers raises bare exceptions for files that it cannot parse
+        raise UnknownBackboneError(f"{folder}: its tokenizer cannot be read: {one_line(error)}; restore it") from error
 
 
 def _auto_tokenizer(name: str | Path, trust_remote_code: bool) -> Tokenizer:
@@ -137,5 +153,10 @@ def _check_weights(source: Source, report: dict[str, Any]) -> bool:
 
 
 def wrap_model(model: nn.Module) -> Backbone:
-    """Return a backbone around a model object; its mode stays as it is."""
+    """Return a backbone around a model object; its mode stays as it is.
+
+    Raises:
+        BackboneError: it contains PEFT adapters that cannot be merged into its weights.
+    """
+    check_mergeable(model)
     return Backbone(model)

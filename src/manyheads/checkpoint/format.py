@@ -45,6 +45,8 @@ class BackboneRecord:
         architecture: Its class.
         fingerprint: See ``Backbone.fingerprint``.
         tensors: The digest of its tensors in memory, for heads that meet the same weights without their files.
+        config: The digest of the entries of its config that affect the computation.
+        tokenizer: The digest of its tokenizer, if it has one.
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.
         token_budget: The fastest number of tokens per batch, as measured; saved, since batches affect the last bits.
@@ -54,6 +56,8 @@ class BackboneRecord:
     architecture: str
     fingerprint: str
     tensors: str
+    config: str
+    tokenizer: str | None
     name: str | None
     revision: str | None
     token_budget: int | None

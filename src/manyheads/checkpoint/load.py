@@ -15,6 +15,8 @@ from torch import Tensor
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.branch import Branch, load_trainable
 from manyheads.backbone.branches.branches import build_branch
+from manyheads.backbone.identity.config import config_digest
+from manyheads.backbone.identity.tokenizer import tokenizer_digest
 from manyheads.checkpoint.adapter import FOLDER as ADAPTERS
 from manyheads.checkpoint.adapter import read_adapters
 from manyheads.checkpoint.format import (
@@ -40,7 +42,7 @@ from manyheads.heads import Head
 from manyheads.runtime.hashes import file_digest
 from manyheads.taps import Branched, Output, Tap
 from manyheads.taps.base import Reader
-from manyheads.types import BackboneFacts
+from manyheads.types import BackboneFacts, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,33 @@ def check_same_backbone(opened: Opened, backbone: Backbone) -> None:
     """
     recorded = opened.checkpoint.backbone
     digest = backbone.digest()
-    if backbone.provenance.fingerprint(digest) != recorded.fingerprint and digest != recorded.tensors:
+    same_files = (
+        backbone.provenance.in_files(digest) and backbone.provenance.fingerprint(digest) == recorded.fingerprint
+    )
+    same_tensors = digest == recorded.tensors
+    if same_tensors and not same_files and config_digest(backbone.model) != recorded.config:
+        raise WrongBackboneError(
+            f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for this backbone's weights with "
+            "another config.json; restore that config, or train new heads"
+        )
+    if not same_files and not same_tensors:
         raise WrongBackboneError(
             f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were made for another backbone "
             f"({recorded.architecture}, {recorded.name or 'not from files'}); load that one, or train new heads"
+        )
+
+
+def check_same_tokenizer(opened: Opened, tokenizer: Tokenizer | None) -> None:
+    """Check that the heads were trained with this tokenizer; without one, only tensors can be given to them.
+
+    Raises:
+        WrongBackboneError: another tokenizer.
+    """
+    recorded = opened.checkpoint.backbone.tokenizer
+    if tokenizer is not None and recorded is not None and tokenizer_digest(tokenizer) != recorded:
+        raise WrongBackboneError(
+            f"{opened.folder}: heads {listed(opened.checkpoint.heads)} were trained with another tokenizer, which "
+            "splits texts differently; restore that tokenizer's files, or train new heads"
         )
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from manyheads.backbone import load_backbone
 from manyheads.backbone.identity.source import locate
-from manyheads.backbone.load import load_tokenizer, wrap_model
+from manyheads.backbone.load import load_tokenizer, tokenizer_in, wrap_model
+from manyheads.backbone.merged import is_adapter
 from manyheads.backbone.stock import NAME as STOCK_NAME
 from manyheads.backbone.stock import has_stock_head, stock_head
 from manyheads.checkpoint.format import BackboneRecord, saved_files
@@ -18,6 +19,7 @@ from manyheads.checkpoint.load import (
     attach_heads,
     check_backbone,
     check_same_backbone,
+    check_same_tokenizer,
     is_checkpoint,
     open_checkpoint,
 )
@@ -78,12 +80,15 @@ def _read(
             quantization_config=quantization_config,
         )
     assert loaded.source is not None
-    core, tokenizer = HeadedCore(loaded).eval(), load_tokenizer(loaded.source, trust_remote_code)
+    core = HeadedCore(loaded).eval()
+    tokenizer = tokenizer_in(folder, trust_remote_code) if is_adapter(folder) else None
+    tokenizer = tokenizer or load_tokenizer(loaded.source, trust_remote_code)
     use_tokenizer(core, tokenizer)
     if opened is None:
         _add_stock_head(core)
     else:
         check_backbone(opened, loaded)
+        check_same_tokenizer(opened, tokenizer)
         loaded.use_token_budget(opened.checkpoint.backbone.token_budget)
         attach_heads(core, opened, {saved: saved for saved in opened.checkpoint.heads})
     return core, tokenizer
@@ -108,7 +113,9 @@ def core_around(model: nn.Module) -> HeadedCore:
     return core
 
 
-def load_head(core: HeadedCore, folder: Path, name: str | None = None, head: str | None = None) -> Head:
+def load_head(
+    core: HeadedCore, tokenizer: Tokenizer | None, folder: Path, name: str | None = None, head: str | None = None
+) -> Head:
     """Attach one saved head; arguments and errors are those of ``HeadedModel.load_head``."""
     opened = read_whole(folder, saved_files, lambda: open_checkpoint(folder))
     saved = list(opened.checkpoint.heads)
@@ -116,6 +123,7 @@ def load_head(core: HeadedCore, folder: Path, name: str | None = None, head: str
     if wanted not in saved:
         raise UnknownHeadError(f"{folder}: contains the heads {listed(saved)}; select one with head=")
     check_same_backbone(opened, core.backbone)
+    check_same_tokenizer(opened, tokenizer)
     attach_heads(core, opened, {wanted: name or wanted})
     return core.heads[name or wanted]
 

@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
 from manyheads.backbone.branches.branch import Branch
+from manyheads.backbone.identity.config import config_digest
 from manyheads.backbone.identity.source import files_fingerprint, resolve_source
+from manyheads.backbone.identity.tokenizer import tokenizer_digest
+from manyheads.backbone.load import tokenizer_in
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.checkpoint.adapter import write_adapters
 from manyheads.checkpoint.format import (
@@ -75,7 +78,7 @@ def save_checkpoint(
     _check_whole(heads)
     digest = backbone.digest()
     if kind == "reference":
-        _check_referable(backbone, digest)
+        _check_referable(backbone, digest, tokenizer)
     folder = folder.resolve()
     sources = [] if backbone.source is None else [backbone.source.folder]
 
@@ -90,8 +93,10 @@ def save_checkpoint(
             _write_backbone(fresh, backbone, tokenizer, digest)
         fingerprint = files_fingerprint(fresh) if kind == "full" else backbone.provenance.fingerprint(digest)
         name, revision = _origin(backbone)
-        budget = backbone.token_budget
-        record = BackboneRecord(kind, backbone.name, fingerprint, digest, name, revision, budget)
+        config, tokens = config_digest(backbone.model), None if tokenizer is None else tokenizer_digest(tokenizer)
+        record = BackboneRecord(
+            kind, backbone.name, fingerprint, digest, config, tokens, name, revision, backbone.token_budget
+        )
         branches = _branches_read(backbone, heads)
         files_of = write_adapters(fresh, branches, name if backbone.provenance.in_files(digest) else None)
         write_heads(fresh, record, heads, branches, files_of)
@@ -208,7 +213,7 @@ def _check_whole(heads: Mapping[str, Head]) -> None:
             )
 
 
-def _check_referable(backbone: Backbone, digest: str) -> None:
+def _check_referable(backbone: Backbone, digest: str, tokenizer: Tokenizer | None) -> None:
     if backbone.source is None:
         raise CheckpointError(
             f"{backbone.name}: was not loaded from files, so nothing can be referred to; save it full"
@@ -218,6 +223,17 @@ def _check_referable(backbone: Backbone, digest: str) -> None:
             f"{backbone.name}: its weights changed since {backbone.source.name} was loaded, so a reference would "
             "lead to others; save it full"
         )
+    if tokenizer is not None and not _has_tokenizer(backbone.source.folder, tokenizer):
+        raise CheckpointError(
+            f"{backbone.name}: its tokenizer is not the one of {backbone.source.name}, so a reference would lead to "
+            "another; save it full"
+        )
+
+
+def _has_tokenizer(folder: Path, tokenizer: Tokenizer) -> bool:
+    """Return whether the tokenizer in a folder encodes texts like this one."""
+    found = tokenizer_in(folder)
+    return found is not None and tokenizer_digest(found) == tokenizer_digest(tokenizer)
 
 
 def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
@@ -235,15 +251,18 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | Non
         source.check_unchanged()
         for path in source.files:
             copy_file(path, folder / path.name)
+        if tokenizer is not None and not _has_tokenizer(folder, tokenizer):
+            tokenizer.save_pretrained(folder)
     else:
         _write_anew(folder, backbone, tokenizer)
 
 
 def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
     """Write the changed weights; copy unchanged files from the source."""
-    model = cast(Any, backbone.model)
+    plain = backbone.without_adapters()
+    model = cast(Any, plain.model)
     with transformers_quiet():
-        model.save_pretrained(folder, state_dict=backbone.file_tensors())
+        model.save_pretrained(folder, state_dict=plain.file_tensors())
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     if backbone.source is not None:

@@ -26,7 +26,7 @@ from manyheads.cli.run_file.config import (
     write_config,
 )
 from manyheads.cli.run_file.heads import asks_column, build_head, check_kept, write_head
-from manyheads.cli.run_file.methods import DEFAULT, build_method, read_options, write_method
+from manyheads.cli.run_file.methods import build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
 from manyheads.cli.train_options import TrainOptions
 from manyheads.cli.words import read_words
@@ -40,6 +40,7 @@ from manyheads.model import HeadedModel
 from manyheads.runtime.processes import is_first
 from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
+from manyheads.training.methods import DEFAULT
 
 
 @dataclass(frozen=True)

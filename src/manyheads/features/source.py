@@ -11,8 +11,8 @@ from importlib.metadata import version
 import numpy as np
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.identity.config import IGNORED_CONFIG_KEYS
 from manyheads.backbone.identity.digest import tensors_digest
-from manyheads.backbone.identity.source import IGNORED_CONFIG_KEYS
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache, Store

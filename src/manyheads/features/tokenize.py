@@ -36,6 +36,8 @@ def tokenize_for(
     """
     limit = token_limit(core.backbone.model, tokenizer)
     if max_length is not None:
+        if isinstance(max_length, bool) or not isinstance(max_length, int):
+            raise InputError(f"max_length must be a whole number of tokens, got {max_length!r}")
         if max_length < 1 or (limit is not None and max_length > limit):
             raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
         limit = max_length

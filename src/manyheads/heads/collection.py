@@ -96,6 +96,8 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
             return dict(self.items())
         if isinstance(names, str):
             raise HeadNameError(f"heads takes a list of names, got {names!r}; write heads=[{names!r}]")
+        if not isinstance(names, Iterable):
+            raise HeadNameError(f"heads takes a list of names, got {names!r}")
         wanted = {name: self[name] for name in names}
         return {name: wanted[name] for name in self if name in wanted}
 

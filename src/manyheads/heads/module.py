@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -45,6 +45,16 @@ class Head(nn.Module):
         nn.init.zeros_(self.output.bias)
         # Not among the weights: class weights belong to the loss and are kept with the summary.
         self.register_buffer("class_weights", _given_weights(spec), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Head:
+        """Apply a move to its tensors; a cast, as by ``model.half()``, leaves them in fp32."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def take_over(self, other: Head) -> None:
         """Take the taps, modules and weights of another head with the same spec."""

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
+
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.save import saved_size
 from manyheads.checkpoint.target import check_space, check_target
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
-from manyheads.errors import CheckpointError, HeadError, MethodError, listed
+from manyheads.errors import CheckpointError, DataError, HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import LMCheck, compare_weights
 from manyheads.heads import Head
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
@@ -42,6 +44,7 @@ def run_training(
         files: File name -> content of further files to save with the model.
     """
     started = time.perf_counter()
+    _check_settings(evaluation)
     if process_count() > 1 and not method.several_processes:
         raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")
     chosen = _chosen_heads(core, heads)
@@ -49,7 +52,8 @@ def run_training(
         check_target(out, overwrite, _paths(core, data, evaluation.data))
         check_space(out, saved_size(core.backbone, core.heads))
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
-    outcome = method.fit(core, chosen, prepared.data)
+    with torch.inference_mode(False), torch.enable_grad():
+        outcome = method.fit(core, chosen, prepared.data)
     core.prune()
     trained = {
         name: TrainedHead(name, head, prepared, outcome.fits[name], outcome.logits[name])
@@ -68,6 +72,14 @@ def run_training(
     method.tidy()
     notes = [*prepared.notes, *outcome.notes, *_dependent_heads_note(core, chosen), *_new_tokens_note(core)]
     return _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
+
+
+def _check_settings(evaluation: Evaluation) -> None:
+    seed, fraction = evaluation.seed, evaluation.fraction
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise MethodError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+        raise DataError(f"eval_fraction must be a number from 0 to 1, got {fraction!r}")
 
 
 def _paths(core: HeadedCore, *inputs: object) -> list[Path]:

@@ -11,6 +11,7 @@ from torch import nn
 from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.fork import ForkBranch
 from manyheads.backbone.branches.lora import LoRABranch, LoRASettings, targets_of
+from manyheads.backbone.merged import has_adapters
 from manyheads.backbone.trunk import Trunk
 from manyheads.errors import BackboneError, listed
 
@@ -71,7 +72,16 @@ def build_fork(trunk: Trunk, top: int) -> ForkBranch:
     Raises:
         BackboneError: the stack has fewer blocks, or no separate blocks.
     """
+    _check_plain(trunk)
     return ForkBranch(trunk.stack, trunk.pooler, trunk.layers, top, trunk.unread_pooler)
+
+
+def _check_plain(trunk: Trunk) -> None:
+    if has_adapters(trunk.model):
+        raise BackboneError(
+            f"{trunk.name}: contains a PEFT adapter, so its layers cannot be copied; wrap the merged model "
+            "(model.merge_and_unload()), or load the adapter's folder with HeadedModel.from_pretrained"
+        )
 
 
 def lora_targets(trunk: Trunk, targets: str | Sequence[str]) -> tuple[str, ...]:
@@ -90,6 +100,7 @@ def build_lora(trunk: Trunk, settings: LoRASettings, seed: int = 0) -> LoRABranc
         BackboneError: PEFT cannot adapt a target layer.
         MissingExtraError: PEFT is not installed.
     """
+    _check_plain(trunk)
     return LoRABranch(trunk.stack, trunk.pooler, trunk.layers, trunk.path, settings, seed)
 
 

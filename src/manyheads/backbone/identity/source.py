@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from manyheads.backbone.identity.config import relevant_entries
 from manyheads.errors import BackboneError, UnknownBackboneError, one_line
 from manyheads.runtime.hashes import combined_digest, file_digest
 
@@ -21,8 +22,6 @@ _WEIGHTS = (
 _COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
 # Files that do not describe the model.
 _UNRELATED = frozenset({"heads.json", "trainer_state.json", "all_results.json", "train_results.json", "modules.json"})
-# Entries of config.json that do not affect the computation.
-IGNORED_CONFIG_KEYS = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ def files_fingerprint(folder: Path) -> str:
     """Return the fingerprint of the checkpoint in a folder; it is the same for every dtype it is loaded in."""
     weights = [path for path in _weight_files(folder) if not _is_index(path)]
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    relevant = {key: value for key, value in config.items() if key not in IGNORED_CONFIG_KEYS}
-    return "files:" + combined_digest([json.dumps(relevant, sort_keys=True), *(file_digest(path) for path in weights)])
+    relevant = json.dumps(relevant_entries(config), sort_keys=True)
+    return "files:" + combined_digest([relevant, *(file_digest(path) for path in weights)])
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -13,8 +13,9 @@ import tomli_w
 
 from manyheads.cli.run_file.fields import check_keys, checked, plain_fields, takes_path
 from manyheads.cli.run_file.heads import read_head
-from manyheads.cli.run_file.methods import DEFAULT, method_keys, read_method
+from manyheads.cli.run_file.methods import method_keys, read_method
 from manyheads.errors import ConfigError, one_line
+from manyheads.training.methods import DEFAULT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,8 @@ from manyheads.cli.run_file.fields import NONE, checked, plain_fields, takes_pat
 from manyheads.errors import ConfigError, MethodError, did_you_mean, listed
 from manyheads.features import open_cache
 from manyheads.training import Method
+from manyheads.training.methods import DEFAULT, METHODS, method_class
 
-# Module and class of each method; the tuning methods are slow to import.
-METHODS = {
-    "frozen": ("manyheads.training.frozen.method", "Frozen"),
-    "fork": ("manyheads.training.tuning.fork", "Fork"),
-    "full": ("manyheads.training.tuning.full", "Full"),
-    "lora": ("manyheads.training.tuning.lora", "LoRA"),
-}
-DEFAULT = "frozen"
 # Folders that do not affect the result and differ between machines.
 _OF_A_MACHINE = frozenset({"cache", "checkpoints"})
 
@@ -110,9 +102,7 @@ def write_method(method: Method) -> dict[str, Any]:
 def _class(place: str, name: object) -> type[Any]:
     if not isinstance(name, str) or name not in METHODS:
         raise ConfigError(f"{place} must be one of {listed(METHODS)}, got {name!r:.60}{did_you_mean(name, METHODS)}")
-    module, cls = METHODS[name]
-    found: type[Any] = getattr(import_module(module), cls)
-    return found
+    return method_class(name)
 
 
 def _built(settings: Mapping[str, Any]) -> Method:

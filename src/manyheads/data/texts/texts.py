@@ -66,7 +66,7 @@ def read_texts(table: Table, text: TextColumns) -> Texts:
     if isinstance(text, str):
         cells = table.values(text)
         return _single(cells, [f"{table.name}, column {text!r}, row {row}" for row in range(1, len(cells) + 1)])
-    if len(text) != 2 or not all(isinstance(name, str) for name in text):
+    if not isinstance(text, Sequence) or len(text) != 2 or not all(isinstance(name, str) for name in text):
         raise TextError(f"{table.name}: text must be one column name or a pair of them, got {text!r}.")
     return _paired(_column_texts(table, text[0]), _column_texts(table, text[1]))
 

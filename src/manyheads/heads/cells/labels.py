@@ -24,12 +24,23 @@ def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]
         number = isinstance(name, int | float) and math.isfinite(name)
         if not number and (is_missing(name) or not isinstance(name, str)):
             raise HeadError(f"{owner}: a label must be a non-empty string or a finite number, got {name!r}")
+    broken = [name for name in names if isinstance(name, str) and not _is_unicode(name)]
+    if broken:
+        raise HeadError(f"{owner}: a label must be Unicode, got half a surrogate pair in {broken[0]!r}")
     if len(set(names)) != len(names):
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         raise HeadError(f"{owner}: labels must differ, these occur twice: {listed(twice)}")
     if len(names) < least:
         raise HeadError(f"{owner}: needs at least {least} labels, got {listed(names)}")
     return names
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class LabelIndex:
