@@ -15,9 +15,8 @@ import torch
 import manyheads as mh
 
 Saved = Callable[[str], Path]
-ROWS = [
-    {"text": f"{word} pain {row}", "urgency": ["low", "high"][row % 2]} for row, word in enumerate(["mild", "bad"] * 6)
-]
+WORDS = ["mild", "bad"] * 6
+ROWS = [{"text": f"{word} pain {row}", "urgency": ["low", "high"][row % 2]} for row, word in enumerate(WORDS)]
 TEXTS = ["mild pain 3", "bad"]
 
 
@@ -94,13 +93,14 @@ def test_a_cast_model_predicts_and_is_saved(model: mh.HeadedModel, tmp_path: Pat
 
 
 def test_a_model_on_the_meta_device_is_one_line(model: mh.HeadedModel, tmp_path: Path) -> None:
+    model.heads["urgency"].trained = True
     model.to("meta")
     for act in (
         lambda: model.predict(TEXTS),
         lambda: mh.train(model, ROWS, "text"),
         lambda: model.save_pretrained(tmp_path / "out"),
     ):
-        with pytest.raises(mh.errors.BackboneError, match="meta device.*load it again"):
+        with pytest.raises(mh.errors.BackboneError, match=r"meta device.*load it again"):
             act()
 
 
@@ -114,6 +114,7 @@ def test_pickling_names_save_pretrained(model: mh.HeadedModel) -> None:
     for act in (lambda: pickle.dumps(model), lambda: torch.save(model, io.BytesIO())):
         with pytest.raises(mh.errors.CheckpointError, match=r"save_pretrained\(folder\).*from_pretrained"):
             act()
+    model.heads["urgency"].trained = True
     copied = copy.deepcopy(model)
     assert copied.backbone is not model.backbone
     assert (copied.predict(TEXTS).logits["urgency"] == model.predict(TEXTS).logits["urgency"]).all()

@@ -79,10 +79,7 @@ def test_a_changed_tokenizer_or_config_is_an_error(
         model.save_pretrained(out, backbone=kind)
     changed(out if kind == "full" else source)
     with pytest.raises(mh.errors.WrongBackboneError, match=CHANGES[changed]) as caught:
-        if kind == "head":
-            mh.HeadedModel.from_pretrained(source).load_head(out)
-        else:
-            mh.HeadedModel.from_pretrained(out)
+        mh.HeadedModel.from_pretrained(source).load_head(out) if kind == "head" else mh.HeadedModel.from_pretrained(out)
     assert "\n" not in str(caught.value)
 
 
