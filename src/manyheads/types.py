@@ -38,6 +38,10 @@ class Batch:
         """Return the backbone's arguments: the tensors that were passed, by their names in transformers."""
         return {name: tensor for name, tensor in self._tensors().items() if name != "word_ids"}
 
+    def rows(self, rows: Tensor) -> Batch:
+        """Return some rows of the batch, by their numbers."""
+        return replace(self, **{name: tensor[rows.to(tensor.device)] for name, tensor in self._tensors().items()})
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``."""
         return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,12 +18,18 @@ from manyheads.backbone.forward import ForwardPass, run_branch_from_states
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Provenance
 from manyheads.backbone.identity.source import Source
+from manyheads.backbone.join_states import Joiner
+from manyheads.backbone.limits import table_limit
 from manyheads.backbone.merged import has_adapters, merged_copy
 from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.precision import converted_copy, is_in_precision, is_quantized
+from manyheads.backbone.row_groups import RowGroups, observe_row_groups
 from manyheads.backbone.stack.find import find_blocks, find_stack
 from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead, lm_reads_stack
+from manyheads.backbone.stack.module_state import ModuleState, kept_state
+from manyheads.backbone.stack.probe import evaluating, forward_settings
 from manyheads.backbone.stack.prompts import PromptTokenizer, prompt_templates
+from manyheads.backbone.stack.right_padding import right_pad
 from manyheads.backbone.trunk import Trunk
 from manyheads.backbone.vocabulary import add_rows, names_by_identity, share_again, vocabulary_size
 from manyheads.errors import BackboneError, NoLanguageModelError
@@ -39,6 +46,7 @@ class Backbone(nn.Module):
         pooler: A trained pooler that the checkpoint contains and the model's class leaves out.
         random_pooler: Whether the class's own pooler was initialized at random while loading.
         facts: The facts that taps depend on, if observed before.
+        row_groups: The rows that may be computed together, if observed before.
         prompt_tokenizer: Tokenizes prompts and label words, if there is a tokenizer.
         token_budget: Fastest number of tokens per batch on this machine, if measured.
 
@@ -54,6 +62,7 @@ class Backbone(nn.Module):
         random_pooler: bool = False,
         *,
         facts: BackboneFacts | None = None,
+        row_groups: RowGroups | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
         token_budget: int | None = None,
     ) -> None:
@@ -66,6 +75,7 @@ class Backbone(nn.Module):
         self.token_budget = token_budget
         self._random_pooler = random_pooler
         self._facts = facts
+        self._row_groups = row_groups
         self._lm_head = CachedLMHead()
 
     def with_model(self, model: nn.Module) -> Backbone:
@@ -118,8 +128,34 @@ class Backbone(nn.Module):
         if self._facts is None:
             # A function, not a bound method: copying a head must not copy the backbone.
             lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
-            self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
+            with kept_state(self.model):
+                self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
         return self._facts
+
+    @property
+    def row_groups(self) -> RowGroups:
+        """The rows of a batch that may be computed together; observed on first use, in small forward passes."""
+        if self._row_groups is None:
+            with evaluating(self.model), kept_state(self.model):
+                limit = table_limit(self.model)
+                self._row_groups = observe_row_groups(
+                    self._last_states, self.vocabulary_size, limit, self.device, self.name
+                )
+        return self._row_groups
+
+    @cached_property
+    def changes_itself(self) -> bool:
+        """Whether a forward pass changes more than its output, so that the model must be restored after each."""
+        before = ModuleState.of(self.model)
+        with evaluating(self.model), kept_state(self.model):
+            ids = torch.arange(4, device=self.device).unsqueeze(0) % self.vocabulary_size
+            self._last_states(ids, torch.ones_like(ids))
+            return ModuleState.of(self.model) != before
+
+    def _last_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        settings = forward_settings(self.stack, hidden_states=False)
+        states: Tensor = self.stack(input_ids=ids, attention_mask=mask, **settings).last_hidden_state
+        return states
 
     @property
     def lm_head(self) -> LMHead:
@@ -197,6 +233,7 @@ class Backbone(nn.Module):
             None if self.pooler is None else copy.deepcopy(self.pooler).to(dtype),
             self._random_pooler,
             facts=self.facts,
+            row_groups=self.row_groups,
             prompt_tokenizer=self.prompt_tokenizer,
             token_budget=self.token_budget,
         )
@@ -213,11 +250,27 @@ class Backbone(nn.Module):
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
         """
         self.check_values()
-        return ForwardPass(self.trunk, self.branches, self.templates)(batch, request, lm)
+        run = ForwardPass(self.trunk, self.branches, self.templates)
+        with kept_state(self.model) if self.changes_itself else nullcontext():
+            groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
+            if len(groups) < 2:
+                return run(batch, request, lm)
+            states, logits = zip(*(run(batch.rows(rows), request, lm) for rows in groups), strict=True)
+            joiner = Joiner(groups)
+            return joiner.states(states), joiner.tensors(logits) if lm else None
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""
-        return run_branch_from_states(self.branches.named(name), name, batch, request, entry)
+        branch = self.branches.named(name)
+        groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
+        if len(groups) < 2:
+            return run_branch_from_states(branch, name, batch, request, entry)
+        parts = [(right_pad(batch.rows(rows)).batch, entry[rows.to(entry.device)]) for rows in groups]
+        states = [
+            run_branch_from_states(branch, name, part, request, below[:, : part.input_ids.shape[1]])
+            for part, below in parts
+        ]
+        return Joiner(groups).states(states)
 
     def templates(self, request: Request) -> dict[str, Template]:
         """Return the prompts of a request as token ids.

@@ -28,7 +28,12 @@ _INITIALIZERS = (
 
 def vocabulary_size(model: nn.Module) -> int:
     """Return the number of token ids that a model has embeddings for; its tokenizer may use fewer."""
-    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    except (NotImplementedError, AttributeError):
+        raise BackboneError(
+            f"{type(model).__name__}: has no table of input embeddings with a row per token; load another backbone"
+        ) from None
 
 
 def add_rows(model: nn.Module, tokens: Mapping[int, Sequence[int]]) -> None:

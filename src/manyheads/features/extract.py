@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from manyheads.backbone.row_groups import not_finite
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.batching import Batches
 from manyheads.data.texts.tokenize import Tokenized
+from manyheads.errors import BackboneError
 from manyheads.runtime.progress import progress_bar
 from manyheads.taps import BackboneTap
 from manyheads.types import Features
@@ -39,7 +43,36 @@ def run_pass(
         for places in batches:
             started = time.perf_counter()
             read, _ = core.read(tokenized.batch(rows[places]).to(core.backbone.device), taps)
+            check_finite(core, rows[places], read)
             receive(rows[places], {tap: features.cpu() for tap, features in read.items()})
             batches.took(time.perf_counter() - started)
             advance(int(lengths[places].sum()))
     core.backbone.use_token_budget(batches.measured)
+
+
+def check_finite(core: HeadedCore, rows: np.ndarray, read: Mapping[BackboneTap, Features]) -> None:
+    """Check the features of a batch.
+
+    Args:
+        core: The core that computed them.
+        rows: The number of each text, from 0.
+        read: Its features by tap.
+
+    Raises:
+        BackboneError: some are NaN or infinite.
+    """
+    for tap, features in read.items():
+        if not features.values.is_floating_point():
+            continue
+        finite = torch.isfinite(features.values).flatten(1) if features.mask is None else _finite_tokens(features)
+        if not bool(finite.all()):
+            row = int(rows[int(torch.nonzero(~finite)[0, 0])]) + 1
+            dtype = next(core.backbone.stack.parameters()).dtype
+            raise BackboneError(not_finite(core.backbone.name, f"features of {tap} (text {row})", dtype))
+
+
+def _finite_tokens(features: Features) -> Tensor:
+    """Return (rows, tokens) booleans: whether a token's features are finite; padding counts as finite."""
+    assert features.mask is not None
+    finite: Tensor = torch.isfinite(features.values).flatten(2).all(dim=2) | ~features.mask
+    return finite

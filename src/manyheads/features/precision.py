@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from manyheads.backbone.precision import is_in_precision
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
+from manyheads.errors import BackboneError
 from manyheads.features.cache import FeatureCache
+from manyheads.features.extract import check_finite
 from manyheads.features.source import identity_of, store_of
 from manyheads.taps import BackboneTap
+from manyheads.types import Features
 
 # Rows that are read twice to see whether the precisions agree.
 _COMPARED_ROWS = 8
@@ -55,13 +59,30 @@ def feature_core(
         return _in_precision(core, dtype)
     if backbone.provenance.dtype_chosen:
         return core
+    reading = [tap for tap in _resolved(core, taps) if tap.needs_pass(backbone.facts)]
+    if is_in_precision(backbone.stack, torch.float16):
+        # Prediction runs in the loaded precision: an overflow there must be an error before training in fp32.
+        compared_features(core, tokenized, reading)
     if has_fast_bfloat16(backbone.device):
-        fast = _in_precision(core, torch.bfloat16)
-        reading = [tap for tap in _resolved(core, taps) if tap.needs_pass(backbone.facts)]
-        known = cache is not None and _kept(fast, cache, digest, reading)
-        if known or agree(_in_precision(core, torch.float32), fast, tokenized, reading):
+        fast = _fast_core(core, tokenized, reading, cache, digest)
+        if fast is not None:
             return fast
     return _in_precision(core, torch.float32)
+
+
+def _fast_core(
+    core: HeadedCore, tokenized: Tokenized, taps: Sequence[BackboneTap], cache: FeatureCache | None, digest: str
+) -> HeadedCore | None:
+    """Return the core in bf16 if its features of a few rows agree with those in fp32."""
+    try:
+        fast = _in_precision(core, torch.bfloat16)
+        known = cache is not None and _kept(fast, cache, digest, taps)
+        return fast if known or agree(_in_precision(core, torch.float32), fast, tokenized, taps) else None
+    except (
+        BackboneError,
+        RuntimeError,
+    ):  # overflow; some architectures mix precisions and then cannot multiply (M2M100), or have no bf16 kernel
+        return None
 
 
 def _resolved(core: HeadedCore, taps: Sequence[BackboneTap]) -> list[BackboneTap]:
@@ -73,12 +94,24 @@ def _kept(core: HeadedCore, cache: FeatureCache, digest: str, taps: Sequence[Bac
     return all(store_of(cache, identity, tap.stored, core.backbone).used for tap in taps)
 
 
+def compared_features(
+    core: HeadedCore, tokenized: Tokenized, taps: Sequence[BackboneTap]
+) -> dict[BackboneTap, Features]:
+    """Return the features of the rows on which precisions are compared.
+
+    Raises:
+        BackboneError: some are not finite.
+    """
+    rows = np.unique(np.linspace(0, len(tokenized) - 1, _COMPARED_ROWS).astype(np.int64))
+    with evaluating(core):
+        read, _ = core.read(tokenized.batch(rows).to(core.backbone.device), taps)
+    check_finite(core, rows, read)
+    return read
+
+
 def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Sequence[BackboneTap]) -> bool:
     """Return whether two cores compute nearly the same features of a few rows, by cosine similarity."""
-    rows = np.unique(np.linspace(0, len(tokenized) - 1, _COMPARED_ROWS).astype(np.int64))
-    batch = tokenized.batch(rows).to(exact.backbone.device)
-    with evaluating(exact), evaluating(fast):
-        one, other = exact.read(batch, taps)[0], fast.read(batch, taps)[0]
+    one, other = (compared_features(core, tokenized, taps) for core in (exact, fast))
     for tap, features in one.items():
         if not features.values.is_floating_point():
             continue

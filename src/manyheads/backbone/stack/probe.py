@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.backbone.vocabulary import vocabulary_size
-from manyheads.errors import BackboneError
+from manyheads.errors import BackboneError, one_line
 from manyheads.types import Batch
 
 # A state that changes by less than this fraction of the largest value does not depend on the changed token.
@@ -81,9 +81,12 @@ def observe(stack: nn.Module, vocabulary: int) -> Observed:
     if int(ids[0, 3]) == int(ids[1, 3]):
         raise BackboneError(f"{type(stack).__name__}: a vocabulary of {vocabulary} is too small to be a language")
     with evaluating(stack):
-        output = stack(
-            input_ids=ids, attention_mask=torch.ones_like(ids), **forward_settings(stack, hidden_states=True)
-        )
+        try:
+            output = stack(
+                input_ids=ids, attention_mask=torch.ones_like(ids), **forward_settings(stack, hidden_states=True)
+            )
+        except Exception as error:  # whatever its code raises
+            raise BackboneError(f"{type(stack).__name__}: cannot run a text of 4 tokens: {one_line(error)}") from error
     last: Tensor = output.last_hidden_state
     states = output.hidden_states
     widths = (*(state.shape[-1] for state in states[:-1]), last.shape[-1]) if states else (last.shape[-1],)

@@ -1,0 +1,119 @@
+"""Which rows of a batch a backbone may compute together.
+
+In most architectures the states of a row do not depend on the other rows. In some they do: padding of longer rows takes
+part in convolutions or Fourier transforms, or the length of the batch selects an algorithm. Such a backbone computes
+rows of equal length together, or one row at a time, so that a text has the same states alone and in any batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from manyheads.errors import BackboneError, one_line
+
+# Tokens of the rows that are compared: one much longer than the other, and neither a power of two.
+_SHORT, _LONG = 5, 41
+# A row moves if its states change by more than this fraction of their standard deviation; half precision rounds more.
+_MOVES, _MOVES_IN_HALF = 1e-3, 0.1
+
+# Runs token ids (rows, tokens) with a mask, and returns the last hidden states (rows, tokens, width).
+Run = Callable[[Tensor, Tensor], Tensor]
+
+
+class RowGroups(ABC):
+    """A partition of a batch's rows.
+
+    Attributes:
+        name: The rows that are computed together, in words.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def of(self, lengths: Tensor) -> list[Tensor]:
+        """Return the groups for rows of these lengths (rows,), as row numbers."""
+
+
+class AllRows(RowGroups):
+    """All rows together, padded."""
+
+    name = "all rows"
+
+    def of(self, lengths: Tensor) -> list[Tensor]:
+        """Return one group."""
+        return [torch.arange(len(lengths))]
+
+
+class EqualLengths(RowGroups):
+    """Rows of equal length, without padding."""
+
+    name = "rows of equal length"
+
+    def of(self, lengths: Tensor) -> list[Tensor]:
+        """Return one group for each length."""
+        return [torch.nonzero(lengths == length).flatten() for length in torch.unique(lengths)]
+
+
+class SingleRows(RowGroups):
+    """One row at a time."""
+
+    name = "single rows"
+
+    def of(self, lengths: Tensor) -> list[Tensor]:
+        """Return one group for each row."""
+        return list(torch.arange(len(lengths)).unsqueeze(1))
+
+
+def observe_row_groups(run: Run, vocabulary: int, limit: int | None, device: torch.device, name: str) -> RowGroups:
+    """Compare a short row alone with the same row beside others, in two to five small forward passes.
+
+    Args:
+        run: Runs the stack.
+        vocabulary: Number of token ids.
+        limit: Most tokens per row, or ``None``.
+        device: The device to run on.
+        name: The model's class, for messages.
+
+    Raises:
+        BackboneError: the stack cannot run a short row, or gives other states when it runs one again.
+    """
+    long = min(_LONG, limit or _LONG)
+    ids = (torch.arange(2 * long, device=device).reshape(2, long) * 7 + vocabulary // 3) % vocabulary
+    mask = torch.ones_like(ids)
+    mask[0, _SHORT:] = 0
+    short = ids[:1, :_SHORT]
+    try:
+        alone = run(short, torch.ones_like(short))
+    except Exception as error:
+        raise BackboneError(f"{name}: cannot run a text of {_SHORT} tokens: {one_line(error)}") from error
+    if not bool(torch.isfinite(alone).all()):
+        raise BackboneError(not_finite(name, f"the states of {_SHORT} tokens", alone.dtype))
+    if _stays(run, ids.masked_fill(mask == 0, 0), mask, alone):
+        return AllRows()
+    if _stays(run, ids[:, :_SHORT], torch.ones_like(ids[:, :_SHORT]), alone):
+        return EqualLengths()
+    if _stays(run, short, torch.ones_like(short), alone):
+        return SingleRows()
+    raise BackboneError(f"{name}: gives different states for the same text each time, so no head can read it")
+
+
+def not_finite(name: str, what: str, dtype: torch.dtype) -> str:
+    """Return a message on values that are not finite."""
+    precision = str(dtype).removeprefix("torch.")
+    step = "check its weights" if dtype is torch.float32 else "load it with dtype='float32'"
+    return f"{name}: {what} are not finite in {precision}; {step}"
+
+
+def _stays(run: Run, ids: Tensor, mask: Tensor, alone: Tensor) -> bool:
+    """Return whether the first row has the states that it has alone."""
+    try:
+        states = run(ids, mask)[:1, : alone.shape[1]].float()
+    except Exception:  # an architecture may not accept padding, or several rows; then they are not run so
+        return False
+    tolerance = _MOVES if alone.dtype in (torch.float32, torch.float64) else _MOVES_IN_HALF
+    return bool(((states - alone.float()).abs() <= tolerance * alone.float().std()).all())
