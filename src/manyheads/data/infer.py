@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 
-import numpy as np
-
-from manyheads.data.tables.table import read_table
-from manyheads.errors import LabelError, listed
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Regression, Tokens
-from manyheads.heads.cells.cells import is_json_list, is_missing, plain, split_labels
-from manyheads.heads.cells.entities import is_tag, types_of
-from manyheads.heads.cells.word_labels import is_spans, parsed
-
-MOST_INTEGER_CLASSES = 20
-MOST_DISTINCT_STRINGS = 50
+from manyheads.data.inferring.column import Inferred, LabelColumn, few
+from manyheads.data.inferring.separators import find_separator, seen_separator
+from manyheads.data.inferring.words import infer_words
+from manyheads.data.tables.table import Table, read_table
+from manyheads.heads import HeadSpec
+from manyheads.heads.cells.cells import is_list, is_missing, list_items, plain, split_labels
+from manyheads.heads.cells.label_text import number_of
+from manyheads.heads.cells.multi_hot import multi_hot_width
+from manyheads.heads.cells.numbers import ambiguous_comma, has_decimal_commas
+from manyheads.heads.cells.placeholders import is_placeholder
+from manyheads.heads.cells.word_labels import is_spans
+from manyheads.types import MISSING
 
 logger = logging.getLogger("manyheads")
-
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """A head spec, and the rule that chose it.
-
-    Attributes:
-        spec: The head.
-        rule: One sentence, such as ``'billable': 2 distinct integers -> Multiclass(2 labels)``.
-    """
-
-    spec: HeadSpec
-    rule: str
 
 
 class InferredHeads(dict[str, HeadSpec]):
@@ -48,16 +31,25 @@ class InferredHeads(dict[str, HeadSpec]):
         self.rules = tuple(item.rule for item in inferred.values())
 
 
-def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
+def infer_heads(
+    data: object,
+    columns: str | Sequence[str],
+    missing: Sequence[object] | None = None,
+    separator: str | None = None,
+) -> InferredHeads:
     """Return one head spec per label column, chosen from the column's values.
 
-    Strings, bools and integers with few distinct values become ``Multiclass``. Lists, JSON lists and ``a|b`` become
-    ``MultiLabel``. Floats and other integers become ``Regression``. Lists of BIO tags and lists of spans become
-    ``Tokens``. Missing cells are skipped. ``Ordinal`` and ``Count`` are never inferred: name them.
+    Strings, bools and integers with few distinct values become ``Multiclass``, ordered categories ``Ordinal``. Lists,
+    texts of lists, labels with a separator between them and lists of zeros and ones become ``MultiLabel``. Floats and
+    other integers become ``Regression``. Lists of tags and lists of spans become ``Tokens``. Missing cells are skipped.
+    ``Count`` is never inferred: name it.
 
     Args:
         data: A table, as in ``train``.
         columns: Names of the label columns.
+        missing: The cells that mean no label, besides empty ones. By default, these are -100 among integer classes and
+            the words that pandas reads as missing (``NA``, ``null``, ...); an empty list keeps all of them as labels.
+        separator: The text between several labels of a cell. By default, it is found: parts that recur in other cells.
 
     Returns:
         A dict from column to spec; its ``rules`` contain one sentence per column.
@@ -73,7 +65,11 @@ def infer_heads(data: object, columns: str | Sequence[str]) -> InferredHeads:
     """
     table = read_table(data)
     names = [columns] if isinstance(columns, str) else list(columns)
-    inferred = {name: infer_column(name, table.values(name), table.name) for name in names}
+    counts = _word_counts(table, names)
+    inferred = {
+        name: infer_column(name, table.values(name), table.name, missing, separator, table.order_of(name), counts)
+        for name in names
+    }
     for item in inferred.values():
         logger.info(item.rule)
     return InferredHeads(inferred)
@@ -84,80 +80,63 @@ def explain(inferred: InferredHeads) -> list[str]:
     return list(inferred.rules)
 
 
-def infer_column(name: str, values: Sequence[object], source: str) -> Inferred:
+def infer_column(
+    name: str,
+    values: Sequence[object],
+    source: str,
+    missing: Sequence[object] | None = None,
+    separator: str | None = None,
+    order: Sequence[object] | None = None,
+    word_counts: Sequence[Sequence[int]] = (),
+) -> Inferred:
     """Return the head inferred from one column's values.
 
     Args:
         name: The column's name.
         values: Its cells; missing ones are ignored.
         source: The table's name, for messages.
+        missing: As in ``infer_heads``.
+        separator: As in ``infer_heads``.
+        order: All categories in their order, if the column has one.
+        word_counts: For each column of words, or of texts, the number of words per row.
 
     Raises:
         LabelError: only missing cells, one class only, mixed types, or free text; it names the column.
     """
-    cells = {row: plain(cell) for row, cell in enumerate(values, start=1) if not is_missing(cell)}
-    column = _Column(name, source, cells, has_gaps=len(cells) < len(values))
+    present = {row: plain(cell) for row, cell in enumerate(values, start=1) if not is_missing(cell)}
+    given = None if missing is None else {str(plain(cell)).strip() for cell in missing}
+    placeholders = {row for row, cell in present.items() if _means_no_label(cell, given, order)}
+    if given is None and placeholders and all(isinstance(present[row], int) for row in placeholders):
+        # -100 means no label among classes, and is a number among numbers.
+        classes = [cell for row, cell in present.items() if row not in placeholders]
+        placeholders = placeholders if all(isinstance(cell, int) and cell >= -1 for cell in classes) else set()
+    cells = {row: cell for row, cell in present.items() if row not in placeholders}
+    counts = Counter(present[row] for row in placeholders)
+    column = LabelColumn(name, source, cells, len(values), missing, counts, separator, order, word_counts)
     if not cells:
-        raise column.refusal(f"all {len(values)} cells are empty. Name another column, or fill in some labels.")
+        raise column.error(f"all {len(values)} cells are empty; name another column, or fill in some labels")
+    if order is not None:
+        return column.ordinal(order)
     return _RULES[_kind(column)](column)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """The cells of a column that are there, by row number from 1."""
-
-    name: str
-    source: str
-    cells: dict[int, object]
-    has_gaps: bool
-
-    def refusal(self, reason: str) -> LabelError:
-        return LabelError(f"{self.source}, column {self.name!r}: {reason}")
-
-    def multiclass(self, labels: Iterable[object], what: str) -> Inferred:
-        names = _ordered(labels)
-        if len(names) < 2:
-            raise self.refusal(
-                f"holds one class only, {names[0]!r}; a head needs two. Name another column, or add rows."
-            )
-        head = f"Multiclass({len(names)} labels)"
-        return Inferred(Multiclass(labels=names), f"{self.name!r}: {len(names)} distinct {what} -> {head}")
-
-    def multilabel(self, parts: Iterable[Sequence[object]], what: str) -> Inferred:
-        rows = [list(dict.fromkeys(part)) for part in parts]
-        given = [label for row in rows for label in row]
-        names = _ordered(given)
-        if not names or (len(names) == 1 and all(rows)):
-            raise self.refusal(f"holds the same labels in every cell, {listed(names)}; there is nothing to tell apart.")
-        self.check_repeats(given)
-        head = f"MultiLabel({len(names)} label{'s' * (len(names) > 1)})"
-        return Inferred(MultiLabel(labels=names), f"{self.name!r}: {what}, {len(names)} distinct -> {head}")
-
-    def tokens(self, types: Iterable[object], what: str) -> Inferred:
-        names = _ordered(types)
-        if not names:
-            raise self.refusal("holds the tag 'O' only; there is nothing to find. Name another column, or add rows.")
-        head = f"Tokens({len(names)} entity type{'s' * (len(names) > 1)})"
-        return Inferred(Tokens(labels=names), f"{self.name!r}: {what} -> {head}")
-
-    def regression(self, what: str) -> Inferred:
-        distinct = len(set(self.cells.values()))
-        if distinct < 2:
-            raise self.refusal(
-                f"holds one value only, {next(iter(self.cells.values()))!r}; there is nothing to predict."
-            )
-        return Inferred(Regression(), f"{self.name!r}: {distinct} distinct {what} -> Regression")
-
-    def check_repeats(self, labels: Sequence[object]) -> None:
-        distinct = len(set(labels))
-        if distinct > MOST_DISTINCT_STRINGS and distinct > len(labels) / 2:
-            raise self.refusal(
-                f"{distinct} of {len(labels)} values differ, so it looks like free text or an id, not like "
-                "classes. Name another column, or make the head yourself: Multiclass(labels=[...])."
-            )
+def _means_no_label(cell: object, missing: set[str] | None, order: Sequence[object] | None) -> bool:
+    return is_placeholder(cell, {str(label) for label in order or ()} or {""}, missing)
 
 
-def _kind(column: _Column) -> str:
+def _word_counts(table: Table, labels: Sequence[str]) -> list[list[int]]:
+    """Return the number of words per row of each column of lists of words, or of texts, besides the label columns."""
+    counts = []
+    for name in table.columns:
+        cells = table.values(name) if name not in labels else []
+        if cells and all(is_list(cell) for cell in cells):
+            counts.append([len(list_items(cell)) for cell in cells])
+        elif cells and all(isinstance(cell, str) for cell in cells):
+            counts.append([len(str(cell).split()) for cell in cells])
+    return counts
+
+
+def _kind(column: LabelColumn) -> str:
     """Return the one type that all cells have.
 
     Raises:
@@ -168,9 +147,10 @@ def _kind(column: _Column) -> str:
         rows.setdefault(_kind_of(cell), row)
     if "other" in rows:
         cell = column.cells[rows["other"]]
-        raise column.refusal(
-            f"row {rows['other']} holds {repr(cell)[:40]} ({type(cell).__name__}); "
-            "a label is a string, a number, a bool or a list of them. Convert the column, or name another."
+        keys = f" with the keys {sorted(map(str, cell))}" if isinstance(cell, dict) else ""
+        raise column.error(
+            f"row {rows['other']} contains {repr(cell)[:40]} ({type(cell).__name__}){keys}; a label is a string, a "
+            "number, a bool, a list of them, or a list of spans with 'start', 'end' and 'label'; convert the column"
         )
     kinds = set(rows)
     if kinds == {"integers", "floats"}:
@@ -179,103 +159,113 @@ def _kind(column: _Column) -> str:
         return "lists"
     if len(kinds) > 1:
         seen = " and ".join(f"{kind} (row {row})" for kind, row in rows.items())
-        raise column.refusal(f"mixes {seen}. Convert its cells to one type.")
+        raise column.error(f"mixes {seen}; convert its cells to one type")
     return kinds.pop()
 
 
 def _kind_of(cell: object) -> str:
     if isinstance(cell, bool):
         return "bools"
-    if isinstance(cell, list | tuple | np.ndarray):
+    if isinstance(cell, str):
+        return "strings"
+    if is_list(cell) or (isinstance(cell, dict) and (is_spans(cell) or cell.get("entities") == [])):
         return "lists"
-    for type_, kind in ((str, "strings"), (int, "integers"), (float, "floats")):
+    for type_, kind in ((int, "integers"), (float, "floats")):
         if isinstance(cell, type_):
             return kind
     return "other"
 
 
-def _from_bools(column: _Column) -> Inferred:
+def _from_bools(column: LabelColumn) -> Inferred:
     return column.multiclass(column.cells.values(), "bools")
 
 
-def _from_integers(column: _Column) -> Inferred:
+def _from_integers(column: LabelColumn) -> Inferred:
     values = list(column.cells.values())
-    return column.multiclass(values, "integers") if _few(values) else column.regression("integers")
+    return column.multiclass(values, "integers") if few(values) else column.regression("integers", values)
 
 
-def _from_floats(column: _Column) -> Inferred:
+def _from_floats(column: LabelColumn) -> Inferred:
     values = [float(value) for value in column.cells.values() if isinstance(value, int | float)]
     for row, value in zip(column.cells, values, strict=True):
         if not math.isfinite(value):
-            raise column.refusal(f"row {row} holds {value!r}; a number must be finite. Correct it, or leave it empty.")
+            raise column.error(f"row {row} contains {value!r}; correct it, or leave the cell empty")
     # An integer column with gaps is a float column in pandas, and in the CSV files that pandas writes.
-    if column.has_gaps and all(value.is_integer() for value in values) and _few(values):
+    whole = column.has_gaps and all(value.is_integer() for value in values)
+    values = [value for value in values if value != MISSING] if whole and column.missing is None else values
+    if whole and few(values):
         return column.multiclass([int(value) for value in values], "whole numbers (floats, since cells are missing)")
-    return column.regression("floats")
+    return column.regression("floats", values)
 
 
-def _from_lists(column: _Column) -> Inferred:
-    entities = _entities(column)
-    if entities is not None:
-        return entities
+def _from_lists(column: LabelColumn) -> Inferred:
+    words = infer_words(column)
+    if words is not None:
+        return words
+    width = multi_hot_width(list(column.cells.values()))
+    if width is not None:
+        return column.multi_hot(width)
     parts: list[list[object]] = []
     for row, cell in column.cells.items():
-        labels = [label for label in split_labels(cell) if not is_missing(label)]
+        labels = [label for label in split_labels(cell, column.separator or "|") if not is_missing(label)]
         for label in labels:
             if not isinstance(label, str | int):
-                raise column.refusal(
-                    f"row {row} holds a list with {repr(label)[:40]} ({type(label).__name__}); "
-                    "its items must be strings or integers."
+                raise column.error(
+                    f"row {row} contains a list with {repr(label)[:40]} ({type(label).__name__}); its items must be "
+                    "strings or integers"
                 )
         parts.append(labels)
-    if len({type(label) for row in parts for label in row}) > 1:
-        raise column.refusal("its lists mix labels of several types. Convert them to one type.")
-    return column.multilabel(parts, "lists of labels")
+    if len({str if isinstance(label, str) else type(label) for row in parts for label in row}) > 1:
+        raise column.error("its lists mix labels of several types; convert them to one type")
+    return column.multilabel(parts, "lists of labels", column.separator or "|")
 
 
-def _entities(column: _Column) -> Inferred | None:
-    """Return a token head for lists of spans or of BIO tags, ``None`` for other lists."""
-    cells = list(column.cells.values())
-    if any(is_spans(cell) for cell in cells) and all(is_spans(cell) or not _items(cell) for cell in cells):
-        spans = [item for row, cell in column.cells.items() for item in parsed(cell, f"row {row}")]
-        return column.tokens([getattr(span, "label", None) for span in spans], "lists of spans")
-    tags = [tag for cell in cells for tag in _items(cell) if not is_missing(tag)]
-    if tags and all(is_tag(tag) for tag in tags):
-        return column.tokens(types_of(tags) or (), "lists of BIO tags")
-    return None
-
-
-def _items(cell: object) -> list[object]:
-    """Return the items of a list, or of JSON of one."""
-    if isinstance(cell, str) and not is_json_list(cell):
-        return [cell]
-    return split_labels(cell)
-
-
-def _from_strings(column: _Column) -> Inferred:
+def _from_strings(column: LabelColumn) -> Inferred:
     texts = [str(cell).strip() for cell in column.cells.values()]
-    if any(is_spans(text) for text in texts):
-        return _entities(column) or _from_plain_strings(column, texts)
-    return _from_plain_strings(column, texts)
-
-
-def _from_plain_strings(column: _Column, texts: list[str]) -> Inferred:
-    if all(is_json_list(text) for text in texts):
+    if all(is_list(text) or is_spans(text) for text in texts):
         return _from_lists(column)
-    if _bars_separate(texts):
-        return column.multilabel([split_labels(text) for text in texts], "labels with bars between")
-    if all(_FLOAT.fullmatch(text) for text in texts):
+    numbers = _from_commas(column, texts) if column.separator is None else None
+    if numbers is not None:
+        return numbers
+    separator = column.separator or find_separator(texts)
+    if separator is not None:
+        shown = repr(separator) if column.separator else f"{separator!r} (MultiLabel(separator=...) takes another)"
+        parts = [split_labels(text, separator) for text in texts]
+        return column.multilabel(parts, f"labels separated by {shown}", separator)
+    if all(number_of(text) is not None for text in texts):
         return _from_numeric_strings(column, texts)
-    column.check_repeats(texts)
-    return column.multiclass(texts, "strings")
+    return _from_names(column, texts)
 
 
-def _from_numeric_strings(column: _Column, texts: Sequence[str]) -> Inferred:
-    integers = all(_INTEGER.fullmatch(text) for text in texts)
+def _from_numeric_strings(column: LabelColumn, texts: Sequence[str]) -> Inferred:
+    integers = all(text.lstrip("+-").isdigit() for text in texts)
     gaps = column.has_gaps and all(float(text).is_integer() for text in texts)
-    if (integers or gaps) and _few(texts):
-        return column.multiclass(texts, "integers, as strings" if integers else "whole numbers, as strings")
-    return column.regression("numbers, as strings")
+    if (integers or gaps) and few(texts):
+        # "1.0" is how pandas writes 1 in a column with gaps.
+        names = texts if integers else [str(int(float(text))) for text in texts]
+        return column.multiclass(names, "integers, as strings" if integers else "whole numbers, as strings")
+    return column.regression("numbers, as strings", texts)
+
+
+def _from_commas(column: LabelColumn, texts: Sequence[str]) -> Inferred | None:
+    if has_decimal_commas(texts):
+        return column.regression("numbers with decimal commas", texts)
+    either = ambiguous_comma(texts)
+    if either is None:
+        return None
+    raise column.error(
+        f"{either!r} may be {either.replace(',', '')} or {either.replace(',', '.')}; write numbers without commas"
+    )
+
+
+def _from_names(column: LabelColumn, texts: Sequence[str]) -> Inferred:
+    column.check_repeats(texts)
+    inferred = column.multiclass(texts, "strings")
+    seen = seen_separator(texts)
+    if seen is None:
+        return inferred
+    remark = f"some cells contain {seen!r}; separator={seen!r} reads them as several labels"
+    return Inferred(inferred.spec, f"{inferred.rule}; {remark}")
 
 
 _RULES = {
@@ -285,38 +275,3 @@ _RULES = {
     "lists": _from_lists,
     "strings": _from_strings,
 }
-
-
-def _few(values: Sequence[object]) -> bool:
-    distinct = len(set(values))
-    return distinct <= MOST_INTEGER_CLASSES and distinct < len(values)
-
-
-def _bars_separate(texts: Sequence[str]) -> bool:
-    """Return whether bars separate labels, or belong to the text.
-
-    Labels recombine: at least half of the parts between bars also occur in another cell.
-    The parts of ``Nurse (m|w|d)``, or of one class name ``Law | EpochSampler`` in many rows, do not.
-    """
-    distinct = set(texts)
-    barred = [split_labels(text) for text in distinct if "|" in text]
-    parts = {str(part) for labels in barred for part in labels}
-    if not parts or any(_open_bracket(part) for part in parts):
-        return False
-    cells_of: dict[object, int] = defaultdict(int)
-    for text in distinct:
-        for part in {str(label) for label in split_labels(text)} if "|" in text else {text}:
-            cells_of[part] += 1
-    return sum(cells_of[part] > 1 for part in parts) * 2 >= len(parts)
-
-
-def _open_bracket(part: str) -> bool:
-    return any(part.count(left) != part.count(right) for left, right in ("()", "[]", "{}"))
-
-
-def _ordered(labels: Iterable[object]) -> list[object]:
-    """Return distinct labels in order: numbers and numeric strings by value, other strings by code point."""
-    distinct = list(dict.fromkeys(labels))
-    if all(isinstance(label, str) and _FLOAT.fullmatch(label) for label in distinct):
-        return sorted(distinct, key=lambda label: (float(str(label)), str(label)))
-    return sorted(distinct)  # type: ignore[type-var]

@@ -10,11 +10,11 @@ import numpy as np
 
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.texts import Texts, read_texts
-from manyheads.data.texts.words import Place
 from manyheads.errors import LabelError, MissingColumnError
 from manyheads.heads import Head, Targets
 from manyheads.heads.cells.cells import is_missing
-from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.cells.spans import SplitText
+from manyheads.runtime.words import Place
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,9 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
     """
     texts = read_texts(table, text)
     words = words_for(heads, texts)
-    split = None if words is None else [SplitText(*pair) for pair in zip(words, map(len, texts.texts), strict=True)]
+    split = (
+        None if words is None else [SplitText(places, str(own)) for places, own in zip(words, texts.texts, strict=True)]
+    )
     targets: dict[str, Targets] = {}
     for name, head in heads.items():
         cells = _label_cells(table, name, head)
@@ -143,6 +145,6 @@ def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | No
 def _label_cells(table: Table, name: str, head: Head) -> list[object]:
     column = head.spec.column or name
     try:
-        return table.values(column)
+        return head.spec.label_cells(table.values(column))
     except MissingColumnError as error:
         raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None

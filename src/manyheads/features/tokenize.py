@@ -9,9 +9,9 @@ from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized, tokenize
-from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
 from manyheads.runtime.progress import spinner
+from manyheads.runtime.words import Place
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Tokenizer
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, listed
-from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.cells.placeholders import without_placeholders
+from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
 from manyheads.taps import Hidden, Tap
@@ -64,6 +65,8 @@ class HeadSpec(ABC):
         class_weights: ``None``, ``"balanced"`` (from the training rows), or one positive number per label, in the order
             of the labels or by label.
         detach: Whether gradients stop before the backbone.
+        missing: The cells that mean no label, besides empty ones; ``None`` for -100 and the words that pandas reads as
+            missing (``NA``, ``null``, ...). A label is never missing.
 
     Raises:
         HeadError: a setting out of its range.
@@ -96,6 +99,7 @@ class HeadSpec(ABC):
     loss_weight: float = field(default=1.0, kw_only=True)
     class_weights: str | Sequence[float] | Mapping[Any, float] | None = field(default=None, kw_only=True)
     detach: bool = field(default=False, kw_only=True)
+    missing: Sequence[object] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads", _checked_reads(self.owner, self.reads))
@@ -106,12 +110,17 @@ class HeadSpec(ABC):
             raise HeadError(f"{self.owner}: dropout must be a number in [0, 1), got {self.dropout!r}")
         if not isinstance(self.detach, bool):
             raise HeadError(f"{self.owner}: detach must be True or False, got {self.detach!r}")
+        object.__setattr__(self, "missing", _checked_missing(self.owner, self.missing))
         if not (self.column is None or isinstance(self.column, str)):
             raise HeadError(f"{self.owner}: column must be a column's name, got {self.column!r}")
         if not (is_number(self.loss_weight) and math.isfinite(self.loss_weight) and self.loss_weight >= 0.0):
             raise HeadError(
                 f"{self.owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
             )
+
+    def label_cells(self, cells: Sequence[object]) -> list[object]:
+        """Return cells with ``None`` for those that mean no label; see ``missing``."""
+        return without_placeholders(cells, getattr(self, "labels", ()), self.missing)
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -297,3 +306,11 @@ def weighted(weights: Tensor | None, like: Tensor) -> Tensor | None:
 def count_of(mask: Tensor) -> int:
     """Return the number of true cells."""
     return int(torch.count_nonzero(mask))
+
+
+def _checked_missing(owner: str, missing: object) -> tuple[object, ...] | None:
+    if missing is None:
+        return None
+    if isinstance(missing, str) or not isinstance(missing, Sequence):
+        raise HeadError(f"{owner}: missing must be a list of cells such as ['unknown'], got {missing!r}")
+    return tuple(missing)

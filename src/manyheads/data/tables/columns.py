@@ -22,6 +22,9 @@ class Column(Protocol):
     def arrow(self) -> pa.ChunkedArray:
         """Return the cells as Arrow keeps them."""
 
+    def order(self) -> list[object] | None:
+        """Return all categories in their order, if the column has ordered categories."""
+
     def select(self, indices: np.ndarray) -> Column:
         """Return the column with these rows, in this order."""
 
@@ -42,6 +45,13 @@ class ArrowColumn:
     def arrow(self) -> pa.ChunkedArray:
         """Return the cells as Arrow keeps them."""
         return self.cells
+
+    def order(self) -> list[object] | None:
+        """Return all categories in their order, if the column has ordered categories."""
+        type_ = self.cells.type
+        if not (pa.types.is_dictionary(type_) and type_.ordered and self.cells.num_chunks):
+            return None
+        return list(self.cells.chunk(0).dictionary.to_pylist())
 
     def select(self, indices: np.ndarray) -> ArrowColumn:
         """Return the column with these rows, in this order."""
@@ -69,6 +79,9 @@ class ListColumn:
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             array = _as_text(self.cells)
         return pa.chunked_array([array])
+
+    def order(self) -> None:
+        """Return ``None``: the cells have no categories."""
 
     def select(self, indices: np.ndarray) -> ListColumn:
         """Return the column with these rows, in this order."""

@@ -7,8 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from manyheads.data.tables.columns import ArrowColumn, Column, list_column
+from manyheads.data.tables.columns import ArrowColumn, Column, ListColumn, list_column
 from manyheads.errors import DataError
+from manyheads.runtime.class_names import ClassName
+
+# ClassLabel's number for no label.
+NO_CLASS = -1
 
 NamedColumns = list[tuple[object, Column]]
 
@@ -50,7 +54,26 @@ def arrow_columns(table: pa.Table) -> NamedColumns:
 
 def dataset_columns(dataset: Any) -> NamedColumns:
     """Return the columns of a ``datasets.Dataset``, in the order that its shuffles and selects gave it."""
-    return arrow_columns(dataset.with_format("arrow")[:])
+    columns = arrow_columns(dataset.with_format("arrow")[:])
+    return [(name, _named_classes(cells, dataset.features.get(name))) for name, cells in columns]
+
+
+def _named_classes(cells: Column, feature: Any) -> Column:
+    """Return the cells of a ClassLabel feature, or of lists of one, as names; -1 means no label."""
+    inner = getattr(feature, "feature", feature)
+    if inner is None and isinstance(feature, list) and len(feature) == 1:
+        inner = feature[0]
+    if type(inner).__name__ != "ClassLabel":
+        return cells
+    return ListColumn([_class_name(cell, inner.names) for cell in cells.values()])
+
+
+def _class_name(cell: object, names: Sequence[str]) -> object:
+    if isinstance(cell, list):
+        return [_class_name(item, names) for item in cell]
+    if not isinstance(cell, int) or cell == NO_CLASS:
+        return None
+    return ClassName(names[cell], cell) if 0 <= cell < len(names) else cell
 
 
 def row_columns(rows: Sequence[object], name: str) -> NamedColumns:

@@ -53,6 +53,14 @@ class Table:
         """
         return self._column(column).values()
 
+    def order_of(self, column: str) -> list[object] | None:
+        """Return all categories of an ordered categorical column in their order; ``None`` for other columns.
+
+        Raises:
+            MissingColumnError: no column of that name.
+        """
+        return self._column(column).order()
+
     def to_arrow(self) -> pa.Table:
         """Return all columns as a pyarrow Table; a column of mixed types is written as text."""
         return pa.table({name: self._cells[name].arrow() for name in self.columns})

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from manyheads.data.tables.columns import plain_cell
 from manyheads.data.tables.table import Table
-from manyheads.data.texts.words import Place, find_words, joined
+from manyheads.data.texts.words import find_words, joined
 from manyheads.errors import TextError
+from manyheads.heads.cells.cells import is_list, list_items
+from manyheads.runtime.words import Place
 
 TextColumns = str | Sequence[str]
 
@@ -140,6 +142,7 @@ def _shown(value: object) -> str:
 def _single(cells: Sequence[object], places: Sequence[str]) -> Texts:
     texts: list[str] = []
     given: dict[int, list[Place]] = {}
+    cells = _listed_words(cells)
     for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
         if isinstance(cell, list):
             text, given[row] = joined([_word(word, f"{place}, word {at}") for at, word in enumerate(cell, start=1)])
@@ -147,6 +150,14 @@ def _single(cells: Sequence[object], places: Sequence[str]) -> Texts:
         else:
             texts.append(_text(cell, place))
     return Texts(texts, np.array([not text for text in texts], dtype=np.bool_), given)
+
+
+def _listed_words(cells: Sequence[object]) -> Sequence[object]:
+    """Return lists of words for cells that are all texts of such lists: JSON, or what pandas writes into a CSV file."""
+    present = [cell for cell in cells if cell is not None and cell != ""]
+    if not present or not all(isinstance(cell, str) and is_list(cell) for cell in present):
+        return cells
+    return [list_items(cell) if is_list(cell) else cell for cell in cells]
 
 
 def _word(cell: object, place: str) -> str:

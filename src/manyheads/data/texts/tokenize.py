@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
-from manyheads.data.texts.words import Place
 from manyheads.errors import InputError
+from manyheads.runtime.words import Place
 from manyheads.types import Batch, Tokenizer
 
 Text = str | tuple[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyheads.data.texts.words import Place
+from manyheads.runtime.words import Place
 
 
 @dataclass(frozen=True, eq=False)

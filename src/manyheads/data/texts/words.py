@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-# First character of a word, and the character after its last one.
-Place = tuple[int, int]
+import regex
 
-# By the names that a token head gives them.
-RULES = {"punctuation": re.compile(r"\w+|[^\w\s]"), "spaces": re.compile(r"\S+")}
+from manyheads.runtime.words import WORD_RULES, Place
+
+# Scripts without spaces between words; each of their characters, with its marks, is a word.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+# A run of letters, digits and underscores with their marks (and the joiners of Indic and Persian words); one character
+# of a script without spaces; or any other symbol, an emoji of several code points included.
+_PUNCTUATION = rf"(?:(?![{_UNSPACED}])[\w\p{{M}}\u200c\u200d])+|(?!\s)\X"
+
+_PATTERNS = dict(zip(WORD_RULES, (regex.compile(_PUNCTUATION), regex.compile(r"\S+")), strict=True))
 
 
 def find_words(text: str, rule: str) -> list[Place]:
@@ -17,10 +22,10 @@ def find_words(text: str, rule: str) -> list[Place]:
 
     Args:
         text: The text.
-        rule: ``"punctuation"`` (runs of letters, digits and underscores, and every other symbol) or ``"spaces"``
-            (as ``str.split``).
+        rule: ``"punctuation"`` (runs of letters, digits and underscores, and every other symbol; in scripts without
+            spaces, every character) or ``"spaces"`` (as ``str.split``).
     """
-    return [match.span() for match in RULES[rule].finditer(text)]
+    return [match.span() for match in _PATTERNS[rule].finditer(text)]
 
 
 def joined(words: Sequence[str]) -> tuple[str, list[Place]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from manyheads.errors import HeadError, LabelError, did_you_mean, listed
 from manyheads.heads.cells.cells import is_missing, plain
+from manyheads.heads.cells.label_text import canonical, number_of
+from manyheads.runtime.class_names import ClassName
 
 
 def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]:
@@ -19,7 +23,7 @@ def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]
     """
     if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):
         raise HeadError(f"{owner}: labels must be a list of names, got {labels!r}")
-    names = tuple(plain(label) for label in labels)
+    names = tuple(str(label) if isinstance(label, ClassName) else plain(label) for label in labels)
     for name in names:
         number = isinstance(name, int | float) and math.isfinite(name)
         if not number and (is_missing(name) or not isinstance(name, str)):
@@ -50,6 +54,25 @@ class LabelIndex:
         self.labels = tuple(labels)
         self._exact = {label: position for position, label in enumerate(self.labels)}
         self._text = {str(label): position for position, label in enumerate(self.labels)}
+        self._canonical = _unambiguous(canonical(str(label)) for label in self.labels)
+        self._number = _unambiguous(number_of(str(label)) for label in self.labels)
+
+    def find(self, label: object) -> int | None:
+        """Return the position of a label, or ``None``: the label itself, its text, a text that looks alike, its number,
+        or the number that stands for its name in a ``datasets.ClassLabel``.
+        """
+        label = plain(label)
+        if isinstance(label, bool):
+            return self._exact.get(label, self._text.get(str(label)))
+        if isinstance(label, str | int | float) and label in self._exact:
+            return self._exact[label]
+        text = _text(label)
+        found = self._text.get(text, self._canonical.get(canonical(text)))
+        if found is None:
+            found = self._number.get(number_of(text))
+        if found is None and isinstance(label, ClassName):
+            found = self._exact.get(label.number)
+        return found
 
     def position(self, label: object, row: int, head: str, source: str) -> int:
         """Return the position of ``label``.
@@ -57,16 +80,20 @@ class LabelIndex:
         Raises:
             LabelError: the head does not have it; names head, row and the closest known label.
         """
-        label = plain(label)
-        found = self._exact.get(label) if isinstance(label, str | int | float) else None
-        if found is None:
-            found = self._text.get(_text(label))
+        found = self.find(label)
         if found is None:
             raise LabelError(
                 f"{source}: head {head!r}: label {label!r} (row {row + 1}) is not among {len(self.labels)} labels"
                 f"{did_you_mean(label, self.labels)} Correct the column, or add the label to the head."
             )
         return found
+
+
+def _unambiguous(keys: Iterable[Any]) -> dict[Any, int]:
+    """Return the position of each key that occurs once and is not ``None``."""
+    listed_keys = list(keys)
+    counts = Counter(listed_keys)
+    return {key: position for position, key in enumerate(listed_keys) if key is not None and counts[key] == 1}
 
 
 def _text(label: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import Column, LossTerms, count_of, weighted
-from manyheads.heads.cells.cells import is_missing, split_labels
+from manyheads.heads.cells.cells import is_missing, list_items, split_labels
 from manyheads.heads.cells.labels import LabelIndex
-from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
+from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.targets import RowTargets
 from manyheads.types import MISSING, Batch, Prediction
@@ -32,6 +33,11 @@ class MultiLabel(LabelledSpec):
 
     Args:
         labels: At least one label name, in the order of the logits.
+        separator: The text between the labels of a cell that is a string. A cell may also be a list of labels, the text
+            of such a list in JSON or Python, or, in the whole column, a list with a zero or a one for each label.
+
+    Raises:
+        HeadError: a setting out of its range.
 
     Examples:
         >>> head = model.add_head("symptoms", mh.MultiLabel(labels=["pain", "fever", "cough"]))
@@ -44,10 +50,21 @@ class MultiLabel(LabelledSpec):
     has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
+    separator: str = field(default="|", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.separator, str) or not self.separator:
+            raise HeadError(f"MultiLabel: separator must be text such as '|', got {self.separator!r}")
+
     @property
     def main_metric(self) -> str:
         """Micro-averaged F1."""
         return "micro_f1"
+
+    def labels_in(self, cell: object) -> list[object]:
+        """Return the labels of a cell that is not missing."""
+        return [label for label in split_labels(cell, self.separator) if not is_missing(label)]
 
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
@@ -55,13 +72,22 @@ class MultiLabel(LabelledSpec):
         """Return float32 zeros and ones (rows, labels), a row of NaN where the cell is missing."""
         index = LabelIndex(self.labels)
         targets = np.zeros((len(cells), self.outputs), dtype=np.float32)
+        multi_hot = self._is_multi_hot([cell for cell in cells if not is_missing(cell)])
         for row, cell in enumerate(cells):
             if is_missing(cell):
                 targets[row] = np.nan
                 continue
-            for label in split_labels(cell):
+            if multi_hot:
+                targets[row] = np.array(list_items(cell), dtype=np.float32)
+                continue
+            for label in self.labels_in(cell):
                 targets[row, index.position(label, row, head, source)] = 1.0
         return RowTargets(targets)
+
+    def _is_multi_hot(self, cells: Sequence[object]) -> bool:
+        if any(label in (0, 1, "0", "1") for label in self.labels):
+            return multi_hot_width(cells) == self.outputs
+        return bits_width(cells) == self.outputs
 
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
         """Return fp32 zeros and ones (rows, labels), NaN where missing, or given as -100 in an integer tensor."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from manyheads.errors import HeadError, InputError, LabelError
 from manyheads.heads.base import Column, HeadSpec
 from manyheads.heads.cells.cells import is_missing, plain
-from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.cells.numbers import with_points
+from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.targets import RowTargets
 from manyheads.types import Batch, Prediction
 
@@ -46,6 +47,7 @@ class NumberSpec(HeadSpec):
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
     ) -> RowTargets:
         """Return float32 values (rows,), NaN where missing."""
+        cells = with_points(cells)
         values = [
             math.nan if is_missing(cell) else self._number(cell, row, head, source) for row, cell in enumerate(cells)
         ]

@@ -13,7 +13,7 @@ from manyheads.errors import InputError
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
-from manyheads.heads.cells.word_labels import SplitText
+from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
 from manyheads.heads.targets import RowTargets

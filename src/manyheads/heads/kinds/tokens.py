@@ -13,14 +13,17 @@ from torch import Tensor
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
 from manyheads.heads.base import Column, LossTerms
 from manyheads.heads.cells.cells import is_missing
-from manyheads.heads.cells.entities import OUTSIDE, bio_tags, entities, is_tag, types_of
+from manyheads.heads.cells.entities import OUTSIDE, as_bio, bio_tags, entities, is_tag, types_of
 from manyheads.heads.cells.labels import LabelIndex
-from manyheads.heads.cells.word_labels import WORD_RULES, LabelSpan, SplitText, check_count, parsed, spans_over
+from manyheads.heads.cells.placeholders import is_placeholder
+from manyheads.heads.cells.spans import LabelSpan, SplitText, words_of_spans
+from manyheads.heads.cells.word_labels import check_count, parsed
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import WordTargets
+from manyheads.runtime.words import WORD_RULES
 from manyheads.taps import Hidden, Tap, Words
 from manyheads.taps.words import check_subword
 from manyheads.types import MISSING, Batch, Prediction, Span
@@ -33,7 +36,8 @@ class Tokens(LabelledSpec):
     """One label per word, or entities of one or more words; softmax and cross-entropy over the labelled words.
 
     A label cell is a list of tags, one per word (``None`` for a word without a label), or a list of spans: objects with
-    ``start`` and ``end``, in characters, and ``label``. A span labels every word that shares a character with it.
+    ``start`` and ``end``, in characters, and ``label``. Spans contain whole words. Tags of entities may follow BIO,
+    BILUO, BIOES or IO, and spans may have the form of doccano, Label Studio, Argilla, spaCy or Prodigy.
 
     ``reads`` names layers: ``Hidden(layer=-4)``, or several. ``"auto"`` is the last layer.
 
@@ -44,7 +48,8 @@ class Tokens(LabelledSpec):
             ``"plain"`` for one independent label per word.
         subword: The features of a word: its ``"first"`` token, or the ``"mean"`` of its tokens.
         words: How texts are split that are not lists of words: ``"punctuation"`` (runs of letters and digits, and every
-            other symbol as a word) or ``"spaces"``. All token heads of a model must split alike.
+            other symbol as a word; in scripts without spaces, every character) or ``"spaces"``. All token heads of a
+            model must split alike.
 
     Raises:
         HeadError: a setting out of its range, or a tap without a vector per token.
@@ -206,15 +211,18 @@ class Tokens(LabelledSpec):
         if spans or not items:
             return self._from_spans(text, spans, row, head, source)
         check_count(items, text, where, self.words)
+        names = {str(name) for name in self.classes}
+        tags = [None if is_missing(tag) or is_placeholder(tag, names) else tag for tag in items]
         index = LabelIndex(self.classes)
-        return [MISSING if is_missing(tag) else index.position(tag, row, head, source) for tag in items]
+        read = as_bio(tags, self.labels) if self.scheme == "BIO" else tags
+        return [MISSING if tag is None else index.position(tag, row, head, source) for tag in read]
 
     def _from_spans(self, text: SplitText, spans: Sequence[LabelSpan], row: int, head: str, source: str) -> list[int]:
         """Return the class of each word: outside of entities ``O``, and missing outside of plain labels."""
         index = LabelIndex(self.labels)
         bio = self.scheme == "BIO"
         classes = [OUTSIDE if bio else MISSING] * len(text.words)
-        for inside, span in spans_over(text, spans, f"{source}: head {head!r}, row {row + 1}"):
+        for inside, span in words_of_spans(text, spans, f"{source}: head {head!r}, row {row + 1}"):
             label = index.position(span.label, row, head, source)
             for word in inside:
                 first = word == inside.start
