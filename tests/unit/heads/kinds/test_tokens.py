@@ -16,9 +16,10 @@ import manyheads as mh
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
-from manyheads.data.texts.words import RULES, find_words, joined
+from manyheads.data.texts.words import find_words, joined
 from manyheads.heads import Ragged
-from manyheads.heads.cells.word_labels import WORD_RULES, SplitText
+from manyheads.heads.cells.spans import SplitText
+from manyheads.runtime.words import WORD_RULES
 from manyheads.taps import Words
 from tests.families import BY_NAME, TEXTS, tokenizer_for
 from tests.laws.oracle import RECORDS, add_heads, headed, tags_of
@@ -29,7 +30,7 @@ TEXT = "took 5 mg aspirin, then slept"
 
 
 def split(text: str = TEXT, rule: str = "punctuation") -> SplitText:
-    return SplitText(find_words(text, rule), len(text))
+    return SplitText(find_words(text, rule), text)
 
 
 def encoded(spec: mh.Tokens, *cells: object) -> list[list[object]]:
@@ -48,7 +49,7 @@ def test_words_by_either_rule() -> None:
     assert spaces == text.split()
     found = [text[start:end] for start, end in find_words(text, "punctuation")]
     assert found == ["don", "'", "t", "co", "-", "op", ",", "3", ".", "5", "mg_a", "é", "—", "x"]
-    assert tuple(RULES) == WORD_RULES
+    assert WORD_RULES == ("punctuation", "spaces")
 
 
 def test_given_words_are_joined_by_one_space() -> None:
