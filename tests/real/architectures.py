@@ -85,10 +85,11 @@ def small(kind: str, name: str) -> Any:
     model_class = getattr(transformers, name)
     if "ForSequenceClassification" in name:
         model_class = getattr(transformers, name.replace("ForSequenceClassification", "Model"))
-    model = model_class(config)
-    size = sum(parameter.numel() for parameter in model.parameters())
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in model_class(config).parameters())
     if size > 5_000_000:
         raise ValueError(f"not small: {size:,} parameters")
+    model = model_class(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))

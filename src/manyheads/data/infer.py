@@ -12,12 +12,13 @@ from manyheads.data.inferring.separators import find_separator, seen_separator
 from manyheads.data.inferring.words import infer_words
 from manyheads.data.tables.table import Table, read_table
 from manyheads.heads import HeadSpec
-from manyheads.heads.cells.cells import is_list, is_missing, list_items, plain, split_labels
+from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.label_text import number_of
 from manyheads.heads.cells.multi_hot import multi_hot_width
 from manyheads.heads.cells.numbers import ambiguous_comma, has_decimal_commas
 from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.word_labels import is_spans
+from manyheads.runtime.lists import is_list, list_items, plain
 from manyheads.types import MISSING
 
 logger = logging.getLogger("manyheads")

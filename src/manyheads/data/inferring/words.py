@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manyheads.data.inferring.column import Inferred, LabelColumn
-from manyheads.heads.cells.cells import is_list, list_items
 from manyheads.heads.cells.entities import OUTSIDE_TAG, scheme_of, types_of
 from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.spans import LabelSpan
 from manyheads.heads.cells.word_labels import is_spans, parsed
+from manyheads.runtime.lists import is_list, list_items
 
 
 def infer_words(column: LabelColumn) -> Inferred | None:

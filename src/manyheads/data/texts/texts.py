@@ -12,7 +12,7 @@ from manyheads.data.tables.columns import plain_cell
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.words import find_words, joined
 from manyheads.errors import TextError
-from manyheads.heads.cells.cells import is_list, list_items
+from manyheads.runtime.lists import is_list, list_items
 from manyheads.runtime.words import Place
 
 TextColumns = str | Sequence[str]

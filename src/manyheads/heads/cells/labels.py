@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from manyheads.errors import HeadError, LabelError, did_you_mean, listed
-from manyheads.heads.cells.cells import is_missing, plain
+from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.label_text import canonical, number_of
 from manyheads.runtime.class_names import ClassName
+from manyheads.runtime.lists import plain
 
 
 def checked_labels(owner: str, labels: object, least: int) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manyheads.heads.cells.cells import is_list, list_items
+from manyheads.runtime.lists import is_list, list_items
 
 
 def multi_hot_width(cells: Sequence[object]) -> int | None:

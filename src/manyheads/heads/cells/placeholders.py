@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from manyheads.heads.cells.cells import is_missing, plain
+from manyheads.heads.cells.cells import is_missing
+from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
 
 # The words that pandas reads as missing, and two signs, in lower case.

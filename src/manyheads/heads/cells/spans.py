@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from manyheads.errors import LabelError, listed
-from manyheads.heads.cells.cells import is_missing, plain
+from manyheads.heads.cells.cells import is_missing
+from manyheads.runtime.lists import plain
 from manyheads.runtime.words import Place
 
 # Names that tools give to the parts of a span: Prodigy and Label Studio, doccano.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from manyheads.errors import LabelError
-from manyheads.heads.cells.cells import is_list, list_items, plain
 from manyheads.heads.cells.spans import LabelSpan, SplitText, is_span, listed_items, read_span
+from manyheads.runtime.lists import is_list, list_items, plain
 
 
 def parsed(cell: object, place: str) -> list[object] | list[LabelSpan]:

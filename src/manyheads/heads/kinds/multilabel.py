@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import Column, LossTerms, count_of, weighted
-from manyheads.heads.cells.cells import is_missing, list_items, split_labels
+from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.targets import RowTargets
+from manyheads.runtime.lists import list_items
 from manyheads.types import MISSING, Batch, Prediction
 
 THRESHOLD = 0.5

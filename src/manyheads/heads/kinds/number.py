@@ -14,10 +14,11 @@ from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, LabelError
 from manyheads.heads.base import Column, HeadSpec
-from manyheads.heads.cells.cells import is_missing, plain
+from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.numbers import with_points
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.targets import RowTargets
+from manyheads.runtime.lists import plain
 from manyheads.types import Batch, Prediction
 
 
