@@ -99,23 +99,42 @@ UNSEEN = {
 
 
 @pytest.mark.parametrize(("kind", "labels", "cell", "closest"), UNSEEN.values(), ids=UNSEEN)
-@pytest.mark.parametrize("where", ["data", "eval_data"])
 def test_l16_an_unseen_label_names_head_row_and_the_closest_label(
-    kind: Callable[..., object], labels: Sequence[object], cell: object, closest: str, where: str
+    kind: Callable[..., object], labels: Sequence[object], cell: object, closest: str
 ) -> None:
     model = fresh_model("urgency", kind(labels=labels))
     good = table("urgency", labels[0], labels[1])
     bad = [dict(row) for row in good]
     bad[6]["urgency"] = cell
-    tables = {"data": good, "eval_data": good} | {where: bad}
     with pytest.raises(mh.errors.LabelError) as caught:
-        mh.train(model, **tables, text="text")
+        mh.train(model, bad, text="text", eval_data=good)
     message = str(caught.value)
     assert "'urgency'" in message
     assert "row 7" in message
     assert f"did you mean {closest}?" in message
     assert "\n" not in message
     assert not model.heads["urgency"].trained
+
+
+@pytest.mark.parametrize(("kind", "labels", "cell", "closest"), UNSEEN.values(), ids=UNSEEN)
+def test_l16_an_unseen_label_of_an_evaluation_row_is_named_and_counts_as_wrong(
+    kind: Callable[..., object], labels: Sequence[object], cell: object, closest: str
+) -> None:
+    model = fresh_model("urgency", kind(labels=labels))
+    good = table("urgency", labels[0], labels[1])
+    bad = [dict(row) for row in good]
+    bad[6]["urgency"] = cell
+    if kind is mh.Ordinal:  # its rank is unknown too
+        with pytest.raises(mh.errors.LabelError, match="row 7"):
+            mh.train(model, good, text="text", eval_data=bad)
+        return
+    result = mh.train(model, good, text="text", eval_data=bad)
+    note = next(note for note in result.notes if "does not have" in note)
+    assert "'urgency'" in note
+    assert f"did you mean {closest}?" in note
+    metric = "accuracy" if kind is mh.Multiclass else "exact_match"
+    assert result.metrics["urgency"]["rows"] == len(bad)
+    assert result.metrics["urgency"][metric] == pytest.approx(1 - 1 / len(bad))
 
 
 # --- types ----------------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def _from_strings(column: LabelColumn) -> Inferred:
         return numbers
     separator = column.separator or find_separator(texts)
     if separator is not None:
-        shown = repr(separator) if column.separator else f"{separator!r} (MultiLabel(separator=...) takes another)"
+        shown = repr(separator) if column.separator else f"{separator!r} (see separator=)"
         parts = [split_labels(text, separator) for text in texts]
         return column.multilabel(parts, f"labels separated by {shown}", separator)
     if all(number_of(text) is not None for text in texts):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.texts import Texts, read_texts
+from manyheads.data.unknown_labels import UnknownLabels, find_unknown
 from manyheads.errors import LabelError, MissingColumnError
 from manyheads.heads import Head, Targets
 from manyheads.heads.cells.cells import is_missing
@@ -42,6 +43,7 @@ class LabelledRows:
         texts: One text, or one pair of texts, per row.
         targets: Head name -> encoded targets.
         words: Character spans of each text's words; ``None`` if no head labels words.
+        unknown: Head name -> labels that the head does not have.
     """
 
     source: str
@@ -49,6 +51,7 @@ class LabelledRows:
     texts: list[Any]
     targets: Mapping[str, Targets]
     words: list[Sequence[Place]] | None
+    unknown: Mapping[str, UnknownLabels]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -68,18 +71,22 @@ class LabelledTable:
         texts: The texts.
         targets: Head name -> encoded targets.
         words: Character spans of each text's words; ``None`` if no head labels words.
+        unknown: Head name -> labels that the head does not have; only for a table of evaluation rows.
     """
 
     source: str
     texts: Texts
     targets: Mapping[str, Targets]
     words: Sequence[Sequence[Place]] | None = None
+    unknown: Mapping[str, UnknownLabels] = field(default_factory=dict)
 
     def usable_rows(self) -> np.ndarray:
         """Return the numbers of the rows with a text and a label of any head."""
         any_label = np.zeros(len(self.texts), dtype=bool)
         for targets in self.targets.values():
             any_label |= targets.labelled
+        for unknown in self.unknown.values():
+            any_label |= unknown.targets.labelled
         return np.flatnonzero(any_label & ~self.texts.empty)
 
     def take(self, numbers: np.ndarray) -> LabelledRows:
@@ -90,6 +97,7 @@ class LabelledTable:
             [self.texts.texts[number] for number in numbers],
             {name: targets.take(numbers) for name, targets in self.targets.items()},
             None if self.words is None else [self.words[number] for number in numbers],
+            {name: unknown.take(numbers) for name, unknown in self.unknown.items()},
         )
 
     def notes(self) -> list[str]:
@@ -103,13 +111,16 @@ class LabelledTable:
         ]
 
 
-def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, Head]) -> LabelledTable:
+def read_labelled(
+    table: Table, text: str | Sequence[str], heads: Mapping[str, Head], for_evaluation: bool = False
+) -> LabelledTable:
     """Read texts and every head's labels from a table.
 
     Args:
         table: The table.
         text: The text column, or two for text pairs.
         heads: The heads; each reads the column of its spec, or the one with its name.
+        for_evaluation: Whether labels that a head does not have are counted as wrong, rather than an error.
 
     Raises:
         MissingColumnError: no text column, or none for a head; lists the columns of the table.
@@ -121,6 +132,7 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
         None if words is None else [SplitText(places, str(own)) for places, own in zip(words, texts.texts, strict=True)]
     )
     targets: dict[str, Targets] = {}
+    unknown: dict[str, UnknownLabels] = {}
     for name, head in heads.items():
         cells = _label_cells(table, name, head)
         if all(is_missing(cell) for cell in cells):
@@ -128,8 +140,12 @@ def read_labelled(table: Table, text: str | Sequence[str], heads: Mapping[str, H
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
                 "missing; check the column, or train other heads with heads=[...]"
             )
-        targets[name] = head.spec.encode(cells, name, table.name, split)
-    return LabelledTable(table.name, texts, targets, words)
+        found = find_unknown(head.spec, cells, name, table.name, split) if for_evaluation else None
+        if found is None:
+            targets[name] = head.spec.encode(cells, name, table.name, split)
+        else:
+            unknown[name], targets[name] = found, head.spec.only_own_labels(found.targets)
+    return LabelledTable(table.name, texts, targets, words, unknown)
 
 
 def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:

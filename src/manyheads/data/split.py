@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +16,40 @@ from manyheads.errors import DataError
 AnyTexts = Sequence[str] | Sequence[tuple[str, str]]
 
 
-def split_by_text(texts: AnyTexts, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_by_text(
+    texts: AnyTexts, fraction: float, seed: int, classes: Sequence[AbstractSet[Hashable]] = ()
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to train on and the rows to evaluate on, at random, each text on one side only.
 
-    Texts that differ only in case or outer spaces count as equal.
+    Texts that differ only in case or outer spaces count as equal. Each class keeps a text to train on, and gives about
+    the same share of its rows to the evaluation.
 
     Args:
         texts: One text or pair per row.
         fraction: Share of the rows to evaluate on, between 0 and 1; as near below it as the groups allow.
         seed: Decides the draw; the same seed gives the same parts.
+        classes: The classes of each row, of all heads together.
 
     Returns:
-        Row numbers from 0, sorted, int64: (training rows,), (evaluation rows,). Neither is empty.
+        Row numbers from 0, sorted, int64: (training rows,), (evaluation rows,). The latter are none if every text is
+        the only one of a class.
 
     Raises:
         DataError: a fraction out of range, or fewer than two different texts.
     """
     if not 0.0 < fraction < 1.0:
-        raise DataError(f"The evaluation fraction must lie between 0 and 1, got {fraction!r}; 0.1 is usual.")
+        raise DataError(f"the evaluation fraction must lie between 0 and 1, got {fraction!r}; 0.1 is usual")
     group_of, sizes = _groups(texts)
     if len(sizes) < 2:
         raise DataError(
-            f"Cannot split {len(texts)} rows: it takes two different texts, got {len(sizes)}. "
-            "Add rows, or give the evaluation rows as a table of their own."
+            f"cannot split {len(texts)} rows: it takes two different texts, got {len(sizes)}; add rows, or give the "
+            "evaluation rows as a table of their own"
         )
-    chosen = _choose(sizes, max(1, round(fraction * len(texts))), seed)
+    wanted = max(1, round(fraction * len(texts)))
+    if any(classes):
+        chosen = _Stratified(group_of, sizes, classes, fraction).choose(wanted, seed)
+    else:
+        chosen = _choose(sizes, wanted, seed)
     evaluated = chosen[group_of]
     return np.flatnonzero(~evaluated), np.flatnonzero(evaluated)
 
@@ -59,8 +71,8 @@ def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
     group_of, sizes = _groups(texts)
     if not 2 <= folds <= len(sizes):
         raise DataError(
-            f"The number of folds must lie between 2 and {len(sizes)}, the number of different texts, got "
-            f"{folds!r}. Take fewer folds, or add rows."
+            f"the number of folds must lie between 2 and {len(sizes)}, the number of different texts, got {folds!r}; "
+            "take fewer folds, or add rows"
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
     largest_first = order[np.argsort(-sizes[order], kind="stable")]
@@ -104,3 +116,54 @@ def _choose(sizes: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool
     if not chosen.any():
         chosen[order[np.argmin(sizes[order])]] = True
     return chosen
+
+
+class _Stratified:
+    """Draws groups of equal texts for evaluation, so that classes are represented on both sides.
+
+    Args:
+        group_of: The group of each row.
+        sizes: Number of rows of each group.
+        classes: The classes of each row.
+        fraction: Share of the rows to evaluate on.
+    """
+
+    def __init__(
+        self,
+        group_of: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        classes: Sequence[AbstractSet[Hashable]],
+        fraction: float,
+    ) -> None:
+        self._sizes = sizes
+        # Rows of each class in each group.
+        self._rows: list[Counter[Hashable]] = [Counter() for _ in sizes]
+        for group, found in zip(group_of.tolist(), classes, strict=True):
+            self._rows[group].update(found)
+        # Groups of each class that are left to train on, and rows of each class that the evaluation may still take.
+        self._groups_left = Counter(name for rows in self._rows for name in rows)
+        totals: Counter[Hashable] = sum(self._rows, Counter())
+        self._room = {name: math.ceil(fraction * count) for name, count in totals.items()}
+
+    def choose(self, wanted: int, seed: int) -> NDArray[np.bool_]:
+        """Return booleans (groups,): those to evaluate on, with at most ``wanted`` rows."""
+        chosen = np.zeros(len(self._sizes), dtype=np.bool_)
+        room = min(wanted, int(self._sizes.sum()) - 1)
+        order = np.random.default_rng(seed).permutation(len(self._sizes)).tolist()
+        # First by the share of each class, then, if several heads leave too few rows so, by the rule alone that every
+        # class keeps a text.
+        for by_share in (True, False):
+            for group in order:
+                if not chosen[group] and self._sizes[group] <= room and self._allows(group, by_share):
+                    chosen[group] = True
+                    room -= int(self._sizes[group])
+                    self._groups_left.subtract(list(self._rows[group]))
+                    for name, count in self._rows[group].items():
+                        self._room[name] -= count
+        return chosen
+
+    def _allows(self, group: int, by_share: bool) -> bool:
+        rows = self._rows[group].items()
+        if by_share and any(self._room[name] < count for name, count in rows):
+            return False
+        return all(self._groups_left[name] > 1 for name, _ in rows)

@@ -180,6 +180,18 @@ class HeadSpec(ABC):
             LabelError: an unknown label; names its row.
         """
 
+    def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
+        """Return the labels in cells, repeated ones too, if the head can do without some of them in evaluation."""
+        return []
+
+    def with_further_labels(self, labels: Sequence[object]) -> HeadSpec:
+        """Return a spec with these labels after its own; its settings for training are the defaults."""
+        raise TypeError(f"{self.owner} has no labels to add to")
+
+    def only_own_labels(self, targets: Targets) -> Targets:
+        """Return targets of ``with_further_labels`` without the further labels: missing, or not counted."""
+        return targets
+
     @abstractmethod
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
         """Return targets passed to ``forward`` in the shape and dtype that ``loss`` takes.

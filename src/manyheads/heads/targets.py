@@ -61,6 +61,10 @@ class Targets(Sequence[Any]):
         """(rows,) booleans: the rows with any label."""
 
     @abstractmethod
+    def classes(self) -> list[frozenset[int]]:
+        """Return the classes that each row has, to split rows by: none for numbers."""
+
+    @abstractmethod
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return everything the targets consist of, for digests."""
 
@@ -119,6 +123,14 @@ class RowTargets(Targets):
     def __getitem__(self, row: Any) -> Any:
         return self.values[row]
 
+    def classes(self) -> list[frozenset[int]]:
+        """Return the class of each row, or the positive labels; none for numbers and missing labels."""
+        if self.values.ndim == 2:
+            return [frozenset(np.flatnonzero(row == 1).tolist()) for row in self.values]
+        if self.values.dtype.kind != "i":
+            return [frozenset()] * len(self)
+        return [frozenset() if value == MISSING else frozenset([value]) for value in self.values.tolist()]
+
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return the values."""
         return (self.values,)
@@ -167,6 +179,10 @@ class WordTargets(Targets):
 
     def __getitem__(self, row: Any) -> Any:
         return self.values[row]
+
+    def classes(self) -> list[frozenset[int]]:
+        """Return the classes of each row's words."""
+        return [frozenset(row[row != MISSING].tolist()) for row in self.values]
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return the class positions and the offsets of the rows."""

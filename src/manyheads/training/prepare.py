@@ -14,6 +14,7 @@ from manyheads.data.split import split_by_text
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
+from manyheads.data.unknown_labels import UnknownLabels
 from manyheads.errors import DataError, LabelError
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Targets
@@ -30,12 +31,14 @@ class Prepared:
         data: The data for the method.
         train_rows: Number in its table of each training row.
         evaluation_rows: Number in its table of each evaluation row.
+        unknown: Head name -> labels of the evaluation rows that the head does not have.
         notes: Sentences for the user.
     """
 
     data: TrainingData
     train_rows: np.ndarray
     evaluation_rows: np.ndarray
+    unknown: Mapping[str, UnknownLabels]
     notes: list[str]
 
 
@@ -64,7 +67,7 @@ def prepare(
     others = None if other_texts is None else _tokenize_others(core, tokenizer, other_texts, reading)
     tables = [read_labelled(table, reading.text, heads)]
     if evaluation.data is not None:
-        tables.append(read_labelled(_renamed(read_table(evaluation.data), table), reading.text, heads))
+        tables.append(read_labelled(_renamed(read_table(evaluation.data), table), reading.text, heads, True))
     train, evaluate = _pick_rows(tables, evaluation)
     check_learnable(train, heads)
 
@@ -83,7 +86,18 @@ def prepare(
     )
     check_tokenized(train.source, prepared, heads)
     notes = [note for labelled_table in tables for note in labelled_table.notes()]
-    return Prepared(prepared, train.numbers, evaluate.numbers, [*notes, *_notes(prepared, labelled, heads)])
+    notes += [*_notes(prepared, labelled, heads), *_unknown_notes(evaluate.unknown)]
+    unknown = {name: one.of_words(tokenized_words[len(train) :]) for name, one in evaluate.unknown.items()}
+    return Prepared(prepared, train.numbers, evaluate.numbers, unknown, notes)
+
+
+def _unknown_notes(unknown: Mapping[str, UnknownLabels]) -> list[str]:
+    """Return sentences on labels that only the evaluation rows have."""
+    return [
+        f"Head {name!r}: the evaluation rows have {len(one.labels)} labels that the head does not have: {one.shown}; "
+        "they count as wrong, and not in the log loss."
+        for name, one in unknown.items()
+    ]
 
 
 def _renamed(evaluation: Table, training: Table) -> Table:
@@ -112,7 +126,11 @@ def split_rows(table: LabelledTable, fraction: float, seed: int) -> tuple[np.nda
         return rows, rows[:0]
     if not len(rows):
         raise DataError(f"{table.source}: no row has both a text and a label; check the columns")
-    train, evaluate = split_by_text([table.texts.texts[row] for row in rows], fraction, seed)
+    classes: list[set[tuple[str, int]]] = [set() for _ in rows]
+    for name, targets in table.targets.items():
+        for own, found in zip(classes, targets.take(rows).classes(), strict=True):
+            own.update((name, position) for position in found)
+    train, evaluate = split_by_text([table.texts.texts[row] for row in rows], fraction, seed, classes)
     return rows[train], rows[evaluate]
 
 

@@ -17,6 +17,9 @@ from manyheads.training.method import Method
 from manyheads.training.prepare import Prepared
 from manyheads.training.result import OutOfFold
 
+# The logit of a label that a head does not have.
+_NEVER = -1e9
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedHead:
@@ -44,9 +47,17 @@ class TrainedHead:
     @cached_property
     def metrics(self) -> Metrics:
         """Metrics on the evaluation rows, of its predictions and of a constant prediction."""
-        data = self.prepared.data
+        data, spec = self.prepared.data, self.head.spec
         train, evaluate = (self.targets.take(rows).values for rows in (data.train, data.evaluate))
-        return measure(self.head.spec, evaluate, self.logits.values) | baseline(self.head.spec, train, evaluate)
+        known = measure(spec, evaluate, self.logits.values)
+        unknown = self.prepared.unknown.get(self.name)
+        if unknown is None:
+            return known | baseline(spec, train, evaluate)
+        further = unknown.spec.outputs - spec.outputs
+        values = self.logits.map(lambda logits: np.pad(logits, ((0, 0), (0, further)), constant_values=_NEVER))
+        found = measure(unknown.spec, unknown.targets.values, values)
+        log_loss = {"log_loss": known["log_loss"]} if "log_loss" in known else {}
+        return found | log_loss | baseline(unknown.spec, train, unknown.targets.values)
 
     @cached_property
     def rows(self) -> dict[str, int]:

@@ -79,6 +79,18 @@ def as_bio(tags: Sequence[object], types: Sequence[object]) -> list[object]:
     return found
 
 
+def entity_types(tags: Sequence[object], types: Sequence[object]) -> list[object]:
+    """Return the entity type of each tag that has one, in any scheme.
+
+    Args:
+        tags: Tags of words.
+        types: The types that are known: a tag that is one of them is a type by itself (IO).
+    """
+    names = {str(name) for name in types}
+    matches = [_TAG.fullmatch(tag) for tag in tags if isinstance(tag, str) and tag not in names]
+    return [match.group(2) for match in matches if match is not None]
+
+
 def entities(tags: np.ndarray) -> np.ndarray:
     """Return the entities of one text's tags (words,) as int64 (entities, 3): first word, word after the last, type.
 

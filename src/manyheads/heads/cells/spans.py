@@ -128,7 +128,9 @@ def _words(text: SplitText, span: LabelSpan) -> range | None:
     inside = [number for number, (start, end) in enumerate(text.words) if start < span.end and span.start < end]
     if not inside:
         return range(0)
-    cut = text.words[inside[0]][0] < span.start or span.end < text.words[inside[-1]][1]
+    # Punctuation at the ends of a word need not belong to the span: words that are split at spaces contain it.
+    outside = text.text[text.words[inside[0]][0] : span.start] + text.text[span.end : text.words[inside[-1]][1]]
+    cut = any(character.isalnum() for character in outside)
     return None if cut else range(inside[0], inside[-1] + 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,6 +44,11 @@ class LabelledSpec(HeadSpec):
             raise HeadError(f"{self.owner}: label_words are for init='lm_head'; give that too, or leave them out")
         if not (is_number(self.label_smoothing) and 0.0 <= self.label_smoothing < 1.0):
             raise HeadError(f"{self.owner}: label_smoothing must be a number in [0, 1), got {self.label_smoothing!r}")
+
+    def with_further_labels(self, labels: Sequence[object]) -> LabelledSpec:
+        """Return a spec with these labels after its own; its settings for training are the defaults."""
+        known: dict[str, Any] = {"class_weights": None, "label_words": None, "init": "random"}
+        return replace(self, labels=[*self.labels, *labels], **known)
 
     @property
     def classes(self) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,8 +11,12 @@ from torch import Tensor
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import LossTerms
+from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.kinds.one_label import OneLabelSpec
 from manyheads.heads.kinds.softmax import cross_entropy_terms, curvature, softmax
+from manyheads.heads.targets import RowTargets, Targets
+from manyheads.runtime.lists import plain
+from manyheads.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,19 @@ class Multiclass(OneLabelSpec):
     least_labels: ClassVar[int] = 2
 
     zero_shot: bool = field(default=False, kw_only=True)
+
+    def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
+        """Return the labels in cells."""
+        return [plain(cell) for cell in cells if not is_missing(cell)]
+
+    def with_further_labels(self, labels: Sequence[object]) -> Multiclass:
+        """Return a spec with these labels after its own; its settings for training are the defaults."""
+        plain_head = replace(self, zero_shot=False, init="random", label_words=None, class_weights=None)
+        return replace(plain_head, labels=[*self.labels, *labels])
+
+    def only_own_labels(self, targets: Targets) -> RowTargets:
+        """Return int64 positions (rows,), further labels as missing."""
+        return RowTargets(np.where(targets.values < self.outputs, targets.values, MISSING))
 
     def __post_init__(self) -> None:
         if not isinstance(self.zero_shot, bool):

@@ -18,7 +18,7 @@ from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.targets import RowTargets
+from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import list_items
 from manyheads.types import MISSING, Batch, Prediction
 
@@ -62,6 +62,15 @@ class MultiLabel(LabelledSpec):
     def main_metric(self) -> str:
         """Micro-averaged F1."""
         return "micro_f1"
+
+    def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
+        """Return the labels in cells; none of multi-hot cells."""
+        present = [cell for cell in cells if not is_missing(cell)]
+        return [] if self._is_multi_hot(present) else [label for cell in present for label in self.labels_in(cell)]
+
+    def only_own_labels(self, targets: Targets) -> RowTargets:
+        """Return zeros and ones (rows, labels) without the further labels."""
+        return RowTargets(targets.values[:, : self.outputs])
 
     def labels_in(self, cell: object) -> list[object]:
         """Return the labels of a cell that is not missing."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
 from manyheads.heads.base import Column, LossTerms
 from manyheads.heads.cells.cells import is_missing
-from manyheads.heads.cells.entities import OUTSIDE, as_bio, bio_tags, entities, is_tag, types_of
+from manyheads.heads.cells.entities import OUTSIDE, as_bio, bio_tags, entities, entity_types, is_tag, types_of
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.spans import LabelSpan, SplitText, words_of_spans
@@ -22,7 +22,7 @@ from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
-from manyheads.heads.targets import WordTargets
+from manyheads.heads.targets import Targets, WordTargets
 from manyheads.runtime.words import WORD_RULES
 from manyheads.taps import Hidden, Tap, Words
 from manyheads.taps.words import check_subword
@@ -127,6 +127,21 @@ class Tokens(LabelledSpec):
         assert texts is not None
         pairs = enumerate(zip(cells, texts, strict=True))
         return WordTargets(Ragged.of(self._row(cell, text, row, head, source) for row, (cell, text) in pairs))
+
+    def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
+        """Return the entity types, or the labels of words, in cells; cells that cannot be read have none."""
+        found: list[object] = []
+        for cell in (cell for cell in cells if not is_missing(cell)):
+            items = parsed(cell, self.owner)
+            spans = [item.label for item in items if isinstance(item, LabelSpan)]
+            tags = [item for item in items if not isinstance(item, LabelSpan) and not is_placeholder(item, ("O",))]
+            found += spans or (tags if self.scheme == "plain" else entity_types(tags, self.labels))
+        return found
+
+    def only_own_labels(self, targets: Targets) -> WordTargets:
+        """Return int64 class positions of words, further classes as missing."""
+        values = targets.values.values
+        return WordTargets(Ragged(np.where(values < self.outputs, values, MISSING), targets.values.offsets))
 
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
         """Return int64 positions (rows, words), -100 where missing, one for each word of the batch."""
