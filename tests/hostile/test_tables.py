@@ -23,17 +23,13 @@ REJECTED = {
     "bom.csv": (b"\xef\xbb\xbf", EmptyTableError, "is empty"),
     "header.csv": (b"a,b\n", EmptyTableError, "has no rows, only the columns 'a', 'b'"),
     "header_alone.csv": (b"a,b", EmptyTableError, "has no rows"),
-    "latin1.csv": ("a,b\n1,2\nü,3\n".encode("latin-1"), DataError, "line 3 holds the byte 0xfc.*UTF-8"),
-    "latin1_header.csv": ("größe,b\n1,2\n".encode("latin-1"), DataError, "line 1 holds the byte 0xf6"),
+    "latin1.csv": ("a,b\n1,2\nü,3\n".encode("latin-1"), DataError, "line 3 contains the byte 0xfc.*UTF-8"),
+    "latin1_header.csv": ("größe,b\n1,2\n".encode("latin-1"), DataError, "line 1 contains the byte 0xf6"),
     "utf16.csv": ("a,b\n1,2\n".encode("utf-16"), DataError, "UTF-16"),
-    "nul.csv": (b"a,b\n1,x\0y\n", DataError, "line 2 holds a NUL byte"),
+    "nul.csv": (b"a,b\n1,x\0y\n", DataError, "line 2 contains a NUL byte"),
     "long_row.csv": (b'a,b\n"x\ny",2\n\n1,2,3\n', DataError, "row 2: has 3 cells, but the header 2"),
     "short_row.csv": (b"a,b\n1,2\n1\n", DataError, "row 2: has 1 cells, but the header 2"),
-    "open_quote.csv": (
-        b'a,b\n1,x\n2,"y\n3,z\n4,w\n',
-        DataError,
-        "row 2: the quote in line 3 is never closed",
-    ),
+    "open_quote.csv": (b'a,b\n1,"x,y"\n2,"y\n3,z\n4,w\n', DataError, "line 3: the quote in it is never closed"),
     "open_header.csv": (b'"a,b\n1,2\n', DataError, "quote in the header"),
     "twice.csv": (b"a,b,a\n1,2,3\n", DataError, "occur twice: 'a'"),
     "image.csv": (PNG, DataError, "NUL byte"),
@@ -44,12 +40,12 @@ REJECTED = {
     "array.jsonl": (b'[{"a": 1}]\n', DataError, "line 1: must be an object"),
     "deep.jsonl": (b"[" * 200_000, DataError, "line 1: is not JSON"),
     "twice.jsonl": (b'{"a": 1, "a": 2}\n', DataError, "line 1: .*occurs twice"),
-    "latin1.jsonl": ('{"a": 1}\n{"a": "ü"}\n'.encode("latin-1"), DataError, "line 2 holds the byte 0xfc"),
+    "latin1.jsonl": ('{"a": 1}\n{"a": "ü"}\n'.encode("latin-1"), DataError, "line 2 contains the byte 0xfc"),
     "keyless.jsonl": (b"{}\n{}\n", EmptyTableError, "no columns"),
     "empty.parquet": (b"", EmptyTableError, "is empty"),
     "text.parquet": (b"a,b\n1,2\n", DataError, "cannot be read as Parquet"),
-    "sheet.xlsx": (b"PK", DataError, "unknown kind of table, '.xlsx'.*Known are .csv"),
-    "list.json": (b"[]", DataError, "did you mean '.jsonl'"),
+    "sheet.xlsx": (b"PK", DataError, "unknown kind of table, '.xlsx'.*known are .csv"),
+    "list.json": (b"[]", EmptyTableError, "no rows"),
     "noending": (b"a\n1\n", DataError, "no ending"),
 }
 
@@ -106,12 +102,13 @@ def test_a_closed_quote_at_the_end_is_read(tmp_path: Path, content: str, cells: 
 
 def test_a_path_that_is_not_there_names_those_close_to_it(tmp_path: Path) -> None:
     (tmp_path / "ads.csv").write_text("a\n1\n")
-    with pytest.raises(DataError, match=r"There is no file .*adds\.csv'\. Close to it are: 'ads\.csv'"):
+    with pytest.raises(DataError, match=r"There is no file .*adds\.csv'; close to it are: 'ads\.csv'"):
         read_table(tmp_path / "adds.csv")
     with pytest.raises(DataError, match="nor a folder"):
         read_table(tmp_path / "nowhere" / "ads.csv")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="is a folder"):
-        read_table(tmp_path)
+        read_table(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("path", ["", "zzz.csv", "a\0b.csv", "x" * 5000, "a text, not a path\nat all"])
@@ -138,6 +135,7 @@ def test_rows_that_are_no_dicts(rows: list[object]) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.filterwarnings("ignore:.*(quotes are read as part|a backslash before)")
 def test_random_bytes_are_read_or_rejected(tmp_path: Path, ending: str) -> None:
     draw = random.Random(0)
     alphabet = b'ab,;\t\n\r"|{}[]: 1\xc3\xa4\xef\xbb\xbf\0'

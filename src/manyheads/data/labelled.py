@@ -72,6 +72,7 @@ class LabelledTable:
         targets: Head name -> encoded targets.
         words: Character spans of each text's words; ``None`` if no head labels words.
         unknown: Head name -> labels that the head does not have; only for a table of evaluation rows.
+        remarks: Sentences on cells that mean no label.
     """
 
     source: str
@@ -79,6 +80,7 @@ class LabelledTable:
     targets: Mapping[str, Targets]
     words: Sequence[Sequence[Place]] | None = None
     unknown: Mapping[str, UnknownLabels] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     def usable_rows(self) -> np.ndarray:
         """Return the numbers of the rows with a text and a label of any head."""
@@ -101,10 +103,10 @@ class LabelledTable:
         )
 
     def notes(self) -> list[str]:
-        """Return a sentence per reason why rows are unusable."""
+        """Return a sentence per reason why rows are unusable, and on cells that mean no label."""
         empty = int(self.texts.empty.sum())
         unlabelled = len(self.texts) - empty - len(self.usable_rows())
-        return [
+        return [*self.remarks] + [
             f"{self.source}: {count} rows have no {missing} and were left out."
             for count, missing in ((empty, "text"), (unlabelled, "label of any head"))
             if count
@@ -133,8 +135,11 @@ def read_labelled(
     )
     targets: dict[str, Targets] = {}
     unknown: dict[str, UnknownLabels] = {}
+    remarks: list[str] = []
     for name, head in heads.items():
-        cells = _label_cells(table, name, head)
+        given = _label_cells(table, name, head)
+        cells = head.spec.label_cells(given)
+        remarks += _placeholder_remark(name, given, cells)
         if all(is_missing(cell) for cell in cells):
             raise LabelError(
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
@@ -145,7 +150,15 @@ def read_labelled(
             targets[name] = head.spec.encode(cells, name, table.name, split)
         else:
             unknown[name], targets[name] = found, head.spec.only_own_labels(found.targets)
-    return LabelledTable(table.name, texts, targets, words, unknown)
+    return LabelledTable(table.name, texts, targets, words, unknown, remarks)
+
+
+def _placeholder_remark(name: str, given: Sequence[object], cells: Sequence[object]) -> list[str]:
+    """Return a sentence on the cells that are not empty and mean no label."""
+    found = [old for old, new in zip(given, cells, strict=True) if new is None and not is_missing(old)]
+    if not found:
+        return []
+    return [f"Head {name!r}: {len(found)} cells such as {found[0]!r} mean no label; missing=[] makes them labels."]
 
 
 def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | None:
@@ -161,6 +174,6 @@ def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | No
 def _label_cells(table: Table, name: str, head: Head) -> list[object]:
     column = head.spec.column or name
     try:
-        return head.spec.label_cells(table.values(column))
+        return table.values(column)
     except MissingColumnError as error:
         raise MissingColumnError(f"Head {name!r}: {error}; name another with column=") from None

@@ -10,7 +10,7 @@ import numpy as np
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import words_for
 from manyheads.data.texts.texts import Texts
-from manyheads.errors import HeadError, UntrainedHeadWarning, listed
+from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.logits import empty_logits
@@ -50,6 +50,7 @@ def predict(
         reason = "heads=[] names none" if core.heads else "this model has none"
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
     _warn_untrained(core.heads.with_dependencies(chosen))
+    _check_pairs(chosen, texts)
     taps = core.heads.taps_of(chosen)
     words = words_for(chosen, texts)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
@@ -64,6 +65,22 @@ def predict(
     logits = {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()}
     places = None if tokenized.words is None else [words.places for words in tokenized.words]
     return Predictions(specs, logits, texts.empty, tokenized.truncated, places)
+
+
+def _check_pairs(heads: Mapping[str, Head], texts: Texts) -> None:
+    """Check that heads trained on pairs of texts get pairs, and others single texts.
+
+    Raises:
+        TextError: the other form.
+    """
+    are_pairs = any(not isinstance(text, str) for text in texts.texts)
+    for name, head in heads.items():
+        columns = head.summary.get("text")
+        if columns is None or not len(texts) or isinstance(columns, list) == are_pairs:
+            continue
+        trained = f"pairs of texts ({listed(columns)})" if isinstance(columns, list) else "single texts"
+        given = "pairs: [(text, other), ...]" if isinstance(columns, list) else "a list of strings"
+        raise TextError(f"Head {name!r}: was trained on {trained}; give {given}")
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:

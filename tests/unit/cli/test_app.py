@@ -197,4 +197,4 @@ def test_training_rejects_a_taken_folder_before_it_loads_anything(run: Run, ads:
     code, _, err = run("train", ads, "--backbone", "/nowhere", "--text", "ad", "--head", "job_type", "--out", trained)
     assert code == 1
     assert str(trained) in err
-    assert "not empty" in err
+    assert "contains a saved model" in err

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from manyheads.data.tables.plain_text import check_plain, not_utf8
+from manyheads.data.tables.quoting import BACKSLASH, LITERAL, STANDARD, find_quoting
 from manyheads.errors import DataError, EmptyTableError
 
 _DELIMITERS = (",", ";", "\t")
@@ -35,9 +36,20 @@ def parse_csv(data: bytes, name: str, delimiters: Sequence[str] = _DELIMITERS) -
     header = _header(data, name)
     delimiter = max(delimiters, key=_outside_quotes(header).count)
     columns = _cells(header, delimiter, name)
-    table = _parse(data, name, columns, delimiter)
-    _check_last_quote(data, name, table)
-    return table
+    if not_utf8(data, name) is not None and b'"' in data:
+        raise not_utf8(data, name) or DataError(f"{name} must be UTF-8")
+    quoting = find_quoting(data, name, delimiter, header, len(columns))
+    return _without_unnamed(_parse(data, name, columns, delimiter, quoting))
+
+
+def _without_unnamed(table: pa.Table) -> pa.Table:
+    """Return a table with names without spaces at their ends, and without empty columns that have no name."""
+    names = [name.strip() for name in table.column_names]
+    kept = [at for at, name in enumerate(names) if name or table.column(at).null_count < table.num_rows]
+    kept_names = [names[at] for at in kept]
+    if len(set(kept_names)) < len(kept_names):
+        kept_names = [table.column_names[at] for at in kept]
+    return table.select(kept).rename_columns(kept_names) if table.num_rows else table
 
 
 def _header(data: bytes, name: str) -> str:
@@ -52,8 +64,8 @@ def _header(data: bytes, name: str) -> str:
     except UnicodeDecodeError:
         raise not_utf8(data, name) or DataError(f"{name} must be UTF-8") from None
     if record:
-        raise DataError(f"{name}: a quote in the header is never closed. Close it, or double it inside a quoted cell.")
-    raise EmptyTableError(f"{name} is empty. It needs a header line and at least one row.")
+        raise DataError(f"{name}: a quote in the header is never closed; close it, or double it inside a quoted cell")
+    raise EmptyTableError(f"{name} is empty; it needs a header line and at least one row")
 
 
 def _outside_quotes(record: str) -> str:
@@ -64,16 +76,22 @@ def _cells(record: str, delimiter: str, name: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter))
     except csv.Error as error:
-        raise DataError(f"{name}: the header line cannot be read: {error}. Is this a CSV file?") from None
+        raise DataError(f"{name}: the header line cannot be read: {error}; check that this is a CSV file") from None
 
 
-def _parse(data: bytes, name: str, columns: Sequence[str], delimiter: str) -> pa.Table:
+def _parse(data: bytes, name: str, columns: Sequence[str], delimiter: str, quoting: str) -> pa.Table:
     try:
         return pa_csv.read_csv(
             pa.py_buffer(data),
             # One block, since no quoted cell may straddle two; one thread, since only then are rows numbered.
             pa_csv.ReadOptions(use_threads=False, block_size=min(len(data), _LARGEST_BLOCK)),
-            pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pa_csv.ParseOptions(
+                delimiter=delimiter,
+                newlines_in_values=quoting != LITERAL,
+                quote_char=False if quoting == LITERAL else '"',
+                double_quote=quoting == STANDARD,
+                escape_char="\\" if quoting == BACKSLASH else False,
+            ),
             pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()),
                 null_values=[""],
@@ -85,10 +103,10 @@ def _parse(data: bytes, name: str, columns: Sequence[str], delimiter: str) -> pa
         # A header without a newline after it is too short for Arrow.
         if "Empty CSV" in str(error):
             return pa.table({column: pa.array([], pa.string()) for column in columns})
-        raise _refusal(data, name, delimiter, str(error)) from None
+        raise _width_error(data, name, delimiter, str(error)) from None
 
 
-def _refusal(data: bytes, name: str, delimiter: str, reason: str) -> DataError:
+def _width_error(data: bytes, name: str, delimiter: str, reason: str) -> DataError:
     if encoding := not_utf8(data, name):
         return encoding
     uneven = _UNEVEN.search(reason)
@@ -96,19 +114,6 @@ def _refusal(data: bytes, name: str, delimiter: str, reason: str) -> DataError:
         return DataError(f"{name} cannot be read as CSV: {' '.join(reason.split())[:200]}")
     row, expected, found, text = uneven.groups()
     return DataError(
-        f"{name}, row {int(row) - 1}: has {found} cells, but the header {expected}, in {text[:60]!r}. "
-        f"Put a cell that holds {delimiter!r} or a line break in double quotes."
+        f"{name}, row {int(row) - 1}: has {found} cells, but the header {expected}, in {text[:60]!r}; put a cell that "
+        f"contains {delimiter!r} or a line break in double quotes"
     )
-
-
-def _check_last_quote(data: bytes, name: str, table: pa.Table) -> None:
-    """Raise for a quote that is never closed, since its cell contains the rest of the file."""
-    if not table.num_rows or not table.num_columns:
-        return
-    last = table.column(table.num_columns - 1)[-1].as_py()
-    if last and data.endswith(b'"' + last.replace('"', '""').encode()):
-        line = data.count(b"\n", 0, len(data) - len(last.encode())) + 1
-        raise DataError(
-            f"{name}, row {table.num_rows}: the quote in line {line} is never closed, so the rest of the "
-            "file is one cell. Close it, or double a quote that belongs to the text, inside a quoted cell."
-        )

@@ -27,18 +27,23 @@ def parse_json_lines(data: bytes, name: str) -> list[dict[str, object]]:
 
 def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, object]:
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=unique_keys)
     except UnicodeDecodeError:
         raise not_utf8(data, name) or DataError(f"{place}: is not UTF-8") from None
     except (ValueError, RecursionError) as error:
         shown = line.strip()[:40].decode("utf-8", "replace")
-        raise DataError(f"{place}: is not JSON ({error}): {shown!r}. Each line must be one object.") from None
+        raise DataError(f"{place}: is not JSON ({error}): {shown!r}; each line must be one object") from None
     if not isinstance(value, dict):
         raise DataError(f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
     return value
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's entries.
+
+    Raises:
+        ValueError: a key occurs twice.
+    """
     keys = dict(pairs)
     if len(keys) != len(pairs):
         raise ValueError("a key occurs twice in one object")

@@ -16,12 +16,12 @@ def check_plain(data: bytes, name: str) -> None:
         DataError: a byte-order mark of UTF-16 or UTF-32, or a NUL byte.
     """
     if data.startswith(_OTHER_MARKS):
-        raise DataError(f"{name} must be UTF-8, but begins as UTF-16 does. {_RESAVE}")
+        raise DataError(f"{name} must be UTF-8, but begins as UTF-16 does; {_RESAVE}")
     nul = data.find(b"\0")
     if nul >= 0:
         raise DataError(
-            f"{name} must be a text file, but line {_line(data, nul)} holds a NUL byte. "
-            "If it is a spreadsheet or an archive, export it as CSV (UTF-8) first."
+            f"{name} must be a text file, but line {_line(data, nul)} contains a NUL byte; "
+            "if it is a spreadsheet or an archive, export it as CSV (UTF-8) first"
         )
 
 
@@ -31,11 +31,11 @@ def not_utf8(data: bytes, name: str) -> DataError | None:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         byte, line = data[error.start], _line(data, error.start)
-        return DataError(f"{name} must be UTF-8, but line {line} holds the byte 0x{byte:02x}. {_RESAVE}")
+        return DataError(f"{name} must be UTF-8, but line {line} contains the byte 0x{byte:02x}; {_RESAVE}")
     return None
 
 
-_RESAVE = "Save it as UTF-8 (in Excel: 'CSV UTF-8'), or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
+_RESAVE = "save it as UTF-8 (in Excel: 'CSV UTF-8'), or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
 
 
 def _line(data: bytes, position: int) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import glob
+import gzip
 import io
 import os
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manyheads.data.tables.columns import Column, row_indices
+from manyheads.data.tables.columns import Column, list_column, row_indices
 from manyheads.data.tables.csv_table import parse_csv
 from manyheads.data.tables.json_lines import parse_json_lines
+from manyheads.data.tables.json_table import accepted_rows, parse_json
 from manyheads.data.tables.objects import (
     NamedColumns,
     arrow_columns,
@@ -27,7 +31,11 @@ from manyheads.data.tables.objects import (
     polars_columns,
     row_columns,
 )
-from manyheads.errors import DataError, EmptyTableError, MissingColumnError, did_you_mean, listed
+from manyheads.errors import DataError, EmptyTableError, MissingColumnError, did_you_mean, listed, one_line
+
+_GZIP = ".gz"
+# A gzip file may contain this many bytes, or this many times its own.
+_LEAST_BOMB, _MOST_RATIO = 1 << 30, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +97,8 @@ def read_table(data: object) -> Table:
     """Return any supported table as a ``Table``.
 
     Args:
-        data: A path (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``), a pandas or polars
+        data: A path (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json``, ``.parquet``, each also with ``.gz``), a
+            folder or a pattern (``data/*.csv``) of such files with the same columns, a pandas or polars
             DataFrame, a pyarrow Table, a ``datasets.Dataset``, a list of dicts (a key that a row lacks is
             missing there), or a Table, which is returned as it is. The cells of CSV and TSV files are
             strings, and only an empty one is missing.
@@ -130,37 +139,83 @@ def read_stream(file: IO[bytes] | IO[str], format: str) -> Table:
     ending = "." + format.lower().removeprefix(".")
     name = "standard input" if getattr(file, "name", None) in {"<stdin>", 0} else "the stream"
     if ending not in _READERS:
-        raise DataError(f"{name}: unknown format {format!r}{did_you_mean(ending, _READERS) or '.'} {_KNOWN}")
+        raise DataError(f"{name}: unknown format {format!r}{did_you_mean(ending, _READERS).rstrip('.')}; {_KNOWN}")
     content: bytes | str = getattr(file, "buffer", file).read()
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     return _READERS[ending](data, name)
 
 
 def _read_path(path: Path) -> Table:
-    if not os.path.exists(path):
-        raise DataError(_not_found(path))
     if os.path.isdir(path):
-        raise DataError(f"{path} is a folder, not a table. Name the file in it.")
-    ending = path.suffix.lower()
+        return _read_several(sorted(file for file in path.iterdir() if _ending(file) in _READERS), str(path))
+    if not os.path.exists(path):
+        found = sorted(map(Path, glob.glob(str(path)))) if glob.has_magic(str(path)) else []
+        if found:
+            return _read_several(found, str(path))
+        raise DataError(_not_found(path))
+    ending = _ending(path)
     if ending not in _READERS:
         shown = repr(path.suffix) if path.suffix else "no ending"
-        raise DataError(f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, _READERS) or '.'} {_KNOWN}")
+        raise DataError(
+            f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, _READERS).rstrip('.')}; {_KNOWN}"
+        )
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check the file and its permissions.") from None
+        data = _decompressed(path) if path.suffix.lower() == _GZIP else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {one_line(error)}; check the file and its permissions") from None
     return _READERS[ending](data, path.name)
+
+
+def _ending(path: Path) -> str:
+    """Return a path's ending in lower case, without that of a compressed file."""
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == _GZIP else path.suffix.lower()
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return the content of a gzip file.
+
+    Raises:
+        DataError: it is so much larger than the file that it must be a decompression bomb.
+    """
+    most = max(_LEAST_BOMB, _MOST_RATIO * path.stat().st_size)
+    with gzip.open(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise DataError(f"{path}: contains more than {most:,} bytes, which is no table; decompress it first")
+    return data
+
+
+def _read_several(paths: Sequence[Path], name: str) -> Table:
+    """Return one table of several files with the same columns, in the order of their names.
+
+    Raises:
+        DataError: no table, or files with other columns.
+    """
+    if not paths:
+        raise DataError(f"{name}: is a folder without tables ({', '.join(_READERS)}); give the path of a table")
+    tables = [_read_path(path) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        if set(table.columns) != set(tables[0].columns):
+            raise DataError(
+                f"{name}: {path.name} has the columns {listed(table.columns)}, and {paths[0].name} has "
+                f"{listed(tables[0].columns)}; give files with the same columns"
+            )
+    columns: NamedColumns = [
+        (column, list_column([cell for table in tables for cell in table.values(column)]))
+        for column in tables[0].columns
+    ]
+    return _table(name, columns, sum(table.rows for table in tables))
 
 
 def _not_found(path: Path) -> str:
     folder = path.parent
     shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
     if not os.path.isdir(folder):
-        return f"There is no file {shown!r}, nor a folder for it. Give the path of a table."
+        return f"There is no file {shown!r}, nor a folder for it; give the path of a table"
     close = difflib.get_close_matches(path.name, sorted(os.listdir(folder)), n=3)
     if close:
-        return f"There is no file {shown!r}. Close to it are: {listed(close)}"
-    return f"There is no file {shown!r} (working folder: {str(Path.cwd())!r}). Give the path of a table."
+        return f"There is no file {shown!r}; close to it are: {listed(close)}"
+    return f"There is no file {shown!r} (working folder: {str(Path.cwd())!r}); give the path of a table"
 
 
 def _read_csv(data: bytes, name: str) -> Table:
@@ -174,19 +229,24 @@ def _read_tsv(data: bytes, name: str) -> Table:
 
 
 def _read_json_lines(data: bytes, name: str) -> Table:
-    rows = parse_json_lines(data, name)
+    rows = accepted_rows(parse_json_lines(data, name), name)
+    return _table(name, row_columns(rows, name), len(rows))
+
+
+def _read_json(data: bytes, name: str) -> Table:
+    rows = parse_json(data, name)
     return _table(name, row_columns(rows, name), len(rows))
 
 
 def _read_parquet(data: bytes, name: str) -> Table:
     if not data:
-        raise EmptyTableError(f"{name} is empty. It needs at least one row.")
+        raise EmptyTableError(f"{name} is empty; it needs at least one row")
     try:
         table = pq.ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name} cannot be read as Parquet; it may be truncated: {reason}. Write or copy it again."
+            f"{name} cannot be read as Parquet; it may be truncated: {reason}; write or copy it again"
         ) from None
     return _table(name, arrow_columns(table), table.num_rows)
 
@@ -196,9 +256,10 @@ _READERS = {
     ".tsv": _read_tsv,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
+    ".json": _read_json,
     ".parquet": _read_parquet,
 }
-_KNOWN = f"Known are {', '.join(_READERS)}; convert it to one of them."
+_KNOWN = f"known are {', '.join(_READERS)}; convert it to one of them"
 
 
 def _read_frame(frame: Any, columns_of: Any) -> Table:
@@ -225,16 +286,16 @@ _NEXT_STEPS = {
 def _unknown_object(data: object) -> str:
     kind = type(data).__name__
     known = "a path, a pandas, polars or pyarrow table, a datasets.Dataset, or a list of dicts"
-    return f"A table must be {known}, got {kind}; {_NEXT_STEPS.get(kind, 'convert it to one of these')}."
+    return f"A table must be {known}, got {kind}; {_NEXT_STEPS.get(kind, 'convert it to one of these')}"
 
 
 def _table(name: str, columns: NamedColumns, rows: int) -> Table:
     names = _checked_names(name, [column for column, _ in columns])
     if rows == 0:
         header = f", only the columns {listed(names)}" if names else ""
-        raise EmptyTableError(f"{name} has no rows{header}. It needs at least one.")
+        raise EmptyTableError(f"{name} has no rows{header}; it needs at least one")
     if not names:
-        raise EmptyTableError(f"{name} has no columns. It needs at least one.")
+        raise EmptyTableError(f"{name} has no columns; it needs at least one")
     return Table(name, names, rows, dict(zip(names, (cells for _, cells in columns), strict=True)))
 
 
@@ -242,9 +303,9 @@ def _checked_names(owner: str, names: Sequence[object]) -> tuple[str, ...]:
     texts: list[str] = []
     for name in names:
         if not isinstance(name, str):
-            raise DataError(f"{owner}: a column name must be text, got {name!r} ({type(name).__name__}). Rename it.")
+            raise DataError(f"{owner}: a column name must be text, got {name!r} ({type(name).__name__}); rename it")
         texts.append(str(name))
     twice = [name for name, count in Counter(texts).items() if count > 1]
     if twice:
-        raise DataError(f"{owner}: column names must differ, these occur twice: {listed(twice)}. Rename one of each.")
+        raise DataError(f"{owner}: column names must differ, these occur twice: {listed(twice)}; rename one of each")
     return tuple(texts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from manyheads.data.tables.columns import plain_cell
@@ -48,7 +50,7 @@ class Texts:
         for row, text in enumerate(self.texts):
             if not isinstance(text, str):
                 raise TextError(
-                    "Token heads label the words of one text, got pairs of texts; join each pair, or name one."
+                    "token heads label the words of one text, got pairs of texts; join each pair, or name one"
                 )
             found.append(self.given[row] if row in self.given else find_words(text, rule))
         return found
@@ -69,7 +71,7 @@ def read_texts(table: Table, text: TextColumns) -> Texts:
         cells = table.values(text)
         return _single(cells, [f"{table.name}, column {text!r}, row {row}" for row in range(1, len(cells) + 1)])
     if not isinstance(text, Sequence) or len(text) != 2 or not all(isinstance(name, str) for name in text):
-        raise TextError(f"{table.name}: text must be one column name or a pair of them, got {text!r}.")
+        raise TextError(f"{table.name}: text must be one column name or a pair of them, got {text!r}")
     return _paired(_column_texts(table, text[0]), _column_texts(table, text[1]))
 
 
@@ -77,15 +79,19 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
     """Return the texts of a list, as ``model.predict`` takes it.
 
     Args:
-        items: Strings, lists of the words of a text, or tuples, which are pairs of texts; ``None`` is an empty text.
+        items: Any sequence or column of strings, lists of the words of a text, or tuples, which are pairs of texts;
+            ``None`` is an empty text.
             Beside a tuple, a list of two is a pair too.
 
     Raises:
         TextError: a bare string instead of a list, an item that is neither, or strings and pairs together.
     """
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
-        step = "wrap it in a list: [text]" if isinstance(items, str) else "give a list such as ['text', ...]"
-        raise TextError(f"Texts must be a list, got {_shown(items)}; {step}.")
+    if isinstance(items, pa.Array | pa.ChunkedArray):
+        items = items.to_pylist()
+    step = _step_to_list(items)
+    if step is not None:
+        raise TextError(f"texts must be a list, got {_shown(items)}; {step}")
+    assert isinstance(items, Iterable)
     cells = [plain_cell(item) for item in items]
     present = [(number, cell) for number, cell in enumerate(cells, start=1) if cell is not None]
     if not any(_is_pair(cell) and isinstance(cell, tuple) for _, cell in present):
@@ -94,7 +100,7 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
         if not _is_pair(cell):
             raise TextError(
                 f"The list of texts, row {number}: other rows are pairs, got {_shown(cell)}; "
-                "give all texts as pairs, or none."
+                "give all texts as pairs, or none"
             )
     pairs = [cell if isinstance(cell, Sequence) else (None, None) for cell in cells]
     sides = [
@@ -102,6 +108,21 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
         for side in (0, 1)
     ]
     return _paired(sides[0], sides[1])
+
+
+def _step_to_list(items: object) -> str | None:
+    """Return what to give instead of an object that is no list of texts; ``None`` for such a list."""
+    if isinstance(items, str):
+        return "wrap it in a list: [text]"
+    if isinstance(items, set | frozenset):
+        return "a set has no order; give a list"
+    if isinstance(items, io.IOBase):
+        return "give its lines, or read it as a table: read().splitlines()"
+    if isinstance(items, Mapping):
+        return "give the texts of one key: data['text']"
+    if hasattr(items, "columns") or hasattr(items, "column_names"):
+        return "give one column: table['text']"
+    return None if isinstance(items, Iterable) and not isinstance(items, bytes) else "give a list such as ['text', ...]"
 
 
 def _is_pair(cell: object) -> bool:
@@ -118,10 +139,10 @@ def _text(cell: object, place: str) -> str:
     if cell is None:
         return ""
     if not isinstance(cell, str):
-        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first.")
+        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first")
     if not (cell.isascii() or _is_encodable(cell)):
         raise TextError(
-            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text."
+            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
         )
     return str(cell) if cell.strip() else ""
 
@@ -135,7 +156,7 @@ def _is_encodable(text: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
 
 

@@ -274,8 +274,8 @@ def test_stream_of_parquet_and_of_an_unknown_format() -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), file)
     assert read_stream(io.BytesIO(file.getvalue()), "parquet").values("a") == [1]
-    with pytest.raises(DataError, match=r"unknown format 'json'; did you mean '\.jsonl'\?"):
-        read_stream(io.BytesIO(b""), "json")
+    with pytest.raises(DataError, match=r"unknown format 'jsnl'; did you mean '\.jsonl'\?"):
+        read_stream(io.BytesIO(b""), "jsnl")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_number_is_no_text() -> None:
     with pytest.raises(TextError) as caught:
         read_texts(table, "note")
     assert str(caught.value) == (
-        "the list of rows, column 'note', row 41: a text must be a string, got 3.5 (float); convert it to text first."
+        "the list of rows, column 'note', row 41: a text must be a string, got 3.5 (float); convert it to text first"
     )
 
 

@@ -1,0 +1,88 @@
+"""How a CSV file uses quotes: as a standard says, as part of its texts, or with a backslash before them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manyheads.errors import DataError, InputWarning
+
+STANDARD, LITERAL, BACKSLASH = "standard", "literal", "backslash"
+
+_LARGEST_FIELD = 2**31 - 1
+
+
+def find_quoting(data: bytes, name: str, delimiter: str, header: str, width: int) -> str:
+    """Return how a file uses quotes; anything but the standard use is told in a warning.
+
+    Quotes belong to the texts if the standard reading breaks down (text follows a closing quote, or a quote is never
+    closed) or joins several lines into one cell, while without quoting every line has as many cells as the header.
+
+    Args:
+        data: The file, UTF-8.
+        name: The table's name, for messages.
+        delimiter: The text between cells.
+        header: The header's record.
+        width: Number of columns.
+
+    Raises:
+        DataError: quotes that can be read in no way, or in two.
+    """
+    if b'"' not in data:
+        return STANDARD
+    text = data.decode("utf-8-sig", "replace")
+    problem, spans = _standard_problem(text, delimiter)
+    if problem is None and spans is None:
+        return STANDARD
+    if problem is not None and '\\"' in text and _standard_problem(text, delimiter, escape="\\")[0] is None:
+        warnings.warn(f"{name}: a backslash before a quote is read as an escaped quote", InputWarning, stacklevel=2)
+        return BACKSLASH
+    literal = '"' not in header and width > 1 and _is_even(text, delimiter, width)
+    if problem is None and (not literal or (width == 2 and delimiter != "\t")):
+        # Texts of several lines, in quotes as they should be.
+        return STANDARD
+    if not literal:
+        raise DataError(f"{name}, {problem}; double a quote that belongs to the text, inside a quoted cell")
+    warnings.warn(
+        f"{name}: quotes are read as part of the texts, since {problem or spans}, and every line has {width} cells "
+        "without quoting",
+        InputWarning,
+        stacklevel=2,
+    )
+    return LITERAL
+
+
+def _standard_problem(text: str, delimiter: str, escape: str | None = None) -> tuple[str | None, str | None]:
+    """Return where the standard reading breaks down, and a cell that spans lines; ``None`` for none of it."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, escapechar=escape, doublequote=escape is None
+    )
+    spans, before = None, 0
+    with _unlimited_fields():
+        try:
+            for _ in reader:
+                if spans is None and reader.line_num > before + 1:
+                    spans = f"a cell would span the lines {before + 1} to {reader.line_num}"
+                before = reader.line_num
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                return f"line {before + 1}: the quote in it is never closed", spans
+            return f"line {reader.line_num}: text follows a closing quote", spans
+    return None, spans
+
+
+def _is_even(text: str, delimiter: str, width: int) -> bool:
+    lines = (line for line in io.StringIO(text) if line.strip("\r\n"))
+    return all(line.count(delimiter) == width - 1 for line in lines)
+
+
+@contextmanager
+def _unlimited_fields() -> Iterator[None]:
+    before = csv.field_size_limit(_LARGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
