@@ -268,7 +268,7 @@ class Prediction:
         label: The most probable label (multi-class) or the median label (ordinal).
         score: The probability of ``label``.
         scores: Label -> probability.
-        labels: The labels whose probability reaches their threshold (multi-label).
+        labels: The labels whose probability reaches their threshold (multi-label), or one per word (plain tokens).
         value: The predicted number (regression).
         spans: The labelled spans of the text, in order (tokens).
 

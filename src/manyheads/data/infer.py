@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from manyheads.data.inferring.column import Inferred, LabelColumn, few
 from manyheads.data.inferring.separators import find_separator, seen_separator
 from manyheads.data.inferring.words import infer_words
-from manyheads.data.tables.table import Table, read_table
+from manyheads.data.tables.table import read_table
 from manyheads.heads import HeadSpec
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.label_text import number_of
 from manyheads.heads.cells.multi_hot import multi_hot_width
 from manyheads.heads.cells.numbers import ambiguous_comma, has_decimal_commas
 from manyheads.heads.cells.placeholders import is_placeholder
-from manyheads.heads.cells.word_labels import is_spans
-from manyheads.runtime.lists import is_list, list_items, plain
+from manyheads.heads.cells.word_labels import is_spans, is_tags
+from manyheads.runtime.lists import is_list, plain
 from manyheads.types import MISSING
 
 logger = logging.getLogger("manyheads")
@@ -66,9 +66,9 @@ def infer_heads(
     """
     table = read_table(data)
     names = [columns] if isinstance(columns, str) else list(columns)
-    counts = _word_counts(table, names)
+    texts = [table.values(name) for name in table.columns if name not in names]
     inferred = {
-        name: infer_column(name, table.values(name), table.name, missing, separator, table.order_of(name), counts)
+        name: infer_column(name, table.values(name), table.name, missing, separator, table.order_of(name), texts)
         for name in names
     }
     for item in inferred.values():
@@ -88,7 +88,7 @@ def infer_column(
     missing: Sequence[object] | None = None,
     separator: str | None = None,
     order: Sequence[object] | None = None,
-    word_counts: Sequence[Sequence[int]] = (),
+    texts: Sequence[Sequence[object]] = (),
 ) -> Inferred:
     """Return the head inferred from one column's values.
 
@@ -99,7 +99,7 @@ def infer_column(
         missing: As in ``infer_heads``.
         separator: As in ``infer_heads``.
         order: All categories in their order, if the column has one.
-        word_counts: For each column of words, or of texts, the number of words per row.
+        texts: The cells of every column besides the label columns, which may be the texts.
 
     Raises:
         LabelError: only missing cells, one class only, mixed types, or free text; it names the column.
@@ -113,7 +113,7 @@ def infer_column(
         placeholders = placeholders if all(isinstance(cell, int) and cell >= -1 for cell in classes) else set()
     cells = {row: cell for row, cell in present.items() if row not in placeholders}
     counts = Counter(present[row] for row in placeholders)
-    column = LabelColumn(name, source, cells, len(values), missing, counts, separator, order, word_counts)
+    column = LabelColumn(name, source, cells, len(values), missing, counts, separator, order, texts)
     if not cells:
         raise column.error(f"all {len(values)} cells are empty; name another column, or fill in some labels")
     if order is not None:
@@ -123,18 +123,6 @@ def infer_column(
 
 def _means_no_label(cell: object, missing: set[str] | None, order: Sequence[object] | None) -> bool:
     return is_placeholder(cell, {str(label) for label in order or ()} or {""}, missing)
-
-
-def _word_counts(table: Table, labels: Sequence[str]) -> list[list[int]]:
-    """Return the number of words per row of each column of lists of words, or of texts, besides the label columns."""
-    counts = []
-    for name in table.columns:
-        cells = table.values(name) if name not in labels else []
-        if cells and all(is_list(cell) for cell in cells):
-            counts.append([len(list_items(cell)) for cell in cells])
-        elif cells and all(isinstance(cell, str) for cell in cells):
-            counts.append([len(str(cell).split()) for cell in cells])
-    return counts
 
 
 def _kind(column: LabelColumn) -> str:
@@ -223,7 +211,7 @@ def _from_lists(column: LabelColumn) -> Inferred:
 
 def _from_strings(column: LabelColumn) -> Inferred:
     texts = [str(cell).strip() for cell in column.cells.values()]
-    if all(is_list(text) or is_spans(text) for text in texts):
+    if all(is_list(text) or is_spans(text) or is_tags(text) for text in texts):
         return _from_lists(column)
     numbers = _from_commas(column, texts) if column.separator is None else None
     if numbers is not None:

@@ -39,12 +39,13 @@ def _parsed_list(text: str) -> list[object] | None:
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
-    found = _loaded(text)
+    found = loaded(text)
     scalars = isinstance(found, list) and not any(isinstance(item, dict | list | tuple | set) for item in found)
     return found if scalars else None  # type: ignore[return-value]
 
 
-def _loaded(text: str) -> object:
+def loaded(text: str) -> object:
+    """Return the value that a text is in JSON, or in Python, pandas or numpy as they print it; else ``None``."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -106,7 +106,7 @@ def test_a_bar_may_be_text(values: list[object]) -> None:
         ([1, "a"], r"mixes integers \(row 1\) and strings \(row 2\)"),
         ([None, True, 1], r"mixes bools \(row 2\) and integers \(row 3\)"),
         ([["a"], [1]], "several types"),
-        ([["a"], [{"b": 1}]], "row 2 contains a list with"),
+        ([["a"], ["b"], [0.25, "a"]], "row 3 contains a list with"),
         ([["a"], [0.5]], "row 2 contains a list with 0.5"),
         ([0.5, float("inf")], "row 2 contains inf"),
         ([datetime.date(2024, 1, 1)], r"row 1 contains .* \(date\)"),

@@ -40,7 +40,7 @@ class LabelColumn:
         placeholders: The cells that mean no label, and how often each occurs.
         separator: The text between labels, as the caller named it.
         order: All labels of the column in their order, if it has one.
-        word_counts: For each column of words, or of texts, the number of words per row.
+        texts: The cells of every column besides the label columns, which may be the texts.
     """
 
     name: str
@@ -51,7 +51,7 @@ class LabelColumn:
     placeholders: Counter[object] = field(default_factory=Counter)
     separator: str | None = None
     order: Sequence[object] | None = None
-    word_counts: Sequence[Sequence[int]] = ()
+    texts: Sequence[Sequence[object]] = ()
 
     @property
     def has_gaps(self) -> bool:
@@ -104,8 +104,13 @@ class LabelColumn:
         remark = "the labels are positions from 0; name them with MultiLabel(labels=[...])"
         return self._inferred(spec, f"multi-hot lists of {width}", f"MultiLabel({width} labels)", remark)
 
-    def tokens(self, types: Iterable[object], what: str) -> Inferred:
+    def tokens(self, types: Iterable[object], what: str, words: str = "punctuation") -> Inferred:
         """Return a token head for entity types.
+
+        Args:
+            types: The types, also repeated.
+            what: The cells, for the rule.
+            words: How texts are split into words.
 
         Raises:
             LabelError: there are none.
@@ -113,14 +118,17 @@ class LabelColumn:
         names = ordered(types)
         if not names:
             raise self.error("contains only the tag 'O'; name another column, or add rows with entities")
-        spec = Tokens(labels=names, column=self.name, missing=self.missing)
-        return self._inferred(spec, what, f"Tokens({len(names)} entity type{'s' * (len(names) > 1)})")
+        spec = Tokens(labels=names, column=self.name, missing=self.missing, words=words)
+        return self._inferred(spec, what, f"Tokens({len(names)} entity type{'s' * (len(names) > 1)}{_split(words)})")
 
-    def word_labels(self, labels: Iterable[object]) -> Inferred:
-        """Return a token head with one label per word."""
+    def word_labels(self, labels: Iterable[object], words: str) -> Inferred:
+        """Return a token head with one label per word of texts that are split by ``words``."""
         names = ordered(labels)
-        spec = Tokens(labels=names, column=self.name, missing=self.missing, scheme="plain")
-        return self._inferred(spec, "lists with one label per word", f"Tokens({len(names)} labels, plain)")
+        spec = Tokens(labels=names, column=self.name, missing=self.missing, scheme="plain", words=words)
+        numbers = all(isinstance(name, int) for name in names)
+        remark = "the labels are numbers; name them with Tokens(labels=[...])" if numbers else ""
+        head = f"Tokens({len(names)} labels, plain{_split(words)})"
+        return self._inferred(spec, "lists with one label per word", head, remark)
 
     def regression(self, what: str, values: Iterable[object]) -> Inferred:
         """Return a regression head.
@@ -176,6 +184,10 @@ class LabelColumn:
         if self.missing is None and any(label == -1 for label in getattr(spec, "labels", ())):
             notes.append("-1 is a label; missing=[-1] makes it no label")
         return Inferred(spec, "; ".join([f"{self.name!r}: {found} -> {head}", *notes]))
+
+
+def _split(words: str) -> str:
+    return "" if words == "punctuation" else f", words={words!r}"
 
 
 def few(values: Sequence[object]) -> bool:

@@ -9,7 +9,8 @@ import regex
 from manyheads.runtime.words import WORD_RULES, Place
 
 # Scripts without spaces between words; each of their characters, with its marks, is a word.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+# Line_Break=SA is Thai, Lao, Khmer, Burmese and the scripts like them (UAX 14).
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Line_Break=SA}"
 # A run of letters, digits and underscores with their marks (and the joiners of Indic and Persian words); one character
 # of a script without spaces; or any other symbol, an emoji of several code points included.
 _PUNCTUATION = rf"(?:(?![{_UNSPACED}])[\w\p{{M}}\u200c\u200d])+|(?!\s)\X"

@@ -1,27 +1,27 @@
 """Tags of entities: the schemes they are written in, and from tags to entities.
 
-Heads use BIO: tag 0 is O, and type k has B at 2k + 1 and I at 2k + 2. Cells may use BILUO or BIOES, where the last word
-of an entity and an entity of one word have tags of their own, or IO, where neighboring words with one type are one
-entity.
+Heads use BIO: tag 0 is O, and type k has B at 2k + 1 and I at 2k + 2. Cells may use BILUO, BIOES or BMES, where the
+last word of an entity and an entity of one word have tags of their own, or IO, where neighboring words with one type
+are one entity. Letters may stand before the type or after it: ``B-PER``, ``B_PER``, ``PER-B``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
-
-from manyheads.heads.cells.cells import is_missing
 
 OUTSIDE = 0
 OUTSIDE_TAG = "O"
 
-_TAG = re.compile(r"([BILUES])[-_](.+)", re.DOTALL)
-# Which tags begin an entity in BIO: B, and U or S for entities of one word.
-_BEGINS = frozenset("BUS")
+_TAG = re.compile(r"([BIMLUES])[-_/:](.+)", re.DOTALL)
+_SUFFIXED = re.compile(r"(.+)[-_/:]([BIMLUES])", re.DOTALL)
+_BARE = frozenset("BIMLUES")
+# Which prefixes begin an entity whatever stands before, and which ones end it.
+_BEGINS, _ENDS = frozenset("BUS"), frozenset("LEUS")
 # Prefixes of each scheme, the simplest first.
-_SCHEMES = {"BIO": frozenset("BI"), "BILUO": frozenset("BILU"), "BIOES": frozenset("BIES")}
+_SCHEMES = {"BIO": frozenset("BI"), "BILUO": frozenset("BILU"), "BIOES": frozenset("BIES"), "BMES": frozenset("BMES")}
 
 
 def bio_tags(types: Sequence[object]) -> tuple[str, ...]:
@@ -30,24 +30,43 @@ def bio_tags(types: Sequence[object]) -> tuple[str, ...]:
 
 
 def scheme_of(tags: Sequence[object]) -> str | None:
-    """Return the scheme of a list of tags: ``"BIO"``, ``"BILUO"`` or ``"BIOES"``; ``None`` for other labels.
+    """Return the scheme of tags, ``"BIO"``, ``"BILUO"``, ``"BIOES"`` or ``"BMES"``; ``None`` for other labels.
 
-    The last two are recognized only beside an ``O``: ``S-Bahn`` may be a label.
+    All but BIO are recognized only beside an ``O`` or a ``B-``, since ``S-Bahn`` may be a label. Tags that end in their
+    letter (``PER-B``) are recognized beside an ``O``.
     """
-    parts = [_TAG.fullmatch(tag) if isinstance(tag, str) else None for tag in tags if tag != OUTSIDE_TAG]
-    prefixes = {part.group(1) for part in parts if part is not None}
-    if not tags or None in parts:
+    parts = _parts(tags)
+    if not tags or parts is None:
         return None
+    prefixes = {prefix for prefix, _ in parts}
     scheme = next((name for name, known in _SCHEMES.items() if prefixes <= known), None)
-    return scheme if scheme == "BIO" or OUTSIDE_TAG in tags else None
+    return scheme if scheme == "BIO" or OUTSIDE_TAG in tags or "B" in prefixes else None
 
 
 def types_of(labels: Sequence[object]) -> list[object] | None:
     """Return the entity types that a list of tags names, in order of first appearance; ``None`` for no such list."""
-    if scheme_of(labels) is None:
+    parts = _parts(labels)
+    return None if parts is None or scheme_of(labels) is None else list(dict.fromkeys(name for _, name in parts))
+
+
+def has_bare_tags(tags: Sequence[object]) -> bool:
+    """Return whether tags are letters of a scheme without types, such as ``B``, ``I`` and ``O``."""
+    distinct = set(map(str, tags))
+    return {"B", OUTSIDE_TAG} <= distinct and distinct - {OUTSIDE_TAG} <= _BARE
+
+
+def _parts(tags: Sequence[object]) -> list[tuple[str, str]] | None:
+    """Return the letter and the type of each tag but ``O``, or ``None`` if some tag does not have both."""
+    named = [tag for tag in tags if tag != OUTSIDE_TAG]
+    if not all(isinstance(tag, str) for tag in named):
         return None
-    found = (_TAG.fullmatch(str(label)) for label in labels)
-    return list(dict.fromkeys(part.group(2) for part in found if part is not None))
+    found = [_TAG.fullmatch(str(tag)) for tag in named]
+    if None not in found:
+        return [(match.group(1), match.group(2)) for match in found if match is not None]
+    ends = [_SUFFIXED.fullmatch(str(tag)) for tag in named]
+    if OUTSIDE_TAG not in tags or None in ends:
+        return None
+    return [(match.group(2), match.group(1)) for match in ends if match is not None]
 
 
 def is_tag(label: object) -> bool:
@@ -64,19 +83,33 @@ def as_bio(tags: Sequence[object], types: Sequence[object]) -> list[object]:
     """
     names = {str(name) for name in types}
     found: list[object] = []
-    before: str | None = None
+    before: tuple[str, str] | None = None
     for tag in tags:
-        part = _TAG.fullmatch(tag) if isinstance(tag, str) else None
-        if isinstance(tag, str) and tag in names:
-            found.append(f"{'I' if before == tag else 'B'}-{tag}")
-            before = str(tag)
-            continue
-        before = None
-        if part is None or is_missing(tag):
-            found.append(tag)
-        else:
-            found.append(f"{'B' if part.group(1) in _BEGINS else 'I'}-{part.group(2)}")
+        part = _part(tag, names)
+        found.append(tag if part is None else f"{'B' if _begins(part, before) else 'I'}-{part[1]}")
+        before = part
     return found
+
+
+def _part(tag: object, types: Collection[str]) -> tuple[str, str] | None:
+    """Return the letter of a tag, which is empty in IO, and its type; ``None`` for anything else."""
+    if not isinstance(tag, str) or tag == OUTSIDE_TAG:
+        return None
+    if tag in types:
+        return "", str(tag)
+    match = _TAG.fullmatch(tag)
+    if match is not None:
+        return match.group(1), match.group(2)
+    match = _SUFFIXED.fullmatch(tag)
+    return (match.group(2), match.group(1)) if match is not None and match.group(1) in types else None
+
+
+def _begins(part: tuple[str, str], before: tuple[str, str] | None) -> bool:
+    """Return whether a word begins an entity; BIO itself may leave an ``I`` at the start."""
+    letter, name = part
+    if not letter:
+        return before is None or before[1] != name
+    return letter in _BEGINS or (before is not None and before[0] in _ENDS)
 
 
 def entity_types(tags: Sequence[object], types: Sequence[object]) -> list[object]:
@@ -87,8 +120,8 @@ def entity_types(tags: Sequence[object], types: Sequence[object]) -> list[object
         types: The types that are known: a tag that is one of them is a type by itself (IO).
     """
     names = {str(name) for name in types}
-    matches = [_TAG.fullmatch(tag) for tag in tags if isinstance(tag, str) and tag not in names]
-    return [match.group(2) for match in matches if match is not None]
+    parts = (_part(tag, names) for tag in tags)
+    return [name for letter, name in (part for part in parts if part is not None) if letter]
 
 
 def entities(tags: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from manyheads.errors import LabelError
+from manyheads.heads.cells.entities import scheme_of
 from manyheads.heads.cells.spans import LabelSpan, SplitText, is_span, listed_items, read_span
 from manyheads.runtime.lists import is_list, list_items, plain
 
@@ -23,7 +24,7 @@ def parsed(cell: object, place: str) -> list[object] | list[LabelSpan]:
     """
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
-    items = listed_items(cell)
+    items = str(cell).split() if is_tags(cell) else listed_items(cell)
     if items is None and is_list(cell):
         items = list_items(cell)
     if items is None:
@@ -42,6 +43,12 @@ def is_spans(cell: object) -> bool:
     """Return whether a cell contains at least one span and nothing else."""
     items = listed_items(cell.tolist() if isinstance(cell, np.ndarray) else cell) or []
     return bool(items) and all(is_span(item) for item in items)
+
+
+def is_tags(cell: object) -> bool:
+    """Return whether a cell is a text of two or more tags of entities with spaces between: ``O B-place I-place``."""
+    tags = cell.split() if isinstance(cell, str) else []
+    return len(tags) > 1 and scheme_of(tags) is not None
 
 
 def check_count(tags: Sequence[object], text: SplitText, place: str, rule: str) -> None:

@@ -13,10 +13,20 @@ from torch import Tensor
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
 from manyheads.heads.base import Column, LossTerms
 from manyheads.heads.cells.cells import is_missing
-from manyheads.heads.cells.entities import OUTSIDE, as_bio, bio_tags, entities, entity_types, is_tag, types_of
+from manyheads.heads.cells.entities import (
+    OUTSIDE,
+    OUTSIDE_TAG,
+    as_bio,
+    bio_tags,
+    entities,
+    entity_types,
+    has_bare_tags,
+    is_tag,
+    types_of,
+)
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.placeholders import is_placeholder
-from manyheads.heads.cells.spans import LabelSpan, SplitText, words_of_spans
+from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words_of_spans
 from manyheads.heads.cells.word_labels import check_count, parsed
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
@@ -125,8 +135,12 @@ class Tokens(LabelledSpec):
             texts: The rows' texts.
         """
         assert texts is not None
-        pairs = enumerate(zip(cells, texts, strict=True))
-        return WordTargets(Ragged.of(self._row(cell, text, row, head, source) for row, (cell, text) in pairs))
+        places = [f"{source}: head {head!r}, row {row}" for row in range(1, len(cells) + 1)]
+        read = [None if is_missing(cell) else parsed(cell, place) for cell, place in zip(cells, places, strict=True)]
+        spans = [[item for item in items or () if isinstance(item, LabelSpan)] for items in read]
+        check_spans(texts, spans, places)
+        rows = enumerate(zip(read, texts, strict=True))
+        return WordTargets(Ragged.of(self._row(items, text, row, head, source) for row, (items, text) in rows))
 
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the entity types, or the labels of words, in cells; cells that cannot be read have none."""
@@ -187,8 +201,9 @@ class Tokens(LabelledSpec):
         return softmax(logits)
 
     def prediction(self, scores: np.ndarray) -> Prediction:
-        """Return the spans of one text's scores (words, outputs), counted in words."""
-        return Prediction(spans=self._spans(scores))
+        """Return the spans of one text's scores (words, outputs), counted in words; plain labels as a tuple too."""
+        spans = self._spans(scores)
+        return Prediction(spans=spans, labels=tuple(span.label for span in spans) if self.scheme == "plain" else ())
 
     def table_columns(self, head: str, scores: Any, all_scores: bool) -> dict[str, Column]:
         """Return ``{head}_spans``, counted in words, and with ``all_scores`` one column per tag with a number per word.
@@ -215,12 +230,11 @@ class Tokens(LabelledSpec):
         found = entities(tags).tolist()
         return tuple(Span(start, end, self.labels[kind], float(best[start:end].mean())) for start, end, kind in found)
 
-    def _row(self, cell: object, text: SplitText, row: int, head: str, source: str) -> list[int]:
-        """Return the class of each word of a row."""
-        if is_missing(cell):
+    def _row(self, items: Sequence[object] | None, text: SplitText, row: int, head: str, source: str) -> list[int]:
+        """Return the class of each word of a row from the items of its cell."""
+        if items is None:
             return [MISSING] * len(text.words)
         where = f"{source}: head {head!r}, row {row + 1}"
-        items = parsed(cell, where)
         spans = [item for item in items if isinstance(item, LabelSpan)]
         # An empty list means that the text has no spans.
         if spans or not items:
@@ -249,16 +263,24 @@ def _as_types(labels: Any) -> Any:
     """Return entity types, of which a list of tags names each once."""
     if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):
         return labels
-    if not any(is_tag(label) for label in labels):
-        return labels
-    types = types_of(list(labels))
-    if types is None:
-        wrong = [label for label in labels if not is_tag(label)]
+    given = list(labels)
+    if has_bare_tags(given):
         raise HeadError(
-            f"Tokens: labels mix tags (O, B-..., I-...) with {listed(wrong)}; name entity types alone, or tags alone, "
-            "or take scheme='plain'"
+            f"Tokens: the tags {listed(given)} name no type; name it in labels=['term'], and write tags as 'B-term'"
         )
-    return types
+    types = types_of(given)
+    if types is not None:
+        return types
+    others = [label for label in given if not is_tag(label)]
+    if len(others) == len(given):
+        return labels
+    # In IO, types are tags.
+    if all(label == OUTSIDE_TAG for label in given if is_tag(label)):
+        return others
+    raise HeadError(
+        f"Tokens: labels mix tags (O, B-..., I-...) with {listed(others)}; name entity types alone, or tags alone, "
+        "or take scheme='plain'"
+    )
 
 
 def _check_tap(tap: Tap) -> None:

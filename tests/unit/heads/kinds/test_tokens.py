@@ -173,7 +173,7 @@ def test_missing_cells_missing_words_and_no_entities() -> None:
 
 def test_a_span_labels_its_words_and_may_leave_out_their_punctuation() -> None:
     spec = mh.Tokens(["drug", "dose"])
-    assert encoded(spec, [(4, 11, "drug")]) == [["O", "B-drug", "I-drug", "I-drug", "O", "O", "O"]]
+    assert encoded(spec, [(4, 10, "drug")]) == [["O", "B-drug", "I-drug", "O", "O", "O", "O"]]
     by_spaces = mh.Tokens(["drug"], words="spaces")
     assert encoded(by_spaces, [(10, 17, "drug")]) == [["O", "O", "O", "B-drug", "O", "O"]]
 
