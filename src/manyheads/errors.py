@@ -34,6 +34,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     ManyheadsWarning (UserWarning)
     ├── UntrainedHeadWarning                   predictions of an untrained head
     ├── InputWarning                           an input that is probably a mistake
+    ├── BatchingWarning                        texts cannot share padded batches, so a pass is slower
     ├── NewTokensWarning                       tokens were added after heads were trained
     ├── CheckpointWarning                      a damaged training checkpoint; an older one is used
     └── CacheWarning                           cached features were damaged or could not be stored
@@ -187,6 +188,10 @@ class UntrainedHeadWarning(ManyheadsWarning):
 
 class InputWarning(ManyheadsWarning):
     """An input is probably a mistake."""
+
+
+class BatchingWarning(ManyheadsWarning):
+    """A backbone's states of a text depend on padding or on other texts, so that fewer texts share a pass."""
 
 
 class NewTokensWarning(ManyheadsWarning):

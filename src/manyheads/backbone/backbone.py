@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from manyheads.backbone.limits import table_limit
 from manyheads.backbone.merged import has_adapters, merged_copy
 from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.precision import converted_copy, is_in_precision, is_quantized
-from manyheads.backbone.row_groups import RowGroups, observe_row_groups
+from manyheads.backbone.row_groups import RowGroups, length_threshold, observe_row_groups, stricter
 from manyheads.backbone.stack.find import find_blocks, find_stack
 from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead, lm_reads_stack
 from manyheads.backbone.stack.module_state import ModuleState, kept_state
@@ -32,7 +33,7 @@ from manyheads.backbone.stack.prompts import PromptTokenizer, prompt_templates
 from manyheads.backbone.stack.right_padding import right_pad
 from manyheads.backbone.trunk import Trunk
 from manyheads.backbone.vocabulary import add_rows, names_by_identity, share_again, vocabulary_size
-from manyheads.errors import BackboneError, NoLanguageModelError
+from manyheads.errors import BackboneError, BatchingWarning, NoLanguageModelError
 from manyheads.runtime.progress import spinner
 from manyheads.types import BackboneFacts, Batch, Request, States, Template
 
@@ -136,21 +137,43 @@ class Backbone(nn.Module):
     def row_groups(self) -> RowGroups:
         """The rows of a batch that may be computed together; observed on first use, in small forward passes."""
         if self._row_groups is None:
+            limits = [limit for limit in (table_limit(self.model), length_threshold(self.stack)) if limit]
             with evaluating(self.model), kept_state(self.model):
-                limit = table_limit(self.model)
-                self._row_groups = observe_row_groups(
-                    self._last_states, self.vocabulary_size, limit, self.device, self.name
+                groups = observe_row_groups(
+                    self._last_states, self.vocabulary_size, min(limits, default=None), self.device, self.name
                 )
+            self._row_groups = stricter(groups, self.replaces_modules, length_threshold(self.stack))
+            if self.row_groups_note:
+                warnings.warn(self.row_groups_note, BatchingWarning, stacklevel=2)
         return self._row_groups
 
-    @cached_property
+    @property
+    def row_groups_note(self) -> str:
+        """A sentence for the user if not all rows can be computed together, else empty."""
+        note = self.row_groups.note
+        return f"{self.name}: {note}" if note else ""
+
+    @property
+    def replaces_modules(self) -> bool:
+        """Whether a forward pass over a short text replaces some of its modules."""
+        return self._changes[0]
+
+    @property
     def changes_itself(self) -> bool:
         """Whether a forward pass changes more than its output, so that the model must be restored after each."""
-        before = ModuleState.of(self.model)
+        return self._changes[1] or length_threshold(self.stack) is not None
+
+    @cached_property
+    def _changes(self) -> tuple[bool, bool]:
+        """Whether a short pass replaces modules, and whether it changes anything."""
         with evaluating(self.model), kept_state(self.model):
+            before = ModuleState(self.model)
             ids = torch.arange(4, device=self.device).unsqueeze(0) % self.vocabulary_size
             self._last_states(ids, torch.ones_like(ids))
-            return ModuleState.of(self.model) != before
+            return before.has_other_modules, before.is_changed
+
+    def _kept(self, module: nn.Module) -> AbstractContextManager[None]:
+        return kept_state(module) if self.changes_itself else nullcontext()
 
     def _last_states(self, ids: Tensor, mask: Tensor) -> Tensor:
         settings = forward_settings(self.stack, hidden_states=False)
@@ -250,27 +273,25 @@ class Backbone(nn.Module):
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
         """
         self.check_values()
-        run = ForwardPass(self.trunk, self.branches, self.templates)
-        with kept_state(self.model) if self.changes_itself else nullcontext():
-            groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
-            if len(groups) < 2:
-                return run(batch, request, lm)
-            states, logits = zip(*(run(batch.rows(rows), request, lm) for rows in groups), strict=True)
-            joiner = Joiner(groups)
-            return joiner.states(states), joiner.tensors(logits) if lm else None
+        run = ForwardPass(self.trunk, self.branches, self.templates, self._kept)
+        groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
+        if len(groups) < 2:
+            return run(batch, request, lm)
+        states, logits = zip(*(run(batch.rows(rows), request, lm) for rows in groups), strict=True)
+        joiner = Joiner(groups)
+        return joiner.states(states), joiner.tensors(logits) if lm else None
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""
         branch = self.branches.named(name)
         groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
-        if len(groups) < 2:
-            return run_branch_from_states(branch, name, batch, request, entry)
-        parts = [(right_pad(batch.rows(rows)).batch, entry[rows.to(entry.device)]) for rows in groups]
-        states = [
-            run_branch_from_states(branch, name, part, request, below[:, : part.input_ids.shape[1]])
-            for part, below in parts
-        ]
-        return Joiner(groups).states(states)
+        parts = [batch] if len(groups) < 2 else [right_pad(batch.rows(rows)).batch for rows in groups]
+        entries = [entry] if len(groups) < 2 else [entry[rows.to(entry.device)] for rows in groups]
+        states = []
+        for part, below in zip(parts, entries, strict=True):
+            with self._kept(branch):
+                states.append(run_branch_from_states(branch, name, part, request, below[:, : part.input_ids.shape[1]]))
+        return states[0] if len(states) == 1 else Joiner(groups).states(states)
 
     def templates(self, request: Request) -> dict[str, Template]:
         """Return the prompts of a request as token ids.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyheads.backbone.branches.branch import Branch
 from manyheads.backbone.branches.branches import Branches
@@ -26,11 +27,13 @@ class ForwardPass:
         trunk: The backbone's own stack.
         branches: Its branches.
         templates: Returns the prompts of a request as token ids.
+        kept: Returns a context for one pass of a module, after which its state is as before.
     """
 
     trunk: Trunk
     branches: Branches
     templates: Callable[[Request], Mapping[str, Template]]
+    kept: Callable[[nn.Module], AbstractContextManager[None]]
 
     def __call__(self, batch: Batch, request: Request, lm: bool = False) -> tuple[States, Tensor | None]:
         """Return the requested states, right-padded, and the language model's logits in the caller's layout.
@@ -47,7 +50,8 @@ class ForwardPass:
         passes = self._passes(padded, request, lm)
         resumed = self._resumed_branches(request, lm)
         trunk_request = self._trunk_request(request, resumed) | passes.prefix_request(passes.after_text)
-        output = self.trunk.run(padded, trunk_request, lm, keep_cache=bool(passes.after_text))
+        with self.kept(self.trunk.model):
+            output = self.trunk.run(padded, trunk_request, lm, keep_cache=bool(passes.after_text))
         # Only the language model's decoder reads decoder_input_ids.
         padded = replace(padded, batch=replace(padded.batch, decoder_input_ids=None))
         branches = self._run_branches(padded, request, resumed, output.states)
@@ -89,11 +93,14 @@ class ForwardPass:
     def _run_branches(
         self, padded: RightPadded, request: Request, resumed: list[str], trunk: States
     ) -> dict[str, States]:
-        whole = [name for name in request.branches if name not in resumed]
-        states = {name: self.branches.named(name)(padded, request.branches[name]) for name in whole}
-        for name in resumed:
+        states: dict[str, States] = {}
+        for name, needed in request.branches.items():
             branch = self.branches.named(name)
-            states[name] = branch.resume_from_states(padded, request.branches[name], trunk.hidden)
+            with self.kept(branch):
+                if name in resumed:
+                    states[name] = branch.resume_from_states(padded, needed, trunk.hidden)
+                else:
+                    states[name] = branch(padded, needed)
         return states
 
     def _run_prompts(
@@ -101,9 +108,9 @@ class ForwardPass:
     ) -> dict[str, States]:
         states = passes.extended(passes.after_text, trunk.states, trunk.cache)
         for group in passes.groups:
-            prefix = self.trunk.run(
-                right_pad(passes.prefix_batch(group, padded)), passes.prefix_request(group), keep_cache=True
-            )
+            texts = right_pad(passes.prefix_batch(group, padded))
+            with self.kept(self.trunk.model):
+                prefix = self.trunk.run(texts, passes.prefix_request(group), keep_cache=True)
             states |= passes.extended(group, prefix.states, prefix.cache)
         for prompt in passes.separate:
             states[prompt] = self(passes.prompt_batch(prompt, padded), request.prompts[prompt])[0]

@@ -8,11 +8,12 @@ rows of equal length together, or one row at a time, so that a text has the same
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyheads.errors import BackboneError, one_line
 
@@ -20,6 +21,9 @@ from manyheads.errors import BackboneError, one_line
 _SHORT, _LONG = 5, 41
 # A row moves if its states change by more than this fraction of their standard deviation; half precision rounds more.
 _MOVES, _MOVES_IN_HALF = 1e-3, 0.1
+
+# Rotary embeddings whose frequencies depend on the longest row of a batch.
+_LENGTH_DEPENDENT = frozenset({"dynamic", "longrope"})
 
 # Runs token ids (rows, tokens) with a mask, and returns the last hidden states (rows, tokens, width).
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -30,9 +34,11 @@ class RowGroups(ABC):
 
     Attributes:
         name: The rows that are computed together, in words.
+        note: A sentence for the user, without the model's name; empty if all rows are computed together.
     """
 
     name: ClassVar[str]
+    note: ClassVar[str] = ""
 
     @abstractmethod
     def of(self, lengths: Tensor) -> list[Tensor]:
@@ -53,6 +59,7 @@ class EqualLengths(RowGroups):
     """Rows of equal length, without padding."""
 
     name = "rows of equal length"
+    note = "padding changes its states, so only texts of equal length are computed together, which is slower"
 
     def of(self, lengths: Tensor) -> list[Tensor]:
         """Return one group for each length."""
@@ -63,10 +70,62 @@ class SingleRows(RowGroups):
     """One row at a time."""
 
     name = "single rows"
+    note = "other texts of a batch change its states, so texts are computed one at a time, which is slower"
 
     def of(self, lengths: Tensor) -> list[Tensor]:
         """Return one group for each row."""
         return list(torch.arange(len(lengths)).unsqueeze(1))
+
+
+@dataclass(frozen=True)
+class EqualLengthsAbove(RowGroups):
+    """Rows of up to ``tokens`` tokens together; longer ones only with rows of the same length.
+
+    Attributes:
+        tokens: The largest length that may be padded.
+    """
+
+    tokens: int
+    name = "rows of equal length beyond the pretraining context"
+
+    def of(self, lengths: Tensor) -> list[Tensor]:
+        """Return one group of all short rows, and one for each greater length."""
+        return EqualLengths().of(lengths.masked_fill(lengths <= self.tokens, 0))
+
+
+def stricter(groups: RowGroups, replaces_modules: bool, threshold: int | None) -> RowGroups:
+    """Return groups that also hold for rows longer than those of the comparison.
+
+    Args:
+        groups: The groups that were observed.
+        replaces_modules: Whether a short text makes the stack replace modules, which a long row of the batch prevents.
+        threshold: The length above which a row changes all rows of its batch, or ``None``.
+    """
+    if not isinstance(groups, AllRows):
+        return groups
+    if replaces_modules:
+        return EqualLengths()
+    return groups if threshold is None else EqualLengthsAbove(threshold)
+
+
+def length_threshold(stack: nn.Module) -> int | None:
+    """Return the length above which a row changes the rotary embeddings of its whole batch, or ``None``."""
+    config: Any = getattr(stack, "config", None)
+    settings = [found for found in _dictionaries(config) if found.get("rope_type") in _LENGTH_DEPENDENT]
+    if not settings:
+        return None
+    names = ("original_max_position_embeddings", "max_position_embeddings")
+    fallback = next((value for name in names if (value := getattr(config, name, None))), 0)
+    return min(int(found.get(names[0]) or fallback) for found in settings)
+
+
+def _dictionaries(config: object) -> Iterator[dict[str, Any]]:
+    """Yield the dictionaries in a config's fields, and those in them."""
+    pending = [value for value in getattr(config, "__dict__", {}).values() if isinstance(value, dict)]
+    while pending:
+        found = pending.pop()
+        pending += [value for value in found.values() if isinstance(value, dict)]
+        yield found
 
 
 def observe_row_groups(run: Run, vocabulary: int, limit: int | None, device: torch.device, name: str) -> RowGroups:

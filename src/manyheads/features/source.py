@@ -146,7 +146,7 @@ def identity_of(backbone: Backbone, digest: str) -> dict[str, object]:
         backbone: As it runs.
         digest: Of the loaded weights, from ``Backbone.digest``.
     """
-    config = backbone.stack.config
+    config = getattr(backbone.stack, "config", backbone.model.config)  # FSMT's encoder has none
     settings = {key: value for key, value in config.to_dict().items() if key not in _UNIMPORTANT}  # type: ignore[union-attr, operator]
     return {
         "protocol": _PROTOCOL,

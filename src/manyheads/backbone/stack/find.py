@@ -24,6 +24,9 @@ def find_stack(model: nn.Module) -> nn.Module:
         stack = base.get_decoder() if hasattr(base, "get_decoder") else base  # type: ignore[operator]
         if "input_ids" not in forward_arguments(stack):
             stack = base
+        if stack is model and model.get_output_embeddings() is not None:
+            # Llama 4's text model does not declare where its stack is.
+            stack = next((part for part in model.children() if "input_ids" in forward_arguments(part)), stack)
     if not isinstance(stack, nn.Module) or "input_ids" not in forward_arguments(stack):
         raise BackboneError(f"{type(model).__name__}: no stack of layers that takes input_ids was found")
     return stack

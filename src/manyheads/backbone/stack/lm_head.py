@@ -38,7 +38,7 @@ class _StackStub(nn.Module):
 
     def __init__(self, stack: nn.Module) -> None:
         super().__init__()
-        self.config = stack.config
+        self.config = getattr(stack, "config", None)
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> _StubOutput:
         return _StubOutput(last_hidden_state=inputs_embeds)

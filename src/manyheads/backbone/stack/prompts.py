@@ -121,7 +121,10 @@ class PromptPasses:
         """
         template, request = self.templates[prompt], self.requests[prompt]
         size = longest + template.added
-        windows = [getattr(self.stack.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+        windows = [
+            getattr(getattr(self.stack, "config", None), name, None)
+            for name in ("sliding_window", "attention_chunk_size")
+        ]
         fits = template.limit is None or size <= template.limit
         in_window = all(size < window for window in windows if isinstance(window, int))
         hidden_only = not (template.closing or request.branches or request.pooled)
