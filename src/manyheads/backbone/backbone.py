@@ -48,6 +48,7 @@ class Backbone(nn.Module):
         random_pooler: Whether the class's own pooler was initialized at random while loading.
         facts: The facts that taps depend on, if observed before.
         row_groups: The rows that may be computed together, if observed before.
+        changes: Whether a pass replaces modules, and whether it changes anything, if observed before.
         prompt_tokenizer: Tokenizes prompts and label words, if there is a tokenizer.
         token_budget: Fastest number of tokens per batch on this machine, if measured.
 
@@ -64,6 +65,7 @@ class Backbone(nn.Module):
         *,
         facts: BackboneFacts | None = None,
         row_groups: RowGroups | None = None,
+        changes: tuple[bool, bool] | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
         token_budget: int | None = None,
     ) -> None:
@@ -77,6 +79,7 @@ class Backbone(nn.Module):
         self._random_pooler = random_pooler
         self._facts = facts
         self._row_groups = row_groups
+        self._changes = changes
         self._lm_head = CachedLMHead()
 
     def with_model(self, model: nn.Module) -> Backbone:
@@ -131,6 +134,7 @@ class Backbone(nn.Module):
             lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
             with kept_state(self.model):
                 self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
+            _ = self.row_groups  # all small passes at once
         return self._facts
 
     @property
@@ -156,21 +160,22 @@ class Backbone(nn.Module):
     @property
     def replaces_modules(self) -> bool:
         """Whether a forward pass over a short text replaces some of its modules."""
-        return self._changes[0]
+        return self._observed_changes()[0]
 
     @property
     def changes_itself(self) -> bool:
         """Whether a forward pass changes more than its output, so that the model must be restored after each."""
-        return self._changes[1] or length_threshold(self.stack) is not None
+        return self._observed_changes()[1] or length_threshold(self.stack) is not None
 
-    @cached_property
-    def _changes(self) -> tuple[bool, bool]:
-        """Whether a short pass replaces modules, and whether it changes anything."""
-        with evaluating(self.model), kept_state(self.model):
-            before = ModuleState(self.model)
-            ids = torch.arange(4, device=self.device).unsqueeze(0) % self.vocabulary_size
-            self._last_states(ids, torch.ones_like(ids))
-            return before.has_other_modules, before.is_changed
+    def _observed_changes(self) -> tuple[bool, bool]:
+        """Return whether a short pass replaces modules, and whether it changes anything."""
+        if self._changes is None:
+            with evaluating(self.model), kept_state(self.model):
+                before = ModuleState(self.model)
+                ids = torch.arange(4, device=self.device).unsqueeze(0) % self.vocabulary_size
+                self._last_states(ids, torch.ones_like(ids))
+                self._changes = before.has_other_modules, before.is_changed
+        return self._changes
 
     def _kept(self, module: nn.Module) -> AbstractContextManager[None]:
         return kept_state(module) if self.changes_itself else nullcontext()
@@ -257,6 +262,7 @@ class Backbone(nn.Module):
             self._random_pooler,
             facts=self.facts,
             row_groups=self.row_groups,
+            changes=self._changes,
             prompt_tokenizer=self.prompt_tokenizer,
             token_budget=self.token_budget,
         )
