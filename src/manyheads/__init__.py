@@ -5,10 +5,17 @@ All public names are listed here. They are imported on first use, so that ``impo
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from manyheads._version import VERSION
+
+# Threads of torch that wait for each other otherwise spin: beside another busy process, a training took seven times as
+# long. OpenMP reads this when torch is imported.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from manyheads import errors as errors

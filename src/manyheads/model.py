@@ -28,6 +28,7 @@ from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
 from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
+from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
@@ -292,6 +293,7 @@ class HeadedModel(nn.Module):
         heads: Iterable[str] | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
+        cache: str | Path | None = None,
     ) -> Predictions:
         """Predict texts, or pairs of texts, with all heads in one pass of the backbone.
 
@@ -301,6 +303,8 @@ class HeadedModel(nn.Module):
             heads: Names of the heads; all by default.
             max_length: Maximum tokens per text; the backbone's limit by default.
             long_text: ``"truncate"`` longer texts, which are then flagged in ``.truncated``, or raise an ``"error"``.
+            cache: Folder of a feature cache, or ``"auto"`` for the user's own, to compute nothing twice for texts that
+                are predicted again; by default, nothing is kept.
 
         Returns:
             A sequence of ``{head: Prediction}``, backed by arrays.
@@ -314,7 +318,8 @@ class HeadedModel(nn.Module):
             >>> predictions[0]["urgency"].label in ("routine", "urgent", "emergency")
             True
         """
-        return predict_texts(self.core, self.tokenizer, read_texts_from_list(texts), heads, max_length, long_text)
+        read = read_texts_from_list(texts)
+        return predict_texts(self.core, self.tokenizer, read, heads, max_length, long_text, open_cache(cache))
 
     @property
     def generate(self) -> Callable[..., Any]:

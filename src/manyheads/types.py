@@ -260,7 +260,7 @@ class Span:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """One head's prediction for one text; fields that the head's kind does not have are ``None`` or empty.
 
@@ -284,6 +284,15 @@ class Prediction:
     labels: tuple[object, ...] = ()
     value: float | None = None
     spans: tuple[Span, ...] = ()
+
+    def __repr__(self) -> str:
+        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "scores"}
+        shown = [f"{name}={_short(value)}" for name, value in given.items() if value not in (None, ())]
+        return f"Prediction({', '.join(shown) or 'labels=()'})"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else repr(value)
 
 
 class Tokenizer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -144,6 +145,11 @@ def demo(
 
 def run() -> None:
     """Run the command line; an error is one line on standard error."""
+    if not sys.stderr.isatty():
+        # Without a display, every step is a plain line.
+        handler = logging.StreamHandler()
+        logging.getLogger("manyheads.progress").addHandler(handler)
+        logging.getLogger("manyheads.progress").setLevel(logging.INFO)
     try:
         status = app(standalone_mode=False, prog_name="manyheads")
     except ClickError as error:

@@ -50,7 +50,7 @@ def _show(cache: FeatureCache, entries: list[Entry]) -> None:
     console = Console(highlight=False)
     table = RichTable(box=box.SIMPLE)
     for title in ("backbone", "tap", "precision", "texts", "MB", "last used"):
-        table.add_column(title, justify="right" if title in {"texts", "MB"} else "left", no_wrap=True)
+        table.add_column(title, justify="right" if title in {"texts", "MB"} else "left", overflow="fold")
     for entry in entries:
         table.add_row(*_cells(entry))
     if entries:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,7 +49,7 @@ class LossTerms:
         return self.total / self.weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadSpec(ABC):
     """The settings that every head kind takes, as keywords.
 
@@ -117,6 +117,11 @@ class HeadSpec(ABC):
             raise HeadError(
                 f"{self.owner}: loss_weight must be a finite number of at least 0, got {self.loss_weight!r}"
             )
+
+    def __repr__(self) -> str:
+        settings = ((item, getattr(self, item.name)) for item in fields(self))
+        shown = [f"{item.name}={value!r}" for item, value in settings if value != item.default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def label_cells(self, cells: Sequence[object]) -> list[object]:
         """Return cells with ``None`` for those that mean no label; see ``missing``."""
@@ -187,6 +192,14 @@ class HeadSpec(ABC):
     def with_further_labels(self, labels: Sequence[object]) -> HeadSpec:
         """Return a spec with these labels after its own; its settings for training are the defaults."""
         raise TypeError(f"{self.owner} has no labels to add to")
+
+    def with_new_label(self, label: object) -> HeadSpec:
+        """Return the spec with one more label after its own.
+
+        Raises:
+            HeadError: the head has no labels, has this one, or orders its labels.
+        """
+        raise HeadError(f"{self.owner}: no label can be added; make a new head")
 
     def only_own_labels(self, targets: Targets) -> Targets:
         """Return targets of ``with_further_labels`` without the further labels: missing, or not counted."""

@@ -16,6 +16,8 @@ from manyheads.types import BackboneFacts, Features
 
 # transformers' own classifiers start with this standard deviation and a zero bias.
 INITIAL_STD = 0.02
+# How far below the other biases that of a new label starts: its odds are about one in 3,000.
+_UNLIKELY = 8.0
 
 
 class Head(nn.Module):
@@ -55,6 +57,38 @@ class Head(nn.Module):
 
         super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         return self
+
+    def add_label(self, label: object) -> None:
+        """Add a label that came later; the logits of the other labels do not change.
+
+        The new label is predicted for nothing until the head is trained again.
+
+        Args:
+            label: Its name; for a token head of entities, their type.
+
+        Raises:
+            HeadError: the head has no labels, has this one, or orders its labels.
+
+        Examples:
+            >>> trained.heads["urgency"].add_label("unknown")
+            >>> trained.heads["urgency"].spec.labels
+            ('routine', 'urgent', 'emergency', 'unknown')
+        """
+        spec = self.spec.with_new_label(label)
+        added = spec.outputs - self.spec.outputs
+        old = self.output
+        device = old.weight.device
+        self.output = nn.Linear(old.in_features, spec.outputs, device=device)
+        with torch.no_grad():
+            self.output.weight[:-added].copy_(old.weight)
+            self.output.weight[-added:].zero_()
+            self.output.bias[:-added].copy_(old.bias)
+            self.output.bias[-added:].fill_(float(old.bias.min()) - _UNLIKELY)
+        self.output.train(self.training)
+        if self.class_weights is not None:
+            weights = cast(Tensor, self.class_weights)
+            self.set_class_weights(torch.cat([weights, weights.new_ones(added)]))
+        self.spec = spec
 
     def take_over(self, other: Head) -> None:
         """Take the taps, modules and weights of another head with the same spec."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 
-from manyheads.errors import UnknownHeadError, did_you_mean, listed
+from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import HeadSpec, LabelledSpec, Logits
 from manyheads.heads.base import Column
 from manyheads.types import Prediction, Span
@@ -160,14 +160,27 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
             }
         )
 
-    def to_pandas(self, all_scores: bool = False) -> Any:
+    def to_pandas(self, all_scores: bool = False, texts: Sequence[object] | None = None) -> Any:
         """Return a ``pandas.DataFrame`` of ``columns``.
+
+        Args:
+            all_scores: Whether to add one column per label.
+            texts: The texts that were predicted, for a first column ``text``.
+
+        Raises:
+            InputError: another number of texts.
 
         Examples:
             >>> trained.predict(texts).to_pandas().shape
             (3, 2)
         """
-        return self.to_arrow(all_scores).to_pandas()
+        frame = self.to_arrow(all_scores).to_pandas()
+        if texts is None:
+            return frame
+        if len(texts) != len(self):
+            raise InputError(f"texts: got {len(texts)} for {len(self)} predictions; give the texts that were predicted")
+        frame.insert(0, "text", list(texts))
+        return frame
 
     def _prediction(self, name: str, row: int) -> Prediction:
         found = self._specs[name].prediction(self._scored(name)[row])

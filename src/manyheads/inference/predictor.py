@@ -13,7 +13,9 @@ from manyheads.data.texts.texts import Texts
 from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
 from manyheads.features import FeatureSource
 from manyheads.features.apply_heads import apply_heads
+from manyheads.features.cache import FeatureCache
 from manyheads.features.logits import empty_logits
+from manyheads.features.source import identity_of
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Logits
 from manyheads.inference.predictions import Predictions
@@ -30,6 +32,7 @@ def predict(
     heads: Iterable[str] | None = None,
     max_length: int | None = None,
     long_text: str = "truncate",
+    cache: FeatureCache | None = None,
 ) -> Predictions:
     """Predict texts with the chosen heads.
 
@@ -40,6 +43,7 @@ def predict(
         heads: Names of heads; all by default.
         max_length: Most tokens of a text; the backbone's limit by default.
         long_text: ``"truncate"`` (and flag) or ``"error"``.
+        cache: Where features are kept, or ``None``.
 
     Raises:
         HeadError: there is no head.
@@ -54,12 +58,13 @@ def predict(
     taps = core.heads.taps_of(chosen)
     words = words_for(chosen, texts)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
+    identity = None if cache is None else identity_of(core.backbone, core.backbone.digest())
     parts: list[dict[str, Logits]] = [empty_logits(chosen, tokenized, np.arange(0))]
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
         part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
         own = np.arange(len(rows))
-        tables = FeatureSource(core, part).read(taps, own)
+        tables = FeatureSource(core, part, cache, identity).read(taps, own)
         parts.append(apply_heads(core, tables, chosen, own, part))
     specs = {name: head.spec for name, head in chosen.items()}
     logits = {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()}

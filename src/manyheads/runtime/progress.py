@@ -1,11 +1,14 @@
 """Progress of long work: on standard error, only in a terminal, only from the first process, erased at the end.
 
-Displays may be nested: an inner one is a further line of the outer one.
+Displays may be nested: an inner one is a further line of the outer one. Elsewhere, every step is a line of the log
+``manyheads.progress``, which the command line prints and Python shows if asked to (``logging.basicConfig``).
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 _running: list[Progress] = []
+
+logger = logging.getLogger("manyheads.progress")
+# Seconds after which the end of a step is told, too.
+_LONG = 2.0
 
 
 @contextmanager
@@ -34,7 +41,8 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
     """
     with _display() as progress:
         if progress is None:
-            yield lambda done: None
+            with _logged(f"{description}: {total:,} {unit}"):
+                yield lambda done: None
             return
         task = progress.add_task(description, total=total, count=f"0 of {total:,} {unit}")
         completed = 0
@@ -55,13 +63,30 @@ def spinner(description: str) -> Iterator[None]:
     """Show that work of unknown size is running, such as ``"Hashing weights"``."""
     with _display() as progress:
         if progress is None:
-            yield
+            with _logged(description):
+                yield
             return
         task = progress.add_task(description, total=None, count="")
         try:
             yield
         finally:
             progress.remove_task(task)
+
+
+def log_step(message: str) -> None:
+    """Write a line about a step that has no display, such as an epoch, to the log."""
+    if is_first():
+        logger.info(message)
+
+
+@contextmanager
+def _logged(message: str) -> Iterator[None]:
+    log_step(message)
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    if seconds >= _LONG:
+        log_step(f"{message}: done in {seconds:.0f} s")
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from manyheads.errors import UnknownHeadError, did_you_mean, listed
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics
 from manyheads.training.fit import Alternative
+from manyheads.training.mistakes import EvaluatedRows, Mistake
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,7 @@ class OutOfFold:
     logits: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """The result of training.
 
@@ -43,6 +46,7 @@ class TrainResult:
         notes: Sentences for the user.
         seconds: Wall time.
         out: Folder of the saved model, if it was saved.
+        predicted: Head name -> its predictions of the evaluation rows; see ``mistakes``.
 
     Examples:
         >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
@@ -62,3 +66,38 @@ class TrainResult:
     notes: list[str]
     seconds: float
     out: Path | None = field(default=None)
+    predicted: Mapping[str, EvaluatedRows] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        heads = "; ".join(_in_short(name, self.rows[name], values) for name, values in self.metrics.items())
+        notes = f"; {len(self.notes)} notes" if self.notes else ""
+        return f"TrainResult({heads}{notes}; {self.seconds:.1f} s)"
+
+    def mistakes(self, head: str, most: int = 50) -> list[Mistake]:
+        """Return the evaluation rows that a head got wrong, the most confident predictions first.
+
+        Args:
+            head: The head's name.
+            most: Maximum number of rows.
+
+        Raises:
+            UnknownHeadError: no trained head has this name.
+
+        Examples:
+            >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
+            >>> len(result.mistakes("urgency")) <= result.rows["urgency"]["evaluate"]
+            True
+        """
+        if head not in self.predicted:
+            raise UnknownHeadError(
+                f"no head {head!r} was trained{did_you_mean(head, self.predicted).rstrip('.')}; trained: "
+                f"{listed(self.predicted)}"
+            )
+        return self.predicted[head].mistakes(most)
+
+
+def _in_short(name: str, rows: Mapping[str, int], metrics: Metrics) -> str:
+    """Return one head's rows and its first metric after their number."""
+    shown = [f"{key} {value:.3f}" for key, value in metrics.items() if key != "rows"][:1]
+    counts = f"{rows['train']} training and {rows['evaluate']} evaluation rows"
+    return f"{name}: {', '.join([*shown, counts])}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from manyheads.backbone.row_groups import AllRows
 from manyheads.checkpoint import save_checkpoint
 from manyheads.checkpoint.save import saved_size
 from manyheads.checkpoint.target import check_space, check_target
@@ -70,7 +71,15 @@ def run_training(
             raise CheckpointError(f"{error}; {_rescued(core, tokenizer, lm_check)}") from error
     wait_for_all()
     method.tidy()
-    notes = [*prepared.notes, *outcome.notes, *_dependent_heads_note(core, chosen), *_new_tokens_note(core)]
+    of_heads = [note for one in trained.values() for note in one.notes]
+    notes = [
+        *prepared.notes,
+        *outcome.notes,
+        *of_heads,
+        *_padding_note(core),
+        *_dependent_heads_note(core, chosen),
+        *_new_tokens_note(core),
+    ]
     return _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
 
 
@@ -133,6 +142,14 @@ def _dependent_heads_note(core: HeadedCore, trained: Mapping[str, Head]) -> list
     return [f"Heads {listed(others)} were not trained, and read heads that have changed."] if others else []
 
 
+def _padding_note(core: HeadedCore) -> list[str]:
+    """Return a sentence on a backbone whose rows are computed apart."""
+    groups = core.backbone.row_groups
+    if isinstance(groups, AllRows):
+        return []
+    return [f"{core.backbone.name}: padding changes its output, so only {groups.name} are computed together."]
+
+
 def _new_tokens_note(core: HeadedCore) -> list[str]:
     """Return a sentence on tokens that were added since the backbone was loaded."""
     count = core.backbone.provenance.new_tokens
@@ -165,4 +182,5 @@ def _result(
         notes=notes,
         seconds=seconds,
         out=out,
+        predicted={name: one.predicted for name, one in trained.items()},
     )

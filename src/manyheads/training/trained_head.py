@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,12 @@ from manyheads.evaluation.metrics import Metrics, baseline, measure
 from manyheads.heads import Head, Logits, Targets
 from manyheads.training.fit import FitResult
 from manyheads.training.method import Method
+from manyheads.training.mistakes import EvaluatedRows
 from manyheads.training.prepare import Prepared
 from manyheads.training.result import OutOfFold
 
+# Fewer evaluation rows are pointed out: the standard error of an accuracy of .8 is then above .07.
+FEW_ROWS = 30
 # The logit of a label that a head does not have.
 _NEVER = -1e9
 
@@ -80,6 +84,34 @@ class TrainedHead:
         item_rows = rows[self.targets.take(rows).items().rows]
         held_out = ~np.isnan(self.fit.out_of_fold).any(axis=1)
         return OutOfFold(table_rows[item_rows[held_out]], self.fit.out_of_fold[held_out])
+
+    @property
+    def predicted(self) -> EvaluatedRows:
+        """Its predictions of the evaluation rows."""
+        data = self.prepared.data
+        texts = [data.texts[row] for row in data.evaluate]
+        targets = self.targets.take(data.evaluate)
+        return EvaluatedRows(self.head.spec, self.prepared.evaluation_rows, texts, targets, self.logits)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on evidence that is too thin, and on a head that predicts no better than a constant."""
+        spec, data, name = self.head.spec, self.prepared.data, self.name
+        counts = Counter(found for row in self.targets.take(data.train).classes() for found in row)
+        labels = getattr(spec, "classes", ())
+        single = [labels[place] for place, count in counts.items() if count == 1 and not spec.has_spans]
+        found = []
+        if single:
+            found.append(f"Head {name!r}: {len(single)} labels have one training row only, such as {single[0]!r}.")
+        if 0 < self.rows["evaluate"] < FEW_ROWS:
+            found.append(f"Head {name!r}: {self.rows['evaluate']} evaluation rows are too few for reliable metrics.")
+        accuracy, majority = (self.metrics.get(key) for key in ("accuracy", "majority_accuracy"))
+        if accuracy is not None and majority is not None and accuracy < majority:
+            found.append(
+                f"Head {name!r}: its accuracy {accuracy:.3f} is below {majority:.3f}, that of always predicting the "
+                "most frequent label."
+            )
+        return found
 
     def summary(self, method: Method, text: str | Sequence[str]) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""

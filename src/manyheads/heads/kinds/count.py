@@ -19,7 +19,7 @@ _LARGEST = 2**24
 _LARGEST_LOGIT = 88.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Count(NumberSpec):
     """A non-negative integer per text, by Poisson regression with a log link.
 

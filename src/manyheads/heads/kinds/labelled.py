@@ -13,7 +13,7 @@ from manyheads.heads.base import Column, HeadSpec, is_number
 from manyheads.heads.cells.labels import checked_labels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelledSpec(HeadSpec):
     """A head with named labels and one score per label, or per tag of a token head.
 
@@ -44,6 +44,20 @@ class LabelledSpec(HeadSpec):
             raise HeadError(f"{self.owner}: label_words are for init='lm_head'; give that too, or leave them out")
         if not (is_number(self.label_smoothing) and 0.0 <= self.label_smoothing < 1.0):
             raise HeadError(f"{self.owner}: label_smoothing must be a number in [0, 1), got {self.label_smoothing!r}")
+
+    def with_new_label(self, label: object) -> LabelledSpec:
+        """Return the spec with one more label after its own, with the class weight 1.
+
+        Raises:
+            HeadError: it has this label.
+        """
+        weights: Any = self.class_weights
+        words: Any = self.label_words
+        added: dict[str, Any] = {
+            "class_weights": weights if weights is None or isinstance(weights, str) else [*weights, 1.0],
+            "label_words": None if words is None else [*words, (str(label),)],
+        }
+        return replace(self, labels=[*self.labels, label], **added)
 
     def with_further_labels(self, labels: Sequence[object]) -> LabelledSpec:
         """Return a spec with these labels after its own; its settings for training are the defaults."""

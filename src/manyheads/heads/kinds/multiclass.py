@@ -19,7 +19,7 @@ from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Multiclass(OneLabelSpec):
     """Exactly one of several labels per text; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
 

@@ -25,7 +25,7 @@ from manyheads.types import MISSING, Batch, Prediction
 THRESHOLD = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MultiLabel(LabelledSpec):
     """Any number of labels per text; one sigmoid and binary cross-entropy per label.
 

@@ -22,7 +22,7 @@ from manyheads.runtime.lists import plain
 from manyheads.types import Batch, Prediction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NumberSpec(HeadSpec):
     """A head with one logit per row, from which it predicts a number."""
 

@@ -20,7 +20,7 @@ from manyheads.heads.targets import RowTargets
 from manyheads.types import MISSING, Batch, Prediction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OneLabelSpec(LabelledSpec):
     """A head that predicts one of its labels per row, and a probability for each."""
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from manyheads.errors import HeadError, listed
 from manyheads.heads.base import LossTerms, weighted
 from manyheads.heads.kinds.one_label import OneLabelSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ordinal(OneLabelSpec):
     """One of several ordered labels, by conditional probabilities (CORN: Shi, Cao and Raschka 2021).
 
@@ -40,6 +41,14 @@ class Ordinal(OneLabelSpec):
     kind: ClassVar[str] = "ordinal"
     least_labels: ClassVar[int] = 2
     labels_from_column: ClassVar[bool] = False  # no column contains their order
+
+    def with_new_label(self, label: object) -> Ordinal:
+        """Raise: a label's place among the others is unknown.
+
+        Raises:
+            HeadError: always.
+        """
+        raise HeadError(f"Ordinal: no label can be added, since its place among {listed(self.labels)} is unknown")
 
     @property
     def main_metric(self) -> str:

@@ -16,7 +16,7 @@ from manyheads.heads.kinds.number import NumberSpec
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Regression(NumberSpec):
     """One number per text; squared error (``torch.nn.functional.mse_loss``).
 

@@ -41,7 +41,7 @@ from manyheads.types import MISSING, Batch, Prediction, Span
 SCHEMES = ("BIO", "plain")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tokens(LabelledSpec):
     """One label per word, or entities of one or more words; softmax and cross-entropy over the labelled words.
 

@@ -14,6 +14,7 @@ from torch import nn
 from manyheads.evaluation.metrics import Metrics, measure
 from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first
+from manyheads.runtime.progress import log_step
 from manyheads.training.dataset import TrainingData
 from manyheads.training.resuming.trainer_state import CheckpointedCallback
 from manyheads.training.solving.best_weights import BestWeights
@@ -76,7 +77,9 @@ class EpochEvaluator(CheckpointedCallback):
         **kwargs: Any,
     ) -> None:
         """Evaluate; stop after too many epochs without improvement; write the postponed checkpoint."""
-        if len(self._data.evaluate):
+        if not len(self._data.evaluate):
+            log_step(f"Epoch {float(state.epoch or 0):g}: done")
+        else:
             metrics = self._measure(state)
             if self._selection is not None:
                 self._select(self._selection, metrics, float(state.epoch or 0), control)
@@ -138,6 +141,8 @@ class EpochEvaluator(CheckpointedCallback):
         }
         for name, values in metrics.items():
             self.history[name].append({"epoch": float(state.epoch or 0), **values})
+            shown = ", ".join(f"{key} {value:.3f}" for key, value in values.items() if key != "rows")
+            log_step(f"Epoch {float(state.epoch or 0):g}: {name}: {shown}")
         return metrics
 
     def _select(
