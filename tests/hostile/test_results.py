@@ -131,8 +131,8 @@ def test_a_label_that_came_later(saved: Saved, tmp_path: Path, head: str) -> Non
     model.heads[head].add_label("burn")
     after = model.predict(texts)
     old, new = (np.concatenate([np.atleast_2d(row) for row in one.logits[head]]) for one in (before, after))
-    assert np.array_equal(new[:, : old.shape[1]], old)
-    assert (new[:, old.shape[1] :] < old.min() - 1).all()
+    assert new[:, : old.shape[1]] == pytest.approx(old, abs=1e-4)
+    assert (new[:, old.shape[1] :] < -7).all()
     model.save_pretrained(tmp_path / "out")
     again = mh.HeadedModel.from_pretrained(tmp_path / "out")
     assert again.heads[head].spec.labels[-1] == "burn"

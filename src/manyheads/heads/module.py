@@ -83,7 +83,7 @@ class Head(nn.Module):
             self.output.weight[:-added].copy_(old.weight)
             self.output.weight[-added:].zero_()
             self.output.bias[:-added].copy_(old.bias)
-            self.output.bias[-added:].fill_(float(old.bias.min()) - _UNLIKELY)
+            self.output.bias[-added:].fill_(min(float(old.bias.min()), 0.0) - _UNLIKELY)
         self.output.train(self.training)
         if self.class_weights is not None:
             weights = cast(Tensor, self.class_weights)
