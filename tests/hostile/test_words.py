@@ -75,6 +75,30 @@ def test_a_span_in_a_chinese_sentence_is_found_again(tmp_path: Path) -> None:
     ]
 
 
+def test_words_that_share_a_token_are_one_span() -> None:
+    rows = [{"text": f"我在{place}工作", "found": [(2, 4, "place")]} for place in ("北京", "上海", "广州")]
+    model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_of([*"我在工", "北京", "上海", "广州"]))
+    model.add_head("found", mh.Tokens(["place"], label_smoothing=0.0))
+    mh.train(model, rows * 4, "text", mh.Frozen(l2=1e-4, dtype="float32"), eval_fraction=0)
+    answers = model.predict([row["text"] for row in rows])
+    assert [[(span.start, span.end) for span in answer["found"].spans] for answer in answers] == [[(2, 4)]] * 3
+    assert answers.words[0].tolist() == [[0, 1], [1, 2], [2, 4], [4, 5], [5, 6]]
+
+
+def test_words_that_share_a_token_end_where_the_text_is_cut() -> None:
+    model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_of([*"我在", "北京"]))
+    model.add_head("found", mh.Tokens(["place"]))
+    model.heads["found"].trained = True
+    assert model.predict(["在北京我在我"], max_length=2).words[0].tolist() == [[0, 1], [1, 3]]
+
+
+def test_an_empty_text_has_no_words() -> None:
+    model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_of("ab"))
+    model.add_head("found", mh.Tokens(["place"]))
+    model.heads["found"].trained = True
+    assert [len(row) for row in model.predict(["", "a b"]).words] == [0, 2]
+
+
 def test_a_span_in_a_sentence_that_is_one_word_by_spaces() -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
     model.add_head("found", mh.Tokens(["place"], words="spaces"))

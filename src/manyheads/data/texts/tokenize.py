@@ -119,7 +119,8 @@ def tokenize(
     _fill_empty(tokenizer, inputs)
     held = None
     if words is not None:
-        held = [WordTokens.of(ids, places) for ids, places in zip(inputs["word_ids"], words, strict=True)]
+        rows = zip(inputs["word_ids"], inputs.pop("token_ends"), words, strict=True)
+        held = [WordTokens.of(ids, ends, places) for ids, ends, places in rows]
         inputs["word_ids"] = [one.renumbered(ids) for one, ids in zip(held, inputs["word_ids"], strict=True)]
     return Tokenized(inputs, truncated, tokenizer.pad_token_id or 0, held)
 
@@ -132,7 +133,7 @@ def _encode(
     words: Sequence[Sequence[Place]] | None,
 ) -> dict[str, list[list[int]]]:
     if not texts:
-        return {"input_ids": []} if words is None else {"input_ids": [], "word_ids": []}
+        return {"input_ids": []} if words is None else {"input_ids": [], "word_ids": [], "token_ends": []}
     offsets = {} if words is None else {"return_offsets_mapping": True}
     encoded = tokenizer(
         list(texts), truncation=limit is not None, max_length=limit, padding=False, verbose=False, **offsets
@@ -142,6 +143,7 @@ def _encode(
         inputs["word_ids"] = [
             words_of_tokens(spans, places) for spans, places in zip(encoded["offset_mapping"], words, strict=True)
         ]
+        inputs["token_ends"] = [[end for _, end in spans] for spans in encoded["offset_mapping"]]
     return inputs
 
 
@@ -167,7 +169,7 @@ def _fill_empty(tokenizer: Tokenizer, inputs: dict[str, list[list[int]]]) -> Non
     for row, ids in enumerate(inputs["input_ids"]):
         if not ids:
             ids.append(token)
-            for name, filler in (("token_type_ids", 0), ("word_ids", -1)):
+            for name, filler in (("token_type_ids", 0), ("word_ids", -1), ("token_ends", 0)):
                 if name in inputs:
                     inputs[name][row].append(filler)
 

@@ -16,23 +16,35 @@ class WordTokens:
 
     Attributes:
         numbers: Each one's number among all words of its text (words,), int64, ascending.
-        places: (words, 2) the first character of each word, and the one after its last.
+        places: (words, 2) the first character of each word, and the one after its last. A word whose token also covers
+            the words after it ends where they end.
     """
 
     numbers: np.ndarray
     places: np.ndarray
 
     @staticmethod
-    def of(word_ids: Sequence[int], places: Sequence[Place]) -> WordTokens:
+    def of(word_ids: Sequence[int], token_ends: Sequence[int], places: Sequence[Place]) -> WordTokens:
         """Return the words that tokens belong to.
 
         Args:
             word_ids: From ``words_of_tokens``.
+            token_ends: The character after the last one of each token.
             places: The characters of all words.
         """
-        found = np.unique(np.array(word_ids, dtype=np.int64))
+        ids, ends = np.array(word_ids, dtype=np.int64), np.array(token_ends, dtype=np.int64)
+        found = np.unique(ids)
         numbers = found[found >= 0]
-        return WordTokens(numbers, np.array(places, dtype=np.int64).reshape(-1, 2)[numbers])
+        own = np.array(places, dtype=np.int64).reshape(-1, 2)
+        held = own[numbers]
+        # Words after a word and before the next one with a token, as far as its tokens reach.
+        reach = held[:, 1].copy()
+        inside = ids >= 0
+        np.maximum.at(reach, np.searchsorted(numbers, ids[inside]), ends[inside])
+        last = np.searchsorted(own[:, 0], reach, side="left") - 1
+        limits = np.append(numbers[1:], len(own)) - 1
+        held[:, 1] = own[np.clip(last, numbers, limits), 1]
+        return WordTokens(numbers, held)
 
     def __len__(self) -> int:
         return len(self.numbers)

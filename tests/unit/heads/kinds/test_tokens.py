@@ -111,11 +111,31 @@ def test_a_token_belongs_to_the_first_word_it_shares_a_character_with(
     spans: list[tuple[int, int]], places: list[tuple[int, int]], expected: list[int]
 ) -> None:
     assert words_of_tokens(spans, places) == expected
-    kept = WordTokens.of(expected, places)
-    assert kept.places.tolist() == [list(places[number]) for number in sorted({*expected} - {-1})]
+    kept = WordTokens.of(expected, [end for _, end in spans], places)
+    assert kept.places[:, 0].tolist() == [places[number][0] for number in sorted({*expected} - {-1})]
     again = kept.renumbered(expected)
     assert [kept.numbers[number] if number >= 0 else -1 for number in again] == expected
     assert sorted({*again} - {-1}) == list(range(len(kept)))
+
+
+ENDS = {
+    "each word has a token": ([(0, 3), (4, 7)], [(0, 3), (4, 7)], [3, 7]),
+    "a token over two words": ([(0, 2), (2, 3)], [(0, 1), (1, 2), (2, 3)], [2, 3]),
+    "a token over all words": ([(0, 3)], [(0, 1), (1, 2), (2, 3)], [3]),
+    "a token that ends inside the next token's word": ([(0, 5), (5, 7)], [(0, 3), (3, 4), (4, 7)], [4, 7]),
+    "a word between that has no token": ([(0, 1), (2, 3)], [(0, 1), (1, 2), (2, 3)], [1, 3]),
+    "the rest was cut away": ([(0, 2)], [(0, 1), (1, 2), (2, 3)], [2]),
+    "a space after the word": ([(0, 4)], [(0, 3), (4, 7)], [3]),
+    "no words": ([(0, 0)], [], []),
+}
+
+
+@pytest.mark.parametrize(("spans", "places", "ends"), ENDS.values(), ids=ENDS)
+def test_a_word_ends_where_its_token_does(
+    spans: list[tuple[int, int]], places: list[tuple[int, int]], ends: list[int]
+) -> None:
+    kept = WordTokens.of(words_of_tokens(spans, places), [end for _, end in spans], places)
+    assert kept.places[:, 1].tolist() == ends
 
 
 def test_word_ids_equal_transformers_own_for_words_given_one_by_one() -> None:
