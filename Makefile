@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-real check docs bench bench-tuning format clean
+.PHONY: demo test test-real test-architectures check docs bench bench-tuning format clean
 
 demo: $(VENV)/.demo  ## install, then run both stories on real text
 	$(BIN)/manyheads demo
@@ -14,6 +14,9 @@ test: $(VENV)/.dev  ## install, then run every fast test
 
 test-real: $(VENV)/.bench  ## the tests that need real weights
 	$(BIN)/python -m pytest -m real tests/real
+
+test-architectures: $(VENV)/.dev  ## every text architecture of transformers that builds small: 30 minutes
+	$(BIN)/python -m tests.real.architectures tests/real/architectures.md
 
 check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
