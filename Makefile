@@ -15,8 +15,8 @@ test: $(VENV)/.dev  ## install, then run every fast test
 test-real: $(VENV)/.bench  ## the tests that need real weights
 	$(BIN)/python -m pytest -m real tests/real
 
-test-architectures: $(VENV)/.dev  ## every text architecture of transformers that builds small: 30 minutes
-	$(BIN)/python -m tests.real.architectures tests/real/architectures.md
+test-architectures: $(VENV)/.dev  ## every text architecture of transformers, built tiny: ten minutes
+	$(BIN)/python -m pytest -m architectures tests/real/test_architectures.py
 
 check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .

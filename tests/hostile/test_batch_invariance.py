@@ -158,3 +158,52 @@ def test_a_backbone_that_cannot_be_read_is_one_line(kind: str, words: str) -> No
     with pytest.raises(mh.errors.BackboneError, match=words) as caught:
         mh.HeadedModel.wrap(_wrapped_forward(kind, built("padding is masked"))).core.backbone.row_groups  # noqa: B018
     assert len(str(caught.value).splitlines()) == 1
+
+
+class _Drifting(mh.Frozen):
+    """Trains as usual, and changes what the model computes without touching a weight."""
+
+    def fit(self, core: Any, heads: Any, data: Any) -> Any:
+        outcome = super().fit(core, heads, data)
+        core.backbone.model.cls.predictions.transform.transform_act_fn = torch.nn.Tanh()
+        return outcome
+
+
+@pytest.mark.parametrize(("method", "same"), [(mh.Frozen(), True), (_Drifting(), False)])
+def test_the_check_of_the_language_model_sees_its_logits(method: mh.Method, same: bool, tokenizer: Any) -> None:
+    model = mh.HeadedModel.wrap(built("padding is masked"), tokenizer)
+    model.add_head("a", mh.Multiclass(labels=["x", "y"]))
+    rows = [{"text": text, "a": "xy"[at % 2]} for at, text in enumerate(TEXTS)]
+    check = mh.train(model, rows, text="text", method=method, eval_fraction=0).lm_check
+    assert check.bit_identical is same
+    assert (check.compared, check.max_abs_diff == 0) == (("weights", True) if same else ("logits", False))
+
+
+HALF: dict[str, tuple[torch.dtype, bool]] = {
+    "fp16 overflows": (torch.float16, False),
+    "bf16 does not": (torch.bfloat16, True),
+    "fp32 does not": (torch.float32, True),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_an_overflow_is_an_error_and_never_a_prediction(name: str, tokenizer: Any) -> None:
+    dtype, finite = HALF[name]
+    model = built("padding is masked")
+    with torch.no_grad():
+        model.bert.encoder.layer[0].output.dense.weight.mul_(1e4)
+        model.bert.encoder.layer[0].intermediate.dense.weight.mul_(50)
+    headed = mh.HeadedModel.wrap(model.to(dtype), tokenizer)
+    rows = [{"text": text, "a": "xy"[at % 2]} for at, text in enumerate(TEXTS)]
+
+    def run() -> np.ndarray:
+        headed.add_head("a", mh.Multiclass(labels=["x", "y"]))
+        mh.train(headed, rows, text="text", eval_fraction=0)
+        return headed.predict(TEXTS).logits["a"]
+
+    if finite:
+        assert np.isfinite(run()).all()
+        return
+    with pytest.raises(mh.errors.BackboneError, match=r"not finite in float16.*float32") as caught:
+        run()
+    assert len(str(caught.value).splitlines()) == 1

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.backbone import Backbone
 from manyheads.backbone.stack.probe import evaluating, forward_arguments
-from manyheads.data.texts.tokenize import tokenize
+from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError
 from manyheads.types import Tokenizer
+
+# The texts, and their first tokens, on which a training run compares logits besides the weights.
+_SAMPLE_ROWS, _SAMPLE_TOKENS = 3, 32
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class LMCheck:
         max_abs_diff: Largest difference of a logit; 0.0 if the weights are identical, ``None`` if not measured.
         perplexity: Perplexity of the model on the texts; ``None`` if not measured or not a causal model.
         reference_perplexity: Perplexity of the reference on the same texts.
-        compared: ``"logits"`` on texts, or ``"weights"``: every tensor of the backbone, before and after.
+        compared: ``"logits"`` on texts, or ``"weights"``: every tensor of the backbone, before and after. After
+            training, the logits of three texts are compared too: ``"logits"`` means that equal weights gave others.
         new_tokens: Number of tokens that were added to the model, negative if they were added to the reference. New
             tokens take probability from all others, so a model with new tokens is never ``bit_identical``.
             ``max_abs_diff`` is then over the tokens that both have, and both perplexities are of texts split into
@@ -66,6 +71,50 @@ def compare_weights(
     same = before == after and not new_tokens
     diff = 0.0 if same else None
     return LMCheck(same, diff, perplexity, reference_perplexity, compared="weights", new_tokens=new_tokens)
+
+
+def sample_logits(backbone: Backbone, tokenized: Tokenized) -> list[Tensor]:
+    """Return the language model's logits (1, tokens, vocabulary) on the shortest texts; none if it cannot run them.
+
+    Args:
+        backbone: Its model is run as transformers runs it, one text at a time.
+        tokenized: The texts.
+    """
+    if backbone.lm is None:
+        return []
+    rows = np.argsort(tokenized.lengths, kind="stable")[:_SAMPLE_ROWS]
+    samples = [tokenized.batch(rows[[place]]).to(backbone.device) for place in range(len(rows))]
+    try:
+        with evaluating(backbone):
+            return [
+                _logits(backbone, sample.input_ids[:, :_SAMPLE_TOKENS], _first_tokens(sample.token_type_ids))
+                for sample in samples
+            ]
+    except Exception:  # the whole model may need inputs that its stack does not; then only the weights are compared
+        return []
+
+
+def _same_bits(mine: Tensor, theirs: Tensor) -> bool:
+    return bool(((mine == theirs) | (mine.isnan() & theirs.isnan())).all())
+
+
+def _first_tokens(types: Tensor | None) -> Tensor | None:
+    return None if types is None else types[:, :_SAMPLE_TOKENS]
+
+
+def compare_samples(check: LMCheck, before: Sequence[Tensor], after: Sequence[Tensor]) -> LMCheck:
+    """Return a comparison of weights, corrected where equal weights gave other logits.
+
+    Args:
+        check: The comparison of the weights.
+        before: Logits from ``sample_logits`` before training.
+        after: Those after it.
+    """
+    pairs = list(zip(after, before, strict=False))
+    if not check.bit_identical or all(_same_bits(mine, theirs) for mine, theirs in pairs):
+        return check
+    diff = max(_difference(mine, theirs, None) for mine, theirs in pairs)
+    return replace(check, bit_identical=False, max_abs_diff=diff, compared="logits")
 
 
 def compare_logits(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from manyheads.backbone.row_groups import AllRows
 from manyheads.checkpoint import save_checkpoint
@@ -16,7 +17,7 @@ from manyheads.checkpoint.target import check_space, check_target
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
 from manyheads.errors import CheckpointError, DataError, HeadError, MethodError, listed
-from manyheads.evaluation.lm_check import LMCheck, compare_weights
+from manyheads.evaluation.lm_check import LMCheck, compare_samples, compare_weights, sample_logits
 from manyheads.heads import Head
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
@@ -54,13 +55,14 @@ def run_training(
         check_space(out, saved_size(core.backbone, core.heads))
     prepared = prepare(core, tokenizer, data, chosen, reading, evaluation, method.other_texts)
     with torch.inference_mode(False), torch.enable_grad():
+        sampled = sample_logits(core.backbone, prepared.data.tokenized)
         outcome = method.fit(core, chosen, prepared.data)
     core.prune()
     trained = {
         name: TrainedHead(name, head, prepared, outcome.fits[name], outcome.logits[name])
         for name, head in chosen.items()
     }
-    lm_check = _lm_check(core, prepared.data, outcome)
+    lm_check = _lm_check(core, prepared.data, outcome, sampled)
     for one in trained.values():
         one.head.summary = one.summary(method, reading.text)
     wait_for_all()
@@ -131,9 +133,11 @@ def _chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, He
     return chosen
 
 
-def _lm_check(core: HeadedCore, data: TrainingData, outcome: Outcome) -> LMCheck:
+def _lm_check(core: HeadedCore, data: TrainingData, outcome: Outcome, sampled: Sequence[Tensor]) -> LMCheck:
     before, after = outcome.perplexity
-    return compare_weights(data.digest, core.backbone.digest(), after, before, core.backbone.provenance.new_tokens)
+    backbone = core.backbone
+    check = compare_weights(data.digest, backbone.digest(), after, before, backbone.provenance.new_tokens)
+    return compare_samples(check, sampled, sample_logits(backbone, data.tokenized)) if check.bit_identical else check
 
 
 def _dependent_heads_note(core: HeadedCore, trained: Mapping[str, Head]) -> list[str]:
