@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.backbone import Backbone
+from manyheads.backbone.stack.module_state import kept_state
 from manyheads.backbone.stack.probe import evaluating, forward_arguments
 from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.errors import BackboneError, InputError, NoLanguageModelError
@@ -226,7 +227,8 @@ def _logits(backbone: Backbone, ids: Tensor, types: Tensor | None) -> Tensor:
         # The decoder's input is the text again: any fixed input is suitable for a comparison.
         inputs["decoder_input_ids"] = ids
         inputs.pop("token_type_ids", None)
-    logits: Tensor = backbone.model(**inputs).logits
+    with kept_state(backbone.model):
+        logits: Tensor = backbone.model(**inputs).logits
     return logits
 
 

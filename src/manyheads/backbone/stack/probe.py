@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.stack.module_state import kept_state
 from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.backbone.vocabulary import vocabulary_size
 from manyheads.errors import BackboneError, one_line
@@ -96,7 +97,7 @@ def observe(stack: nn.Module, vocabulary: int) -> Observed:
 
 def probe(stack: nn.Module, hidden_states: bool = False) -> Any:
     """Run a stack on ``probe_batch`` in eval mode and return its output."""
-    with evaluating(stack):
+    with evaluating(stack), kept_state(stack):
         return stack(**probe_batch(stack).batch.inputs(), **forward_settings(stack, hidden_states))
 
 

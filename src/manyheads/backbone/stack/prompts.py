@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.stack.module_state import kept_state
 from manyheads.backbone.stack.outputs import layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
@@ -231,7 +232,7 @@ def can_extend_cache(stack: nn.Module) -> bool:
     padded = probe_batch(stack)
     after = [int(token) for token in padded.batch.input_ids[0, :_PROBE_SUFFIX]]
     whole = with_prompt(padded.batch, padded.mask, Template((), tuple(after)))
-    with evaluating(stack):
+    with evaluating(stack), kept_state(stack):
         in_one_pass = stack(**whole.inputs(), **forward_settings(stack, False)).last_hidden_state
         prefix = stack(**padded.batch.inputs(), **forward_settings(stack, False) | {"use_cache": True})
         cache = getattr(prefix, "past_key_values", None)
