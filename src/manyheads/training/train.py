@@ -151,7 +151,7 @@ def _padding_note(core: HeadedCore) -> list[str]:
     groups = core.backbone.row_groups
     if isinstance(groups, AllRows):
         return []
-    return [f"{core.backbone.name}: padding changes its output, so only {groups.name} are computed together."]
+    return [f"{core.backbone.row_groups_note}."]
 
 
 def _new_tokens_note(core: HeadedCore) -> list[str]:
