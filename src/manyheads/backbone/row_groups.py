@@ -146,12 +146,15 @@ def observe_row_groups(run: Run, vocabulary: int, limit: int | None, device: tor
     mask = torch.ones_like(ids)
     mask[0, _SHORT:] = 0
     short = ids[:1, :_SHORT]
+    full, ones = ids[1:], torch.ones_like(ids[1:])
     try:
-        alone = run(short, torch.ones_like(short))
+        alone, long_alone = run(short, torch.ones_like(short)), run(full, ones)
     except Exception as error:
-        raise BackboneError(f"{name}: cannot run a text of {_SHORT} tokens: {one_line(error)}") from error
-    if not bool(torch.isfinite(alone).all()):
-        raise BackboneError(not_finite(name, f"the states of {_SHORT} tokens", alone.dtype))
+        raise BackboneError(f"{name}: cannot run texts of {_SHORT} and {long} tokens: {one_line(error)}") from error
+    if not bool(torch.isfinite(alone).all() and torch.isfinite(long_alone).all()):
+        raise BackboneError(not_finite(name, f"the states of {long} tokens", alone.dtype))
+    if not _stays(run, full, ones, long_alone):  # Reformer draws its hashes at random for long rows
+        raise BackboneError(f"{name}: gives different states for the same text each time, so no head can read it")
     if _stays(run, ids.masked_fill(mask == 0, 0), mask, alone):
         return AllRows()
     if _stays(run, ids[:, :_SHORT], torch.ones_like(ids[:, :_SHORT]), alone):
