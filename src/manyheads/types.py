@@ -292,7 +292,7 @@ class Prediction:
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else repr(value)
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
 class Tokenizer(Protocol):
