@@ -1,6 +1,7 @@
 """Public files that nobody here wrote: read, counted independently, trained and scored on MiniLM.
 
-Run with ``python -m benchmarks.public_files FOLDER``, where the folder has the files named in ``FILES``. A file that is absent is skipped.
+Run with ``python -m benchmarks.public_files FOLDER``, where the folder has the files named in ``FILES``; absent files
+are skipped.
 """
 
 from __future__ import annotations
@@ -53,10 +54,30 @@ FILES = (
     PublicFile("nlupp.json", "PolyAI-LDN/task-specific-datasets, nlupp/data/banking/fold0.json", "text", ("intents",)),
     PublicFile("atis.csv", "joaopcnogueira/building-chatbots-with-python, atis_intents.csv", "sentences", ("intents",)),
     PublicFile("sms.tsv", "UCI SMS Spam Collection", "text", ("label",), quoted=False),
-    PublicFile("doccano_text_classification_example.csv", "doccano/doccano", "column_data", ("column_label",)),
-    PublicFile("doccano_text_classification_example.json", "doccano/doccano", "column_data", ("column_label",)),
-    PublicFile("doccano_text_classification_example.jsonl", "doccano/doccano", "column_data", ("column_label",)),
-    PublicFile("doccano_sequence_labeling_example.jsonl", "doccano/doccano", "column_data", ("column_label",)),
+    PublicFile(
+        "doccano_text_classification_example.csv",
+        "doccano/doccano, text_classification/example.csv",
+        "column_data",
+        ("column_label",),
+    ),
+    PublicFile(
+        "doccano_text_classification_example.json",
+        "doccano/doccano, text_classification/example.json",
+        "column_data",
+        ("column_label",),
+    ),
+    PublicFile(
+        "doccano_text_classification_example.jsonl",
+        "doccano/doccano, text_classification/example.jsonl",
+        "column_data",
+        ("column_label",),
+    ),
+    PublicFile(
+        "doccano_sequence_labeling_example.jsonl",
+        "doccano/doccano, sequence_labeling/example.jsonl",
+        "column_data",
+        ("column_label",),
+    ),
 )
 
 
