@@ -107,4 +107,4 @@ def test_a_cell_that_is_not_a_count_is_an_error_with_its_row(cell: object) -> No
 
 def test_numbers_are_never_inferred_as_counts() -> None:
     inferred = mh.infer_heads([{"n": number} for number in range(200)], ["n"])
-    assert inferred["n"] == mh.Regression()
+    assert inferred["n"] == mh.Regression(column="n")

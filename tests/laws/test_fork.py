@@ -1438,7 +1438,8 @@ def test_moving_a_model_keeps_what_its_fork_shares(model: mh.HeadedModel) -> Non
         assert sum(parameter is shared[name] for name, parameter in stack.named_parameters()) == len(shared) - len(
             fork.trainable_parameters()
         )
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+    assert {parameter.dtype for parameter in model.core.backbone.parameters()} == {torch.float64}
+    assert {parameter.dtype for parameter in model.heads.parameters()} == {torch.float32}
     model.to(torch.float32)
     assert all(torch.equal(logits(model, batch)[name], values) for name, values in expected.items())
 

@@ -1,13 +1,15 @@
 """Progress of long work: on standard error, only in a terminal, only from the first process, erased at the end.
 
-Displays may be nested: an inner one is a further line of the outer one. Elsewhere, every step is a line of the log
-``manyheads.progress``, which the command line prints and Python shows if asked to (``logging.basicConfig``).
+Displays may be nested: an inner one is a further line of the outer one. Elsewhere, every step above two seconds and
+every epoch has a line in the log ``manyheads.progress``, which the command line prints and Python shows if asked to
+(``logging.basicConfig``).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ Advance = Callable[[int], None]
 _running: list[Progress] = []
 
 logger = logging.getLogger("manyheads.progress")
-# Seconds after which the end of a step is told, too.
+# Seconds after which a step has lines in the log.
 _LONG = 2.0
 
 
@@ -81,9 +83,14 @@ def log_step(message: str) -> None:
 
 @contextmanager
 def _logged(message: str) -> Iterator[None]:
-    log_step(message)
-    started = time.monotonic()
-    yield
+    """Write a line when a step has run for two seconds, and one when it ends; none for a short step."""
+    started, timer = time.monotonic(), threading.Timer(_LONG, log_step, [f"{message} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
     seconds = time.monotonic() - started
     if seconds >= _LONG:
         log_step(f"{message}: done in {seconds:.0f} s")
