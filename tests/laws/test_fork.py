@@ -1471,7 +1471,7 @@ def test_the_result_reports_what_was_done(saved: Saved, tmp_path: Path) -> None:
     method = mh.Fork(top=1, epochs=2, batch_rows=8, layer_decay=0.5)
     result = mh.train(model, DATA, "text", method, eval_fraction=0.4, out=tmp_path / "out")
     assert result.reads["urgency"].endswith(" of fork")
-    assert [record["epoch"] for record in result.history["urgency"]] == [1.0, 2.0]
+    assert [record["epoch"] for record in result.history["urgency"]] == [0.0, 1.0, 2.0]
     assert result.chosen["urgency"]["lr"] == 1e-4
     assert result.lm_check.perplexity is None
     loaded = mh.HeadedModel.from_pretrained(tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from manyheads.errors import ManyheadsError, one_line
 
 _PURPOSE = "Add any number of prediction heads to one pretrained Transformer and keep the head it came with."
 _INTERRUPTED = 130
+_FIRST_FAILS_WITHIN = 60  # seconds: after them, an error was not the first process's as well, and is printed
 
 app = typer.Typer(
     name="manyheads",
@@ -155,8 +157,11 @@ def run() -> None:
     except ClickError as error:
         fail(error)
     except ManyheadsError as error:
-        if not _is_repeated():
-            typer.echo(f"manyheads: {error}", err=True)
+        if _is_repeated():
+            # The launcher ends every process as soon as one has failed, the first perhaps before it has printed the
+            # error; so this one lets it be the first to fail.
+            time.sleep(_FIRST_FAILS_WITHIN)
+        typer.echo(f"manyheads: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         status = _INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,9 +15,12 @@ from manyheads.errors import BackboneError
 from manyheads.features.cache import FeatureCache
 from manyheads.features.extract import check_finite
 from manyheads.features.source import identity_of, store_of
+from manyheads.heads import Head
 from manyheads.taps import BackboneTap
 from manyheads.types import Features
 
+# Names of the precisions of a feature pass.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Rows that are read twice to see whether the precisions agree.
 _COMPARED_ROWS = 8
 # Least cosine between a row's features in the two precisions; bf16 alone stays above .999 in most layers.
@@ -61,13 +64,48 @@ def feature_core(
         return core
     reading = [tap for tap in _resolved(core, taps) if tap.needs_pass(backbone.facts)]
     if is_in_precision(backbone.stack, torch.float16):
-        # Prediction runs in the loaded precision: an overflow there must be an error before training in fp32.
+        # The language model runs in the loaded precision: an overflow there must be an error before training in fp32.
         compared_features(core, tokenized, reading)
     if has_fast_bfloat16(backbone.device):
         fast = _fast_core(core, tokenized, reading, cache, digest)
         if fast is not None:
             return fast
     return _in_precision(core, torch.float32)
+
+
+def precision_record(core: HeadedCore, running: HeadedCore) -> dict[str, str]:
+    """Return the precision of the features that heads are trained on, and that of the loaded weights, as plain JSON."""
+    return {"precision": _precision_of(running), "loaded_precision": _precision_of(core)}
+
+
+def prediction_cores(core: HeadedCore, heads: Mapping[str, Head]) -> list[tuple[HeadedCore, dict[str, Head]]]:
+    """Return the heads in groups that are asked in one precision, each with the core to run: the precision of the
+    features that a head was trained on.
+
+    The loaded precision is kept for heads of other methods, where ``dtype="auto"`` chose bf16 on hardware that was
+    faster at it than this, and where the caller has loaded the backbone in another precision since.
+    """
+    groups: dict[torch.dtype | None, dict[str, Head]] = {}
+    for name, head in heads.items():
+        groups.setdefault(_trained_precision(core, head), {})[name] = head
+    running = {dtype: core if dtype is None else _in_precision(core, dtype) for dtype in groups}
+    joined: dict[int, tuple[HeadedCore, dict[str, Head]]] = {}
+    for dtype, group in groups.items():
+        joined.setdefault(id(running[dtype]), (running[dtype], {}))[1].update(group)
+    return list(joined.values())
+
+
+def _trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
+    """Return the precision in which a head is asked, or ``None`` for that of the loaded weights."""
+    dtype = DTYPES.get(head.summary.get("precision", ""))
+    backbone = core.backbone
+    reloaded = backbone.provenance.dtype_chosen and head.summary.get("loaded_precision") != _precision_of(core)
+    slow = dtype == torch.bfloat16 and head.summary.get("dtype") == "auto" and not has_fast_bfloat16(backbone.device)
+    return None if reloaded or slow else dtype
+
+
+def _precision_of(core: HeadedCore) -> str:
+    return str(next(core.backbone.stack.parameters()).dtype).removeprefix("torch.")
 
 
 def _fast_core(

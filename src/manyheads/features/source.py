@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from importlib.metadata import version
 
 import numpy as np
@@ -19,7 +20,7 @@ from manyheads.features.cache import FeatureCache, Store
 from manyheads.features.extract import run_pass
 from manyheads.features.keys import row_keys
 from manyheads.features.table import FeatureTable, IdTable, Piece, PieceTable
-from manyheads.taps import BackboneTap, Tap, write_tap
+from manyheads.taps import BackboneTap, Branched, Tap, write_tap
 from manyheads.types import Features
 
 # Counts how features are computed: poolings, arrangement, precision. Another number, another cache entry.
@@ -71,6 +72,14 @@ class FeatureSource:
         ids = IdTable(self._tokenized)
         return {tap: self._tables.get(stored, ids) for tap, stored in kept.items()}
 
+    def runs(self, core: HeadedCore) -> bool:
+        """Return whether this core's backbone runs."""
+        return self._core is core
+
+    def without_cache(self, core: HeadedCore) -> FeatureSource:
+        """Return a source of the same texts on another core."""
+        return FeatureSource(core, self._tokenized)
+
     def by_content(self, rows: np.ndarray) -> np.ndarray:
         """Return the positions of ``rows`` in a pseudo-random order that depends on the contents only."""
         order: np.ndarray = np.argsort(self._slots[rows], kind="stable")
@@ -101,6 +110,32 @@ class FeatureSource:
         run_pass(self._core, self._tokenized, self._first[slots], taps, receive)
         for part in gathered.values():
             part.seal()
+
+
+class BranchedSource:
+    """Features of the backbone, run in whatever precision, and of its branches, which have the loaded precision.
+
+    Args:
+        core: The core as it was loaded, with its branches.
+        running: Features of its backbone as it runs.
+    """
+
+    def __init__(self, core: HeadedCore, running: FeatureSource) -> None:
+        self.running = running
+        self._core = core
+
+    def read(self, taps: Iterable[BackboneTap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
+        """Return one table per resolved tap, numbered like all texts, that holds at least these rows."""
+        taps = list(taps)
+        if self.running.runs(self._core):
+            return self.running.read(taps, rows)
+        branched = [tap for tap in taps if isinstance(tap, Branched)]
+        tables = self.running.read([tap for tap in taps if not isinstance(tap, Branched)], rows)
+        return tables | (self._branches.read(branched, rows) if branched else {})
+
+    @cached_property
+    def _branches(self) -> FeatureSource:
+        return self.running.without_cache(self._core)
 
 
 class _Gathered:

@@ -1,4 +1,4 @@
-"""Predict texts: one feature pass for all heads, then as few matrix products as there are taps."""
+"""Predict texts: one feature pass for all heads that were trained in one precision, then one product per tap."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from manyheads.core import HeadedCore
 from manyheads.data.labelled import words_for
 from manyheads.data.texts.texts import Texts
 from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
-from manyheads.features import FeatureSource
+from manyheads.features import BranchedSource, FeatureSource
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.cache import FeatureCache
 from manyheads.features.logits import empty_logits
+from manyheads.features.precision import prediction_cores
 from manyheads.features.source import identity_of
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Logits
@@ -55,17 +56,24 @@ def predict(
         raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
     _warn_untrained(core.heads.with_dependencies(chosen))
     _check_pairs(chosen, texts)
-    taps = core.heads.taps_of(chosen)
     words = words_for(chosen, texts)
+    taps = core.heads.taps_of(chosen)
     tokenized = tokenize_for(core, tokenizer, texts.texts, max_length, long_text, taps=taps, words=words)
-    identity = None if cache is None else identity_of(core.backbone, core.backbone.digest())
+    digest = None if cache is None else core.backbone.digest()
+    running = [
+        (one, group, None if digest is None else identity_of(one.backbone, digest))
+        for one, group in prediction_cores(core, chosen)
+    ]
     parts: list[dict[str, Logits]] = [empty_logits(chosen, tokenized, np.arange(0))]
     for start in range(0, len(tokenized), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
         part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
         own = np.arange(len(rows))
-        tables = FeatureSource(core, part, cache, identity).read(taps, own)
-        parts.append(apply_heads(core, tables, chosen, own, part))
+        parts.append({})
+        for one, group, identity in running:
+            source = BranchedSource(core, FeatureSource(one, part, cache, identity))
+            tables = source.read(core.heads.taps_of(group), own)
+            parts[-1] |= apply_heads(core, tables, group, own, part)
     specs = {name: head.spec for name, head in chosen.items()}
     logits = {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()}
     places = None if tokenized.words is None else [words.places for words in tokenized.words]

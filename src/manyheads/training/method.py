@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from manyheads.core import HeadedCore
@@ -23,12 +23,14 @@ class Outcome:
         perplexity: Perplexity of the language model on the evaluation texts, before and after, if the method may change
             it.
         notes: Sentences for the user.
+        record: Further facts as plain JSON, to be saved with each head.
     """
 
     fits: Mapping[str, FitResult]
     logits: Mapping[str, Logits]
     perplexity: tuple[float | None, float | None] = (None, None)
     notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Method(ABC):

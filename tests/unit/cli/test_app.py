@@ -198,3 +198,17 @@ def test_training_rejects_a_taken_folder_before_it_loads_anything(run: Run, ads:
     assert code == 1
     assert str(trained) in err
     assert "contains a saved model" in err
+
+
+def test_a_repeated_process_lets_the_first_print_the_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The launcher ends all processes as soon as one has failed, so the others wait to be ended."""
+    waits: list[float] = []
+    monkeypatch.setattr("manyheads.cli.app.time.sleep", waits.append)
+    assert run("inspect", tmp_path / "none")[0] == 1
+    assert waits == []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    code, _, err = run("inspect", tmp_path / "none")
+    assert (code, len(waits)) == (1, 1)
+    assert err.startswith("manyheads: ")

@@ -125,6 +125,56 @@ def test_training_in_half_precision_predicts_nearly_alike(saved: Saved, family: 
     np.testing.assert_allclose(found.values["hours"] / spread, expected.values["hours"] / spread, atol=0.1)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("loaded", [None, torch.float16])
+def test_prediction_runs_in_the_precision_of_training_and_evaluation(
+    saved: Saved, tmp_path: Path, dtype: str, loaded: torch.dtype | None
+) -> None:
+    model = headed(saved("bert"), loaded)
+    result = mh.train(model, TABLE, text="text", method=mh.Frozen(dtype=dtype, l2=1e-3), eval_data=TABLE[:20])
+    model.save_pretrained(tmp_path / "model")
+    for asked in (model, mh.HeadedModel.from_pretrained(tmp_path / "model", dtype=loaded)):
+        hours = asked.predict(TEXTS[:20]).values["hours"]
+        error = np.abs(hours - [row["hours"] for row in TABLE[:20]]).mean()
+        np.testing.assert_allclose(error, result.metrics["hours"]["mean_absolute_error"], rtol=1e-6)
+    assert model.heads["hours"].summary["precision"] == dtype
+
+
+def test_auto_is_followed_where_the_hardware_is_as_fast(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: True)
+    model = headed(saved("bert"))
+    mh.train(model, TABLE, text="text", method=mh.Frozen(l2=1e-3), eval_fraction=0)
+    fast = model.predict(TEXTS).values["hours"]
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: False)
+    exact = model.predict(TEXTS).values["hours"]
+    assert not np.array_equal(fast, exact)
+    in_bf16 = mh.Frozen(l2=1e-3, dtype="bfloat16")
+    mh.train(model, TABLE, text="text", method=in_bf16, eval_fraction=0)
+    assert np.array_equal(model.predict(TEXTS).values["hours"], fast)
+
+
+def test_a_backbone_loaded_in_another_precision_keeps_it(saved: Saved, tmp_path: Path) -> None:
+    model = headed(saved("bert"))
+    mh.train(model, TABLE, text="text", method=mh.Frozen(l2=1e-3), eval_fraction=0)
+    model.save_pretrained(tmp_path / "model")
+    half = mh.HeadedModel.from_pretrained(tmp_path / "model", dtype=torch.bfloat16)
+    assert prediction_precisions(half) == {torch.bfloat16}
+
+
+def test_heads_trained_in_two_precisions_are_asked_in_two(saved: Saved) -> None:
+    model = headed(saved("bert"))
+    mh.train(model, TABLE, text="text", method=mh.Frozen(l2=1e-3, dtype="bfloat16"), heads=["hours"])
+    mh.train(model, TABLE, text="text", method=mh.Frozen(l2=1e-3), heads=["label"])
+    together, alone = model.predict(TEXTS), model.predict(TEXTS, heads=["hours"])
+    assert np.array_equal(together.values["hours"], alone.values["hours"])
+    assert prediction_precisions(model) == {torch.bfloat16, torch.float32}
+
+
+def prediction_precisions(model: mh.HeadedModel) -> set[torch.dtype]:
+    cores = precision.prediction_cores(model.core, model.core.heads)
+    return {next(core.backbone.stack.parameters()).dtype for core, _ in cores}
+
+
 def test_each_precision_has_features_of_its_own(saved: Saved) -> None:
     counted = []
     for dtype in ("float32", "bfloat16", "float32", "bfloat16"):

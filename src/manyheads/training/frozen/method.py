@@ -14,7 +14,7 @@ from manyheads.core import HeadedCore
 from manyheads.errors import MethodError, listed
 from manyheads.features import FeatureCache, FeatureSource, identity_of, open_cache
 from manyheads.features.apply_heads import apply_heads
-from manyheads.features.precision import feature_core
+from manyheads.features.precision import DTYPES, feature_core, precision_record
 from manyheads.heads import Head, HeadSpec
 from manyheads.runtime.progress import progress_bar, spinner
 from manyheads.taps import BackboneTap, Branched, Tap
@@ -23,9 +23,6 @@ from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.search import search
-
-# Names of the precisions of the feature pass.
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Frozen(Method):
             never texts.
         dtype: Precision of the feature pass: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. ``"auto"`` is
             bf16 where the hardware supports it and a few rows agree with fp32, else fp32; a dtype chosen at loading is
-            kept.
+            kept. Predictions of the heads run in the same precision.
         l2: Strength of the L2 penalty on standardized features, ``1 / (C * rows)`` for scikit-learn's ``C``; ``None``
             chooses it per head on held-out training rows.
 
@@ -68,8 +65,8 @@ class Frozen(Method):
     def __post_init__(self) -> None:
         if self.l2 is not None and not 0 <= self.l2 < float("inf"):
             raise MethodError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
-        if self.dtype != "auto" and self.dtype not in [*_DTYPES, *_DTYPES.values()]:
-            raise MethodError(f"Frozen: dtype must be 'auto' or one of {listed(_DTYPES)}, got {self.dtype!r}")
+        if self.dtype != "auto" and self.dtype not in [*DTYPES, *DTYPES.values()]:
+            raise MethodError(f"Frozen: dtype must be 'auto' or one of {listed(DTYPES)}, got {self.dtype!r}")
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Search taps, compute features once, then fit every head on its labelled rows."""
@@ -96,7 +93,8 @@ class Frozen(Method):
         core.backbone.use_token_budget(running.backbone.token_budget)
         tables = stacking.read(core.heads.taps_of(heads), data.evaluate)
         logits = apply_heads(core, tables, heads, data.evaluate, data.tokenized)
-        return Outcome({fit.name: fit.result for fit in fits}, logits)
+        record = precision_record(core, running)
+        return Outcome({fit.name: fit.result for fit in fits}, logits, record=record)
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings, without the cache: it does not affect the result."""
@@ -105,7 +103,7 @@ class Frozen(Method):
     def _feature_core(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
     ) -> HeadedCore:
-        dtype = _DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
+        dtype = DTYPES.get(self.dtype, self.dtype) if isinstance(self.dtype, str) else self.dtype
         taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
         return feature_core(core, dtype, data.tokenized, _frozen_taps(taps), cache, data.digest)
 

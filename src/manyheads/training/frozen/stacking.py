@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import torch
 
 from manyheads.core import HeadedCore
-from manyheads.features import FeatureSource, FeatureTable
+from manyheads.features import BranchedSource, FeatureSource, FeatureTable
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.table import GivenTable
 from manyheads.heads import Head
-from manyheads.taps import BackboneTap, Branched, Output, Tap
+from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.training.dataset import TrainingData
 
 
@@ -29,6 +28,7 @@ class Stacking:
     def __init__(self, core: HeadedCore, source: FeatureSource, data: TrainingData) -> None:
         self.source = source
         self._core, self._data = core, data
+        self._features = BranchedSource(core, source)
         self._fitted: dict[str, Head] = {}
         self._out_of_fold: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -50,19 +50,11 @@ class Stacking:
     def read(self, taps: Iterable[Tap], rows: np.ndarray) -> dict[Tap, FeatureTable]:
         """Return one table per tap that contains at least these rows, for outputs of other heads too."""
         taps = list(taps)
-        # A backbone in another precision has no branches.
-        branched = [tap for tap in taps if isinstance(tap, Branched)]
-        plain = [tap for tap in taps if isinstance(tap, BackboneTap) and not isinstance(tap, Branched)]
-        tables: dict[Tap, FeatureTable] = self.source.read(plain, rows)
-        tables |= self._branch_source.read(branched, rows) if branched else {}
+        tables = self._features.read([tap for tap in taps if isinstance(tap, BackboneTap)], rows)
         outputs: dict[Tap, FeatureTable] = {
             tap: GivenTable(rows, self._scores(tap.head, rows)) for tap in taps if isinstance(tap, Output)
         }
         return tables | outputs
-
-    @cached_property
-    def _branch_source(self) -> FeatureSource:
-        return FeatureSource(self._core, self._data.tokenized)
 
     def _scores(self, name: str, rows: np.ndarray) -> torch.Tensor:
         """Return a head's scores (rows, scores), from weights that were fitted without each row where there are any."""

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manyheads.runtime.threads import threads, threads_of_factorizations
 from manyheads.taps import BackboneTap, Tap
 from manyheads.training.searching.comparison import spread
 from manyheads.training.solving.scaling import Scaling
@@ -95,7 +96,8 @@ class Screening:
     def _leave_one_out(self, kernel: Tensor) -> np.ndarray:
         rows = len(kernel)
         regularized = kernel + PENALTY * rows * torch.eye(rows)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(regularized))
+        with threads(threads_of_factorizations()):
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(regularized))
         residuals = (inverse @ self._centered) / inverse.diagonal().unsqueeze(1)
         squares = residuals.square().masked_fill(self._missing, 0.0)
         return torch.stack([part.sum(dim=1) for part in torch.split(squares, self._score_counts, dim=1)]).numpy()

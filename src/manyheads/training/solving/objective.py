@@ -44,6 +44,7 @@ import torch
 from torch import Tensor
 
 from manyheads.heads import HeadSpec
+from manyheads.runtime.threads import is_worth_threads, threads
 from manyheads.training.solving.design import Design
 from manyheads.training.solving.linear import Linear
 
@@ -96,12 +97,17 @@ class PackedObjective:
         parts: Row numbers of each part.
         l2: Strength of the penalty, at least 0.
         start: One layer per part, at which the curvature is measured.
+        available_threads: Threads for large products; everything else runs on the threads that are set.
     """
 
-    def __init__(self, problem: Problem, parts: Sequence[Tensor], l2: float, start: Linear) -> None:
+    def __init__(
+        self, problem: Problem, parts: Sequence[Tensor], l2: float, start: Linear, available_threads: int = 1
+    ) -> None:
         self._problem, self._parts, self._l2 = problem, parts, l2
         self._shape = start.weight.shape
         self._weight_scale, self._bias_scale = _parameter_scales(problem, l2, start)
+        multiplications = problem.design.rows * problem.design.width * len(parts) * self._shape[1]
+        self._threads = available_threads if is_worth_threads(multiplications) else 1
         self._has_all_rows = [len(part) == problem.design.rows for part in parts]
 
     def pack(self, layers: Linear) -> Tensor:
@@ -119,7 +125,8 @@ class PackedObjective:
         """Return each part's value (parts,) and its gradient with respect to its point (parts, size)."""
         problem, layers = self._problem, self.unpack(points)
         count, outputs, width = self._shape
-        logits = problem.design.logits(layers.weight.reshape(count * outputs, width)).view(-1, count, outputs)
+        with threads(self._threads):
+            logits = problem.design.logits(layers.weight.reshape(count * outputs, width)).view(-1, count, outputs)
         logit_gradient = torch.zeros_like(logits)  # zero for the rows outside a part
         values = []
         for k, part in enumerate(self._parts):
@@ -129,7 +136,8 @@ class PackedObjective:
             targets = problem.targets if self._has_all_rows[k] else problem.targets[part]
             loss, logit_gradient[part, k] = _loss_and_gradient(problem, part_logits, targets)
             values.append(loss + 0.5 * self._l2 * layers.weight[k].square().sum())
-        gradient = problem.design.gradient(logit_gradient.view(-1, count * outputs)).view(self._shape)
+        with threads(self._threads):
+            gradient = problem.design.gradient(logit_gradient.view(-1, count * outputs)).view(self._shape)
         gradient = (gradient + self._l2 * layers.weight) * self._weight_scale
         bias_gradient = logit_gradient.sum(dim=0) * self._bias_scale
         return torch.stack(values), torch.cat([gradient.flatten(1), bias_gradient], dim=1)

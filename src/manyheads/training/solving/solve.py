@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from manyheads.runtime.threads import threads
 from manyheads.training.solving.design import DenseDesign
 from manyheads.training.solving.lbfgs import minimize
 from manyheads.training.solving.linear import Linear
@@ -21,8 +20,6 @@ FINE_TOLERANCE = 1e-8
 _FP32_TOLERANCE = 1e-6
 # Multiplications per evaluation above which fp64 costs more than its digits are worth: fp32 comes within 1e-5.
 _MAX_FP64_MULTIPLICATIONS = 100_000_000
-# Multiplications per evaluation below which threads wait for each other longer than they compute.
-_MIN_THREADED_MULTIPLICATIONS = 50_000_000
 
 
 def solve(problem: Problem, l2: float, start: Linear, tolerance: float = FINE_TOLERANCE) -> Linear:
@@ -63,16 +60,9 @@ def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Lin
     if problem.spec.squared_error and isinstance(problem.design, DenseDesign):
         layers = [_ridge(problem.take(part), l2) for part in parts]
         return Linear(torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers]))
-    with _few_threads(problem.design.rows * problem.design.width * len(parts) * problem.spec.outputs):
-        objective = PackedObjective(problem, parts, l2, start)
+    with threads(1) as available:
+        objective = PackedObjective(problem, parts, l2, start, available)
         return objective.unpack(minimize(objective.value_and_gradient, objective.pack(start), tolerance))
-
-
-def _few_threads(multiplications: int) -> AbstractContextManager[object]:
-    """Return a context in which small products run on one thread."""
-    limit = None if multiplications > _MIN_THREADED_MULTIPLICATIONS else 1
-    limits: AbstractContextManager[object] = threadpool_limits(limit)
-    return limits
 
 
 def _ridge(problem: Problem, l2: float) -> Linear:

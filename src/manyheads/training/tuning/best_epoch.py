@@ -1,8 +1,9 @@
-"""Evaluate every head after each epoch, keep the best epoch, and stop early."""
+"""Evaluate every head before training and after each epoch, keep the best epoch, and stop early."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ _HISTORY, _BEST = "epochs.json", "best.safetensors"
 class EpochEvaluator(CheckpointedCallback):
     """Evaluates the heads after each epoch, and keeps the best epoch's weights if there is a selection.
 
+    Heads that were solved on the frozen backbone are evaluated as epoch 0 before the first step: tuning that does not
+    improve them is pointed out, and a selection may keep them as they were.
+
     A checkpoint at the end of an epoch is written after the evaluation.
 
     Args:
@@ -35,9 +39,10 @@ class EpochEvaluator(CheckpointedCallback):
         evaluate: Returns the logits of the evaluation rows with the current weights.
         trained: All parameters that train.
         selection: How epochs are compared, or ``None``.
+        solved: Whether the heads were solved on the frozen backbone.
 
     Attributes:
-        history: Head name -> one record per epoch.
+        history: Head name -> one record per epoch, 0 among them for solved heads.
         best_epoch: The best epoch so far, if there is a selection.
     """
 
@@ -48,15 +53,28 @@ class EpochEvaluator(CheckpointedCallback):
         evaluate: Callable[[], dict[str, Logits]],
         trained: Sequence[nn.Parameter],
         selection: Selection | None,
+        solved: bool = False,
     ) -> None:
         self.history: dict[str, list[dict[str, float]]] = {name: [] for name in heads}
         self.best_epoch: float | None = None
         self._heads, self._data, self._evaluate, self._selection = heads, data, evaluate, selection
+        self._solved = solved
         self._best = BestWeights(trained)
         self._best_logits: dict[str, Logits] = {}
         self._logits: dict[str, Logits] | None = None
         self._evaluated_step = -1
         self._save_after_evaluation = False
+
+    def on_train_begin(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Evaluate solved heads as epoch 0; a resumed run has done so before."""
+        if self._solved and len(self._data.evaluate) and state.global_step == 0:
+            self._record(state, control)
 
     def on_step_end(
         self,
@@ -80,9 +98,7 @@ class EpochEvaluator(CheckpointedCallback):
         if not len(self._data.evaluate):
             log_step(f"Epoch {float(state.epoch or 0):g}: done")
         else:
-            metrics = self._measure(state)
-            if self._selection is not None:
-                self._select(self._selection, metrics, float(state.epoch or 0), control)
+            self._record(state, control)
         self.ended = control.should_training_stop
         if self._save_after_evaluation:
             control.should_save, self._save_after_evaluation = True, False
@@ -98,6 +114,25 @@ class EpochEvaluator(CheckpointedCallback):
             return self._logits if self._evaluated_step == step else None
         self._best.restore()
         return self._best_logits
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each head that tuning did not improve, measured on the evaluation rows."""
+        if self.best_epoch == 0:
+            return ["No epoch was better than the heads solved before tuning, so the model is as they were solved."]
+        found = []
+        for name, records in self.history.items():
+            metric = self._heads[name].spec.main_metric
+            known = {
+                record["epoch"]: record[metric] for record in records if not math.isnan(record.get(metric, math.nan))
+            }
+            after = known.get(records[-1]["epoch"] if self.best_epoch is None else self.best_epoch) if records else None
+            if 0 not in known or after is None or after > known[0]:
+                continue
+            found.append(
+                f"Head {name!r}: {metric} {after:.3f} after tuning is not above the {known[0]:.3f} of the head solved "
+                "before it; keep the better epoch with best_by='mean', or train with Frozen."
+            )
+        return found
 
     def save_state(self, folder: Path) -> None:
         """Write the history and the best epoch to a checkpoint."""
@@ -130,6 +165,11 @@ class EpochEvaluator(CheckpointedCallback):
             )
             for name, head in self._heads.items()
         }
+
+    def _record(self, state: transformers.TrainerState, control: transformers.TrainerControl) -> None:
+        metrics = self._measure(state)
+        if self._selection is not None:
+            self._select(self._selection, metrics, float(state.epoch or 0), control)
 
     def _measure(self, state: transformers.TrainerState) -> dict[str, Metrics]:
         """Evaluate the heads and add their metrics to the history."""

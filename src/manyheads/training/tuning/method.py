@@ -50,7 +50,8 @@ class Tuning(Method):
             per head (homoscedastic uncertainty, Kendall et al. 2018; Kurin et al. 2022 found the plain sum as good).
         best_by: Keep the epoch with the best result on the evaluation rows instead of the last: by the ``"mean"`` of
             the heads' main metrics (accuracy, micro F1, R squared), by one head's name, or by a weight per head name.
-            The reported metrics are then of the rows that selected the epoch.
+            Epoch 0, the heads as they were solved before tuning, is among them. The reported metrics are then of the
+            rows that selected the epoch.
         patience: Stop after this many epochs without improvement, and keep the best epoch.
         dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware is fast at it), ``"float32"`` (the
             precision of the loaded weights), or ``"bfloat16"``. The dtype of the weights does not change.

@@ -65,7 +65,7 @@ class _Run:
             weighting = LearnedWeighting(heads, core.backbone.device) if method.weighting == "learned" else Weighting()
             plan = method.plan(core, heads, data, weighting)
             trained = [*plan.rates, *weighting.parameters()]
-            evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection)
+            evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
             state, notes = self._train(plan, evaluator, folder)
             logits = evaluator.finish(state.global_step)
             if logits is None or not plan.live:
@@ -78,7 +78,7 @@ class _Run:
             settings["best_epoch"] = evaluator.best_epoch
         learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
         fits = {name: FitResult({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
-        return Outcome(fits, logits, (before, after), (*plan.notes, *notes))
+        return Outcome(fits, logits, (before, after), (*plan.notes, *notes, *evaluator.notes()))
 
     def _run_folder(self) -> RunFolder | None:
         """Return the folder of the checkpoints, checked to be free or this run's, if there is one."""

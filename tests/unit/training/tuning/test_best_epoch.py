@@ -129,13 +129,15 @@ def test_an_undefined_metric_is_worse_than_any(heads: Any, metrics: dict[str, fl
 class Run:
     """A run whose epochs reach, by decree, these accuracies of four rows."""
 
-    def __init__(self, heads: Any, accuracies: Sequence[float], best_by: Any, patience: int | None) -> None:
+    def __init__(
+        self, heads: Any, accuracies: Sequence[float], best_by: Any, patience: int | None, **settings: bool
+    ) -> None:
         self.parameter = nn.Parameter(torch.zeros(2))
         self.accuracies, self.epoch = accuracies, 0
         self.data = data_of()
         self.heads = {"urgency": heads["urgency"]}
         selection = selection_of(best_by, patience, self.heads, self.data)
-        self.watch = EpochEvaluator(self.heads, self.data, self.logits, [self.parameter], selection)
+        self.watch = EpochEvaluator(self.heads, self.data, self.logits, [self.parameter], selection, **settings)
         self.measured: list[dict[str, Logits]] = []
 
     def logits(self) -> dict[str, Logits]:
@@ -207,6 +209,37 @@ def test_undefined_metrics_never_beat_a_number_and_the_first_stays_among_them(
     assert (run.watch.best_epoch, run.epoch) == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("start", "accuracies", "best_by", "best", "note"),
+    [
+        (0.75, [0.5, 0.75], "urgency", 0, "No epoch was better than the heads solved before tuning"),
+        (0.5, [0.25, 0.75], "urgency", 2, ""),
+        (0.75, [0.5, 0.75], None, None, "accuracy 0.750 after tuning is not above the 0.750 of the head solved before"),
+        (0.5, [1.0, 0.75], None, None, ""),
+    ],
+)
+def test_heads_solved_before_are_epoch_0(
+    heads: Any, start: float, accuracies: list[float], best_by: str | None, best: int | None, note: str
+) -> None:
+    run = Run(heads, [*accuracies, start], best_by, None, solved=True)  # epoch 0 is the last by index -1
+    run.watch.on_train_begin(None, transformers.TrainerState(epoch=0, global_step=0), transformers.TrainerControl())
+    run.accuracies = accuracies
+    run.run()
+    assert run.watch.best_epoch == best
+    assert [record["epoch"] for record in run.watch.history["urgency"]] == [0.0, 1.0, 2.0]
+    run.watch.finish(20)
+    assert float(run.parameter.detach()[0]) == (2 if best is None else best)
+    notes = run.watch.notes()
+    assert len(notes) == bool(note)
+    assert all(note in found for found in notes)
+
+
+def test_a_resumed_run_measures_its_start_no_second_time(heads: Any) -> None:
+    run = Run(heads, [0.5], None, None, solved=True)
+    run.watch.on_train_begin(None, transformers.TrainerState(epoch=1, global_step=7), transformers.TrainerControl())
+    assert run.measured == []
+
+
 def test_what_is_kept_is_a_copy(heads: Any) -> None:
     run = Run(heads, [1.0, 0.5], "urgency", None)
     run.run()
@@ -268,6 +301,22 @@ def test_the_weights_kept_are_those_of_a_run_that_ended_there(method: str, monke
     train(model, method, epochs=2, best_by="mean")
     assert changed(model, seen[0]) == []
     assert changed(model, seen[1]) != []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tuning_that_only_harms_is_told_and_undone_by_best_by(method: str) -> None:
+    harmed, kept, frozen = headed(), headed(), headed()
+    settings = {"start": "frozen", "epochs": 1, "lr": 0.3, "head_lr": 1.0}
+    result = train(harmed, method, **settings)
+    assert any("after tuning is not above the" in note for note in result.notes)
+    result = train(kept, method, **settings, best_by="mean")
+    assert (
+        "No epoch was better than the heads solved before tuning, so the model is as they were solved." in result.notes
+    )
+    assert result.chosen["age"]["best_epoch"] == 0
+    mh.train(frozen, DATA, "text", mh.Frozen(), eval_fraction=0.4)
+    texts = [str(row["text"]) for row in DATA]
+    np.testing.assert_allclose(kept.predict(texts).values["age"], frozen.predict(texts).values["age"], atol=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)
