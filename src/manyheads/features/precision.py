@@ -97,7 +97,7 @@ def prediction_cores(core: HeadedCore, heads: Mapping[str, Head]) -> list[tuple[
 
 def _trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
     """Return the precision in which a head is asked, or ``None`` for that of the loaded weights."""
-    dtype = DTYPES.get(head.summary.get("precision", ""))
+    dtype = DTYPES.get(str(head.summary.get("precision")))
     backbone = core.backbone
     reloaded = backbone.provenance.dtype_chosen and head.summary.get("loaded_precision") != _precision_of(core)
     slow = dtype == torch.bfloat16 and head.summary.get("dtype") == "auto" and not has_fast_bfloat16(backbone.device)
