@@ -220,6 +220,11 @@ def one_line(error: BaseException, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``"1 row"`` or ``"1,200 rows"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(items: Iterable[object], most: int = 8) -> str:
     """Return ``"'a', 'b', 'c'"``; after ``most`` items, only the number of the others follows."""
     shown = [repr(item) for item in items]

@@ -324,7 +324,7 @@ def test_training_leaves_empty_texts_out_cuts_long_ones_and_reports_it() -> None
     assert all(tensor.isfinite().all() for tensor in model.heads["urgency"].state_dict().values())
     assert sum(result.rows["urgency"].values()) == 10
     assert any(note.startswith("the list of rows: 2 rows have no text") for note in result.notes)
-    assert any(note.startswith("1 texts were longer") for note in result.notes)
+    assert any(note.startswith("Longer than the limit and cut: 1 text.") for note in result.notes)
 
 
 def test_training_rejects_long_texts_on_request_by_their_row_in_the_table(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_thin_evidence_is_pointed_out(saved: Saved) -> None:
     # Every evaluation row has one label, which is the most frequent one of training, and the head learned another.
     upside_down = [{"text": row["text"], "kind": "pain"} for row in rows if row["kind"] != "pain"]
     notes = " ".join(mh.train(model, rows, "text", eval_data=upside_down).notes)
-    assert "1 labels have one training row only, such as 'rare'" in notes
+    assert "1 label with one training row only, such as 'rare'" in notes
     assert "14 evaluation rows are too few" in notes
     assert "below 1.000, that of always predicting the most frequent label" in notes
 

@@ -181,7 +181,7 @@ def test_names_of_trains_are_types() -> None:
 WRONG: dict[str, tuple[list[list[object]], tuple[str, ...]]] = {
     "letters alone": ([["B", "I", "O", "B"], NOTHING, ["B", "O", "O"], ["B", "O"]], ("without a type", "'B-term'")),
     "a word too few": ([SPEECH[0], SPEECH[1], SPEECH[2], ["VERB"]], ("row 4", "1 labels for 2 words", "MultiLabel(")),
-    "O alone": ([NOTHING, NOTHING, ["O"] * 3, ["O"] * 2], ("only the tag 'O'",)),
+    "O alone": ([NOTHING, NOTHING, ["O"] * 3, ["O"] * 2], ("contains no entity",)),
 }
 
 

@@ -384,10 +384,22 @@ def test_a_head_that_is_not_there_cannot_be_read(head: str, reads: str, words: t
     assert list(model.heads) == ["level"]
 
 
-def test_another_number_of_scores_than_the_head_reports_is_rejected() -> None:
+def test_more_scores_than_the_head_has_cannot_be_read() -> None:
     model = headed({"level": mh.Multiclass(LABELS)})
-    with pytest.raises(mh.errors.HeadError, match="reads 2 scores of head 'level', which has 3"):
-        model.add_head("after", mh.Multiclass(LABELS, reads=mh.Output("level", scores=2)))
+    with pytest.raises(mh.errors.HeadError, match="reads 4 scores of head 'level', which has 3"):
+        model.add_head("after", mh.Multiclass(LABELS, reads=mh.Output("level", scores=4)))
+
+
+def test_a_label_that_a_read_head_gets_later_changes_nothing_before_the_next_training(tmp_path: Path) -> None:
+    model = headed({"level": mh.Multiclass(LABELS), "after": mh.Multiclass(["x", "y"], reads=mh.Output("level"))})
+    for head in model.heads.values():
+        head.trained = True
+    before = model.predict(["pain", "a fever"]).scores["after"]
+    model.heads["level"].add_label("new")
+    model.save_pretrained(tmp_path / "model")
+    for changed_model in (model, mh.HeadedModel.from_pretrained(tmp_path / "model")):
+        after = changed_model.predict(["pain", "a fever"]).scores["after"]
+        np.testing.assert_allclose(after, before, atol=1e-6)
 
 
 @pytest.mark.parametrize(("head", "scores"), [("", None), (None, None), (3, None), ("a", 0), ("a", True), ("a", "3")])

@@ -266,7 +266,7 @@ def _check_heads_read(name: str, before: Mapping[str, HeadRecord]) -> None:
         if tap.head == name or tap.head not in before:
             raise CorruptCheckpointError(f"head {name!r}: reads head {tap.head!r}, which is not declared before it")
         scores = before[tap.head].spec.score_width
-        if tap.scores != scores:
+        if tap.scores is None or tap.scores > scores:
             raise CorruptCheckpointError(
                 f"head {name!r}: reads {tap.scores} scores of {tap.head!r}, which has {scores}"
             )

@@ -16,7 +16,7 @@ from manyheads.checkpoint.load import is_checkpoint
 from manyheads.checkpoint.open_model import saved_folder
 from manyheads.cli.chart import learning_curve, search_chart
 from manyheads.cli.tables import metric_lines
-from manyheads.errors import NotACheckpointError
+from manyheads.errors import NotACheckpointError, counted
 from manyheads.heads import write_spec
 from manyheads.taps import write_tap
 
@@ -111,9 +111,9 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     summary = record["summary"]
     rows = summary.get("rows", {}).get("train")
     untrained = "zero-shot" if record["spec"].get("zero_shot") else "untrained"
-    trained = f"{rows:,} training rows" if rows is not None else ("trained" if record["trained"] else untrained)
+    trained = counted(rows, "training row") if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
-    kind = f"{record['spec']['kind']}, {len(labels)} labels" if labels else record["spec"]["kind"]
+    kind = f"{record['spec']['kind']}, {counted(len(labels), 'label')}" if labels else record["spec"]["kind"]
     return [f"{name}\n  {kind}\n  {trained}", reads, metric_lines(summary.get("metrics", {}))]
 
 

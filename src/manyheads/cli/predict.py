@@ -10,7 +10,7 @@ from manyheads.cli.predict_options import PredictInput, PredictOutput
 from manyheads.cli.tables import read_input
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
-from manyheads.errors import DataError
+from manyheads.errors import DataError, counted
 from manyheads.inference import Predictions, predict
 from manyheads.inference.score_table import FLAG_COLUMN, score_table
 from manyheads.model import HeadedModel
@@ -46,6 +46,10 @@ def _report(predictions: Predictions, output: PredictOutput) -> None:
         return
     console = Console(stderr=True, highlight=False)
     target = "standard output" if output.out == "-" else output.out
-    console.print(f"{rows:,} rows predicted with {len(predictions.heads)} heads: {target}", markup=False)
+    heads = counted(len(predictions.heads), "head")
+    console.print(f"{counted(rows, 'row')} predicted with {heads}: {target}", markup=False)
     if empty or truncated:
-        console.print(f"Column {FLAG_COLUMN} marks {empty:,} empty and {truncated:,} truncated texts.", markup=False)
+        console.print(
+            f"Column {FLAG_COLUMN} marks {counted(empty, 'empty text')} and {counted(truncated, 'truncated text')}.",
+            markup=False,
+        )

@@ -128,7 +128,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
 
         Raises:
             UnknownHeadError: a head that does not exist.
-            HeadError: the head labels words, or has another number of scores.
+            HeadError: the head labels words, or has fewer scores.
         """
         return [self._sized(tap) if isinstance(tap, Output) else tap for tap in taps]
 
@@ -141,9 +141,9 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         if self[tap.head].spec.by_word:
             raise HeadError(f"Output: head {tap.head!r} labels words, not texts; read another head")
         scores = self[tap.head].spec.score_width
-        if tap.scores not in (None, scores):
+        if tap.scores is not None and tap.scores > scores:
             raise HeadError(f"Output: reads {tap.scores} scores of head {tap.head!r}, which has {scores}")
-        return replace(tap, scores=scores)
+        return tap if tap.scores is not None else replace(tap, scores=scores)
 
     def forward(
         self,
@@ -224,7 +224,7 @@ def _scores_of(
 ) -> dict[Tap, Features]:
     """Return the scores of a stage's heads, for heads that read them."""
     taps = dict.fromkeys(tap for head in heads.values() for tap in head.outputs)
-    return {tap: stage[tap.head].detached_scores(logits[tap.head]) for tap in taps if tap.head in stage}
+    return {tap: stage[tap.head].detached_scores(logits[tap.head], tap) for tap in taps if tap.head in stage}
 
 
 def _stacks(heads: Mapping[str, Head]) -> dict[tuple[tuple[Tap, ...], bool], dict[str, Head]]:

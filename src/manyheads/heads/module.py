@@ -133,9 +133,9 @@ class Head(nn.Module):
         mine = [read[tap].float() for tap in self.taps]
         return [features.detached() for features in mine] if self.spec.detach else mine
 
-    def detached_scores(self, logits: Tensor) -> Features:
-        """Return the scores (rows, score_width) of its logits (rows, outputs), detached from the graph."""
-        scores = self.spec.scores(logits.detach().cpu().numpy())
+    def detached_scores(self, logits: Tensor, tap: Output) -> Features:
+        """Return the scores (rows, scores) that a tap reads of its logits (rows, outputs), detached from the graph."""
+        scores = tap.read(self.spec.scores(logits.detach().cpu().numpy()))
         return Features(torch.from_numpy(scores).to(logits.device))
 
     def forward(self, features: Sequence[Features]) -> Tensor:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from torch import Tensor
 
 from manyheads.errors import HeadError
 from manyheads.taps.base import Reader, Tap
 from manyheads.types import BackboneFacts
+
+Scores = TypeVar("Scores", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Output(Tap):
 
     Args:
         head: Name of the other head.
-        scores: Number of its scores; set when the head is added.
+        scores: Number of its scores to read, the first ones; set when the head is added. A label that the other head
+            gets later is read from this head's next training on.
 
     Raises:
         HeadError: no name, or a number that is not positive.
@@ -55,6 +61,10 @@ class Output(Tap):
         """Return the number of scores."""
         assert self.scores is not None
         return self.scores
+
+    def read(self, scores: Scores) -> Scores:
+        """Return the scores that are read, (rows, scores), of all scores of the other head (rows, score_width)."""
+        return scores[:, : self.scores]
 
     def reader(self, facts: BackboneFacts) -> Reader:
         """Return a reader that returns the scores unchanged."""

@@ -15,7 +15,7 @@ from manyheads.data.tables.table import Table, read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.data.unknown_labels import UnknownLabels
-from manyheads.errors import DataError, LabelError
+from manyheads.errors import DataError, LabelError, counted
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Targets
 from manyheads.runtime.progress import spinner
@@ -94,8 +94,8 @@ def prepare(
 def _unknown_notes(unknown: Mapping[str, UnknownLabels]) -> list[str]:
     """Return sentences on labels that only the evaluation rows have."""
     return [
-        f"Head {name!r}: the evaluation rows have {len(one.labels)} labels that the head does not have: {one.shown}; "
-        "they count as wrong, and not in the log loss."
+        f"Head {name!r}: the evaluation rows have {counted(len(one.labels), 'label')} that the head does not have: "
+        f"{one.shown}; they count as wrong, and not in the log loss."
         for name, one in unknown.items()
     ]
 
@@ -208,11 +208,13 @@ def _notes(data: TrainingData, labelled: Mapping[str, Targets], heads: Mapping[s
     notes = []
     truncated = int(data.tokenized.truncated.sum())
     if truncated:
-        notes.append(f"{truncated} texts were longer than the limit and were cut.")
+        notes.append(f"Longer than the limit and cut: {counted(truncated, 'text')}.")
     for name, head in heads.items():
         unseen = head.spec.unseen_labels(data.targets[name].take(data.train).items().targets)
         if unseen:
-            notes.append(f"Head {name!r}: {len(unseen)} labels have no training row, such as {unseen[0]!r}.")
+            notes.append(
+                f"Head {name!r}: {counted(len(unseen), 'label')} without a training row, such as {unseen[0]!r}."
+            )
     for name in heads:
         lost = len(labelled[name].items()) - len(data.targets[name].items())
         if lost:

@@ -25,7 +25,7 @@ from manyheads.training.dataset import Evaluation, TrainingData
 from manyheads.training.method import Method, Outcome
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.result import TrainResult
-from manyheads.training.trained_head import TrainedHead
+from manyheads.training.trained_head import TrainedHead, few_rows_notes
 from manyheads.types import Tokenizer
 
 
@@ -76,7 +76,7 @@ def run_training(
             raise CheckpointError(f"{error}; {_rescued(core, tokenizer, lm_check)}") from error
     wait_for_all()
     method.tidy()
-    of_heads = [note for one in trained.values() for note in one.notes]
+    of_heads = [*few_rows_notes(trained), *(note for one in trained.values() for note in one.notes)]
     notes = [
         *prepared.notes,
         *outcome.notes,

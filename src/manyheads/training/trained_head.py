@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from manyheads.errors import counted, listed
 from manyheads.evaluation.metrics import Metrics, baseline, measure
 from manyheads.heads import Head, Logits, Targets
 from manyheads.training.fit import FitResult
@@ -95,16 +96,16 @@ class TrainedHead:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on evidence that is too thin, and on a head that predicts no better than a constant."""
+        """Sentences on labels with too few rows, and on a head that predicts no better than a constant."""
         spec, data, name = self.head.spec, self.prepared.data, self.name
         counts = Counter(found for row in self.targets.take(data.train).classes() for found in row)
         labels = getattr(spec, "classes", ())
         single = [labels[place] for place, count in counts.items() if count == 1 and not spec.has_spans]
         found = []
         if single:
-            found.append(f"Head {name!r}: {len(single)} labels have one training row only, such as {single[0]!r}.")
-        if 0 < self.rows["evaluate"] < FEW_ROWS:
-            found.append(f"Head {name!r}: {self.rows['evaluate']} evaluation rows are too few for reliable metrics.")
+            found.append(
+                f"Head {name!r}: {counted(len(single), 'label')} with one training row only, such as {single[0]!r}."
+            )
         accuracy, majority = (self.metrics.get(key) for key in ("accuracy", "majority_accuracy"))
         if accuracy is not None and majority is not None and accuracy < majority:
             found.append(
@@ -124,6 +125,15 @@ class TrainedHead:
             "history": [_without_nan(record) for record in self.fit.history],
             "tried": [alternative.record() for alternative in self.fit.alternatives],
         }
+
+
+def few_rows_notes(trained: Mapping[str, TrainedHead]) -> list[str]:
+    """Return a sentence on heads with too few evaluation rows, if there are any."""
+    few = {name: one.rows["evaluate"] for name, one in trained.items() if 0 < one.rows["evaluate"] < FEW_ROWS}
+    if not few:
+        return []
+    rows = " to ".join(f"{count}" for count in sorted({min(few.values()), max(few.values())}))
+    return [f"{rows} evaluation rows are too few for reliable metrics of {listed(few)}."]
 
 
 def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from manyheads.errors import LabelError, listed
+from manyheads.errors import LabelError, counted, listed
 from manyheads.heads import HeadSpec, Multiclass, MultiLabel, Ordinal, Regression, Tokens
 from manyheads.heads.cells.label_text import canonical, number_of
 
@@ -95,14 +95,14 @@ class LabelColumn:
         self.check_repeats(given)
         self._check_case(given)
         spec = MultiLabel(labels=ordered(names), column=self.name, missing=self.missing, separator=separator)
-        head = f"MultiLabel({len(names)} label{'s' * (len(names) > 1)})"
+        head = f"MultiLabel({counted(len(names), 'label')})"
         return self._inferred(spec, f"{what}, {len(names)} distinct", head, remark)
 
     def multi_hot(self, width: int) -> Inferred:
         """Return a multi-label head for lists of zeros and ones; its labels are the positions."""
         spec = MultiLabel(labels=list(range(width)), column=self.name, missing=self.missing)
         remark = "the labels are positions from 0; name them with MultiLabel(labels=[...])"
-        return self._inferred(spec, f"multi-hot lists of {width}", f"MultiLabel({width} labels)", remark)
+        return self._inferred(spec, f"multi-hot lists of {width}", f"MultiLabel({counted(width, 'label')})", remark)
 
     def tokens(self, types: Iterable[object], what: str, words: str = "punctuation") -> Inferred:
         """Return a token head for entity types.
@@ -117,9 +117,9 @@ class LabelColumn:
         """
         names = ordered(types)
         if not names:
-            raise self.error("contains only the tag 'O'; name another column, or add rows with entities")
+            raise self.error("contains no entity; name another column, or add rows with entities")
         spec = Tokens(labels=names, column=self.name, missing=self.missing, words=words)
-        return self._inferred(spec, what, f"Tokens({len(names)} entity type{'s' * (len(names) > 1)}{_split(words)})")
+        return self._inferred(spec, what, f"Tokens({counted(len(names), 'entity type')}{_split(words)})")
 
     def word_labels(self, labels: Iterable[object], words: str) -> Inferred:
         """Return a token head with one label per word of texts that are split by ``words``."""
@@ -127,7 +127,7 @@ class LabelColumn:
         spec = Tokens(labels=names, column=self.name, missing=self.missing, scheme="plain", words=words)
         numbers = all(isinstance(name, int) for name in names)
         remark = "the labels are numbers; name them with Tokens(labels=[...])" if numbers else ""
-        head = f"Tokens({len(names)} labels, plain{_split(words)})"
+        head = f"Tokens({counted(len(names), 'label')}, plain{_split(words)})"
         return self._inferred(spec, "lists with one label per word", head, remark)
 
     def regression(self, what: str, values: Iterable[object]) -> Inferred:

@@ -15,14 +15,17 @@ from manyheads.errors import MethodError, listed
 from manyheads.features import FeatureCache, FeatureSource, identity_of, open_cache
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import DTYPES, feature_core, precision_record
-from manyheads.heads import Head, HeadSpec
+from manyheads.heads import Head
 from manyheads.runtime.progress import progress_bar, spinner
 from manyheads.taps import BackboneTap, Branched, Tap
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
-from manyheads.training.searching.search import search
+from manyheads.training.searching.candidates import candidates
+from manyheads.training.searching.search import SearchRequest, search
+from manyheads.training.searching.shortlist import Shortlist
+from manyheads.types import BackboneFacts
 
 
 @dataclass(frozen=True)
@@ -109,29 +112,50 @@ class Frozen(Method):
 
     def _search(self, core: HeadedCore, source: FeatureSource, fits: Sequence[HeadFit], rows: np.ndarray) -> None:
         """Set the shortlist of every head whose taps are searched."""
-        requests = {fit.name: fit.search_request() for fit in fits if self._searches(fit.head.spec)}
+        requests = {fit.name: fit.search_request() for fit in fits if fit.head.spec.searches_taps}
         if not requests:
             return
+        facts = core.backbone.facts
         specs = [fit.head.spec for fit in fits if fit.name not in requests]
         other_taps = _frozen_taps([tap for spec in specs for tap in core.resolved(spec.taps)])
         with spinner("Searching layers and poolings"):
-            shortlists = search(core.backbone.facts, source, requests, other_taps, rows)
+            shortlists = self._shortlists(facts, source, requests, other_taps, rows)
         for fit in fits:
             fit.shortlist = shortlists.get(fit.name)
 
-    def _searches(self, spec: HeadSpec) -> bool:
-        """Return whether a head's taps are searched."""
-        return spec.searches_taps
+    def _shortlists(
+        self,
+        facts: BackboneFacts,
+        source: FeatureSource,
+        requests: Mapping[str, SearchRequest],
+        other_taps: Sequence[BackboneTap],
+        rows: np.ndarray,
+    ) -> dict[str, Shortlist]:
+        """Search; see ``searching.search``."""
+        return search(facts, candidates(facts), source, requests, other_taps, rows)
 
 
 @dataclass(frozen=True)
 class FrozenStart(Frozen):
-    """``Frozen`` as the start of a tuning run. ``reads="auto"`` is the default tap, without a search, since tuning
-    changes the layers.
+    """``Frozen`` as the start of a tuning run: every head reads hidden states, which the run can improve.
+
+    Args:
+        top: Search the outputs of the top so many blocks only: those that the run changes.
     """
 
-    def _searches(self, spec: HeadSpec) -> bool:
-        return False
+    top: int | None = None
+
+    def _shortlists(
+        self,
+        facts: BackboneFacts,
+        source: FeatureSource,
+        requests: Mapping[str, SearchRequest],
+        other_taps: Sequence[BackboneTap],
+        rows: np.ndarray,
+    ) -> dict[str, Shortlist]:
+        dense = candidates(facts, self.top)
+        found = search(facts, dense, source, requests, other_taps, rows)
+        return {name: shortlist.with_hidden_states(dense[0]) for name, shortlist in found.items()}
 
 
 def _frozen_taps(taps: Iterable[Tap]) -> list[BackboneTap]:

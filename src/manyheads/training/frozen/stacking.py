@@ -52,7 +52,7 @@ class Stacking:
         taps = list(taps)
         tables = self._features.read([tap for tap in taps if isinstance(tap, BackboneTap)], rows)
         outputs: dict[Tap, FeatureTable] = {
-            tap: GivenTable(rows, self._scores(tap.head, rows)) for tap in taps if isinstance(tap, Output)
+            tap: GivenTable(rows, tap.read(self._scores(tap.head, rows))) for tap in taps if isinstance(tap, Output)
         }
         return tables | outputs
 

@@ -11,10 +11,16 @@ from manyheads.types import BackboneFacts
 _MAX_LAYERS = 9
 
 
-def candidates(facts: BackboneFacts) -> list[BackboneTap]:
-    """Return the dense taps to try, the default tap first."""
+def candidates(facts: BackboneFacts, top: int | None = None) -> list[BackboneTap]:
+    """Return the dense taps to try, the default tap first.
+
+    Args:
+        facts: Facts about the backbone.
+        top: Try the outputs of the top so many blocks only.
+    """
     count = len(facts.widths)
-    layers = sorted({round(layer) - count for layer in np.linspace(0, count - 1, min(count, _MAX_LAYERS))})
+    tried = count if top is None else min(top, count)
+    layers = sorted({round(layer) - tried for layer in np.linspace(0, tried - 1, min(tried, _MAX_LAYERS))})
     pools = ("mean", "last", "max") if facts.causal else ("mean", "cls", "max")
     default = Hidden().resolve(facts)
     return list(dict.fromkeys([default, *(Hidden(layer, pool) for layer in reversed(layers) for pool in pools)]))

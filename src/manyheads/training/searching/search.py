@@ -17,7 +17,6 @@ from torch import Tensor
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.taps import BackboneTap, Hidden, Lexical, Tap
 from manyheads.taps.lexical import TokenIds, bags, lexicon
-from manyheads.training.searching.candidates import candidates
 from manyheads.training.searching.screening import HeadScreening, Screening, dense_kernel
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.types import BackboneFacts
@@ -56,6 +55,7 @@ class SearchRequest:
 
 def search(
     facts: BackboneFacts,
+    dense: Sequence[BackboneTap],
     source: FeatureSource,
     requests: Mapping[str, SearchRequest],
     other_taps: Sequence[BackboneTap],
@@ -65,6 +65,7 @@ def search(
 
     Args:
         facts: Facts about the backbone.
+        dense: The single taps to try besides the bag of tokens, see ``candidates``.
         source: Features of all texts.
         requests: The heads to search for.
         other_taps: Taps whose features training needs anyway, read in the same passes.
@@ -72,7 +73,6 @@ def search(
             so that a later search finds its features in the cache.
     """
     default = Hidden().resolve(facts)
-    dense = candidates(facts)
     singles: list[BackboneTap] = [*dense, Lexical()]
     searched = {name: request for name, request in requests.items() if len(request.rows) >= _MIN_ROWS}
     if searched and 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:

@@ -38,6 +38,15 @@ class Shortlist:
         """Return the shortlist of a single tap."""
         return Shortlist([(tap,)], (tap,), [])
 
+    def with_hidden_states(self, default: BackboneTap) -> Shortlist:
+        """Return the shortlist with the default tap added to the sets that read token ids alone."""
+
+        def completed(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
+            return (default, *taps) if all(isinstance(tap, Lexical) for tap in taps) else taps
+
+        sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
+        return Shortlist(sets, completed(self.preferred), self.alternatives)
+
 
 def shortlist(screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap) -> Shortlist:
     """Join to the best single tap the one that improves it most, as long as it does, and keep the sets that are not

@@ -96,8 +96,10 @@ class Fork(Tuning):
                 )
 
     def frozen_start(self) -> FrozenStart:
-        """Return the method that solves the heads for ``start="frozen"``, with the same cache."""
-        return FrozenStart(cache=self.cache)
+        """Return the method that solves the heads for ``start="frozen"``, on layers of the fork alone: so the blocks
+        below it run once.
+        """
+        return FrozenStart(cache=self.cache, top=self.top)
 
     def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Add a fork as a branch that the heads read, and return it with the states that enter it."""

@@ -417,7 +417,7 @@ def test_other_columns_do_not(cells: list[object]) -> None:
 
 
 def test_tags_of_no_entity_are_rejected() -> None:
-    with pytest.raises(mh.errors.LabelError, match=r"'c'.*only the tag 'O'"):
+    with pytest.raises(mh.errors.LabelError, match=r"'c'.*contains no entity"):
         mh.infer_heads([{"c": ["O", "O"]}], "c")
 
 
