@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
+from manyheads.heads.logits import Logits
 from manyheads.heads.ragged import Ragged
 from manyheads.types import MISSING
 
@@ -97,6 +98,10 @@ class Targets(Sequence[Any]):
             rows: (rows,) the table's row number of each row of these targets.
         """
 
+    @abstractmethod
+    def item_logits(self, logits: Logits) -> np.ndarray:
+        """Return the logits (items, outputs) of ``items``, of logits of the same rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class RowTargets(Targets):
@@ -156,6 +161,11 @@ class RowTargets(Targets):
         """Return the table of the labelled rows."""
         return table.of_rows(rows[self.labelled])
 
+    def item_logits(self, logits: Logits) -> np.ndarray:
+        """Return the logits of the labelled rows."""
+        values: np.ndarray = logits.values[self.labelled]
+        return values
+
 
 @dataclass(frozen=True, eq=False)
 class WordTargets(Targets):
@@ -207,6 +217,11 @@ class WordTargets(Targets):
     def select(self, table: Selectable[Selection], rows: np.ndarray) -> Selection:
         """Return the table of the labelled words."""
         return table.of_words(rows[self.values.rows[self._present]], self.values.positions[self._present])
+
+    def item_logits(self, logits: Logits) -> np.ndarray:
+        """Return the logits of the labelled words."""
+        values: np.ndarray = logits.values.values[self._present]
+        return values
 
     @property
     def _present(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class TrainingData:
         targets: Head name -> encoded targets; of a token head, of the words that have a token.
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
+        held_out: Row numbers of training rows that are not trained on, but used to choose settings; may be empty.
         seed: Seed of every random choice.
         digest: Digest of the backbone's tensors, part of the key of cached features.
         others: Further training texts without labels.
@@ -50,8 +51,18 @@ class TrainingData:
     seed: int
     digest: str
     others: Tokenized | None = None
+    held_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def labelled(self, name: str) -> np.ndarray:
         """Return the training rows with a label of a head."""
         rows: np.ndarray = self.train[self.targets[name].labelled[self.train]]
         return rows
+
+
+def row_classes(targets: Mapping[str, Targets], rows: np.ndarray) -> list[set[tuple[str, int]]]:
+    """Return the classes of all heads that each of some rows has, as pairs of head and class, to split the rows by."""
+    classes: list[set[tuple[str, int]]] = [set() for _ in rows]
+    for name, encoded in targets.items():
+        for own, found in zip(classes, encoded.take(rows).classes(), strict=True):
+            own.update((name, position) for position in found)
+    return classes

@@ -19,7 +19,7 @@ from manyheads.errors import DataError, LabelError, counted
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Targets
 from manyheads.runtime.progress import spinner
-from manyheads.training.dataset import Evaluation, TrainingData
+from manyheads.training.dataset import Evaluation, TrainingData, row_classes
 from manyheads.types import Tokenizer
 
 
@@ -126,10 +126,7 @@ def split_rows(table: LabelledTable, fraction: float, seed: int) -> tuple[np.nda
         return rows, rows[:0]
     if not len(rows):
         raise DataError(f"{table.source}: no row has both a text and a label; check the columns")
-    classes: list[set[tuple[str, int]]] = [set() for _ in rows]
-    for name, targets in table.targets.items():
-        for own, found in zip(classes, targets.take(rows).classes(), strict=True):
-            own.update((name, position) for position in found)
+    classes = row_classes(table.targets, rows)
     train, evaluate = split_by_text([table.texts.texts[row] for row in rows], fraction, seed, classes)
     return rows[train], rows[evaluate]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -36,7 +37,7 @@ class EpochEvaluator(CheckpointedCallback):
     Args:
         heads: The heads that train.
         data: Contains the evaluation rows.
-        evaluate: Returns the logits of the evaluation rows with the current weights.
+        evaluate: Returns the logits of some rows with the current weights.
         trained: All parameters that train.
         selection: How epochs are compared, or ``None``.
         solved: Whether the heads were solved on the frozen backbone.
@@ -50,7 +51,7 @@ class EpochEvaluator(CheckpointedCallback):
         self,
         heads: Mapping[str, Head],
         data: TrainingData,
-        evaluate: Callable[[], dict[str, Logits]],
+        evaluate: Callable[[np.ndarray], dict[str, Logits]],
         trained: Sequence[nn.Parameter],
         selection: Selection | None,
         solved: bool = False,
@@ -115,23 +116,24 @@ class EpochEvaluator(CheckpointedCallback):
         self._best.restore()
         return self._best_logits
 
-    def notes(self) -> list[str]:
-        """Return a sentence for each head that tuning did not improve, measured on the evaluation rows."""
+    def notes(self, logits: Mapping[str, Logits]) -> list[str]:
+        """Return a sentence for each head that tuning did not improve.
+
+        Args:
+            logits: Of the evaluation rows, with the final weights.
+        """
         if self.best_epoch == 0:
             return ["No epoch was better than the heads solved before tuning, so the model is as they were solved."]
         found = []
-        for name, records in self.history.items():
+        for name, metrics in self._metrics_of(logits).items() if len(self._data.evaluate) else ():
             metric = self._heads[name].spec.main_metric
-            known = {
-                record["epoch"]: record[metric] for record in records if not math.isnan(record.get(metric, math.nan))
-            }
-            after = known.get(records[-1]["epoch"] if self.best_epoch is None else self.best_epoch) if records else None
-            if 0 not in known or after is None or after > known[0]:
-                continue
-            found.append(
-                f"Head {name!r}: {metric} {after:.3f} after tuning is not above the {known[0]:.3f} of the head solved "
-                "before it; keep the better epoch with best_by='mean', or train with Frozen."
-            )
+            before = next((record.get(metric) for record in self.history[name] if record["epoch"] == 0), None)
+            after = metrics.get(metric, math.nan)
+            if before is not None and after <= before:
+                found.append(
+                    f"Head {name!r}: {metric} {after:.3f} after tuning is not above the {before:.3f} of the head "
+                    "solved before it; keep the better epoch with best_by='mean', or train with Frozen."
+                )
         return found
 
     def save_state(self, folder: Path) -> None:
@@ -173,17 +175,21 @@ class EpochEvaluator(CheckpointedCallback):
 
     def _measure(self, state: transformers.TrainerState) -> dict[str, Metrics]:
         """Evaluate the heads and add their metrics to the history."""
-        self._logits, self._evaluated_step = self._evaluate(), state.global_step
-        rows = self._data.evaluate
-        metrics = {
-            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, logits.values)
-            for name, logits in self._logits.items()
-        }
+        self._logits, self._evaluated_step = self._evaluate(self._data.evaluate), state.global_step
+        metrics = self._metrics_of(self._logits)
         for name, values in metrics.items():
             self.history[name].append({"epoch": float(state.epoch or 0), **values})
             shown = ", ".join(f"{key} {value:.3f}" for key, value in values.items() if key != "rows")
             log_step(f"Epoch {float(state.epoch or 0):g}: {name}: {shown}")
         return metrics
+
+    def _metrics_of(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
+        """Return the metrics of logits of the evaluation rows."""
+        rows = self._data.evaluate
+        return {
+            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, values.values)
+            for name, values in logits.items()
+        }
 
     def _select(
         self,

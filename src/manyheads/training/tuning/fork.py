@@ -113,7 +113,7 @@ class Fork(Tuning):
         notes = (note, *coarse_note(core.backbone))
         if entries is None:
             module = TrainableCore(core, list(heads), fork.tuned_parts(), weighting)
-            return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data), notes=notes)
+            return TuningPlan(module, rates, collate_rows, lambda rows: evaluated(core, heads, data, rows), notes=notes)
         stored = StoredEntries(core, name, list(heads), data, entries)
         forked = _TrainableFork(core, list(heads), fork.tuned_parts(), weighting, name)
         return TuningPlan(forked, rates, stored.collate, stored.evaluate, live=False, notes=notes)
@@ -139,7 +139,7 @@ class Fork(Tuning):
         if below or fork.entry_layers(wanted.branches[name]) != {fork.entry}:
             return None, "The blocks below the fork ran in every epoch: a head reads them, or the fork needs them."
         tap = TokenStates(fork.entry)
-        rows = np.concatenate([data.train, data.evaluate])
+        rows = np.concatenate([data.train, data.held_out, data.evaluate])
         size_bytes = 2 * int(data.tokenized.lengths[rows].sum()) * tap.width(core.backbone.facts)
         cache = open_cache(self.cache)
         room = _room(cache)
@@ -156,7 +156,7 @@ class Fork(Tuning):
 
 
 class StoredEntries:
-    """The stored states that enter a fork: batches of training rows, and logits of the evaluation rows.
+    """The stored states that enter a fork: batches of training rows, and logits of other rows.
 
     Args:
         core: The core with the fork.
@@ -177,9 +177,8 @@ class StoredEntries:
         rows = np.array([example["rows"] for example in examples])
         return {**collate_rows(examples), "entry": self._table.take(rows).values}
 
-    def evaluate(self) -> dict[str, Logits]:
-        """Return fp32 logits of the evaluation rows."""
-        rows = self._data.evaluate
+    def evaluate(self, rows: np.ndarray) -> dict[str, Logits]:
+        """Return fp32 logits of some rows."""
         logits = empty_logits(self._core.heads.chosen(self._names), self._data.tokenized, rows)
         with evaluating(self._core):
             for index, batch_logits in self._passes(rows):

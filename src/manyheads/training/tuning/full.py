@@ -115,7 +115,7 @@ class Full(Tuning):
         notes = (*notes, *coarse_note(backbone))
         module = TrainableCore(core, list(heads), parts, weighting)
         collate = collate_rows if data.others is None else Replay(data.others).collate
-        return TuningPlan(module, rates, collate, lambda: evaluated(core, heads, data), notes=notes)
+        return TuningPlan(module, rates, collate, lambda rows: evaluated(core, heads, data, rows), notes=notes)
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
         """Return each parameter's learning rate; embeddings count as below the blocks, all others as above."""

@@ -98,7 +98,7 @@ class LoRA(Tuning):
             head.taps = tuple(on_branch(tap, name, backbone.facts) for tap in head.taps)
         rates = dict.fromkeys(branch.trainable_parameters().values(), self.lr) | head_rates(heads, self.head_lr)
         module = TrainableCore(core, list(heads), [branch.stack], weighting)
-        return TuningPlan(module, rates, collate_rows, lambda: evaluated(core, heads, data))
+        return TuningPlan(module, rates, collate_rows, lambda rows: evaluated(core, heads, data, rows))
 
     def _adapters(self, core: HeadedCore, seed: int) -> LoRABranch:
         targets = lora_targets(core.backbone.trunk, self.targets)

@@ -52,6 +52,10 @@ class Tuning(Method):
             the heads' main metrics (accuracy, micro F1, R squared), by one head's name, or by a weight per head name.
             Epoch 0, the heads as they were solved before tuning, is among them. The reported metrics are then of the
             rows that selected the epoch.
+        tuned_share: Share of the tuned weights in the result; the rest are the weights before tuning (WiSE-FT, Wortsman
+            et al. 2022). ``None`` chooses it, 0 to 1, by the loss on a tenth of the training rows, at most 500, which
+            are then not trained on; with fewer than 200 training rows it is 1. It needs ``start="frozen"``, and memory
+            for two copies of the trained weights.
         patience: Stop after this many epochs without improvement, and keep the best epoch.
         dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware is fast at it), ``"float32"`` (the
             precision of the loaded weights), or ``"bfloat16"``. The dtype of the weights does not change.
@@ -77,6 +81,7 @@ class Tuning(Method):
     start: str = "frozen"
     weighting: str = "sum"
     best_by: str | Mapping[str, float] | None = None
+    tuned_share: float | None = None
     patience: int | None = None
     dtype: str = "auto"
     gradient_checkpointing: bool = False
@@ -97,6 +102,13 @@ class Tuning(Method):
         for name in ("patience", "save_steps"):
             if getattr(self, name) is not None:
                 self.check_whole(name)
+        if self.tuned_share is not None:
+            self.check_number("tuned_share")
+            if self.tuned_share > 1 or (self.tuned_share < 1 and self.start != "frozen"):
+                raise MethodError(
+                    f"{self.name}: tuned_share must be at most 1, and below 1 only with start='frozen', got "
+                    f"{self.tuned_share!r} with start={self.start!r}"
+                )
         if self.checkpoints is not None and self.trainer is not None:
             raise MethodError(
                 f"{self.name}: trainer has its own output_dir and save settings; leave checkpoints out, and set "
@@ -110,6 +122,11 @@ class Tuning(Method):
     def name(self) -> str:
         """The method's name in messages."""
         return type(self).__name__
+
+    @property
+    def mixes_weights(self) -> bool:
+        """Whether the result may mix the tuned weights with those before tuning."""
+        return self.start == "frozen" and self.tuned_share != 1
 
     @property
     def lm_factor(self) -> float:

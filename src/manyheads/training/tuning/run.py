@@ -30,6 +30,7 @@ from manyheads.training.tuning.rollback import recomputing, requiring_gradients,
 from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
+from manyheads.training.tuning.weight_mixture import WeightMixture, holding_out, losses_of_shares
 
 
 def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
@@ -42,7 +43,8 @@ def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: Trai
         data: Training and evaluation rows.
     """
     method.check(core, heads)
-    return _Run(method, core, heads, data).outcome()
+    chooses_share = method.mixes_weights and method.tuned_share is None
+    return _Run(method, core, heads, holding_out(data) if chooses_share else data).outcome()
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,45 @@ class _Run:
             plan = method.plan(core, heads, data, weighting)
             trained = [*plan.rates, *weighting.parameters()]
             evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
+            mixture = WeightMixture(plan.rates) if method.mixes_weights else None
             state, notes = self._train(plan, evaluator, folder)
             logits = evaluator.finish(state.global_step)
-            if logits is None or not plan.live:
-                logits = evaluated(core, heads, data)
+            share = 1.0 if mixture is None else self._mix(mixture, plan)
+            if logits is None or share < 1 or not plan.live:
+                logits = evaluated(core, heads, data, data.evaluate)
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
         for head in heads.values():
             head.trained = True
         settings = {"epochs": float(state.epoch or 0), "steps": float(state.global_step), "lr": method.lr}
         if evaluator.best_epoch is not None:
             settings["best_epoch"] = evaluator.best_epoch
+        if mixture is not None:
+            settings["tuned_share"] = share
         learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
         fits = {name: FitResult({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
-        return Outcome(fits, logits, (before, after), (*plan.notes, *notes, *evaluator.notes()))
+        return Outcome(
+            fits, logits, (before, after), (*plan.notes, *notes, *self._share_notes(share), *evaluator.notes(logits))
+        )
+
+    def _mix(self, mixture: WeightMixture, plan: TuningPlan) -> float:
+        """Mix the weights before and after tuning; return the share of the tuned ones."""
+        share = self.method.tuned_share
+        if share is None:
+            share = 1.0
+            if len(self.data.held_out):
+                losses = losses_of_shares(mixture, plan.evaluate, self.heads, self.data)
+                share = from_first(min(losses, key=lambda tried: losses[tried]))
+        mixture.mix(share)
+        return share
+
+    def _share_notes(self, share: float) -> list[str]:
+        """Return a sentence on a share that was chosen."""
+        rows = len(self.data.held_out)
+        if not rows:
+            return []
+        if share == 0:
+            return [f"Tuning did not lower the loss on {rows} held-out training rows, so the weights are as before it."]
+        return [f"The share of the tuned weights is {share:g}, the best on {rows} held-out training rows."]
 
     def _run_folder(self) -> RunFolder | None:
         """Return the folder of the checkpoints, checked to be free or this run's, if there is one."""

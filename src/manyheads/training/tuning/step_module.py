@@ -32,7 +32,7 @@ class TuningPlan:
         module: The module for the trainer.
         rates: Parameter -> peak learning rate, for every parameter that trains.
         collate: From examples of ``TrainingRows`` to the module's tensors.
-        evaluate: Returns the logits of the evaluation rows by head, with the current weights.
+        evaluate: Returns the logits of some rows by head, with the current weights.
         live: Whether ``evaluate`` and ``predict`` compute the same bits.
         notes: Sentences for the user.
     """
@@ -40,7 +40,7 @@ class TuningPlan:
     module: TrainableCore
     rates: Mapping[nn.Parameter, float]
     collate: Collate
-    evaluate: Callable[[], dict[str, Logits]]
+    evaluate: Callable[[np.ndarray], dict[str, Logits]]
     live: bool = True
     notes: tuple[str, ...] = ()
 
@@ -146,10 +146,10 @@ class Replay:
         }
 
 
-def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> dict[str, Logits]:
-    """Return fp32 logits of the evaluation rows by a pass of the backbone with its current weights."""
-    if not len(data.evaluate):
-        return empty_logits(heads, data.tokenized, data.evaluate)
+def evaluated(core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, rows: np.ndarray) -> dict[str, Logits]:
+    """Return fp32 logits of some rows by a pass of the backbone with its current weights."""
+    if not len(rows):
+        return empty_logits(heads, data.tokenized, rows)
     source = FeatureSource(core, data.tokenized)
-    tables = source.read(core.heads.taps_of(heads), data.evaluate)
-    return apply_heads(core, tables, heads, data.evaluate, data.tokenized)
+    tables = source.read(core.heads.taps_of(heads), rows)
+    return apply_heads(core, tables, heads, rows, data.tokenized)

@@ -140,8 +140,8 @@ class Run:
         self.watch = EpochEvaluator(self.heads, self.data, self.logits, [self.parameter], selection, **settings)
         self.measured: list[dict[str, Logits]] = []
 
-    def logits(self) -> dict[str, Logits]:
-        targets = self.data.targets["urgency"].take(self.data.evaluate).values
+    def logits(self, rows: np.ndarray) -> dict[str, Logits]:
+        targets = self.data.targets["urgency"].take(rows).values
         right = round(4 * self.accuracies[self.epoch - 1])
         guesses = np.where(np.arange(4) < right, targets, (targets + 1) % 3)
         self.measured.append({"urgency": RowLogits(np.eye(3, dtype=np.float32)[guesses])})
@@ -227,9 +227,9 @@ def test_heads_solved_before_are_epoch_0(
     run.run()
     assert run.watch.best_epoch == best
     assert [record["epoch"] for record in run.watch.history["urgency"]] == [0.0, 1.0, 2.0]
-    run.watch.finish(20)
+    final = run.watch.finish(20)
     assert float(run.parameter.detach()[0]) == (2 if best is None else best)
-    notes = run.watch.notes()
+    notes = run.watch.notes(final)
     assert len(notes) == bool(note)
     assert all(note in found for found in notes)
 

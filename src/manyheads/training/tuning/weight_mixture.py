@@ -1,0 +1,101 @@
+"""Mix the tuned weights with the weights before tuning, which keeps most of the gain and loses most of the overfitting.
+
+Symbols (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1)::
+
+    w_0    weights before tuning
+    w_1    weights after tuning
+    a      share of the tuned weights
+    w      mixed weights, (1 - a) w_0 + a w_1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from manyheads.data.split import split_by_text
+from manyheads.heads import Head, Logits
+from manyheads.training.dataset import TrainingData, row_classes
+
+# The shares that are compared.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# The part of the training rows on which they are compared, and the fewest and the most of them: fewer tell little, more
+# are better trained on.
+_FRACTION = 0.1
+_MIN_ROWS, _MAX_ROWS = 20, 500
+
+
+class WeightMixture:
+    """The weights before and after tuning, and any mixture of them.
+
+    Both are kept in main memory, which takes twice the bytes of the trained weights.
+
+    Args:
+        parameters: Everything that is mixed, with the weights before tuning.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = list(parameters)
+        self._before = self._copies()
+        self._after: list[torch.Tensor] | None = None
+
+    @torch.no_grad()
+    def mix(self, share: float) -> None:
+        """Set the weights to a mixture; the first call takes the weights as they are for the tuned ones."""
+        if self._after is None:
+            self._after = self._copies()
+        for parameter, before, after in zip(self._parameters, self._before, self._after, strict=True):
+            parameter.copy_(before.lerp(after, share))
+
+    def _copies(self) -> list[torch.Tensor]:
+        return [parameter.detach().to("cpu", copy=True) for parameter in self._parameters]
+
+
+def holding_out(data: TrainingData) -> TrainingData:
+    """Return the data with some training rows held out, to choose the share of the tuned weights; without any if there
+    are too few. Equal texts are on one side, and every class keeps a text to train on.
+    """
+    fraction = min(_FRACTION, _MAX_ROWS / max(len(data.train), 1))
+    if fraction * len(data.train) < _MIN_ROWS:
+        return data
+    texts = [data.texts[row] for row in data.train]
+    train, held_out = split_by_text(texts, fraction, data.seed, row_classes(data.targets, data.train))
+    return replace(data, train=data.train[train], held_out=data.train[held_out])
+
+
+def losses_of_shares(
+    mixture: WeightMixture,
+    evaluate: Callable[[np.ndarray], dict[str, Logits]],
+    heads: Mapping[str, Head],
+    data: TrainingData,
+) -> dict[float, float]:
+    """Return the loss of every share on the held-out rows: the sum of the heads' mean losses, weighted as in training.
+
+    Args:
+        mixture: Of the weights; changed.
+        evaluate: Returns the logits of some rows with the current weights.
+        heads: The heads that train.
+        data: Contains the held-out rows.
+    """
+    losses = {}
+    for share in SHARES:
+        mixture.mix(share)
+        losses[share] = _loss(evaluate(data.held_out), heads, data)
+    return losses
+
+
+def _loss(logits: Mapping[str, Logits], heads: Mapping[str, Head], data: TrainingData) -> float:
+    total = 0.0
+    for name, head in heads.items():
+        targets = data.targets[name].take(data.held_out)
+        items = torch.from_numpy(targets.items().targets)
+        if len(items):
+            outputs = torch.from_numpy(targets.item_logits(logits[name])).double()
+            weights = head.loss_weights(name)
+            terms = head.spec.loss(outputs, items, None if weights is None else weights.double().cpu())
+            total += head.spec.loss_weight * float(terms.mean)
+    return total
