@@ -54,8 +54,8 @@ class Tuning(Method):
             rows that selected the epoch.
         tuned_share: Share of the tuned weights in the result; the rest are the weights before tuning (WiSE-FT, Wortsman
             et al. 2022). ``None`` chooses it, 0 to 1, by the loss on a tenth of the training rows, at most 500, which
-            are then not trained on; with fewer than 200 training rows it is 1. It needs ``start="frozen"``, and memory
-            for two copies of the trained weights.
+            are then not trained on; with fewer than 200 training rows it is 0.5. It needs ``start="frozen"``, and
+            memory for two copies of the trained weights.
         patience: Stop after this many epochs without improvement, and keep the best epoch.
         dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware is fast at it), ``"float32"`` (the
             precision of the loaded weights), or ``"bfloat16"``. The dtype of the weights does not change.

@@ -30,7 +30,7 @@ from manyheads.training.tuning.rollback import recomputing, requiring_gradients,
 from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
-from manyheads.training.tuning.weight_mixture import WeightMixture, holding_out, losses_of_shares
+from manyheads.training.tuning.weight_mixture import DEFAULT_SHARE, WeightMixture, holding_out, losses_of_shares
 
 
 def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
@@ -92,7 +92,7 @@ class _Run:
         """Mix the weights before and after tuning; return the share of the tuned ones."""
         share = self.method.tuned_share
         if share is None:
-            share = 1.0
+            share = DEFAULT_SHARE
             if len(self.data.held_out):
                 losses = losses_of_shares(mixture, plan.evaluate, self.heads, self.data)
                 share = from_first(min(losses, key=lambda tried: losses[tried]))

@@ -21,8 +21,9 @@ from manyheads.data.split import split_by_text
 from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData, row_classes
 
-# The shares that are compared.
+# The shares that are compared, and the share where no rows are held out: what Wortsman et al. recommend without them.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+DEFAULT_SHARE = 0.5
 # The part of the training rows on which they are compared, and the fewest and the most of them: fewer tell little, more
 # are better trained on.
 _FRACTION = 0.1
