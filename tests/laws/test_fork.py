@@ -560,7 +560,7 @@ def test_training_is_that_of_a_thawed_copy(
     if kept == "live":
         monkeypatch.setattr("manyheads.training.tuning.fork._HELD_BYTES", 0)
         cache = None
-    method = mh.Fork(top=2, lr=rate, head_lr=head_rate, cache=cache, trainer=in_order(tmp_path, 8))
+    method = mh.Fork(top=2, lr=rate, head_lr=head_rate, tuned_share=1, cache=cache, trainer=in_order(tmp_path, 8))
     result = mh.train(model, DATA, "text", method, eval_fraction=0)
     assert ("ran in every epoch" in result.notes[-1]) == (kept == "live")
 

@@ -371,6 +371,9 @@ def test_decoded_spans_are_seqevals_entities() -> None:
     names = np.array(spec.classes)
     for _ in range(300):
         tags = random_tags(draw, 3)
+        for word in np.flatnonzero((tags > 0) & (tags % 2 == 0)):  # an I that cannot stand becomes a B
+            if word == 0 or tags[word - 1] not in (tags[word] - 1, tags[word]):
+                tags[word] -= 1
         scores = np.full((len(tags), 7), 0.05)
         scores[np.arange(len(tags)), tags] = draw.uniform(0.5, 0.7, len(tags))
         found = spec.prediction(scores).spans

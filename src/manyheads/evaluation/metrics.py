@@ -130,7 +130,7 @@ def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray) -> Metr
 
 @measure.register
 def _(spec: Tokens, targets: Ragged, logits: Ragged) -> Metrics:
-    guesses = Ragged(logits.values.argmax(axis=1), logits.offsets)
+    guesses = spec.predicted_classes(Ragged(spec.scores(logits.values), logits.offsets))
     labelled = [row != MISSING for row in targets]
     rows = [row for row, present in enumerate(labelled) if present.any()]
     if not rows:

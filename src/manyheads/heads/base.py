@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -130,9 +130,17 @@ class HeadSpec(ABC):
     @property
     def taps(self) -> tuple[Tap, ...]:
         """The taps in ``reads``; for ``"auto"`` the default tap."""
+        return self.as_read(self._named_taps)
+
+    @property
+    def _named_taps(self) -> tuple[Tap, ...]:
         if isinstance(self.reads, str):
             return (Hidden(),)
         return (self.reads,) if isinstance(self.reads, Tap) else tuple(self.reads)
+
+    def as_read(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
+        """Return taps in the form in which this kind of head reads them, each once."""
+        return tuple(dict.fromkeys(taps))
 
     @property
     def owner(self) -> str:

@@ -28,6 +28,11 @@ class Ragged(Sequence[np.ndarray]):
         return Ragged(np.concatenate([np.empty(0, np.int64), *parts]), offsets_of([len(part) for part in parts]))
 
     @staticmethod
+    def single(row: np.ndarray) -> Ragged:
+        """Return one row (items, ...)."""
+        return Ragged(row, np.array([0, len(row)]))
+
+    @staticmethod
     def joined(parts: Sequence[Ragged]) -> Ragged:
         """Return the rows of several parts, at least one, end to end."""
         lengths = np.concatenate([part.lengths for part in parts])

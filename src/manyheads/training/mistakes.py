@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from manyheads.heads import HeadSpec, Logits, OneLabelSpec, Targets
+from manyheads.heads.kinds import Tokens
+from manyheads.heads.ragged import Ragged
 from manyheads.types import MISSING
 
 
@@ -68,8 +70,8 @@ class EvaluatedRows:
         if isinstance(spec, OneLabelSpec):
             guess = int(spec.positions(scores))
             truth, prediction, score = labels[int(target)], labels[guess], float(scores[guess])
-        elif spec.has_spans:
-            guesses, present = scores.argmax(axis=1), target != MISSING
+        elif isinstance(spec, Tokens):
+            guesses, present = spec.predicted_classes(Ragged.single(scores)).values, target != MISSING
             truth = tuple(labels[tag] for tag in target[present].tolist())
             prediction = tuple(labels[tag] for tag in guesses[present].tolist())
             score = float(scores.max(axis=1)[present].min(initial=1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
 from manyheads.heads.base import Column, LossTerms
+from manyheads.heads.cells.best_tags import best_tags
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.entities import (
     OUTSIDE,
@@ -40,6 +41,9 @@ from manyheads.types import MISSING, Batch, Prediction, Span
 
 SCHEMES = ("BIO", "plain")
 
+# The smallest probability: its logarithm is finite.
+_LEAST = 1e-37
+
 
 @dataclass(frozen=True, repr=False)
 class Tokens(LabelledSpec):
@@ -49,7 +53,7 @@ class Tokens(LabelledSpec):
     ``start`` and ``end``, in characters, and ``label``. Spans contain whole words. Tags of entities may follow BIO,
     BILUO, BIOES or IO, and spans may have the form of doccano, Label Studio, Argilla, spaCy or Prodigy.
 
-    ``reads`` names layers: ``Hidden(layer=-4)``, or several. ``"auto"`` is the last layer.
+    ``reads`` names layers: ``Hidden(layer=-4)``, or several; ``"auto"`` searches for them.
 
     Args:
         labels: With ``scheme="BIO"`` at least one entity type, or the tags (``"O"``, ``"B-drug"``, ...); with
@@ -94,7 +98,7 @@ class Tokens(LabelledSpec):
         super().__post_init__()
         if self.scheme == "plain" and len(self.labels) < 2:
             raise HeadError(f"Tokens: scheme='plain' needs at least 2 labels, got {listed(self.labels)}")
-        for tap in super().taps:
+        for tap in self._named_taps:
             _check_tap(tap)
 
     @property
@@ -107,21 +111,15 @@ class Tokens(LabelledSpec):
         """The tags (BIO), or the labels."""
         return bio_tags(self.labels) if self.scheme == "BIO" else tuple(self.labels)
 
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        """The layers that it reads, word by word."""
-        named = [tap for tap in super().taps if isinstance(tap, Hidden)]
-        return tuple(Words(tap.layer, self.subword) for tap in named)  # type: ignore[arg-type]
+    def as_read(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
+        """Return taps that read the same layers word by word."""
+        layers = dict.fromkeys(tap.layer for tap in taps if isinstance(tap, Hidden))
+        return tuple(Words(layer, self.subword) for layer in layers)  # type: ignore[arg-type]
 
     @property
     def word_rule(self) -> str:
         """How texts are split into words."""
         return self.words
-
-    @property
-    def searches_taps(self) -> bool:
-        """False: ``"auto"`` is the last layer."""
-        return False
 
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
@@ -220,10 +218,22 @@ class Tokens(LabelledSpec):
                 columns[f"{head}_score_{name}"] = [row[:, place].tolist() for row in rows]
         return columns
 
+    def predicted_classes(self, scores: Ragged) -> Ragged:
+        """Return the class of each word of each text, int64 (words,): its most probable label, or for entities the tag
+        in the most probable valid sequence of BIO tags.
+
+        Args:
+            scores: (words, outputs) probabilities of each text.
+        """
+        if self.scheme == "plain":
+            return Ragged(scores.values.argmax(axis=1), scores.offsets)
+        return best_tags(Ragged(np.log(np.maximum(scores.values, _LEAST)), scores.offsets))
+
     def _spans(self, scores: np.ndarray) -> tuple[Span, ...]:
         if not len(scores):
             return ()
-        tags, best = scores.argmax(axis=1), scores.max(axis=1)
+        tags = self.predicted_classes(Ragged.single(scores)).values
+        best = scores[np.arange(len(scores)), tags]
         if self.scheme == "plain":
             pairs = zip(tags.tolist(), best.tolist(), strict=True)
             return tuple(Span(word, word + 1, self.labels[tag], score) for word, (tag, score) in enumerate(pairs))

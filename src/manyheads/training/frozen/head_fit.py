@@ -63,14 +63,15 @@ class HeadFit:
     def search_request(self) -> SearchRequest:
         """Return the request to search the head's taps."""
         distinct = first_of_each([self._data.texts[row] for row in self.rows])
-        return SearchRequest(self.rows[distinct], self.head.spec.target_scores(self.targets.take(distinct).values))
+        return SearchRequest(self.head.spec, self.rows[distinct], self.targets.take(distinct))
 
     def tap_sets(self) -> Sequence[tuple[Tap, ...]]:
         """Return the sets of taps to fit the head on, the simplest first."""
         if self.shortlist is None:
             return [tuple(self._core.resolved(self.head.spec.taps))]
-        # Training by steps is too slow to compare sets.
-        return [self.shortlist.preferred] if self.head.spec.hidden else self.shortlist.sets
+        # Training by steps, and on words, is too slow to compare sets.
+        one = self.head.spec.hidden or self.head.spec.by_word
+        return [self.shortlist.preferred] if one else self.shortlist.sets
 
     def fit(self, stacking: Stacking, l2: float | None) -> None:
         """Fit the head on the best of its sets of taps.

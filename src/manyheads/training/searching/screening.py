@@ -1,4 +1,5 @@
-"""Screen sets of taps by ridge regression: the error of each row predicted from all others, in closed form.
+"""Screen sets of taps by ridge regression: the error of each row predicted from all others, in closed form, or of each
+word predicted from other texts.
 
 Symbols and shapes::
 
@@ -17,21 +18,25 @@ Kernels add up, so any set of taps costs one inverse once its taps' kernels are 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from manyheads.runtime.threads import threads, threads_of_factorizations
-from manyheads.taps import BackboneTap, Tap
+from manyheads.taps import BackboneTap
 from manyheads.training.searching.comparison import spread
 from manyheads.training.solving.scaling import Scaling
 
 # L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
 # hardly depends on it.
 PENALTY = 1e-3
+# Folds of texts for words.
+_FOLDS = 5
 
 
 def dense_kernel(features: Tensor) -> Tensor:
@@ -46,7 +51,7 @@ class ScreenedTaps:
 
     Attributes:
         taps: The set.
-        errors: (rows,) squared leave-one-out residuals, summed over the scores, as a share of the variance.
+        errors: (texts,) squared residuals, summed over the scores, as a share of the variance.
     """
 
     taps: tuple[BackboneTap, ...]
@@ -58,49 +63,104 @@ class ScreenedTaps:
         return float(self.errors.mean())
 
 
-class Screening:
-    """Computes the errors of sets of taps, for heads that are labelled on the same rows.
+class Screening(ABC):
+    """Computes the errors of sets of taps, for heads that are labelled on the same items.
 
     Args:
-        kernel_of: Returns the kernel (rows, rows) of a tap; called once per tap.
-        target_scores: Per head (rows, scores), NaN where missing.
+        target_scores: Per head (items, scores), NaN where missing.
     """
 
-    def __init__(self, kernel_of: Callable[[Tap], Tensor], target_scores: Sequence[np.ndarray]) -> None:
-        self._kernel_of = kernel_of
-        self._kernels: dict[Tap, Tensor] = {}
-        self._errors: dict[frozenset[Tap], np.ndarray] = {}
+    def __init__(self, target_scores: Sequence[np.ndarray]) -> None:
+        self._errors: dict[frozenset[BackboneTap], np.ndarray] = {}
         self._score_counts = [scores.shape[1] for scores in target_scores]
         joined = torch.from_numpy(np.concatenate([scaled(scores) for scores in target_scores], axis=1))
         self._missing = torch.isnan(joined)
         self._centered = torch.where(self._missing, 0.0, joined - joined.nanmean(dim=0))
 
     def errors(self, taps: Iterable[BackboneTap]) -> np.ndarray:
-        """Return the errors of every head on a set of taps, (heads, rows); see ``ScreenedTaps``."""
+        """Return the errors of every head on a set of taps, (heads, texts); see ``ScreenedTaps``."""
         taps = list(taps)
         key = frozenset(taps)
         if key not in self._errors:
-            kernel = torch.stack([self._kernel(tap) for tap in taps]).mean(dim=0)
-            self._errors[key] = self._leave_one_out(kernel)
+            squares = self._residuals(taps).square().masked_fill(self._missing, 0.0)
+            of_heads = [part.sum(dim=1) for part in torch.split(squares, self._score_counts, dim=1)]
+            self._errors[key] = self._by_text(torch.stack(of_heads).numpy())
         return self._errors[key]
 
     def of_head(self, number: int) -> HeadScreening:
         """Return the screening of one head, numbered in the order of the target scores."""
         return HeadScreening(self, number)
 
-    def _kernel(self, tap: Tap) -> Tensor:
-        if tap not in self._kernels:
-            self._kernels[tap] = self._kernel_of(tap)
-        return self._kernels[tap]
+    @abstractmethod
+    def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
+        """Return the differences between the centered target scores and predictions without each item's own label,
+        (items, scores).
+        """
 
-    def _leave_one_out(self, kernel: Tensor) -> np.ndarray:
+    def _by_text(self, errors: np.ndarray) -> np.ndarray:
+        """Return the errors of texts (heads, texts) from those of items (heads, items)."""
+        return errors
+
+
+class KernelScreening(Screening):
+    """Screens by the exact leave-one-out residuals of kernel ridge regression.
+
+    Args:
+        kernel_of: Returns the kernel (rows, rows) of a tap; called once per tap.
+        target_scores: Per head (rows, scores), NaN where missing.
+    """
+
+    def __init__(self, kernel_of: Callable[[BackboneTap], Tensor], target_scores: Sequence[np.ndarray]) -> None:
+        super().__init__(target_scores)
+        self._kernel_of = cache(kernel_of)
+
+    def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
+        kernel = torch.stack([self._kernel_of(tap) for tap in taps]).mean(dim=0)
         rows = len(kernel)
         regularized = kernel + PENALTY * rows * torch.eye(rows)
         with threads(threads_of_factorizations()):
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(regularized))
-        residuals = (inverse @ self._centered) / inverse.diagonal().unsqueeze(1)
-        squares = residuals.square().masked_fill(self._missing, 0.0)
-        return torch.stack([part.sum(dim=1) for part in torch.split(squares, self._score_counts, dim=1)]).numpy()
+        return (inverse @ self._centered) / inverse.diagonal().unsqueeze(1)
+
+
+class FoldScreening(Screening):
+    """Screens words by ridge regression on folds of texts: a word's neighbors would reveal its label.
+
+    Args:
+        features_of: Returns the features (words, width) of a tap; called once per tap.
+        target_scores: Per head (words, scores), NaN where missing.
+        text_of: Number of each word's text (words,), from 0.
+    """
+
+    def __init__(
+        self, features_of: Callable[[BackboneTap], Tensor], target_scores: Sequence[np.ndarray], text_of: np.ndarray
+    ) -> None:
+        super().__init__(target_scores)
+        self._features_of = cache(features_of)
+        self._text_of = text_of
+
+    def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
+        # Scaled so that the product with itself is the mean of the taps' kernels.
+        parts = [self._features_of(tap) for tap in taps]
+        features = torch.cat([part / (len(taps) * part.shape[1]) ** 0.5 for part in parts], dim=1)
+        gram, moments = features.T @ features, features.T @ self._centered
+        penalty = PENALTY * len(features) * torch.eye(features.shape[1])
+        residuals = torch.empty_like(self._centered)
+        for fold in range(_FOLDS):
+            held_out = torch.from_numpy(self._text_of % _FOLDS == fold)
+            own, targets = features[held_out], self._centered[held_out]
+            with threads(threads_of_factorizations()):
+                factor = torch.linalg.cholesky(gram - own.T @ own + penalty)
+                weights = torch.cholesky_solve(moments - own.T @ targets, factor)
+            residuals[held_out] = targets - own @ weights
+        return residuals
+
+    def _by_text(self, errors: np.ndarray) -> np.ndarray:
+        """Return the sum over each text's words, as a share of the mean number of words."""
+        texts = int(self._text_of.max()) + 1
+        sums = np.stack([np.bincount(self._text_of, weights=head, minlength=texts) for head in errors])
+        found: np.ndarray = sums * texts / len(self._text_of)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,9 @@
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
 ``choose.py``), and the simplest set within one standard error of the best is chosen. Evaluation rows are never used.
+
+A token head searches layers only, on one sample of its words, and the screening decides: its sets are not compared
+again.
 """
 
 from __future__ import annotations
@@ -15,16 +18,20 @@ import torch
 from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.taps import BackboneTap, Hidden, Lexical, Tap
+from manyheads.heads import HeadSpec, Targets
+from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.taps.lexical import TokenIds, bags, lexicon
-from manyheads.training.searching.screening import HeadScreening, Screening, dense_kernel
+from manyheads.training.searching.screening import FoldScreening, HeadScreening, KernelScreening, dense_kernel
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
+from manyheads.training.solving.scaling import Scaling
 from manyheads.types import BackboneFacts
 
 # Rows on which single taps are ranked, and on which sets of the best are compared: the gain of one more tap shows only
 # on more rows. One inverse takes 0.02 s for the first, 0.1 s for the second.
 _SINGLE_ROWS = 800
 _SET_ROWS = 1600
+# Words of the sample for token heads.
+_WORDS = 8000
 # With fewer labelled rows, differences between taps are noise, and the default tap is used.
 _MIN_ROWS = 40
 # Bytes up to which every candidate is read on all rows.
@@ -36,21 +43,30 @@ class SearchRequest:
     """A head whose taps are searched.
 
     Attributes:
+        spec: The head's spec.
         rows: Labelled training rows, each text once: a duplicate would reveal the label of a row that is left out.
-        target_scores: Scores of a perfect prediction there, fp32 (rows, scores), NaN where missing.
+        targets: Their targets.
     """
 
+    spec: HeadSpec
     rows: np.ndarray
-    target_scores: np.ndarray
+    targets: Targets
 
-    def sampled(self, source: FeatureSource, max_rows: int) -> SearchRequest:
-        """Return the request for a sample of its rows.
+    @property
+    def target_scores(self) -> np.ndarray:
+        """Scores of a perfect prediction of its items, fp32 (items, scores), NaN where missing."""
+        return self.spec.target_scores(self.targets.items().targets)
+
+    def sampled(self, source: FeatureSource, max_items: int) -> SearchRequest:
+        """Return the request for a sample of its rows with at most so many items.
 
         The order of the rows depends on their contents alone. Small samples are part of larger ones, and samples for
         other heads, other runs and a longer table mostly contain the same texts, whose features are cached.
         """
-        sample = np.sort(source.by_content(self.rows)[:max_rows])
-        return SearchRequest(self.rows[sample], self.target_scores[sample])
+        items = np.bincount(self.targets.items().rows, minlength=len(self.rows))
+        order = source.by_content(self.rows)
+        sample = np.sort(order[np.cumsum(items[order]) <= max_items])
+        return SearchRequest(self.spec, self.rows[sample], self.targets.take(sample))
 
 
 def search(
@@ -72,18 +88,53 @@ def search(
         rows: All training and evaluation rows. Where they are few, every candidate is read on all of them in one pass,
             so that a later search finds its features in the cache.
     """
-    default = Hidden().resolve(facts)
-    singles: list[BackboneTap] = [*dense, Lexical()]
     searched = {name: request for name, request in requests.items() if len(request.rows) >= _MIN_ROWS}
-    if searched and 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:
+    words = {name: request for name, request in searched.items() if request.spec.by_word}
+    texts = {name: request for name, request in searched.items() if name not in words}
+    found = _search_texts(facts, dense, source, texts, other_taps, rows) if texts else {}
+    found |= {name: _search_words(dense, source, request) for name, request in words.items()}
+    return {name: found.get(name, Shortlist.of(_default(request, dense))) for name, request in requests.items()}
+
+
+def _default(request: SearchRequest, dense: Sequence[BackboneTap]) -> Tap:
+    """Return the tap that a head reads without a search."""
+    return request.spec.as_read(dense)[0]
+
+
+def _search_texts(
+    facts: BackboneFacts,
+    dense: Sequence[BackboneTap],
+    source: FeatureSource,
+    requests: Mapping[str, SearchRequest],
+    other_taps: Sequence[BackboneTap],
+    rows: np.ndarray,
+) -> dict[str, Shortlist]:
+    """Return the shortlist of each head that labels texts."""
+    default = dense[0]
+    singles: list[BackboneTap] = [*dense, Lexical()]
+    if 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:
         source.read([*singles, *other_taps], rows)
-    small = _screenings(source, searched, singles, other_taps, _SINGLE_ROWS)
+    small = _screenings(source, requests, singles, other_taps, _SINGLE_ROWS)
     ranked = {name: screening.ranked(singles) for name, screening in small.items()}
     leaders = dict.fromkeys(tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps)
     joinable: list[BackboneTap] = [*dict.fromkeys([*leaders, default, Lexical()])]
-    large = _screenings(source, searched, joinable, other_taps, _SET_ROWS)
-    found = {name: shortlist(screening, ranked[name], default) for name, screening in large.items()}
-    return {name: found.get(name, Shortlist.of(default)) for name in requests}
+    large = _screenings(source, requests, joinable, other_taps, _SET_ROWS)
+    return {name: shortlist(screening, ranked[name], default, [Lexical()]) for name, screening in large.items()}
+
+
+def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest) -> Shortlist:
+    """Return the layers of a head that labels words."""
+    taps = [tap for tap in request.spec.as_read(dense) if isinstance(tap, BackboneTap)]
+    sample = request.sampled(source, _WORDS)
+    tables = source.read(taps, sample.rows)
+
+    def features_of(tap: Tap) -> Tensor:
+        table = sample.targets.select(tables[tap], sample.rows)
+        features = table.take(np.arange(len(sample.targets.items()))).values
+        return Scaling.of(features).apply(features)
+
+    screening = FoldScreening(features_of, [sample.target_scores], sample.targets.items().rows).of_head(0)
+    return shortlist(screening, screening.ranked(taps), taps[0])
 
 
 def _screenings(
@@ -104,7 +155,7 @@ def _screenings(
     tables = source.read([*taps, *other_taps], np.concatenate(samples))
     screenings: dict[str, HeadScreening] = {}
     for group, sample in zip(groups, samples, strict=True):
-        shared = Screening(_kernels(tables, sample), [request.target_scores for request in group.values()])
+        shared = KernelScreening(_kernels(tables, sample), [request.target_scores for request in group.values()])
         screenings |= {name: shared.of_head(number) for number, name in enumerate(group)}
     return screenings
 

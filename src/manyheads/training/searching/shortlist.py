@@ -12,7 +12,7 @@ from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
 
-# The best single taps that may be joined to others (the bag of tokens always may), and the most taps of a set.
+# The best single taps that may be joined to others, and the most taps of a set.
 PARTNERS = 3
 _MAX_TAPS = 3
 # Standard errors above the best at which a set is not worth solving exactly.
@@ -48,7 +48,9 @@ class Shortlist:
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
 
-def shortlist(screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap) -> Shortlist:
+def shortlist(
+    screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap, always: Sequence[BackboneTap] = ()
+) -> Shortlist:
     """Join to the best single tap the one that improves it most, as long as it does, and keep the sets that are not
     clearly worse than the last one.
 
@@ -56,8 +58,9 @@ def shortlist(screening: HeadScreening, ranked: Sequence[ScreenedTaps], default:
         screening: Of the head, on the larger sample.
         ranked: Its single taps, ranked on the smaller sample.
         default: The tap that a head reads without a search.
+        always: Taps that may be joined to others, however they rank.
     """
-    partners = list(dict.fromkeys([*(tap for single in ranked[:PARTNERS] for tap in single.taps), Lexical()]))
+    partners = list(dict.fromkeys([*(tap for single in ranked[:PARTNERS] for tap in single.taps), *always]))
     singles = [screening.screen([tap]) for tap in dict.fromkeys([default, *partners])]
     screened, path = list(singles), [min(singles, key=_loss)]
     while len(path[-1].taps) < _MAX_TAPS:
