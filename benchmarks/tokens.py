@@ -32,8 +32,10 @@ FUNCTION = re.compile(
 )
 CLAUSE = re.compile(r"(?:^|, (?:and |or )?|\b(?:and|or|to) )(\w+)")
 HEADS: dict[str, mh.Tokens] = {
-    "first sub-word, last layer": mh.Tokens(TYPES),
-    "mean of sub-words, last layer": mh.Tokens(TYPES, subword="mean"),
+    "first sub-word, last layer": mh.Tokens(TYPES, reads=mh.Hidden()),
+    "first sub-word, layers searched": mh.Tokens(TYPES),
+    "mean of sub-words, last layer": mh.Tokens(TYPES, subword="mean", reads=mh.Hidden()),
+    "mean of sub-words, layers searched": mh.Tokens(TYPES, subword="mean"),
     "mean, layer -4": mh.Tokens(TYPES, subword="mean", reads=mh.Hidden(-4)),
     "mean, layers -2, -4 and -6": mh.Tokens(TYPES, subword="mean", reads=[mh.Hidden(-2), mh.Hidden(-4), mh.Hidden(-6)]),
     "mean, layer -4, one hidden layer of 128": mh.Tokens(TYPES, subword="mean", reads=mh.Hidden(-4), hidden=[128]),
