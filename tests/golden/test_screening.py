@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
 from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
-from manyheads.training.searching.screening import PENALTY, Screening, dense_kernel, scaled
+from manyheads.training.searching.screening import PENALTY, KernelScreening, dense_kernel, scaled
 
 ROWS, WIDTH = 40, 6
 TAPS = [mh.Hidden(-1, "mean"), mh.Hidden(-2, "max")]
@@ -32,8 +32,8 @@ def numbers(features: dict[mh.Hidden, np.ndarray]) -> list[np.ndarray]:
     return [value.astype(np.float32), np.eye(3, dtype=np.float32)[draw.integers(3, size=ROWS)]]
 
 
-def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> Screening:
-    return Screening(lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
+def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> KernelScreening:
+    return KernelScreening(lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
 
 
 def centred(numbers: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
         asked.append(tap)
         return dense_kernel(torch.from_numpy(features[tap]))
 
-    screened = Screening(kernel_of, numbers)
+    screened = KernelScreening(kernel_of, numbers)
     assert np.array_equal(screened.errors(TAPS), screened.errors(TAPS[::-1]))
     ranked = screened.of_head(0).ranked(TAPS)
     assert [single.taps for single in ranked] == [(TAPS[0],), (TAPS[1],)]

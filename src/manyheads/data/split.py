@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -54,13 +53,16 @@ def split_by_text(
     return np.flatnonzero(~evaluated), np.flatnonzero(evaluated)
 
 
-def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
+def folds_by_text(
+    texts: AnyTexts, folds: int, seed: int, classes: Sequence[AbstractSet[Hashable]] = ()
+) -> NDArray[np.int64]:
     """Return the fold of every row, 0 to ``folds - 1``, of like sizes, each text in one fold only.
 
     Args:
         texts: One text or pair per row.
         folds: How many, at least 2.
         seed: Decides the draw; the same seed gives the same folds.
+        classes: The classes of each row, which are spread evenly over the folds.
 
     Returns:
         int64 (rows,).
@@ -76,12 +78,18 @@ def folds_by_text(texts: AnyTexts, folds: int, seed: int) -> NDArray[np.int64]:
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
     largest_first = order[np.argsort(-sizes[order], kind="stable")]
+    classes_of: list[set[Hashable]] = [set() for _ in sizes]
+    for group, found in zip(group_of.tolist(), classes, strict=False):
+        classes_of[group] |= found
     fold_of = np.empty(len(sizes), dtype=np.int64)
-    loads = [(0, fold) for fold in range(folds)]
-    for group in largest_first:
-        rows, fold = heapq.heappop(loads)
+    loads = [0] * folds
+    groups_with: list[Counter[Hashable]] = [Counter() for _ in range(folds)]
+    for group in largest_first.tolist():
+        own = classes_of[group]
+        fold = min(range(folds), key=lambda each: (sum(groups_with[each][name] for name in own), loads[each], each))
         fold_of[group] = fold
-        heapq.heappush(loads, (rows + int(sizes[group]), fold))
+        loads[fold] += int(sizes[group])
+        groups_with[fold].update(own)
     return fold_of[group_of]
 
 

@@ -83,6 +83,8 @@ class HeadSpec(ABC):
     items_per_text: ClassVar[int] = 1
     # Whether it has named labels, and so a probability for each.
     has_labels: ClassVar[bool] = False
+    # Whether each item has exactly one of its labels, without an order among them.
+    has_classes: ClassVar[bool] = False
     # Whether its labels can be inferred from a column of a table.
     labels_from_column: ClassVar[bool] = True
     # Whether its predictions are numbers, or spans of words.

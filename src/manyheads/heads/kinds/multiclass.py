@@ -36,6 +36,7 @@ class Multiclass(OneLabelSpec):
     """
 
     kind: ClassVar[str] = "multiclass"
+    has_classes: ClassVar[bool] = True
     has_label_words: ClassVar[bool] = True
     least_labels: ClassVar[int] = 2
 

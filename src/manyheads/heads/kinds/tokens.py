@@ -78,6 +78,7 @@ class Tokens(LabelledSpec):
     kind: ClassVar[str] = "tokens"
     least_labels: ClassVar[int] = 1
     by_word: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True
     has_spans: ClassVar[bool] = True
     logits_type: ClassVar[type[Logits]] = WordLogits
     items_per_text: ClassVar[int] = 16

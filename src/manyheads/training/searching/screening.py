@@ -18,6 +18,7 @@ Kernels add up, so any set of taps costs one inverse once its taps' kernels are 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from functools import cache
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from manyheads.runtime.threads import threads, threads_of_factorizations
 from manyheads.taps import BackboneTap
@@ -35,6 +38,8 @@ from manyheads.training.solving.scaling import Scaling
 # L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
 # hardly depends on it.
 PENALTY = 1e-3
+# Logarithms of the smallest and the largest factor of predictions as logits.
+_EXPONENTS = (-3.0, 8.0)
 # Folds of texts for words.
 _FOLDS = 5
 
@@ -51,7 +56,8 @@ class ScreenedTaps:
 
     Attributes:
         taps: The set.
-        errors: (texts,) squared residuals, summed over the scores, as a share of the variance.
+        errors: (texts,) squared residuals, summed over the scores, as a share of the variance; for a head with classes,
+            log losses of the predictions, scaled as logits to the least mean, as a share of the classes' entropy.
     """
 
     taps: tuple[BackboneTap, ...]
@@ -68,9 +74,15 @@ class Screening(ABC):
 
     Args:
         target_scores: Per head (items, scores), NaN where missing.
+        as_classes: Per head whether each item has one class, so that the error is a log loss.
     """
 
-    def __init__(self, target_scores: Sequence[np.ndarray]) -> None:
+    def __init__(self, target_scores: Sequence[np.ndarray], as_classes: Sequence[bool] = ()) -> None:
+        given = as_classes or [False] * len(target_scores)
+        self._classes = [
+            torch.from_numpy(scores.argmax(axis=1)) if one_class else None
+            for scores, one_class in zip(target_scores, given, strict=True)
+        ]
         self._errors: dict[frozenset[BackboneTap], np.ndarray] = {}
         self._score_counts = [scores.shape[1] for scores in target_scores]
         joined = torch.from_numpy(np.concatenate([scaled(scores) for scores in target_scores], axis=1))
@@ -82,9 +94,19 @@ class Screening(ABC):
         taps = list(taps)
         key = frozenset(taps)
         if key not in self._errors:
-            squares = self._residuals(taps).square().masked_fill(self._missing, 0.0)
-            of_heads = [part.sum(dim=1) for part in torch.split(squares, self._score_counts, dim=1)]
-            self._errors[key] = self._by_text(torch.stack(of_heads).numpy())
+            residuals = self._residuals(taps)
+            heads = zip(
+                self._of_each(residuals),
+                self._of_each(self._centered),
+                self._of_each(self._missing),
+                self._classes,
+                strict=True,
+            )
+            errors = [
+                _squares(part, missing) if classes is None else _log_losses(centered - part, classes)
+                for part, centered, missing, classes in heads
+            ]
+            self._errors[key] = self._by_text(torch.stack(errors).numpy())
         return self._errors[key]
 
     def of_head(self, number: int) -> HeadScreening:
@@ -97,6 +119,10 @@ class Screening(ABC):
         (items, scores).
         """
 
+    def _of_each(self, joined: Tensor) -> Sequence[Tensor]:
+        """Return the columns of each head."""
+        return torch.split(joined, self._score_counts, dim=1)
+
     def _by_text(self, errors: np.ndarray) -> np.ndarray:
         """Return the errors of texts (heads, texts) from those of items (heads, items)."""
         return errors
@@ -108,10 +134,16 @@ class KernelScreening(Screening):
     Args:
         kernel_of: Returns the kernel (rows, rows) of a tap; called once per tap.
         target_scores: Per head (rows, scores), NaN where missing.
+        as_classes: See ``Screening``.
     """
 
-    def __init__(self, kernel_of: Callable[[BackboneTap], Tensor], target_scores: Sequence[np.ndarray]) -> None:
-        super().__init__(target_scores)
+    def __init__(
+        self,
+        kernel_of: Callable[[BackboneTap], Tensor],
+        target_scores: Sequence[np.ndarray],
+        as_classes: Sequence[bool] = (),
+    ) -> None:
+        super().__init__(target_scores, as_classes)
         self._kernel_of = cache(kernel_of)
 
     def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
@@ -130,12 +162,17 @@ class FoldScreening(Screening):
         features_of: Returns the features (words, width) of a tap; called once per tap.
         target_scores: Per head (words, scores), NaN where missing.
         text_of: Number of each word's text (words,), from 0.
+        as_classes: See ``Screening``.
     """
 
     def __init__(
-        self, features_of: Callable[[BackboneTap], Tensor], target_scores: Sequence[np.ndarray], text_of: np.ndarray
+        self,
+        features_of: Callable[[BackboneTap], Tensor],
+        target_scores: Sequence[np.ndarray],
+        text_of: np.ndarray,
+        as_classes: Sequence[bool] = (),
     ) -> None:
-        super().__init__(target_scores)
+        super().__init__(target_scores, as_classes)
         self._features_of = cache(features_of)
         self._text_of = text_of
 
@@ -183,6 +220,33 @@ class HeadScreening:
     def ranked(self, taps: Iterable[BackboneTap]) -> list[ScreenedTaps]:
         """Return single taps, the one with the least loss first."""
         return sorted((self.screen([tap]) for tap in taps), key=lambda single: single.loss)
+
+
+def _squares(residuals: Tensor, missing: Tensor) -> Tensor:
+    """Return the squared residuals of each item (items,), summed over the scores."""
+    return residuals.square().masked_fill(missing, 0.0).sum(dim=1)
+
+
+def _log_losses(predictions: Tensor, classes: Tensor) -> Tensor:
+    """Return the log loss of each item (items,), as a share of the entropy of the classes.
+
+    Squared errors of many classes with few rows measure how far predictions are shrunk, more than how well they order
+    the classes. Logits in proportion to the predictions, with the best factor, measure the order alone.
+
+    Args:
+        predictions: (items, classes).
+        classes: The true class of each item (items,).
+    """
+
+    def losses(exponent: float) -> Tensor:
+        return cross_entropy(math.exp(exponent) * predictions, classes, reduction="none")
+
+    found = minimize_scalar(
+        lambda exponent: float(losses(exponent).mean()), bounds=_EXPONENTS, method="bounded", options={"xatol": 0.02}
+    )
+    shares = torch.bincount(classes).double() / len(classes)
+    entropy = float(-torch.xlogy(shares, shares).sum()) or 1.0
+    return losses(found.x) / entropy
 
 
 def scaled(target_scores: np.ndarray) -> np.ndarray:

@@ -133,7 +133,8 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
         features = table.take(np.arange(len(sample.targets.items()))).values
         return Scaling.of(features).apply(features)
 
-    screening = FoldScreening(features_of, [sample.target_scores], sample.targets.items().rows).of_head(0)
+    text_of = sample.targets.items().rows
+    screening = FoldScreening(features_of, [sample.target_scores], text_of, [request.spec.has_classes]).of_head(0)
     return shortlist(screening, screening.ranked(taps), taps[0])
 
 
@@ -155,7 +156,9 @@ def _screenings(
     tables = source.read([*taps, *other_taps], np.concatenate(samples))
     screenings: dict[str, HeadScreening] = {}
     for group, sample in zip(groups, samples, strict=True):
-        shared = KernelScreening(_kernels(tables, sample), [request.target_scores for request in group.values()])
+        scores = [request.target_scores for request in group.values()]
+        as_classes = [request.spec.has_classes for request in group.values()]
+        shared = KernelScreening(_kernels(tables, sample), scores, as_classes)
         screenings |= {name: shared.of_head(number) for number, name in enumerate(group)}
     return screenings
 

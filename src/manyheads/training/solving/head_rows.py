@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.data.split import folds_by_text
 from manyheads.features import FeatureTable
-from manyheads.heads import Head, Targets
+from manyheads.heads import Head, RowTargets, Targets
 from manyheads.taps import Tap
 from manyheads.types import Features
 
@@ -54,8 +54,13 @@ class HeadTrainingSet:
     def folds(self) -> np.ndarray:
         """Fold of each row (n,), -1 for rows that are never held out: with many rows, all outside fold 0."""
         count = min(_FOLDS, len({str(text) for text in self.texts}))
-        folds = folds_by_text(self.texts, max(count, 2), self.seed)
+        folds = folds_by_text(self.texts, max(count, 2), self.seed, self._classes)
         return folds if self.hold_out_all or len(folds) < _MANY_ROWS else np.where(folds == 0, 0, -1)
+
+    @property
+    def _classes(self) -> list[frozenset[int]]:
+        """The class of each item, or its positive labels; none for numbers."""
+        return RowTargets(self.targets).classes()
 
     def features(self, rows: np.ndarray) -> list[Features]:
         """Return the features of some rows, one item per tap."""

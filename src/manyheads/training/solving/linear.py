@@ -46,6 +46,10 @@ class Linear:
         """Return the mean of several layers."""
         return Linear(self.weight.mean(dim=0), self.bias.mean(dim=0))
 
+    def times(self, factor: float) -> Linear:
+        """Return the layers with all outputs multiplied by a factor."""
+        return Linear(factor * self.weight, factor * self.bias)
+
     def unscaled(self, scaling: Scaling) -> Linear:
         """Return the layer for raw features with the same outputs as this one on standardized features."""
         deviation, mean = scaling.deviation.to(self.weight.dtype), scaling.mean.to(self.weight.dtype)

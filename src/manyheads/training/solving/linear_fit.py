@@ -48,7 +48,7 @@ class LinearFitter:
         targets = torch.from_numpy(training_set.targets)
         problem = Problem(head.spec, design.design, targets, training_set.class_weights)
         kept, held_out = _folds(training_set)
-        path = RegularizationPath(head.taps, design, problem, held_out)
+        path = RegularizationPath(head.taps, design, problem, held_out, head.spec.has_labels and self.l2 is None)
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None
@@ -60,7 +60,7 @@ class LinearFitter:
         best = path.best
         assert best is not None, "the path has no step"
         solved = solve_refined(best.problem, best.l2, best.layers.mean())
-        layer = best.prior.added_to(path.design.folded(solved))
+        layer = best.prior.added_to(path.design.folded(solved)).times(best.scale)
         state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
         return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from manyheads.taps import Tap
 from manyheads.training.fit import Alternative
+from manyheads.training.solving.calibration import best_scale
 from manyheads.training.solving.design_of_head import HeadDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
@@ -25,17 +27,21 @@ class Step:
         prior: The weights towards which it pulls.
         problem: The problem that was solved, on all rows.
         layers: One solution per fold, each without the fold's held-out rows.
+        scale: Factor of the logits, see ``calibration.py``.
     """
 
     l2: float
     prior: Prior
     problem: Problem
     layers: Linear
+    scale: float = 1.0
 
     @property
     def settings(self) -> dict[str, float]:
-        """The strength and, where the head starts from the LM head, the scale of the prior."""
-        return {"l2": self.l2} if self.prior.start is None else {"l2": self.l2, "prior": self.prior.scale}
+        """The strength, the factor of the logits if there is one, and the scale of the prior if there is one."""
+        scale = {"scale": self.scale} if self.scale != 1 else {}
+        prior = {"prior": self.prior.scale} if self.prior.start is not None else {}
+        return {"l2": self.l2, **scale, **prior}
 
 
 class RegularizationPath:
@@ -46,14 +52,23 @@ class RegularizationPath:
         design: The head's design matrix.
         problem: The problem without a prior, on all rows.
         held_out: Held-out rows of each fold.
+        calibrates: Whether the logits of each step are scaled to the least held-out loss.
 
     Attributes:
         alternatives: One record per step.
         best: The step with the least held-out loss, or ``None`` before the first one.
     """
 
-    def __init__(self, taps: tuple[Tap, ...], design: HeadDesign, problem: Problem, held_out: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        taps: tuple[Tap, ...],
+        design: HeadDesign,
+        problem: Problem,
+        held_out: Sequence[Tensor],
+        calibrates: bool = False,
+    ) -> None:
         self.taps, self.design, self.problem = taps, design, problem
+        self.calibrates = calibrates
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
         self._held_out = held_out
@@ -61,15 +76,14 @@ class RegularizationPath:
 
     def add(self, step: Step) -> float:
         """Add a step and return its mean loss over the folds' held-out rows."""
-        spec, targets = self.problem.spec, self.problem.targets
-        logits = [step.problem.take(rows).logits(step.layers[fold]) for fold, rows in enumerate(self._held_out)]
-        losses = [
-            float(spec.loss(fold_logits.double(), targets[rows], self.problem.class_weights).mean)
-            for fold_logits, rows in zip(logits, self._held_out, strict=True)
-        ]
-        loss = float(np.mean(losses))
+        spec, weights = self.problem.spec, self.problem.class_weights
+        folds = [step.problem.take(rows).logits(step.layers[fold]) for fold, rows in enumerate(self._held_out)]
+        logits, targets = torch.cat(folds).double(), self.problem.targets[torch.cat(list(self._held_out))]
+        if self.calibrates:
+            step = replace(step, scale=best_scale(spec, logits, targets, weights))
+        loss = float(spec.loss(step.scale * logits, targets, weights).mean)
         if all(loss < alternative.loss for alternative in self.alternatives):
-            self.best, self._best_logits = step, logits
+            self.best, self._best_logits = step, [step.scale * fold for fold in folds]
         self.alternatives.append(Alternative(self.taps, step.settings, loss))
         return loss
 
