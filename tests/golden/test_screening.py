@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
@@ -61,6 +63,24 @@ def test_errors_are_those_of_refits_without_each_row(
             expected = np.where(np.isnan(targets[row]), 0.0, errors).sum()
             assert found[head, row] == pytest.approx(expected, rel=1e-2, abs=1e-3)
         assert screened.of_head(head).screen(taps).loss == pytest.approx(found[head].mean())
+
+
+def test_errors_of_classes_are_log_losses_of_refits_scaled_as_logits(
+    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]
+) -> None:
+    classes = numbers[1].argmax(axis=1)
+    kernel = dense_kernel(torch.from_numpy(features[TAPS[0]]))
+    found = KernelScreening(lambda _: kernel, [numbers[1]], [True]).errors(TAPS[:1])[0]
+    standard = StandardScaler().fit_transform(features[TAPS[0]]) / np.sqrt(WIDTH)
+    wanted, predicted = centred(numbers[1]), np.empty((ROWS, 3))
+    for row in range(ROWS):
+        others = np.arange(ROWS) != row
+        ridge = Ridge(alpha=PENALTY * ROWS, fit_intercept=False).fit(standard[others], wanted[others])
+        predicted[row] = ridge.predict(standard[[row]])[0]
+    factors = np.exp(np.linspace(-3, 8, 2000))[:, None]
+    losses = np.stack([log_loss(classes, softmax(factor * predicted, axis=1)) for factor in factors])
+    entropy = log_loss(classes, np.tile(numbers[1].mean(axis=0), (ROWS, 1)))
+    assert found.mean() == pytest.approx(losses.min() / entropy, rel=1e-2)
 
 
 def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(

@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import manyheads as mh
 from manyheads.heads import HeadSpec
+from manyheads.training.solving.calibration import best_scale
 from manyheads.training.solving.design import DenseDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
@@ -298,12 +299,28 @@ def test_without_a_strength_the_best_of_the_path_is_taken(table: list[dict[str, 
     model.add_head("urgency", mh.Multiclass(labels=LABELS, reads=mh.Hidden()))
     result = mh.train(model, table, text="note", eval_fraction=0)
     losses = {trial.settings["l2"]: trial.loss for trial in result.search["urgency"]}
-    chosen = model.heads["urgency"].summary["settings"]["l2"]
+    chosen, scale = (model.heads["urgency"].summary["settings"].get(name, 1.0) for name in ("l2", "scale"))
     assert losses[chosen] == min(losses.values())
     again = trained(mh.Multiclass(labels=LABELS, reads=mh.Hidden()), "urgency", table, chosen)
     texts = [str(row["note"]) for row in table]
     found, expected = (trained_one.predict(texts).logits["urgency"] for trained_one in (model, again))
-    np.testing.assert_allclose(found, expected, atol=3e-2)
+    np.testing.assert_allclose(found, scale * expected, atol=3e-2)
+
+
+def test_the_scale_is_the_coefficient_of_a_logistic_regression_on_the_logits() -> None:
+    draw = np.random.default_rng(0)
+    margin = draw.normal(size=400)
+    labels = (draw.random(400) < 1 / (1 + np.exp(-3 * margin))).astype(np.int64)
+    logits = torch.from_numpy(np.stack([np.zeros(400), margin], axis=1))
+    found = best_scale(mh.Multiclass(["a", "b"]), logits, torch.from_numpy(labels), None)
+    fitted = LogisticRegression(C=np.inf, fit_intercept=False).fit(margin[:, None], labels)
+    assert found == pytest.approx(float(fitted.coef_[0, 0]), rel=2e-3)
+    assert 2 < found < 4
+
+
+def test_a_given_strength_is_not_scaled(table: list[dict[str, object]]) -> None:
+    model = trained(mh.Multiclass(labels=LABELS, reads=mh.Hidden()), "urgency", table, 0.1)
+    assert model.heads["urgency"].summary["settings"] == {"l2": 0.1}
 
 
 def test_dropout_of_a_solved_head_changes_nothing(table: list[dict[str, object]]) -> None:

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -145,15 +147,28 @@ def demo(
     run_demo(out, Console())
 
 
+@contextmanager
+def _printed_steps() -> Iterator[None]:
+    """Print every step as a plain line where standard error is no terminal."""
+    logger = logging.getLogger("manyheads.progress")
+    if sys.stderr.isatty():
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def run() -> None:
     """Run the command line; an error is one line on standard error."""
-    if not sys.stderr.isatty():
-        # Without a display, every step is a plain line.
-        handler = logging.StreamHandler()
-        logging.getLogger("manyheads.progress").addHandler(handler)
-        logging.getLogger("manyheads.progress").setLevel(logging.INFO)
     try:
-        status = app(standalone_mode=False, prog_name="manyheads")
+        with _printed_steps():
+            status = app(standalone_mode=False, prog_name="manyheads")
     except ClickError as error:
         fail(error)
     except ManyheadsError as error:

@@ -90,3 +90,11 @@ def test_every_fold_has_a_text() -> None:
 def test_number_of_folds_out_of_range(folds: int) -> None:
     with pytest.raises(DataError, match="number of folds"):
         folds_by_text(["a", "b", "c"], folds, 0)
+
+
+def test_classes_are_spread_evenly_over_folds() -> None:
+    texts = [f"text {row}" for row in range(90)]
+    classes = [frozenset({row % 9}) for row in range(90)]
+    folds = folds_by_text(texts, 5, 0, classes)
+    counts = [[int(((folds == fold) & (np.arange(90) % 9 == label)).sum()) for fold in range(5)] for label in range(9)]
+    assert counts == [[2] * 5] * 9

@@ -49,7 +49,8 @@ class Frozen(Method):
             bf16 where the hardware supports it and a few rows agree with fp32, else fp32; a dtype chosen at loading is
             kept. Predictions of the heads run in the same precision.
         l2: Strength of the L2 penalty on standardized features, ``1 / (C * rows)`` for scikit-learn's ``C``; ``None``
-            chooses it per head on held-out training rows.
+            chooses it per head on held-out training rows, by the loss after scaling the logits (temperature scaling,
+            Guo et al. 2017), and scales the solution by the factor found (``scale`` in ``result.chosen``).
 
     Raises:
         MethodError: a negative or non-finite ``l2``, or an unknown ``dtype``.
