@@ -309,13 +309,21 @@ def test_without_a_strength_the_best_of_the_path_is_taken(table: list[dict[str, 
 
 def test_the_scale_is_the_coefficient_of_a_logistic_regression_on_the_logits() -> None:
     draw = np.random.default_rng(0)
-    margin = draw.normal(size=400)
-    labels = (draw.random(400) < 1 / (1 + np.exp(-3 * margin))).astype(np.int64)
-    logits = torch.from_numpy(np.stack([np.zeros(400), margin], axis=1))
+    margin = draw.normal(size=20_000)
+    labels = (draw.random(20_000) < 1 / (1 + np.exp(-3 * margin))).astype(np.int64)
+    logits = torch.from_numpy(np.stack([np.zeros(20_000), margin], axis=1))
     found = best_scale(mh.Multiclass(["a", "b"]), logits, torch.from_numpy(labels), None)
     fitted = LogisticRegression(C=np.inf, fit_intercept=False).fit(margin[:, None], labels)
     assert found == pytest.approx(float(fitted.coef_[0, 0]), rel=2e-3)
     assert 2 < found < 4
+
+
+def test_a_few_items_that_are_all_right_make_no_head_certain() -> None:
+    logits, classes = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 5), torch.tensor([0, 1] * 5)
+    spec = mh.Multiclass(["a", "b"])
+    few = best_scale(spec, logits, classes, None)
+    many = best_scale(spec, logits.repeat(100, 1), classes.repeat(100), None)
+    assert 1 < few < 4 < many
 
 
 def test_a_given_strength_is_not_scaled(table: list[dict[str, object]]) -> None:

@@ -277,7 +277,7 @@ def test_a_zero_shot_head_is_saved_loaded_and_trained_on(saved: Callable[[str], 
     assert np.array_equal(again.predict(TEXTS).logits["urgency"], model.predict(TEXTS).logits["urgency"])
     result = mh.train(again, RECORDS, text="text")
     assert again.heads["urgency"].trained
-    assert set(result.chosen["urgency"]) == {"l2", "prior"}
+    assert {"l2", "prior"} <= set(result.chosen["urgency"])
 
 
 def test_a_zero_shot_head_may_read_another_heads_output(saved: Callable[[str], Path]) -> None:
