@@ -1,4 +1,4 @@
-"""Charts of one line: the variance of the labels explained per layer, and a head's metric per epoch."""
+"""Charts of one line: how well each layer explains the labels, and a head's metric per epoch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,15 @@ def learning_curve(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _name(reads: Sequence[Mapping[str, Any]]) -> str:
-    return " + ".join("tokens" if tap["tap"] == "lexical" else f"{tap['layer']} {tap['pool']}" for tap in reads)
+    return " + ".join(_tap_name(tap) for tap in reads)
+
+
+def _tap_name(tap: Mapping[str, Any]) -> str:
+    if "reads" in tap:  # a tap around another one
+        return _tap_name(tap["reads"])
+    if tap["tap"] == "lexical":
+        return "tokens"
+    return f"{tap['layer']} {tap['pool'] if 'pool' in tap else tap['subword']}"
 
 
 def _same(reads: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> bool:

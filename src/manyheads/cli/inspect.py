@@ -94,7 +94,7 @@ def _show(name: str, facts: dict[str, Any]) -> None:
             console.print(f"{head}: {curve}", markup=False)
         lines = search_chart(record["summary"].get("tried", []), record["reads"])
         if lines:
-            console.print(f"{head}: variance of the labels explained, per layer (leave-one-out)", markup=False)
+            console.print(f"{head}: how well each layer explains the labels of held-out rows", markup=False)
             for line in lines:
                 console.print(f"  {line}", markup=False)
 

@@ -1,10 +1,15 @@
-"""The learning curve of a head, as a line."""
+"""The learning curve of a head and the layers of its search, as lines."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from manyheads.cli.chart import learning_curve
+import manyheads as mh
+from manyheads.cli.chart import learning_curve, search_chart
+from manyheads.taps import Branched, Words, write_tap
+from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 
 
 def records(*values: float | None) -> list[dict[str, float | None]]:
@@ -23,3 +28,20 @@ def test_fewer_than_two_measured_epochs_are_no_curve(history: list[dict[str, flo
 
 def test_a_flat_curve_is_flat() -> None:
     assert "▁▁▁" in learning_curve(records(0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("taps", "names"),
+    [
+        ([mh.Hidden(-1, "mean"), mh.Lexical()], ["-1 mean", "tokens", "-1 mean + tokens"]),
+        ([Words(-1), Words(-2, "mean")], ["-2 mean", "-1 first", "-1 first + -2 mean"]),
+        ([Branched("fork", mh.Hidden(-1, "cls")), mh.Lexical()], ["-1 cls", "tokens", "-1 cls + tokens"]),
+    ],
+)
+def test_the_search_of_every_kind_of_head_is_drawn(taps: list[Any], names: list[str]) -> None:
+    single = [mh.Hidden(tap.reads.layer, tap.reads.pool) if isinstance(tap, Branched) else tap for tap in taps]
+    tried = [Alternative((tap,), {"rows": 50.0}, 0.5, LEAVE_ONE_OUT).record() for tap in single]
+    tried.append(Alternative(tuple(single), {"rows": 50.0}, 0.25, LEAVE_ONE_OUT).record())
+    lines = search_chart(tried, [write_tap(tap) for tap in taps])
+    assert [line[: len(name)] for line, name in zip(lines, names, strict=True)] == names
+    assert [line[-5:] for line in lines] == ["50.0%", "50.0%", "75.0%"]

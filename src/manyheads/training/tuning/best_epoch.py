@@ -129,7 +129,7 @@ class EpochEvaluator(CheckpointedCallback):
             metric = self._heads[name].spec.main_metric
             before = next((record.get(metric) for record in self.history[name] if record["epoch"] == 0), None)
             after = metrics.get(metric, math.nan)
-            if before is not None and after <= before:
+            if before is not None and before < 1 and after <= before:
                 found.append(
                     f"Head {name!r}: {metric} {after:.3f} after tuning is not above the {before:.3f} of the head "
                     "solved before it; keep the better epoch with best_by='mean', or train with Frozen."
