@@ -221,6 +221,22 @@ def test_processes_that_save_to_one_folder_do_not_disturb_each_other_or_a_reader
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_replacement_with_the_same_inode_number_is_noticed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    reads = []
+
+    def read() -> str:
+        reads.append(len(reads))
+        if len(reads) > 1:
+            return "whole"
+        out.rename(tmp_path / "old")  # the rename changes nothing but the time of the last change
+        (tmp_path / "old").rename(out)
+        raise ValueError("half of the old folder, half of the new one")
+
+    assert folders.read_whole(out, lambda _: (), read) == "whole"
+
+
 def test_the_temporary_folder_of_a_running_save_is_left_alone(model: mh.HeadedModel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with folders.atomic_folder(out, lambda: None, lambda _: ()) as running:

@@ -35,7 +35,7 @@ from manyheads.checkpoint.target import check_space, check_target
 from manyheads.errors import CheckpointError, ManyheadsError, OutputExistsError, listed, one_line
 from manyheads.heads import Head
 from manyheads.runtime.files import copy_file
-from manyheads.runtime.folders import atomic_folder
+from manyheads.runtime.folders import atomic_folder, held
 from manyheads.runtime.hashes import file_digest
 from manyheads.runtime.progress import spinner
 from manyheads.taps import Branched
@@ -85,8 +85,9 @@ def save_checkpoint(
     def check() -> None:
         check_target(folder, overwrite, sources)
 
-    check()
-    _check_keeps_backbone(folder, kind, sources)
+    with held(folder):
+        check()
+        _check_keeps_backbone(folder, kind, sources)
     check_space(folder, saved_size(backbone, heads, kind))
     with spinner("Saving the model"), _writing(folder), atomic_folder(folder, check, saved_files) as fresh:
         if kind == "full":

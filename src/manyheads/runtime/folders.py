@@ -12,7 +12,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +48,8 @@ def atomic_folder(folder: Path, check: Callable[[], None], own_files: OwnFiles) 
     """
     folder = Path(os.path.abspath(folder))  # "." has no name to derive the temporary one from
     recover(folder, own_files)
-    check()
+    with held(folder):
+        check()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder.parent):
         _delete_abandoned(folder)
@@ -69,6 +70,13 @@ def atomic_folder(folder: Path, check: Callable[[], None], own_files: OwnFiles) 
     finally:
         if handle is not None:
             os.close(handle)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from replacing a folder: during a replacement it is absent for a moment."""
+    with _exclusive(folder.parent) if folder.parent.is_dir() else nullcontext():
+        yield
 
 
 def recover(folder: Path, own_files: OwnFiles) -> None:
@@ -108,12 +116,13 @@ def read_whole(folder: Path, own_files: OwnFiles, read: Callable[[], Result]) ->
         return read()
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Return what differs between a folder and its replacement; a replacement may get the same inode number."""
     try:
         status = folder.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def other_files(folder: Path, own_files: OwnFiles) -> list[str]:
