@@ -27,7 +27,7 @@ from manyheads.core import HeadedCore
 from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.errors import CheckpointError, UnknownBackboneError, UnknownHeadError, listed
 from manyheads.heads import Head
-from manyheads.runtime.folders import read_whole, recover
+from manyheads.runtime.folders import held, read_whole, recover
 from manyheads.runtime.progress import spinner
 from manyheads.types import Tokenizer
 
@@ -101,7 +101,13 @@ def saved_folder(name: str | Path, revision: str | None = None) -> Path:
         UnknownBackboneError: neither a folder nor a hub repository.
     """
     recover(Path(name), saved_files)
-    return locate(name, revision)
+    try:
+        return locate(name, revision)
+    except UnknownBackboneError:
+        with held(Path(name).absolute()):  # absent for a moment only, if another process replaces it
+            if not Path(name).is_dir():
+                raise
+        return locate(name, revision)
 
 
 def core_around(model: nn.Module) -> HeadedCore:
