@@ -23,7 +23,7 @@ from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.candidates import candidates
-from manyheads.training.searching.search import SearchRequest, search
+from manyheads.training.searching.search import search
 from manyheads.training.searching.shortlist import Shortlist
 from manyheads.types import BackboneFacts
 
@@ -33,8 +33,8 @@ class Frozen(Method):
     """Train heads on a frozen backbone: one backbone pass per text, whose features are cached, then one fit per head.
 
     For a head with ``reads="auto"``, layers, poolings, pairs of them and the bag of tokens are screened on training
-    rows. The best sets are solved exactly, and the simplest within one standard error is chosen. For a token
-    head, layers and sets of them are screened.
+    rows. The best sets are solved exactly, and the simplest within one standard error is chosen. For a token head,
+    layers and sets of them are screened.
 
     A linear head is solved to its optimum by L-BFGS, or in closed form for squared error. L2 regularizes it, and its
     dropout is ignored. With ``init="lm_head"`` the penalty pulls towards the initial weights, at a scale chosen on
@@ -120,20 +120,19 @@ class Frozen(Method):
         specs = [fit.head.spec for fit in fits if fit.name not in requests]
         other_taps = _frozen_taps([tap for spec in specs for tap in core.resolved(spec.taps)])
         with spinner("Searching layers and poolings"):
-            shortlists = self._shortlists(facts, source, requests, other_taps, rows)
+            dense = self._candidates(facts)
+            shortlists = search(facts, dense, source, requests, other_taps, rows)
         for fit in fits:
-            fit.shortlist = shortlists.get(fit.name)
+            if fit.name in shortlists:
+                fit.shortlist = self._usable(shortlists[fit.name], dense[0])
 
-    def _shortlists(
-        self,
-        facts: BackboneFacts,
-        source: FeatureSource,
-        requests: Mapping[str, SearchRequest],
-        other_taps: Sequence[BackboneTap],
-        rows: np.ndarray,
-    ) -> dict[str, Shortlist]:
-        """Search; see ``searching.search``."""
-        return search(facts, candidates(facts), source, requests, other_taps, rows)
+    def _candidates(self, facts: BackboneFacts) -> list[BackboneTap]:
+        """Return the dense taps that a search tries, the default tap first."""
+        return candidates(facts)
+
+    def _usable(self, found: Shortlist, default: BackboneTap) -> Shortlist:
+        """Return a shortlist in the form in which this method solves it."""
+        return found
 
 
 @dataclass(frozen=True)
@@ -146,17 +145,11 @@ class FrozenStart(Frozen):
 
     top: int | None = None
 
-    def _shortlists(
-        self,
-        facts: BackboneFacts,
-        source: FeatureSource,
-        requests: Mapping[str, SearchRequest],
-        other_taps: Sequence[BackboneTap],
-        rows: np.ndarray,
-    ) -> dict[str, Shortlist]:
-        dense = candidates(facts, self.top)
-        found = search(facts, dense, source, requests, other_taps, rows)
-        return {name: shortlist.with_hidden_states(dense[0]) for name, shortlist in found.items()}
+    def _candidates(self, facts: BackboneFacts) -> list[BackboneTap]:
+        return candidates(facts, self.top)
+
+    def _usable(self, found: Shortlist, default: BackboneTap) -> Shortlist:
+        return found.with_hidden_states(default)
 
 
 def _frozen_taps(taps: Iterable[Tap]) -> list[BackboneTap]:
