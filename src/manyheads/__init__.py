@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.heads.decision import Decision as Decision
     from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
     from manyheads.heads.kinds import MultiLabel as MultiLabel
@@ -57,6 +58,7 @@ __version__ = VERSION
 _MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
     "Count": "manyheads.heads.kinds",
+    "Decision": "manyheads.heads.decision",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",

@@ -100,6 +100,18 @@ def test_a_second_training_reads_nothing_and_ends_alike(saved: Saved, family: st
     assert_same_heads(first, live)
 
 
+def test_vectors_of_unit_length_share_the_pass_and_the_cache_of_plain_ones(saved: Saved) -> None:
+    plain = loaded(saved("bert"))
+    unit: Specs = {"hours": mh.Regression(reads=mh.Hidden(normalize=True))}
+    first, live = loaded(saved("bert"), unit), loaded(saved("bert"), unit)
+    assert passed(plain, table()) == 50
+    assert passed(first, table()) == 0
+    passed(live, table(), mh.Frozen(cache=None, l2=0.1))
+    assert_same_heads(first, live)
+    found = features_of(live, TEXTS[0], mh.Hidden(pool="mean", normalize=True))
+    torch.testing.assert_close(found.norm(), torch.ones(()))
+
+
 def test_a_table_that_grew_costs_its_new_texts(saved: Saved) -> None:
     passed(loaded(saved("t5")), table(TEXTS[:30]))
     grown = table(TEXTS[40:] + TEXTS[:30] + TEXTS[28:36] + TEXTS[40:])

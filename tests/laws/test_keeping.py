@@ -443,6 +443,14 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         say("heads", "job", "class_weights", value=[float("nan"), 1.0]),
         (HEADS_JSON, "'job'"),
     ),
+    "thresholds of a head that has none": (
+        say("heads", "job", "decision", value={"thresholds": [0.5, 0.5]}),
+        (HEADS_JSON, "'job'", "thresholds"),
+    ),
+    "an unknown key of a decision": (
+        say("heads", "job", "decision", value={"thresholds": None, "spy": 1}),
+        (HEADS_JSON, "'job'", "'spy'"),
+    ),
     "a head named outside the folder": (rename_head("../../spy"), (HEADS_JSON, "'../../spy'")),
     "a head of the reserved name": (rename_head("lm"), (HEADS_JSON, "'lm'")),
     "an unknown kind of backbone": (say("backbone", "kind", value="pickle"), (HEADS_JSON, "'pickle'")),

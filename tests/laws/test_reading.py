@@ -54,6 +54,7 @@ Readings = Callable[[Family], "Reading"]
 TOLERANCE = 1e-5
 
 POOLS = {pool: probe(mh.Hidden(pool=pool)) for pool in ("cls", "mean", "max", "last", "attention", "auto")}
+POOLS["unit"] = probe(mh.Hidden(pool="mean", normalize=True))
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -103,7 +104,8 @@ def hand_pooled_rows(family: Family, model: mh.HeadedModel, rows: Sequence[Tenso
     pooled = {name: torch.stack([pool(each) for each in states]) for name, pool in HAND_POOLS.items()}
     weight, bias = (parameter.detach() for parameter in model.heads["attention"].readers.parameters())
     attended = [torch.softmax(each @ weight[0] + bias, dim=0) @ each for each in states]
-    return {**pooled, "attention": torch.stack(attended), "auto": pooled[default_pool(family)]}
+    unit = pooled["mean"] / pooled["mean"].norm(dim=1, keepdim=True)
+    return {**pooled, "attention": torch.stack(attended), "auto": pooled[default_pool(family)], "unit": unit}
 
 
 # --- L6: pooling by mask ---

@@ -23,7 +23,7 @@ from manyheads.errors import (
     NotACheckpointError,
     listed,
 )
-from manyheads.heads import HeadSpec, read_spec, write_spec
+from manyheads.heads import Decision, HeadSpec, read_spec, write_spec
 from manyheads.heads.collection import check_name
 from manyheads.taps import Branched, Output, Tap, read_tap, write_tap
 
@@ -72,6 +72,7 @@ class HeadRecord:
         taps: Its resolved taps.
         trained: Whether it was trained.
         class_weights: The class weights of its loss, balanced ones included.
+        decision: How it turns scores into an answer.
         summary: A record of the last training.
         tensors: Weight name -> shape.
     """
@@ -80,6 +81,7 @@ class HeadRecord:
     taps: tuple[Tap, ...]
     trained: bool
     class_weights: list[float] | None
+    decision: Decision
     summary: dict[str, Any]
     tensors: dict[str, list[int]]
 
@@ -124,7 +126,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write ``heads.json``, the last file of a folder: it lists them all."""
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} | {HEADS_JSON}
     heads = {
-        name: {**asdict_shallow(head), "spec": write_spec(head.spec), "taps": [write_tap(tap) for tap in head.taps]}
+        name: {
+            **asdict_shallow(head),
+            "spec": write_spec(head.spec),
+            "taps": [write_tap(tap) for tap in head.taps],
+            "decision": asdict(head.decision),
+        }
         for name, head in checkpoint.heads.items()
     }
     record = {
@@ -243,6 +250,8 @@ def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> He
             read_spec(_typed(raw.spec, dict, where)),
             tuple(read_tap(tap) for tap in _typed(raw.taps, list, where)),
         )
+        decision = _built(Decision, raw.decision, f"{where}: decision")
+        spec.check_decision(decision)
     except HeadNameError as error:
         raise CorruptCheckpointError(str(error)) from None
     except ManyheadsError as error:
@@ -255,7 +264,7 @@ def _head(name: str, record: object, branches: Mapping[str, BranchRecord]) -> He
         if isinstance(tap, Branched) and tap.branch not in branches:
             raise CorruptCheckpointError(f"{where}: reads the branch {tap.branch!r}, which is not declared")
     _check_class_weights(raw.class_weights, spec.score_width, where)
-    return HeadRecord(spec, taps, raw.trained, raw.class_weights, raw.summary, raw.tensors)
+    return HeadRecord(spec, taps, raw.trained, raw.class_weights, decision, raw.summary, raw.tensors)
 
 
 def _check_heads_read(name: str, before: Mapping[str, HeadRecord]) -> None:

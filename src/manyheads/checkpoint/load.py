@@ -261,7 +261,7 @@ def _built(core: HeadedCore, opened: Opened, name: str, branches: Mapping[str, s
             cast(Reader, reader).check()
     except (HeadError, PoolerError, RuntimeError, IndexError) as error:
         raise CorruptCheckpointError(f"{opened.folder / HEADS_JSON}: head {name!r}: {one_line(error)}") from None
-    head.trained, head.summary = record.trained, dict(record.summary)
+    head.trained, head.summary, head.decision = record.trained, dict(record.summary), record.decision
     head.set_class_weights(None if record.class_weights is None else torch.tensor(record.class_weights))
     return head.to(core.backbone.device).train(core.training)
 

@@ -195,6 +195,7 @@ def _head_record(head: Head) -> HeadRecord:
         taps=head.taps,
         trained=head.trained,
         class_weights=None if weights is None else weights.tolist(),
+        decision=head.decision,
         summary=head.summary,
         tensors={key: list(tensor.shape) for key, tensor in _weights(head).items()},
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,7 @@ def _head(head: HeadRecord) -> dict[str, Any]:
         "spec": write_spec(head.spec),
         "reads": [write_tap(tap) for tap in head.taps],
         "trained": head.trained,
+        "decision": asdict(head.decision),
         "summary": head.summary,
     }
 
@@ -114,7 +117,16 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     trained = counted(rows, "training row") if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']}, {counted(len(labels), 'label')}" if labels else record["spec"]["kind"]
-    return [f"{name}\n  {kind}\n  {trained}", reads, metric_lines(summary.get("metrics", {}))]
+    about = "\n  ".join([name, kind, trained, *_thresholds(record["decision"]["thresholds"])])
+    return [about, reads, metric_lines(summary.get("metrics", {}))]
+
+
+def _thresholds(thresholds: Sequence[float] | None) -> list[str]:
+    """Return a line on the thresholds that training fitted, if there are any."""
+    if thresholds is None:
+        return []
+    low, high = min(thresholds), max(thresholds)
+    return [f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}"]
 
 
 def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]:

@@ -108,7 +108,7 @@ def _lm_input_position(backbone: Backbone, head: Head) -> int:
         reads = " + ".join(map(str, head.taps))
         raise HeadError(
             f"{owner}: init='lm_head' needs exactly one tap of the last layer, such as Hidden() or "
-            f"Hidden(prompt=...), without learned pooling, got {reads}"
+            f"Hidden(prompt=...), without learned pooling and without normalize, got {reads}"
         )
     if head.spec.needs_no_training and not facts.causal:
         raise HeadError(
@@ -121,7 +121,7 @@ def _lm_input_position(backbone: Backbone, head: Head) -> int:
 def _is_last_layer(tap: Tap) -> bool:
     while isinstance(tap, Wrapper):
         tap = tap.reads
-    return isinstance(tap, Hidden) and tap.layer == -1 and tap.pool != "pooler"
+    return isinstance(tap, Hidden) and tap.layer == -1 and tap.pool != "pooler" and not tap.normalize
 
 
 def _empty_text_features(backbone: Backbone, tokenizer: PromptTokenizer, head: Head, position: int) -> Tensor:

@@ -9,23 +9,35 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
-from manyheads.heads import HeadSpec, Multiclass, MultiLabel, OneLabelSpec, Ordinal, Ragged, Regression, Tokens
+from manyheads.heads import (
+    NEUTRAL,
+    Decision,
+    HeadSpec,
+    Multiclass,
+    MultiLabel,
+    OneLabelSpec,
+    Ordinal,
+    Ragged,
+    Regression,
+    Tokens,
+)
 from manyheads.heads.cells.entities import entities
 from manyheads.heads.kinds import Count
-from manyheads.heads.kinds.multilabel import THRESHOLD
 from manyheads.types import MISSING
 
 Metrics = dict[str, float]
 
 
 @singledispatch
-def measure(spec: HeadSpec, targets: Any, logits: Any) -> Metrics:
+def measure(spec: HeadSpec, targets: Any, logits: Any, decision: Decision = NEUTRAL) -> Metrics:
     """Return a head's metrics, ``rows`` (the number of labelled rows) first, and alone if no row is labelled.
 
     Args:
         spec: The head's spec.
         targets: The values of ``Targets``.
         logits: The values of ``Logits``.
+        decision: The head's decision. With thresholds, F1 at 0.5 is given besides: ``micro_f1_at_half`` and
+            ``macro_f1_at_half``.
     """
     raise TypeError(f"no metrics for {type(spec).__name__}")
 
@@ -46,7 +58,7 @@ def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:
 
 
 @measure.register
-def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = targets != MISSING
     targets, logits = targets[present], logits[present]
     if not len(targets):
@@ -61,7 +73,7 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray) -> Metrics:
 
 
 @measure.register
-def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = targets != MISSING
     targets, scores = targets[present], spec.scores(logits[present].astype(np.float64))
     if not len(targets):
@@ -81,25 +93,33 @@ def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray) -> Metrics:
 
 
 @measure.register
-def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets).any(axis=1)
     targets, scores = targets[present].astype(int), spec.scores(logits[present])
     if not len(targets):
         return {"rows": 0}
-    guesses = (scores >= THRESHOLD).astype(int)
+    guesses, at_half = (spec.chosen(scores, one).astype(int) for one in (decision, NEUTRAL))
     used = targets.any(axis=0)
     precision = sk.average_precision_score(targets[:, used], scores[:, used], average="macro") if used.any() else 0.0
     return {
         "rows": len(targets),
-        "micro_f1": float(sk.f1_score(targets, guesses, average="micro", zero_division=0)),
-        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
+        **{f"{average}_f1": _f1(targets, guesses, average) for average in ("micro", "macro")},
         "average_precision": float(precision),
         "exact_match": float((guesses == targets).all(axis=1).mean()),
+        **(
+            {}
+            if decision.thresholds is None
+            else {f"{average}_f1_at_half": _f1(targets, at_half, average) for average in ("micro", "macro")}
+        ),
     }
 
 
+def _f1(targets: np.ndarray, guesses: np.ndarray, average: str) -> float:
+    return float(sk.f1_score(targets, guesses, average=average, zero_division=0))
+
+
 @measure.register
-def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def _(spec: Regression, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets)
     targets, values = targets[present].astype(np.float64), logits[present, 0].astype(np.float64)
     if not len(targets):
@@ -114,7 +134,7 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray) -> Metrics:
 
 
 @measure.register
-def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray) -> Metrics:
+def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets)
     targets, counts = targets[present].astype(np.float64), spec.scores(logits[present, 0].astype(np.float64))
     if not len(targets):
@@ -129,7 +149,7 @@ def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray) -> Metr
 
 
 @measure.register
-def _(spec: Tokens, targets: Ragged, logits: Ragged) -> Metrics:
+def _(spec: Tokens, targets: Ragged, logits: Ragged, decision: Decision = NEUTRAL) -> Metrics:
     guesses = spec.predicted_classes(Ragged(spec.scores(logits.values), logits.offsets))
     labelled = [row != MISSING for row in targets]
     rows = [row for row, present in enumerate(labelled) if present.any()]

@@ -19,7 +19,7 @@ from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache, Store
 from manyheads.features.extract import run_pass
 from manyheads.features.keys import row_keys
-from manyheads.features.table import FeatureTable, IdTable, Piece, PieceTable
+from manyheads.features.table import DerivedTable, FeatureTable, IdTable, Piece, PieceTable
 from manyheads.taps import BackboneTap, Branched, Tap, write_tap
 from manyheads.types import Features
 
@@ -70,7 +70,8 @@ class FeatureSource:
             everything = np.unique(np.concatenate([missing[tap] for tap in wanted]))
             self._pass(wanted, everything)
         ids = IdTable(self._tokenized)
-        return {tap: self._tables.get(stored, ids) for tap, stored in kept.items()}
+        tables = {stored: self._tables.get(stored, ids) for stored in kept.values()}
+        return {tap: tables[tap] if tap == own else DerivedTable(tap, tables[own]) for tap, own in kept.items()}
 
     def runs(self, core: HeadedCore) -> bool:
         """Return whether this core's backbone runs."""

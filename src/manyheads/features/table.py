@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manyheads.taps import BackboneTap
 from manyheads.types import Features
 
 # Rows whose words are read from a table together.
@@ -207,6 +208,28 @@ class WordTable(FeatureTable):
             values[torch.from_numpy(mine)] = picked
         assert values is not None, "no words were requested"
         return Features(values)
+
+
+@dataclass(frozen=True)
+class DerivedTable(FeatureTable):
+    """Features of a tap, computed from those of the tap under which they are cached.
+
+    Attributes:
+        tap: The tap.
+        stored: The table of ``tap.stored``.
+    """
+
+    tap: BackboneTap
+    stored: FeatureTable
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a row has one vector per token."""
+        return self.stored.by_token
+
+    def take(self, rows: np.ndarray) -> Features:
+        """Return the features of some rows."""
+        return self.tap.from_stored(self.stored.take(rows))
 
 
 class HoldsIds(Protocol):

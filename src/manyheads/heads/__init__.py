@@ -2,6 +2,7 @@
 
 from manyheads.heads.base import HeadSpec, LossTerms
 from manyheads.heads.collection import HeadCollection
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.kinds import KINDS, Multiclass, MultiLabel, Ordinal, Regression, Tokens
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.one_label import OneLabelSpec
@@ -13,6 +14,8 @@ from manyheads.heads.targets import RowTargets, Targets, WordTargets
 
 __all__ = [
     "KINDS",
+    "NEUTRAL",
+    "Decision",
     "Head",
     "HeadCollection",
     "HeadSpec",

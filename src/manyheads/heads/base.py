@@ -18,6 +18,7 @@ from torch import Tensor
 from manyheads.errors import HeadError, listed
 from manyheads.heads.cells.placeholders import without_placeholders
 from manyheads.heads.cells.spans import SplitText
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
 from manyheads.taps import Hidden, Tap
@@ -87,6 +88,8 @@ class HeadSpec(ABC):
     has_classes: ClassVar[bool] = False
     # Whether its labels can be inferred from a column of a table.
     labels_from_column: ClassVar[bool] = True
+    # Whether each label is predicted from a threshold on, which training fits.
+    has_thresholds: ClassVar[bool] = False
     # Whether its predictions are numbers, or spans of words.
     has_values: ClassVar[bool] = False
     has_spans: ClassVar[bool] = False
@@ -276,12 +279,23 @@ class HeadSpec(ABC):
         values."""
 
     @abstractmethod
-    def prediction(self, scores: np.ndarray) -> Prediction:
+    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the prediction of one row's scores (score_width,)."""
 
     @abstractmethod
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+    def table_columns(
+        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+    ) -> dict[str, Column]:
         """Return the columns that a scored table gets from (rows, score_width) scores."""
+
+    def check_decision(self, decision: Decision) -> None:
+        """Check that a decision fits this kind of head.
+
+        Raises:
+            HeadError: thresholds of a head that has none, or of another number of labels.
+        """
+        if decision.thresholds is not None:
+            raise HeadError(f"{self.owner}: has no thresholds, only MultiLabel has; leave thresholds out")
 
     def _check_init(self) -> None:
         if self.init not in INITS:

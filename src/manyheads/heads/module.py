@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import HeadSpec
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts, Features
@@ -37,6 +38,7 @@ class Head(nn.Module):
         self.taps = tuple(taps)
         self.trained = False
         self.summary: dict[str, object] = {}
+        self._decision = NEUTRAL
         self.readers = nn.ModuleList([tap.reader(facts) for tap in self.taps])
         width = sum(tap.width(facts) for tap in self.taps)
         self.width = width
@@ -88,7 +90,25 @@ class Head(nn.Module):
         if self.class_weights is not None:
             weights = cast(Tensor, self.class_weights)
             self.set_class_weights(torch.cat([weights, weights.new_ones(added)]))
+        self._decision = self._decision.with_new_labels(added)
         self.spec = spec
+
+    @property
+    def decision(self) -> Decision:
+        """How it turns scores into an answer. Training sets it, and another one can be assigned.
+
+        Examples:
+            >>> trained.heads["urgency"].decision
+            Decision(thresholds=None)
+        """
+        return self._decision
+
+    @decision.setter
+    def decision(self, decision: Decision) -> None:
+        if not isinstance(decision, Decision):
+            raise HeadError(f"{self.spec.owner}: decision must be a Decision, got {decision!r}")
+        self.spec.check_decision(decision)
+        self._decision = decision
 
     def take_over(self, other: Head) -> None:
         """Take the taps, modules and weights of another head with the same spec."""

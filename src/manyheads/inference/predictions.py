@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, overload
 import numpy as np
 
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
-from manyheads.heads import HeadSpec, LabelledSpec, Logits
+from manyheads.heads import NEUTRAL, Decision, HeadSpec, LabelledSpec, Logits
 from manyheads.heads.base import Column
 from manyheads.types import Prediction, Span
 
@@ -61,8 +61,10 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         empty: np.ndarray,
         truncated: np.ndarray,
         words: Sequence[np.ndarray] | None = None,
+        decisions: Mapping[str, Decision] | None = None,
     ) -> None:
         self._specs = specs
+        self._decisions = dict.fromkeys(specs, NEUTRAL) if decisions is None else decisions
         self._scores: dict[str, Any] = {}
         self._logits = logits
         self.logits: Mapping[str, Any] = {name: part.values for name, part in logits.items()}
@@ -115,7 +117,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         if isinstance(index, slice):
             logits = {name: part[index] for name, part in self._logits.items()}
             words = None if self.words is None else self.words[index]
-            return Predictions(self._specs, logits, self.empty[index], self.truncated[index], words)
+            return Predictions(self._specs, logits, self.empty[index], self.truncated[index], words, self._decisions)
         row = range(len(self))[index]
         return ByHead(self.heads, lambda name: self._prediction(name, row))
 
@@ -134,7 +136,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         """
         columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
-            columns |= spec.table_columns(name, self._scored(name), all_scores)
+            columns |= spec.table_columns(name, self._scored(name), all_scores, self._decisions[name])
             if spec.has_spans:
                 rows: Any = columns[f"{name}_spans"]
                 columns[f"{name}_spans"] = [self._in_characters(row, spans) for row, spans in enumerate(rows)]
@@ -183,7 +185,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return frame
 
     def _prediction(self, name: str, row: int) -> Prediction:
-        found = self._specs[name].prediction(self._scored(name)[row])
+        found = self._specs[name].prediction(self._scored(name)[row], self._decisions[name])
         return replace(found, spans=tuple(self._in_characters(row, found.spans))) if found.spans else found
 
     def _in_characters(self, row: int, spans: Sequence[Span]) -> list[Span]:

@@ -77,7 +77,8 @@ def predict(
     specs = {name: head.spec for name, head in chosen.items()}
     logits = {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()}
     places = None if tokenized.words is None else [words.places for words in tokenized.words]
-    return Predictions(specs, logits, texts.empty, tokenized.truncated, places)
+    decisions = {name: head.decision for name, head in chosen.items()}
+    return Predictions(specs, logits, texts.empty, tokenized.truncated, places, decisions)
 
 
 def _check_pairs(heads: Mapping[str, Head], texts: Texts) -> None:

@@ -36,7 +36,8 @@ class Tap(ABC):
 
     def __str__(self) -> str:
         fields_of_tap = {item.name: getattr(self, item.name) for item in fields(self)}
-        settings = ", ".join(f"{name}={value!r}" for name, value in fields_of_tap.items() if value is not None)
+        shown = {name: value for name, value in fields_of_tap.items() if value is not None and value is not False}
+        settings = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"{type(self).__name__}({settings})"
 
     @abstractmethod
@@ -90,8 +91,12 @@ class BackboneTap(Tap):
 
     @property
     def stored(self) -> BackboneTap:
-        """The tap under which its features are cached: this one, or another one with the same features."""
+        """The tap whose features are cached: this one, or another one from whose features this one's are computed."""
         return self
+
+    def from_stored(self, features: Features) -> Features:
+        """Return this resolved tap's features from those of ``stored``."""
+        return features
 
     def needs_pass(self, facts: BackboneFacts) -> bool:
         """Return whether the backbone has to run for this resolved tap."""
@@ -129,6 +134,10 @@ class Wrapper(BackboneTap):
     def stored(self) -> BackboneTap:
         """The same wrapper around the other tap's ``stored``."""
         return self.reading(self.reads.stored)
+
+    def from_stored(self, features: Features) -> Features:
+        """Return the other tap's features from those of its ``stored``."""
+        return self.reads.from_stored(features)
 
     def width(self, facts: BackboneFacts) -> int:
         """Return the other tap's."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize as unit_length
 
 from manyheads.errors import HeadError, PoolerError, did_you_mean, listed
 from manyheads.taps.base import BackboneTap, Reader
@@ -29,6 +30,8 @@ class Hidden(BackboneTap):
             ``"attention"`` (a learned weighted mean).
         prompt: A template around the text, such as ``"{text}\\nUrgency:"``. Heads with the same template share its
             pass.
+        normalize: Scale the pooled vector to unit length, as ``normalize_embeddings`` of sentence-transformers does.
+            Both forms share cached features.
 
     Raises:
         HeadError: an unknown layer or pool, or a prompt without ``{text}``.
@@ -44,6 +47,7 @@ class Hidden(BackboneTap):
     layer: int | str = -1
     pool: str = "auto"
     prompt: str | None = None
+    normalize: bool = False
 
     def __post_init__(self) -> None:
         if self.pool not in POOL_NAMES:
@@ -60,6 +64,13 @@ class Hidden(BackboneTap):
             raise HeadError(
                 f"Hidden: layer='mix' pools each layer before mixing, which {self.pool!r} does not allow; "
                 "use 'mean', 'cls' or 'last'"
+            )
+        if not isinstance(self.normalize, bool):
+            raise HeadError(f"Hidden: normalize must be True or False, got {self.normalize!r}")
+        if self.normalize and self.pool == "attention":
+            raise HeadError(
+                "Hidden: normalize=True scales pooled vectors, and pool='attention' pools later, in the head; use "
+                "'mean', 'cls', 'max' or 'last'"
             )
 
     def resolve(self, facts: BackboneFacts) -> BackboneTap:
@@ -81,8 +92,20 @@ class Hidden(BackboneTap):
         assert isinstance(self.layer, int)
         return Request(layers=frozenset({self.layer}))
 
+    @property
+    def stored(self) -> BackboneTap:
+        """The tap without normalization."""
+        return replace(self, normalize=False)
+
+    def from_stored(self, features: Features) -> Features:
+        """Scale vectors to unit length if the tap does; a vector of zeros stays one."""
+        return Features(unit_length(features.values.float())) if self.normalize else features
+
     def read(self, states: States) -> Features:
-        """Pool; a token tap (``"attention"``) hands its tokens on, a mix stacks its layers."""
+        """Pool, and normalize; a token tap (``"attention"``) returns its tokens, a mix stacks its layers."""
+        return self.from_stored(self._read(states))
+
+    def _read(self, states: States) -> Features:
         if self.pool == "pooler":
             assert states.pooled is not None
             return Features(states.pooled)

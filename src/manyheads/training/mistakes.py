@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.heads import HeadSpec, Logits, OneLabelSpec, Targets
+from manyheads.heads import NEUTRAL, Decision, HeadSpec, Logits, OneLabelSpec, Targets
 from manyheads.heads.kinds import Tokens
 from manyheads.heads.ragged import Ragged
 from manyheads.types import MISSING
@@ -49,6 +49,7 @@ class EvaluatedRows:
         texts: Their texts.
         targets: Their targets.
         logits: Their logits.
+        decision: The head's decision.
     """
 
     spec: HeadSpec
@@ -56,6 +57,7 @@ class EvaluatedRows:
     texts: Sequence[Any]
     targets: Targets
     logits: Logits
+    decision: Decision = NEUTRAL
 
     def mistakes(self, most: int) -> list[Mistake]:
         """Return wrong predictions, the most confident first."""
@@ -80,7 +82,7 @@ class EvaluatedRows:
             score = abs(truth - prediction)
         else:
             truth = tuple(labels[place] for place in np.flatnonzero(target == 1).tolist())
-            prediction = spec.prediction(scores).labels
+            prediction = spec.prediction(scores, self.decision).labels
             score = float(np.nanmax(np.abs(scores - target)))
         same = truth == prediction
         return None if same else Mistake(int(self.rows[at]), self.texts[at], truth, prediction, score)

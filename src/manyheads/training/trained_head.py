@@ -54,13 +54,14 @@ class TrainedHead:
         """Metrics on the evaluation rows, of its predictions and of a constant prediction."""
         data, spec = self.prepared.data, self.head.spec
         train, evaluate = (self.targets.take(rows).values for rows in (data.train, data.evaluate))
-        known = measure(spec, evaluate, self.logits.values)
+        known = measure(spec, evaluate, self.logits.values, self.head.decision)
         unknown = self.prepared.unknown.get(self.name)
         if unknown is None:
             return known | baseline(spec, train, evaluate)
         further = unknown.spec.outputs - spec.outputs
         values = self.logits.map(lambda logits: np.pad(logits, ((0, 0), (0, further)), constant_values=_NEVER))
-        found = measure(unknown.spec, unknown.targets.values, values)
+        decision = self.head.decision.with_new_labels(further)
+        found = measure(unknown.spec, unknown.targets.values, values, decision)
         log_loss = {"log_loss": known["log_loss"]} if "log_loss" in known else {}
         return found | log_loss | baseline(unknown.spec, train, unknown.targets.values)
 
@@ -92,7 +93,8 @@ class TrainedHead:
         data = self.prepared.data
         texts = [data.texts[row] for row in data.evaluate]
         targets = self.targets.take(data.evaluate)
-        return EvaluatedRows(self.head.spec, self.prepared.evaluation_rows, texts, targets, self.logits)
+        head = self.head
+        return EvaluatedRows(head.spec, self.prepared.evaluation_rows, texts, targets, self.logits, head.decision)
 
     @property
     def notes(self) -> list[str]:

@@ -17,17 +17,18 @@ from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
 from manyheads.heads.cells.spans import SplitText
+from manyheads.heads.decision import DEFAULT_THRESHOLD, NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import list_items
 from manyheads.types import MISSING, Batch, Prediction
 
-THRESHOLD = 0.5
-
 
 @dataclass(frozen=True, repr=False)
 class MultiLabel(LabelledSpec):
     """Any number of labels per text; one sigmoid and binary cross-entropy per label.
+
+    Training with ``Frozen`` fits a threshold per label, see ``Decision``.
 
     Class weights are factors on the positive cells of each label, like ``pos_weight`` of
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
@@ -49,6 +50,7 @@ class MultiLabel(LabelledSpec):
 
     kind: ClassVar[str] = "multilabel"
     has_label_words: ClassVar[bool] = True
+    has_thresholds: ClassVar[bool] = True
     least_labels: ClassVar[int] = 1
 
     separator: str = field(default="|", kw_only=True)
@@ -145,15 +147,33 @@ class MultiLabel(LabelledSpec):
         probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return probabilities
 
-    def prediction(self, scores: np.ndarray) -> Prediction:
-        """Return the labels whose probability is at least one half."""
-        chosen = tuple(self.labels[k] for k in np.flatnonzero(scores >= THRESHOLD).tolist())
+    def check_decision(self, decision: Decision) -> None:
+        """Check that there is one threshold per label."""
+        if decision.thresholds is not None and len(decision.thresholds) != self.outputs:
+            raise HeadError(
+                f"MultiLabel: thresholds must have one number for each of {self.outputs} labels, got "
+                f"{len(decision.thresholds)}"
+            )
+
+    def chosen(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> np.ndarray:
+        """Return booleans (rows, labels): whether each probability reaches its label's threshold."""
+        given = decision.thresholds
+        thresholds = DEFAULT_THRESHOLD if given is None else np.array(given, dtype=scores.dtype)
+        chosen: np.ndarray = scores >= thresholds
+        return chosen
+
+    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
+        """Return the labels whose probability reaches their threshold."""
+        chosen = tuple(self.labels[k] for k in np.flatnonzero(self.chosen(scores, decision)).tolist())
         return Prediction(labels=chosen, scores=self.named(scores))
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+    def table_columns(
+        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+    ) -> dict[str, Column]:
         """Return ``{head}_labels`` (lists), ``{head}_score`` (the largest) and, if asked, one column per label."""
+        chosen = self.chosen(scores, decision)
         columns: dict[str, Column] = {
-            f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row >= THRESHOLD).tolist()] for row in scores],
+            f"{head}_labels": [[self.labels[k] for k in np.flatnonzero(row).tolist()] for row in chosen],
             f"{head}_score": scores.max(axis=1),
         }
         return columns | self.score_columns(head, scores) if all_scores else columns

@@ -17,6 +17,7 @@ from manyheads.heads.base import Column, HeadSpec
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.numbers import with_points
 from manyheads.heads.cells.spans import SplitText
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.targets import RowTargets
 from manyheads.runtime.lists import plain
 from manyheads.types import Batch, Prediction
@@ -79,11 +80,13 @@ class NumberSpec(HeadSpec):
         """Return the values as a column."""
         return targets[:, None]
 
-    def prediction(self, scores: np.ndarray) -> Prediction:
+    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the value."""
         return Prediction(value=float(scores[0]))
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+    def table_columns(
+        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+    ) -> dict[str, Column]:
         """Return ``{head}_value``."""
         return {f"{head}_value": scores[:, 0]}
 

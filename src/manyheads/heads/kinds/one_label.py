@@ -14,6 +14,7 @@ from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
 from manyheads.heads.cells.spans import SplitText
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
 from manyheads.heads.targets import RowTargets
@@ -58,12 +59,14 @@ class OneLabelSpec(LabelledSpec):
         """Return one for the label and zero for the others."""
         return one_hot(targets, len(self.labels))
 
-    def prediction(self, scores: np.ndarray) -> Prediction:
+    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the label of ``positions``."""
         place = int(self.positions(scores))
         return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
 
-    def table_columns(self, head: str, scores: np.ndarray, all_scores: bool) -> dict[str, Column]:
+    def table_columns(
+        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+    ) -> dict[str, Column]:
         """Return ``{head}_label``, ``{head}_score`` and with ``all_scores`` one column per label."""
         places = self.positions(scores)
         columns: dict[str, Column] = {

@@ -29,6 +29,7 @@ from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words_of_spans
 from manyheads.heads.cells.word_labels import check_count, parsed
+from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
@@ -199,12 +200,14 @@ class Tokens(LabelledSpec):
         """Return the softmax (words, outputs)."""
         return softmax(logits)
 
-    def prediction(self, scores: np.ndarray) -> Prediction:
+    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the spans of one text's scores (words, outputs), counted in words; plain labels as a tuple too."""
         spans = self._spans(scores)
         return Prediction(spans=spans, labels=tuple(span.label for span in spans) if self.scheme == "plain" else ())
 
-    def table_columns(self, head: str, scores: Any, all_scores: bool) -> dict[str, Column]:
+    def table_columns(
+        self, head: str, scores: Any, all_scores: bool, decision: Decision = NEUTRAL
+    ) -> dict[str, Column]:
         """Return ``{head}_spans``, counted in words, and with ``all_scores`` one column per tag with a number per word.
 
         Args:

@@ -11,10 +11,11 @@ import torch
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.heads import Head
+from manyheads.heads import NEUTRAL, Head
 from manyheads.taps import BackboneTap, Tap
 from manyheads.taps.base import Reader
 from manyheads.training.dataset import TrainingData
+from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.searching.choose import fit_simplest
@@ -42,6 +43,7 @@ class HeadFit:
         head: The model's head.
         rows: Its labelled training rows (n,).
         targets: Their targets.
+        decision: After ``fit``: fitted on out-of-fold rows.
         shortlist: Sets of taps to try, set by a search; ``None`` for the taps of the spec.
         fitted: After ``fit``: a head with the new weights, on the CPU.
         result: After ``fit``: the settings it chose, and the alternatives.
@@ -57,6 +59,7 @@ class HeadFit:
         self.targets = data.targets[name].take(self.rows)
         self.shortlist: Shortlist | None = None
         self.stacked = stacked
+        self.decision = NEUTRAL
         self._core, self._data = core, data
         self._class_weights = class_weights_of(self.head, self.targets)
 
@@ -90,6 +93,7 @@ class HeadFit:
         self.fitted.load_state_dict(dict(result.state), strict=True)
         screened = [] if self.shortlist is None else self.shortlist.alternatives
         self.result = replace(result, alternatives=[*screened, *result.alternatives])
+        self.decision = fitted_decision(self.head.spec, self.targets.items().targets, result.out_of_fold)
 
     def prepared_head(self, source: FeatureSource, taps: Sequence[Tap]) -> Head:
         """Return a fresh head on the CPU whose readers are prepared on its training rows, without a fit.
@@ -112,10 +116,13 @@ class HeadFit:
         return head
 
     def install(self, replacement: Head) -> None:
-        """Give the model's head the taps and weights of another head, and the class weights of its training rows."""
+        """Give the model's head the taps and weights of another head, the class weights of its training rows, and the
+        decision fitted with the weights.
+        """
         device, weights = self.head.output.weight.device, self._class_weights
         self.head.take_over(replacement.to(device).train(self.head.training))
         self.head.set_class_weights(None if weights is None else weights.to(device=device, dtype=torch.float32))
+        self.head.decision = self.decision
 
     def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
         items = self.targets.items()
@@ -126,5 +133,5 @@ class HeadFit:
             texts=[self._data.texts[row] for row in self.rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,
-            hold_out_all=self.stacked,
+            hold_out_all=self.stacked or self.head.spec.has_thresholds,
         )

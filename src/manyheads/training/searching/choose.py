@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import log_softmax
 
 from manyheads.heads import Head
 from manyheads.training.fit import FitResult
-from manyheads.training.searching.comparison import margin, simplest_near_best, spread
+from manyheads.training.searching.comparison import entropy, margin, simplest_near_best, spread
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear_fit import LinearFitter
 from manyheads.training.solving.regularization_path import RegularizationPath
@@ -34,17 +35,21 @@ def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTr
         for path, path_errors in zip(paths, errors, strict=True)
         for record in path.alternatives
     ]
-    head, _ = alternatives[chosen]
-    return replace(fitter.finish(head, paths[chosen]), alternatives=records), head
+    head, training_set = alternatives[chosen]
+    return replace(fitter.finish(head, training_set, paths[chosen]), alternatives=records), head
 
 
 def _held_out_errors(path: RegularizationPath) -> np.ndarray:
-    """Return squared errors of the scores on held-out rows (rows,), summed over the scores (for classes, the Brier
-    score), as a share of the variance.
+    """Return the errors on held-out rows (rows,): for classes, log losses as a share of the classes' entropy; else
+    squared errors, summed over the scores, as a share of the variance.
     """
     spec, logits = path.problem.spec, path.out_of_fold
     held_out = ~np.isnan(logits[:, 0])
-    target_scores = spec.target_scores(path.problem.targets.numpy()[held_out]).astype(np.float64)
+    targets = path.problem.targets.numpy()[held_out]
+    if spec.has_classes:
+        losses: np.ndarray = -log_softmax(logits[held_out].astype(np.float64), axis=1)[np.arange(len(targets)), targets]
+        return losses / entropy(targets)
+    target_scores = spec.target_scores(targets).astype(np.float64)
     residuals = spec.scores(logits[held_out]) - target_scores
     errors: np.ndarray = np.nansum(residuals**2, axis=1) / spread(target_scores)
     return errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import xlogy
 
 # Share of the variance that is too small to be worth another tap, even where the difference is certain.
 NEGLIGIBLE = 0.005
@@ -14,6 +15,12 @@ def spread(target_scores: np.ndarray) -> float:
     """Return the mean squared distance of fp64 (rows, scores) from their mean row; 1 where they do not differ."""
     distances = target_scores - np.nanmean(target_scores, axis=0)
     return float(np.nansum(distances**2)) / len(target_scores) or 1.0
+
+
+def entropy(classes: np.ndarray) -> float:
+    """Return the entropy of the shares of classes (rows,) in nats; 1 where all rows have one class."""
+    shares = np.bincount(classes) / len(classes)
+    return float(-xlogy(shares, shares).sum()) or 1.0
 
 
 def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:

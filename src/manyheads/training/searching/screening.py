@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy
 
 from manyheads.runtime.threads import threads, threads_of_factorizations
 from manyheads.taps import BackboneTap
-from manyheads.training.searching.comparison import spread
+from manyheads.training.searching.comparison import entropy, spread
 from manyheads.training.solving.scaling import Scaling
 
 # L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
@@ -244,9 +244,7 @@ def _log_losses(predictions: Tensor, classes: Tensor) -> Tensor:
     found = minimize_scalar(
         lambda exponent: float(losses(exponent).mean()), bounds=_EXPONENTS, method="bounded", options={"xatol": 0.02}
     )
-    shares = torch.bincount(classes).double() / len(classes)
-    entropy = float(-torch.xlogy(shares, shares).sum()) or 1.0
-    return losses(found.x) / entropy
+    return losses(found.x) / entropy(classes.numpy())
 
 
 def scaled(target_scores: np.ndarray) -> np.ndarray:

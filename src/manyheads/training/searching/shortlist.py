@@ -15,8 +15,10 @@ from manyheads.training.searching.screening import PENALTY, HeadScreening, Scree
 # The best single taps that may be joined to others, and the most taps of a set.
 PARTNERS = 3
 _MAX_TAPS = 3
-# Standard errors above the best at which a set is not worth solving exactly.
+# Standard errors above the best at which a set is not worth solving exactly, with at least so many rows. With fewer, an
+# exact solution is cheap, and a screening that regularizes all sets alike prefers large sets.
 _CLEARLY_WORSE = 3.0
+_FEW_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def shortlist(
     screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap, always: Sequence[BackboneTap] = ()
 ) -> Shortlist:
     """Join to the best single tap the one that improves it most, as long as it does, and keep the sets that are not
-    clearly worse than the last one.
+    clearly worse than the last one; with few rows, all of them.
 
     Args:
         screening: Of the head, on the larger sample.
@@ -90,7 +92,9 @@ def _alternative(screened: ScreenedTaps, best: np.ndarray) -> Alternative:
 
 
 def _promising(path: Sequence[ScreenedTaps]) -> list[tuple[Tap, ...]]:
-    """Return the sets that are not clearly worse than the last one, in their order, each once."""
+    """Return the sets that are worth solving exactly, in their order, each once."""
+    if len(path[-1].errors) < _FEW_ROWS:
+        return list(dict.fromkeys(taps.taps for taps in path))
     margins = [margin(taps.errors, path[-1].errors) for taps in path]
     kept = [
         taps.taps

@@ -65,7 +65,10 @@ class GradientFitter:
                     break
         best.restore()
         settings = {"epochs": float(best.epoch), "learning_rate": self.learning_rate}
-        return FitResult(scaled.folded(), settings, [Alternative(head.taps, settings, -best.score)], history)
+        out_of_fold = np.full((len(training_set.rows), head.spec.outputs), np.nan, dtype=np.float32)
+        out_of_fold[held_out] = scaled.logits(held_out_rows, self.batch_rows)
+        alternatives = [Alternative(head.taps, settings, -best.score)]
+        return FitResult(scaled.folded(), settings, alternatives, history, out_of_fold)
 
     def _epoch(self, scaled: _StandardizedHead, rows: np.ndarray, optimizer: torch.optim.Optimizer) -> float:
         """Step once through the rows in this order, and return the mean loss."""
@@ -113,6 +116,14 @@ class _StandardizedHead(nn.Module):
         with torch.no_grad():
             terms = [self.loss_terms(rows[start : start + batch_rows]) for start in range(0, len(rows), batch_rows)]
         return sum(float(part.total) for part in terms) / sum(float(part.weight) for part in terms)
+
+    def logits(self, rows: np.ndarray, batch_rows: int) -> np.ndarray:
+        """Return the head's logits (rows, outputs); call it before ``folded``."""
+        self.eval()
+        with torch.no_grad():
+            parts = [self(rows[start : start + batch_rows]) for start in range(0, len(rows), batch_rows)]
+        found: np.ndarray = (torch.cat(parts) * self.target_deviation + self.target_mean).numpy()
+        return found
 
     def folded(self) -> dict[str, Tensor]:
         """Return the head's state for raw vectors and targets; call it once, it changes the weights."""

@@ -17,7 +17,7 @@ from manyheads.heads import Head, RowTargets, Targets
 from manyheads.taps import Tap
 from manyheads.types import Features
 
-# With fewer labelled rows one held-out fold is too noisy, so every fold is held out once.
+# With fewer labelled rows one held-out fold is too noisy to compare settings on.
 _MANY_ROWS = 1000
 _FOLDS = 5
 
@@ -33,8 +33,8 @@ class HeadTrainingSet:
         texts: The text of each item; equal texts are always in the same fold.
         class_weights: As the loss takes them.
         seed: Of the folds.
-        hold_out_all: Whether every row is held out once, however many there are; needed where another head trains on
-            out-of-fold scores.
+        hold_out_all: Whether to fit, with the chosen settings, without each fold: where another head trains on
+            out-of-fold scores, or thresholds are fitted on them.
     """
 
     tables: Mapping[Tap, FeatureTable]
@@ -52,10 +52,19 @@ class HeadTrainingSet:
 
     @cached_property
     def folds(self) -> np.ndarray:
-        """Fold of each row (n,), -1 for rows that are never held out: with many rows, all outside fold 0."""
+        """Fold of each row (n,), from 0."""
         count = min(_FOLDS, len({str(text) for text in self.texts}))
-        folds = folds_by_text(self.texts, max(count, 2), self.seed, self._classes)
-        return folds if self.hold_out_all or len(folds) < _MANY_ROWS else np.where(folds == 0, 0, -1)
+        return folds_by_text(self.texts, max(count, 2), self.seed, self._classes)
+
+    @property
+    def compared_folds(self) -> list[int]:
+        """The folds on which settings are compared: all of them, or the first one with many rows."""
+        return [0] if len(self.folds) >= _MANY_ROWS else self.all_folds
+
+    @property
+    def all_folds(self) -> list[int]:
+        """The numbers of all folds."""
+        return list(range(int(self.folds.max()) + 1))
 
     @property
     def _classes(self) -> list[frozenset[int]]:

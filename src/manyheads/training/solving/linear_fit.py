@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,7 +48,7 @@ class LinearFitter:
         design = design_of(head, training_set)
         targets = torch.from_numpy(training_set.targets)
         problem = Problem(head.spec, design.design, targets, training_set.class_weights)
-        kept, held_out = _folds(training_set)
+        kept, held_out = _folds(training_set, training_set.compared_folds)
         path = RegularizationPath(head.taps, design, problem, held_out, head.spec.has_labels and self.l2 is None)
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
@@ -55,10 +56,13 @@ class LinearFitter:
             self._extend(path, replace(problem, prior=logits), kept, Prior(start, scale))
         return path
 
-    def finish(self, head: Head, path: RegularizationPath) -> FitResult:
-        """Solve with the best penalty on all rows, and return the head's new weights."""
-        best = path.best
-        assert best is not None, "the path has no step"
+    def finish(self, head: Head, training_set: HeadTrainingSet, path: RegularizationPath) -> FitResult:
+        """Solve with the best penalty on all rows, and return the head's new weights; a given penalty is kept."""
+        if training_set.hold_out_all:
+            others = [fold for fold in training_set.all_folds if fold not in training_set.compared_folds]
+            path.hold_out(*_folds(training_set, others))
+        assert path.best is not None, "the path has no step"
+        best = path.best if self.l2 is not None else path.refined
         solved = solve_refined(best.problem, best.l2, best.layers.mean())
         layer = best.prior.added_to(path.design.folded(solved)).times(best.scale)
         state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
@@ -86,9 +90,8 @@ def _dtype(spec: HeadSpec) -> torch.dtype:
     return torch.float64 if spec.squared_error else torch.float32
 
 
-def _folds(training_set: HeadTrainingSet) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the training rows and the held-out rows of each fold."""
-    numbers = np.unique(training_set.folds[training_set.folds >= 0])
+def _folds(training_set: HeadTrainingSet, numbers: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the training rows and the held-out rows of each of these folds."""
     kept = [torch.from_numpy(np.flatnonzero(training_set.folds != number)) for number in numbers]
     held_out = [torch.from_numpy(np.flatnonzero(training_set.folds == number)) for number in numbers]
     return kept, held_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from manyheads.training.solving.design_of_head import HeadDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
 from manyheads.training.solving.prior import Prior
+from manyheads.training.solving.solve import ROUGH_TOLERANCE, solve_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,15 @@ class Step:
         scale = {"scale": self.scale} if self.scale != 1 else {}
         prior = {"prior": self.prior.scale} if self.prior.start is not None else {}
         return {"l2": self.l2, **scale, **prior}
+
+
+def _lowest(places: np.ndarray, values: np.ndarray) -> float:
+    """Return the vertex of the parabola through three points, of which the middle one is the lowest."""
+    left, right = np.diff(values) / np.diff(places)
+    curvature = (right - left) / (places[2] - places[0])
+    if curvature == 0:
+        return float(places[1])
+    return float((places[0] + places[1]) / 2 - left / (2 * curvature))
 
 
 class RegularizationPath:
@@ -71,21 +82,62 @@ class RegularizationPath:
         self.calibrates = calibrates
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
-        self._held_out = held_out
+        self._held_out = list(held_out)
         self._best_logits: list[Tensor] = []
+        self._steps: list[Step] = []
 
     def add(self, step: Step) -> float:
         """Add a step and return its mean loss over the folds' held-out rows."""
         spec, weights = self.problem.spec, self.problem.class_weights
         folds = [step.problem.take(rows).logits(step.layers[fold]) for fold, rows in enumerate(self._held_out)]
-        logits, targets = torch.cat(folds).double(), self.problem.targets[torch.cat(list(self._held_out))]
+        logits, targets = torch.cat(folds).double(), self.problem.targets[torch.cat(self._held_out)]
         if self.calibrates:
             step = replace(step, scale=best_scale(spec, logits, targets, weights))
         loss = float(spec.loss(step.scale * logits, targets, weights).mean)
         if all(loss < alternative.loss for alternative in self.alternatives):
             self.best, self._best_logits = step, [step.scale * fold for fold in folds]
         self.alternatives.append(Alternative(self.taps, step.settings, loss))
+        self._steps.append(step)
         return loss
+
+    @property
+    def refined(self) -> Step:
+        """The best step with the penalty for all rows: between the penalties of the path, where a parabola through the
+        best one and its neighbors is least, times the share of the rows that a fold trains on. So the penalty of the
+        summed loss is that of the folds, as with ``C`` of scikit-learn's ``LogisticRegressionCV``.
+        """
+        assert self.best is not None, "the path has no step"
+        place = next(number for number, step in enumerate(self._steps) if step is self.best)
+        around = [
+            number
+            for number in range(max(place - 1, 0), min(place + 2, len(self._steps)))
+            if self._steps[number].prior is self.best.prior
+        ]
+        exponents = np.log([self._steps[number].l2 for number in around])
+        wanted = math.log(self.best.l2)
+        if len(around) == 3:
+            wanted = _lowest(exponents, np.array([self.alternatives[number].loss for number in around]))
+        held_out = len(self._held_out[0]) / self.problem.design.rows
+        wanted += math.log(1 - held_out)
+        scales = np.log([self._steps[number].scale for number in around])
+        order = np.argsort(exponents)
+        scale = math.exp(np.interp(wanted, exponents[order], scales[order]))
+        return replace(self.best, l2=math.exp(wanted), scale=scale)
+
+    def hold_out(self, kept: Sequence[Tensor], held_out: Sequence[Tensor]) -> None:
+        """Add the best step's logits of further folds to ``out_of_fold``.
+
+        Args:
+            kept: Training rows of each further fold.
+            held_out: Their held-out rows.
+        """
+        best = self.best
+        if best is None or not kept:
+            return
+        layers = solve_parts(best.problem, kept, best.l2, best.layers.mean().repeated(len(kept)), ROUGH_TOLERANCE)
+        for fold, rows in enumerate(held_out):
+            self._held_out.append(rows)
+            self._best_logits.append(best.scale * best.problem.take(rows).logits(layers[fold]))
 
     @property
     def out_of_fold(self) -> np.ndarray:

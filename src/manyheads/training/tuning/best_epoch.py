@@ -186,10 +186,11 @@ class EpochEvaluator(CheckpointedCallback):
     def _metrics_of(self, logits: Mapping[str, Logits]) -> dict[str, Metrics]:
         """Return the metrics of logits of the evaluation rows."""
         rows = self._data.evaluate
-        return {
-            name: measure(self._heads[name].spec, self._data.targets[name].take(rows).values, values.values)
-            for name, values in logits.items()
-        }
+        found = {}
+        for name, values in logits.items():
+            head, targets = self._heads[name], self._data.targets[name].take(rows)
+            found[name] = measure(head.spec, targets.values, values.values, head.decision)
+        return found
 
     def _select(
         self,

@@ -37,6 +37,7 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
         for name, head in heads.items():
             head.take_over(before[name])
             head.trained, head.class_weights = before[name].trained, before[name].class_weights
+            head.decision = before[name].decision
         core.backbone.branches.clear()
         core.backbone.branches.update(branches)
         raise

@@ -17,6 +17,7 @@ from manyheads.features import FeatureSource
 from manyheads.heads import Head
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
+from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.method import Outcome
@@ -72,6 +73,8 @@ class _Run:
             state, notes = self._train(plan, evaluator, folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
+            if share > 0:
+                self._decide(plan)
             if logits is None or share < 1 or not plan.live:
                 logits = evaluated(core, heads, data, data.evaluate)
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
@@ -98,6 +101,16 @@ class _Run:
                 share = from_first(min(losses, key=lambda tried: losses[tried]))
         mixture.mix(share)
         return share
+
+    def _decide(self, plan: TuningPlan) -> None:
+        """Fit thresholds anew on the held-out rows, if there are any: tuning has changed the scores."""
+        heads = {name: head for name, head in self.heads.items() if head.spec.has_thresholds}
+        if not heads or not len(self.data.held_out):
+            return
+        logits = plan.evaluate(self.data.held_out)
+        for name, head in heads.items():
+            targets = self.data.targets[name].take(self.data.held_out)
+            head.decision = fitted_decision(head.spec, targets.items().targets, targets.item_logits(logits[name]))
 
     def _share_notes(self, share: float) -> list[str]:
         """Return a sentence on a share that was chosen."""

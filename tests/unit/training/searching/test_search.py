@@ -20,7 +20,7 @@ from tests.families import LAYERS, WORDS
 Saved = Callable[[str], Path]
 Table = list[dict[str, object]]
 ROWS = 120
-DEFAULT = mh.Hidden(-1, "mean")
+DEFAULT = mh.Hidden(-1, "mean", normalize=True)
 SIGNS = WORDS[:8]
 FAST = mh.Frozen(l2=0.03)
 
@@ -87,7 +87,8 @@ def sign_table() -> Table:
 def test_the_candidates_are_the_default_and_every_layer_in_every_way(model: mh.HeadedModel) -> None:
     found = candidates(model.core.backbone.facts)
     assert found[0] == DEFAULT
-    expected = {mh.Hidden(-layer, pool) for layer in range(1, LAYERS + 2) for pool in ("mean", "cls", "max")}
+    layers, pools = range(1, LAYERS + 2), ("mean", "cls", "max")
+    expected = {mh.Hidden(-layer, pool, normalize=True) for layer in layers for pool in pools}
     assert set(found) == expected
     assert len(found) == len(expected)
 
@@ -125,7 +126,7 @@ def test_what_no_tap_tells_joins_none(saved: Saved) -> None:
     assert min(alternative.loss for alternative in screened(result.search["label"])) > 0.9
 
 
-@pytest.mark.parametrize("tap", [mh.Hidden(-4, "max"), mh.Hidden(-2, "cls")], ids=str)
+@pytest.mark.parametrize("tap", [mh.Hidden(-4, "max", normalize=True), mh.Hidden(-2, "cls", normalize=True)], ids=str)
 def test_the_layer_and_pooling_that_hold_the_answer_are_found(
     saved: Saved, direction: Callable[[mh.Hidden], list[float]], tap: mh.Hidden
 ) -> None:
@@ -136,14 +137,14 @@ def test_the_layer_and_pooling_that_hold_the_answer_are_found(
 
 
 def test_two_answers_in_two_places_are_joined(saved: Saved, direction: Callable[[mh.Hidden], list[float]]) -> None:
-    one, other = direction(mh.Hidden(-4, "max")), [3.0 * by_sign(text) for text in texts()]
+    one, other = direction(mh.Hidden(-4, "max", normalize=True)), [3.0 * by_sign(text) for text in texts()]
     table: Table = [
         {"text": text, "hours": a / np.std(one) + b / np.std(other)}
         for text, a, b in zip(texts(), one, other, strict=True)
     ]
     model, _ = trained(saved, {"hours": mh.Regression()}, table, mh.Frozen(l2=0.01))
     taps = model.heads["hours"].taps
-    assert mh.Hidden(-4, "max") in taps
+    assert mh.Hidden(-4, "max", normalize=True) in taps
     assert any(isinstance(tap, mh.Lexical) for tap in taps)
 
 
