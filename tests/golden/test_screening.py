@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from scipy.special import softmax
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
@@ -13,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
 from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
-from manyheads.training.searching.screening import PENALTY, KernelScreening, dense_kernel, scaled
+from manyheads.training.searching.screening import PENALTY, LeaveOneOutScreening, scaled
 
 ROWS, WIDTH = 40, 6
 TAPS = [mh.Hidden(-1, "mean"), mh.Hidden(-2, "max")]
@@ -34,8 +35,12 @@ def numbers(features: dict[mh.Hidden, np.ndarray]) -> list[np.ndarray]:
     return [value.astype(np.float32), np.eye(3, dtype=np.float32)[draw.integers(3, size=ROWS)]]
 
 
-def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> KernelScreening:
-    return KernelScreening(lambda tap: dense_kernel(torch.from_numpy(features[tap])), numbers)
+def standardized(features: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(StandardScaler().fit_transform(features))
+
+
+def screening(features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]) -> LeaveOneOutScreening:
+    return LeaveOneOutScreening(lambda tap: standardized(features[tap]), numbers)
 
 
 def centred(numbers: np.ndarray) -> np.ndarray:
@@ -65,12 +70,35 @@ def test_errors_are_those_of_refits_without_each_row(
         assert screened.of_head(head).screen(taps).loss == pytest.approx(found[head].mean())
 
 
+@pytest.mark.parametrize("dense", [[], [6], [6, 12], [60], [6, 60]], ids=str)
+@pytest.mark.parametrize("sparse", [0, 1, 2])
+def test_wide_and_sparse_features_have_the_residuals_of_their_mean_kernel(dense: list[int], sparse: int) -> None:
+    """More features than rows, sparse features, and both together, against the inverse of the whole kernel."""
+    if not dense and not sparse:
+        return
+    draw = np.random.default_rng(3)
+    taps: dict[mh.Hidden, torch.Tensor | csr_array] = {}
+    kernels = []
+    for number, width in enumerate(dense):
+        values = draw.normal(size=(ROWS, width)).astype(np.float32)
+        taps[mh.Hidden(-1 - number)] = torch.from_numpy(values)
+        kernels.append(values @ values.T / width)
+    for number in range(sparse):
+        bag = draw.poisson(0.2, size=(ROWS, 50)).astype(np.float32)
+        taps[mh.Hidden(-1 - number, "max")] = csr_array(bag)
+        kernels.append(bag @ bag.T)
+    targets = draw.normal(size=(ROWS, 2)).astype(np.float32)
+    found = LeaveOneOutScreening(taps.__getitem__, [targets]).errors(taps)[0]
+    inverse = np.linalg.inv(np.mean(kernels, axis=0, dtype=np.float64) + PENALTY * ROWS * np.eye(ROWS))
+    residuals = inverse @ centred(targets) / inverse.diagonal()[:, None]
+    np.testing.assert_allclose(found, (residuals**2).sum(axis=1), rtol=2e-3)
+
+
 def test_errors_of_classes_are_log_losses_of_refits_scaled_as_logits(
     features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]
 ) -> None:
     classes = numbers[1].argmax(axis=1)
-    kernel = dense_kernel(torch.from_numpy(features[TAPS[0]]))
-    found = KernelScreening(lambda _: kernel, [numbers[1]], [True]).errors(TAPS[:1])[0]
+    found = LeaveOneOutScreening(lambda tap: standardized(features[tap]), [numbers[1]], [True]).errors(TAPS[:1])[0]
     standard = StandardScaler().fit_transform(features[TAPS[0]]) / np.sqrt(WIDTH)
     wanted, predicted = centred(numbers[1]), np.empty((ROWS, 3))
     for row in range(ROWS):
@@ -88,11 +116,11 @@ def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(
 ) -> None:
     asked: list[mh.Hidden] = []
 
-    def kernel_of(tap: mh.Hidden) -> torch.Tensor:
+    def features_of(tap: mh.Hidden) -> torch.Tensor:
         asked.append(tap)
-        return dense_kernel(torch.from_numpy(features[tap]))
+        return standardized(features[tap])
 
-    screened = KernelScreening(kernel_of, numbers)
+    screened = LeaveOneOutScreening(features_of, numbers)
     assert np.array_equal(screened.errors(TAPS), screened.errors(TAPS[::-1]))
     ranked = screened.of_head(0).ranked(TAPS)
     assert [single.taps for single in ranked] == [(TAPS[0],), (TAPS[1],)]

@@ -3,17 +3,25 @@ word predicted from other texts.
 
 Symbols and shapes::
 
-    K_t    (rows, rows)      kernel of tap t, X_t X_t^T / width of its standardized features X_t (rows, width)
-    K      (rows, rows)      kernel of a set of taps, the mean of its taps' kernels
-    A      (rows, rows)      (K + l2 * rows * I)^-1
-    Y      (rows, scores)    target scores, centered and scaled to a mean squared distance of one
-    E      (rows, scores)    leave-one-out residuals
+    X_t    (rows, width_t)  features of tap t, standardized if they are dense; their kernel is X_t X_t^T / width_t for
+                            dense taps, X_t X_t^T for sparse ones
+    K      (rows, rows)     kernel of a set of taps, the mean of its taps' kernels
+    A      (rows, rows)     (K + l2 * rows * I)^-1
+    Y      (rows, scores)   target scores, centered and scaled to a mean squared distance of one
+    E      (rows, scores)   leave-one-out residuals
 
 The residual of row i, predicted by the fit without row i (Rasmussen and Williams 2006, eq. 5.12)::
 
     E[i] = (A Y)[i] / A[i, i]
 
-Kernels add up, so any set of taps costs one inverse once its taps' kernels are known.
+Where the dense taps have fewer features than there are rows, A follows from the inverse B for the sparse taps alone,
+which all sets with the same sparse taps share (Woodbury's identity)::
+
+    U      (rows, width)    features of the dense taps side by side, such that U U^T is their part of K
+    B      (rows, rows)     (kernel of the sparse taps + l2 * rows * I)^-1; I / (l2 * rows) without any
+    C      (width, width)   Cholesky factor: C C^T = I + U^T B U
+    W      (width, rows)    C^-1 U^T B
+    A                       B - W^T W
 """
 
 from __future__ import annotations
@@ -27,13 +35,13 @@ from functools import cache
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from manyheads.runtime.threads import threads, threads_of_factorizations
 from manyheads.taps import BackboneTap
 from manyheads.training.searching.comparison import entropy, spread
-from manyheads.training.solving.scaling import Scaling
 
 # L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
 # hardly depends on it.
@@ -42,12 +50,6 @@ PENALTY = 1e-3
 _EXPONENTS = (-3.0, 8.0)
 # Folds of texts for words.
 _FOLDS = 5
-
-
-def dense_kernel(features: Tensor) -> Tensor:
-    """Return the kernel (rows, rows) of (rows, width) features, with a mean diagonal of about one."""
-    standardized = Scaling.of(features).apply(features)
-    return standardized @ standardized.T / features.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,31 +130,65 @@ class Screening(ABC):
         return errors
 
 
-class KernelScreening(Screening):
-    """Screens by the exact leave-one-out residuals of kernel ridge regression.
+class LeaveOneOutScreening(Screening):
+    """Screens by the exact leave-one-out residuals of ridge regression; formulas are at the top of this file.
 
     Args:
-        kernel_of: Returns the kernel (rows, rows) of a tap; called once per tap.
+        features_of: Returns the features (rows, width) of a tap, standardized if they are dense; called once per tap.
         target_scores: Per head (rows, scores), NaN where missing.
         as_classes: See ``Screening``.
     """
 
     def __init__(
         self,
-        kernel_of: Callable[[BackboneTap], Tensor],
+        features_of: Callable[[BackboneTap], Tensor | csr_array],
         target_scores: Sequence[np.ndarray],
         as_classes: Sequence[bool] = (),
     ) -> None:
         super().__init__(target_scores, as_classes)
-        self._kernel_of = cache(kernel_of)
+        self._features_of = cache(features_of)
+        self._inverses: dict[tuple[frozenset[BackboneTap], int], Tensor] = {}
 
     def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
-        kernel = torch.stack([self._kernel_of(tap) for tap in taps]).mean(dim=0)
-        rows = len(kernel)
-        regularized = kernel + PENALTY * rows * torch.eye(rows)
+        dense = [features for features in map(self._features_of, taps) if isinstance(features, Tensor)]
+        sparse = frozenset(tap for tap in taps if not isinstance(self._features_of(tap), Tensor))
         with threads(threads_of_factorizations()):
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(regularized))
-        return (inverse @ self._centered) / inverse.diagonal().unsqueeze(1)
+            if not dense:
+                inverse = self._inverse(sparse, len(taps))
+                return inverse @ self._centered / inverse.diagonal().unsqueeze(1)
+            joined = torch.cat([features / (len(taps) * features.shape[1]) ** 0.5 for features in dense], dim=1)
+            if joined.shape[1] >= len(joined):
+                inverse = _inverted(self._regularized(sparse, len(taps)) + joined @ joined.T)
+                return inverse @ self._centered / inverse.diagonal().unsqueeze(1)
+            return self._updated(joined, self._inverse(sparse, len(taps)) if sparse else None)
+
+    def _updated(self, joined: Tensor, inverse: Tensor | None) -> Tensor:
+        """Return the residuals of dense features U beside sparse ones whose inverse is B."""
+        scale = 1 / (PENALTY * len(joined))
+        applied = scale * joined if inverse is None else inverse @ joined  # B U
+        gram = joined.T @ applied
+        gram.diagonal().add_(1.0)
+        root = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), applied.T, upper=False)  # W
+        fitted = scale * self._centered if inverse is None else inverse @ self._centered
+        diagonal = scale if inverse is None else inverse.diagonal()
+        residuals: Tensor = (fitted - root.T @ (root @ self._centered)) / (diagonal - root.square().sum(dim=0))[:, None]
+        return residuals
+
+    def _inverse(self, sparse: frozenset[BackboneTap], taps: int) -> Tensor:
+        """Return the inverse B for the sparse taps of a set of so many taps."""
+        key = sparse, taps
+        if key not in self._inverses:
+            self._inverses[key] = _inverted(self._regularized(sparse, taps))
+        return self._inverses[key]
+
+    def _regularized(self, sparse: Iterable[BackboneTap], taps: int) -> Tensor:
+        rows = len(self._centered)
+        kernel = PENALTY * rows * torch.eye(rows)
+        for tap in sparse:
+            features = self._features_of(tap)
+            assert not isinstance(features, Tensor)
+            kernel += torch.from_numpy((features @ features.T).toarray()) / taps
+        return kernel
 
 
 class FoldScreening(Screening):
@@ -220,6 +256,10 @@ class HeadScreening:
     def ranked(self, taps: Iterable[BackboneTap]) -> list[ScreenedTaps]:
         """Return single taps, the one with the least loss first."""
         return sorted((self.screen([tap]) for tap in taps), key=lambda single: single.loss)
+
+
+def _inverted(matrix: Tensor) -> Tensor:
+    return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
 
 def _squares(residuals: Tensor, missing: Tensor) -> Tensor:

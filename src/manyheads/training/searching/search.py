@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.taps.lexical import TokenIds, bags, lexicon
-from manyheads.training.searching.screening import FoldScreening, HeadScreening, KernelScreening, dense_kernel
+from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.training.solving.scaling import Scaling
 from manyheads.types import BackboneFacts
@@ -158,7 +158,7 @@ def _screenings(
     for group, sample in zip(groups, samples, strict=True):
         scores = [request.target_scores for request in group.values()]
         as_classes = [request.spec.has_classes for request in group.values()]
-        shared = KernelScreening(_kernels(tables, sample), scores, as_classes)
+        shared = LeaveOneOutScreening(_features(tables, sample), scores, as_classes)
         screenings |= {name: shared.of_head(number) for number, name in enumerate(group)}
     return screenings
 
@@ -171,15 +171,14 @@ def _labelled_alike(requests: Mapping[str, SearchRequest]) -> list[dict[str, Sea
     return list(groups.values())
 
 
-def _kernels(tables: Mapping[Tap, FeatureTable], rows: np.ndarray) -> Callable[[Tap], Tensor]:
-    """Return a function that computes the kernel of a tap over these rows."""
+def _features(tables: Mapping[Tap, FeatureTable], rows: np.ndarray) -> Callable[[Tap], Tensor | csr_array]:
+    """Return a function that computes the features of a tap for these rows, standardized if they are dense."""
 
-    def kernel_of(tap: Tap) -> Tensor:
+    def features_of(tap: Tap) -> Tensor | csr_array:
         features = tables[tap].take(rows)
         if not isinstance(tap, Lexical):
-            return dense_kernel(features.values)
+            return Scaling.of(features.values).apply(features.values)
         texts = TokenIds.of(features)
-        bag = bags(texts, *lexicon(texts))
-        return torch.from_numpy((bag @ bag.T).toarray())
+        return bags(texts, *lexicon(texts))
 
-    return kernel_of
+    return features_of
