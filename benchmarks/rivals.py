@@ -86,7 +86,7 @@ def encoder(path: str) -> Any:
     return SentenceTransformer(path, device="cpu")
 
 
-def embedded(path: str, train: pa.Table, test: pa.Table) -> dict[str, float]:
+def embedded(path: str, train: pa.Table, test: pa.Table, heads: Sequence[str] = HEADS) -> dict[str, float]:
     """Encode with sentence-transformers; per head, the best of embedding, tf-idf and both, and of the strengths, on a
     fifth of the training rows; then LogisticRegression on all of them."""
     model = encoder(path)
@@ -95,7 +95,7 @@ def embedded(path: str, train: pa.Table, test: pa.Table) -> dict[str, float]:
     counter = TfidfVectorizer(sublinear_tf=True).fit(texts[0])
     words = [counter.transform(part).astype(np.float32) for part in texts]
     both = [csr_matrix(hstack(pair)) for pair in zip(dense, words, strict=True)]
-    return {head: _searched([[m.toarray() for m in dense], words, both], head, train, test) for head in HEADS}
+    return {head: _searched([[m.toarray() for m in dense], words, both], head, train, test) for head in heads}
 
 
 def embedded_once(path: str, train: pa.Table, test: pa.Table) -> dict[str, float]:

@@ -116,7 +116,8 @@ def test_predictions_with_a_cache_read_no_text_twice(
     handle.remove()
     assert count > 0
     assert len(calls) == count
-    assert np.array_equal(first.logits["kind"], again.logits["kind"][::-1])
+    # A product of the same rows in another order may differ in the last bit.
+    np.testing.assert_allclose(first.logits["kind"], again.logits["kind"][::-1], rtol=1e-5)
 
 
 ADDING = {name: make for name, make in HEADS.items() if name in ("kind", "many", "found")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyheads.errors import HeadError
 
@@ -41,19 +41,15 @@ class Decision:
             raise HeadError(f"Decision: thresholds must be a list of numbers from 0 to 1, or None, got {given!r}")
         object.__setattr__(self, "thresholds", tuple(float(item) for item in given))
 
-    @property
-    def is_neutral(self) -> bool:
-        """Whether it is the decision of a head that has none of its own."""
-        return self == NEUTRAL
-
-    def with_new_labels(self, count: int) -> Decision:
-        """Return the decision of a head with so many labels more."""
-        if self.thresholds is None:
-            return self
-        return Decision([*self.thresholds, *[DEFAULT_THRESHOLD] * count])
-
 
 NEUTRAL = Decision()
+
+
+def with_new_labels(decision: Decision, count: int) -> Decision:
+    """Return a decision for so many labels more, with the default threshold."""
+    if decision.thresholds is None:
+        return decision
+    return replace(decision, thresholds=[*decision.thresholds, *[DEFAULT_THRESHOLD] * count])
 
 
 def _is_probability(value: object) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import HeadSpec
-from manyheads.heads.decision import NEUTRAL, Decision
+from manyheads.heads.decision import NEUTRAL, Decision, with_new_labels
 from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.taps.base import Reader
 from manyheads.types import BackboneFacts, Features
@@ -90,7 +90,7 @@ class Head(nn.Module):
         if self.class_weights is not None:
             weights = cast(Tensor, self.class_weights)
             self.set_class_weights(torch.cat([weights, weights.new_ones(added)]))
-        self._decision = self._decision.with_new_labels(added)
+        self._decision = with_new_labels(self._decision, added)
         self.spec = spec
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 from manyheads.errors import counted, listed
 from manyheads.evaluation.metrics import Metrics, baseline, measure
 from manyheads.heads import Head, Logits, Targets
+from manyheads.heads.decision import with_new_labels
 from manyheads.training.fit import FitResult
 from manyheads.training.method import Method
 from manyheads.training.mistakes import EvaluatedRows
@@ -60,7 +61,7 @@ class TrainedHead:
             return known | baseline(spec, train, evaluate)
         further = unknown.spec.outputs - spec.outputs
         values = self.logits.map(lambda logits: np.pad(logits, ((0, 0), (0, further)), constant_values=_NEVER))
-        decision = self.head.decision.with_new_labels(further)
+        decision = with_new_labels(self.head.decision, further)
         found = measure(unknown.spec, unknown.targets.values, values, decision)
         log_loss = {"log_loss": known["log_loss"]} if "log_loss" in known else {}
         return found | log_loss | baseline(unknown.spec, train, unknown.targets.values)
