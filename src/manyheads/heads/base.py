@@ -30,6 +30,25 @@ Column = Sequence[object] | np.ndarray
 
 
 @dataclass(frozen=True)
+class CellLosses:
+    """A head's losses cell by cell. A cell is a row, a word, or one label or task of a row.
+
+    Attributes:
+        losses: The weighted loss of each labelled cell, (cells,).
+        weights: Its weight, (cells,).
+        labelled: Booleans (rows, ...), true for the labelled cells, in their order.
+    """
+
+    losses: Tensor
+    weights: Tensor
+    labelled: Tensor
+
+    def summed(self) -> LossTerms:
+        """Return the loss before it is averaged."""
+        return LossTerms(self.losses.sum(), self.weights.sum(), self.losses.shape[0])
+
+
+@dataclass(frozen=True)
 class LossTerms:
     """A head's loss before it is averaged, so that micro-batches and processes can be added up.
 
@@ -237,8 +256,12 @@ class HeadSpec(ABC):
         return []
 
     @abstractmethod
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the losses of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
+
     def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return the loss terms of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
+        """Return the loss terms of (rows, outputs) fp32 logits."""
+        return self.cell_losses(logits, targets, class_weights).summed()
 
     def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
         """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""

@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.errors import HeadError
-from manyheads.heads.base import LossTerms
+from manyheads.heads.base import CellLosses
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.kinds.one_label import OneLabelSpec
-from manyheads.heads.kinds.softmax import cross_entropy_terms, curvature, softmax
+from manyheads.heads.kinds.softmax import cross_entropies, curvature, softmax
 from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
@@ -72,9 +72,9 @@ class Multiclass(OneLabelSpec):
         """Whether it is a zero-shot head."""
         return self.zero_shot
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed cross-entropy; class weights and smoothing act as in ``cross_entropy``."""
-        return cross_entropy_terms(logits, targets, class_weights, self.label_smoothing)
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the cross-entropy of each row; class weights and smoothing act as in ``cross_entropy``."""
+        return cross_entropies(logits, targets, class_weights, self.label_smoothing)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the softmax's ``p (1 - p)``, averaged over rows."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError
-from manyheads.heads.base import Column, LossTerms, count_of, weighted
+from manyheads.heads.base import CellLosses, Column, weighted
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
@@ -113,16 +113,15 @@ class MultiLabel(LabelledSpec):
             raise InputError(f"Head {head!r}: a label must lie between 0 and 1, got {float(targets[wrong][0])}")
         return targets.float()
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed binary cross-entropy over the labelled cells."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the binary cross-entropy of each labelled cell (row, label)."""
         present = ~torch.isnan(targets)
         weights = weighted(class_weights, logits)
         if weights is not None:
             weights = weights.expand_as(logits)[present]
         wanted = targets[present].to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        total = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="sum")
-        count = count_of(present)
-        return LossTerms(total, logits.new_tensor(float(count)), count)
+        losses = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="none")
+        return CellLosses(losses, torch.ones_like(losses), present)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the sigmoid's ``p (1 - p)``, averaged over rows, as a share of all cells."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, listed
-from manyheads.heads.base import LossTerms, weighted
+from manyheads.heads.base import CellLosses, weighted
 from manyheads.heads.kinds.one_label import OneLabelSpec
 
 
@@ -60,18 +60,17 @@ class Ordinal(OneLabelSpec):
         """One fewer than labels."""
         return len(self.labels) - 1
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed binary cross-entropy over the cells (row, task) that a row reaches, as the paper's loss over
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the binary cross-entropy of each cell (row, task) that a row reaches, as the paper's loss over
         conditional subsets, whose mean is over all of these cells."""
         reached = self._reached(targets)
         rows, tasks = reached.nonzero(as_tuple=True)
         beyond = (targets[rows] > tasks).to(logits.dtype)
         wanted = beyond * (1 - self.label_smoothing) + self.label_smoothing / 2
         weights = weighted(class_weights, logits)
-        of_cell = None if weights is None else weights[targets[rows]]
-        total = F.binary_cross_entropy_with_logits(logits[rows, tasks], wanted, weight=of_cell, reduction="sum")
-        count = rows.shape[0]
-        return LossTerms(total, logits.new_tensor(float(count)) if of_cell is None else of_cell.sum(), count)
+        of_cell = torch.ones_like(wanted) if weights is None else weights[targets[rows]]
+        losses = F.binary_cross_entropy_with_logits(logits[rows, tasks], wanted, weight=of_cell, reduction="none")
+        return CellLosses(losses, of_cell, reached)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return each task's ``p (1 - p)`` over its own cells, as a share of all cells."""

@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import LossTerms, count_of, weighted
+from manyheads.heads.base import CellLosses, count_of, weighted
 from manyheads.types import MISSING
 
 
-def cross_entropy_terms(
+def cross_entropies(
     logits: Tensor, targets: Tensor, class_weights: Tensor | None, label_smoothing: float
-) -> LossTerms:
-    """Return summed cross-entropy of (items, classes) logits; weights and smoothing act as in ``cross_entropy``.
+) -> CellLosses:
+    """Return the cross-entropy of (items, classes) logits; weights and smoothing act as in ``cross_entropy``.
 
     Args:
         logits: fp32 (items, classes).
@@ -26,10 +26,8 @@ def cross_entropy_terms(
     present = targets != MISSING
     logits, targets = logits[present], targets[present]
     weights = weighted(class_weights, logits)
-    total = F.cross_entropy(logits, targets, weight=weights, reduction="sum", label_smoothing=label_smoothing)
-    count = targets.shape[0]
-    weight = logits.new_tensor(float(count)) if weights is None else weights[targets].sum()
-    return LossTerms(total, weight, count)
+    losses = F.cross_entropy(logits, targets, weight=weights, reduction="none", label_smoothing=label_smoothing)
+    return CellLosses(losses, torch.ones_like(losses) if weights is None else weights[targets], present)
 
 
 def balanced(targets: Tensor, classes: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
-from manyheads.heads.base import Column, LossTerms
+from manyheads.heads.base import CellLosses, Column
 from manyheads.heads.cells.best_tags import best_tags
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.entities import (
@@ -30,7 +30,7 @@ from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words_of_spans
 from manyheads.heads.cells.word_labels import check_count, parsed
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
+from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropies, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import Targets, WordTargets
@@ -176,12 +176,13 @@ class Tokens(LabelledSpec):
 
     def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
         """Return the sum of the weights of the labelled words."""
-        return super().total_weight(targets.flatten(), class_weights)
+        return self.loss(torch.zeros((*targets.shape, self.outputs)), targets, class_weights).weight
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed cross-entropy over labelled words; of (rows, words, outputs) logits, or of (words, outputs)."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the cross-entropy of each labelled word; of (rows, words, outputs) logits, or of (words, outputs)."""
         flat = logits.reshape(-1, self.outputs)
-        return cross_entropy_terms(flat, targets.reshape(-1), class_weights, self.label_smoothing)
+        of_words = cross_entropies(flat, targets.reshape(-1), class_weights, self.label_smoothing)
+        return replace(of_words, labelled=of_words.labelled.view(targets.shape))
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the softmax's ``p (1 - p)``, averaged over words."""
