@@ -254,9 +254,10 @@ class HeadedModel(nn.Module):
             token_type_ids: (rows, tokens), for a backbone that takes them.
             position_ids: (rows, tokens), for a backbone that takes them.
             decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
-            labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class, ordinal), zeros and
-                ones (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression), int64
-                positions (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
+            labels: Head name -> targets: int64 positions (rows,) with -100 missing, or the share of each label as
+                floats (rows, labels) with NaN missing (multi-class, ordinal), zeros and ones or probabilities (rows,
+                labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression), int64 positions
+                (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
             heads: Names of the heads to run; all by default.
             lm: Whether to return ``lm_logits`` too.
             word_ids: (rows, tokens) int64 for token heads: the index, within the row, of the word that each token

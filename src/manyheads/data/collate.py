@@ -30,8 +30,8 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         examples: Dicts with ``input_ids`` (a list of integers), optionally ``token_type_ids`` and ``word_ids`` (the
             index of each token's word, -1 for none), and ``labels``: head name -> a class position, a number, a list of
-            zeros and ones, or a list of class positions, one per word, or per token without ``word_ids``. A missing
-            label is absent or ``None``.
+            zeros and ones, a list with the share of each label as floats, or a list of class positions, one per word,
+            or per token without ``word_ids``. A missing label is absent or ``None``.
 
     Returns:
         ``input_ids``, ``attention_mask`` and the optional inputs, int64 (rows, tokens), and ``labels``: head name ->

@@ -214,6 +214,10 @@ class HeadSpec(ABC):
             LabelError: an unknown label; names its row.
         """
 
+    def joined(self, parts: Sequence[Targets]) -> Targets:
+        """Return the targets of several tables end to end, as ``encode`` returns them."""
+        return parts[0].joined(parts[1:])
+
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells, repeated ones too, if the head can do without some of them in evaluation."""
         return []

@@ -72,7 +72,7 @@ def prepare(
     check_learnable(train, heads)
 
     tokenized = _tokenize(core, tokenizer, train, evaluate, heads, reading)
-    labelled = {name: train.targets[name].joined([evaluate.targets[name]]) for name in heads}
+    labelled = {name: head.spec.joined([train.targets[name], evaluate.targets[name]]) for name, head in heads.items()}
     tokenized_words = [words.numbers for words in tokenized.words or ()]
     prepared = TrainingData(
         tokenized=tokenized,

@@ -123,6 +123,7 @@ class HeadFit:
             tables={tap: self.targets.select(table, self.rows) for tap, table in tables.items()},
             taps=head.taps,
             targets=items.targets,
+            classes=self.targets.item_classes(),
             texts=[self._data.texts[row] for row in self.rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.data.split import folds_by_text
 from manyheads.features import FeatureTable
-from manyheads.heads import Head, RowTargets, Targets
+from manyheads.heads import Head, Targets
 from manyheads.taps import Tap
 from manyheads.types import Features
 
@@ -30,6 +30,7 @@ class HeadTrainingSet:
         tables: Features by tap, one row per labelled item.
         taps: The head's taps.
         targets: Encoded targets (n, ...), each with at least one label.
+        classes: The classes of each item, which are spread over the folds; none for numbers.
         texts: The text of each item; equal texts are always in the same fold.
         class_weights: As the loss takes them.
         seed: Of the folds.
@@ -40,6 +41,7 @@ class HeadTrainingSet:
     tables: Mapping[Tap, FeatureTable]
     taps: tuple[Tap, ...]
     targets: np.ndarray
+    classes: Sequence[frozenset[int]]
     texts: list[Any]
     class_weights: Tensor | None
     seed: int
@@ -54,13 +56,8 @@ class HeadTrainingSet:
     def folds(self) -> np.ndarray:
         """Fold of each row (n,), -1 for rows that are never held out: with many rows, all outside fold 0."""
         count = min(_FOLDS, len({str(text) for text in self.texts}))
-        folds = folds_by_text(self.texts, max(count, 2), self.seed, self._classes)
+        folds = folds_by_text(self.texts, max(count, 2), self.seed, self.classes)
         return folds if self.hold_out_all or len(folds) < _MANY_ROWS else np.where(folds == 0, 0, -1)
-
-    @property
-    def _classes(self) -> list[frozenset[int]]:
-        """The class of each item, or its positive labels; none for numbers."""
-        return RowTargets(self.targets).classes()
 
     def features(self, rows: np.ndarray) -> list[Features]:
         """Return the features of some rows, one item per tap."""
