@@ -139,9 +139,11 @@ class MultiLabel(LabelledSpec):
         probabilities = logits.sigmoid()
         return (probabilities * (1 - probabilities)).mean(dim=0) / self.outputs
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return negatives / positives per label; 1 for a label without either. A probability counts in parts."""
-        positives, negatives = targets.double().nansum(dim=0), (1 - targets.double()).nansum(dim=0)
+        weights = torch.ones(len(targets)) if sample_weight is None else sample_weight
+        by_row = weights.double().unsqueeze(1)
+        positives, negatives = ((by_row * part).nansum(dim=0) for part in (targets, 1 - targets))
         both = (positives > 0) & (negatives > 0)
         return torch.where(both, negatives / torch.where(both, positives, 1.0), 1.0).float()
 

@@ -73,9 +73,9 @@ class OneLabelSpec(LabelledSpec):
         counts = label_counts(torch.from_numpy(targets), len(self.labels)).tolist()
         return [label for label, count in zip(self.labels, counts, strict=True) if not count]
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
-        return balanced(targets, len(self.labels))
+        return balanced(targets, len(self.labels), sample_weight)
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the label and zero for the others, or the shares."""

@@ -26,12 +26,14 @@ def label_shares(targets: Tensor, labels: int) -> Tensor:
     return (targets.unsqueeze(1) == torch.arange(labels, device=targets.device)).float()
 
 
-def label_counts(targets: Tensor, labels: int) -> Tensor:
-    """Return how many rows have each label, fp64 (labels,); a row with shares counts in parts."""
-    present = targets[has_label(targets)]
+def label_counts(targets: Tensor, labels: int, sample_weight: Tensor | None = None) -> Tensor:
+    """Return how many rows have each label, or their weight, fp64 (labels,); a row with shares counts in parts."""
+    labelled = has_label(targets)
+    present = targets[labelled]
+    weights = None if sample_weight is None else sample_weight[labelled].double()
     if present.is_floating_point():
-        return present.double().sum(dim=0)
-    return torch.bincount(present, minlength=labels).double()
+        return present.double().sum(dim=0) if weights is None else weights @ present.double()
+    return torch.bincount(present, weights, minlength=labels).double()
 
 
 def most_probable(targets: np.ndarray) -> np.ndarray:

@@ -37,9 +37,9 @@ def cross_entropies(
     return CellLosses(losses, targets @ weights if targets.is_floating_point() else weights[targets], present)
 
 
-def balanced(targets: Tensor, classes: int) -> Tensor:
+def balanced(targets: Tensor, classes: int, sample_weight: Tensor | None = None) -> Tensor:
     """Return items / (classes seen * items of the class), scikit-learn's rule; 1 for a class without items."""
-    counts = label_counts(targets, classes)
+    counts = label_counts(targets, classes, sample_weight)
     seen = counts > 0
     return torch.where(seen, counts.sum() / (max(count_of(seen), 1) * torch.where(seen, counts, 1.0)), 1.0).float()
 

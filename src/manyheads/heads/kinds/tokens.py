@@ -174,9 +174,11 @@ class Tokens(LabelledSpec):
         classes = [name for position, name in enumerate(self.classes) if position not in seen]
         return [name for name in classes if str(name)[:2] != "I-"]
 
-    def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    def total_weight(
+        self, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
+    ) -> Tensor:
         """Return the sum of the weights of the labelled words."""
-        return self.loss(torch.zeros((*targets.shape, self.outputs)), targets, class_weights).weight
+        return self.loss(torch.zeros((*targets.shape, self.outputs)), targets, class_weights, sample_weight).weight
 
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
         """Return the cross-entropy of each labelled word; of (rows, words, outputs) logits, or of (words, outputs)."""
@@ -188,9 +190,9 @@ class Tokens(LabelledSpec):
         """Return the softmax's ``p (1 - p)``, averaged over words."""
         return curvature(logits.reshape(-1, self.outputs))
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return words / (tags * words of the tag), scikit-learn's rule; 1 for a tag without words."""
-        return balanced(targets, self.outputs)
+        return balanced(targets, self.outputs, sample_weight)
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the tag of each word and zero for the others."""

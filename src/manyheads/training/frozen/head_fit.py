@@ -58,7 +58,9 @@ class HeadFit:
         self.shortlist: Shortlist | None = None
         self.stacked = stacked
         self._core, self._data = core, data
-        self._class_weights = class_weights_of(self.head, self.targets)
+        weights = data.weights_of(self.rows[self.targets.items().rows])
+        self._sample_weight = None if weights is None else torch.from_numpy(weights)
+        self._class_weights = class_weights_of(self.head, self.targets, self._sample_weight)
 
     def search_request(self) -> SearchRequest:
         """Return the request to search the head's taps."""
@@ -127,5 +129,6 @@ class HeadFit:
             texts=[self._data.texts[row] for row in self.rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,
+            sample_weight=self._sample_weight,
             hold_out_all=self.stacked,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from manyheads.heads import Head
 from manyheads.training.fit import FitResult
@@ -40,11 +41,12 @@ def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTr
 
 def _held_out_errors(path: RegularizationPath) -> np.ndarray:
     """Return squared errors of the scores on held-out rows (rows,), summed over the scores (for classes, the Brier
-    score), as a share of the variance.
+    score), as a share of the variance; a row with a weight counts with it.
     """
     spec, logits = path.problem.spec, path.out_of_fold
     held_out = ~np.isnan(logits[:, 0])
     target_scores = spec.target_scores(path.problem.targets.numpy()[held_out]).astype(np.float64)
     residuals = spec.scores(logits[held_out]) - target_scores
     errors: np.ndarray = np.nansum(residuals**2, axis=1) / spread(target_scores)
-    return errors
+    weights = path.problem.weights_of(torch.from_numpy(held_out))
+    return errors if weights is None else errors * (weights / weights.mean()).numpy()

@@ -34,6 +34,7 @@ class HeadTrainingSet:
         texts: The text of each item; equal texts are always in the same fold.
         class_weights: As the loss takes them.
         seed: Of the folds.
+        sample_weight: Weight of each item, fp64 (n,), or ``None`` if all count alike.
         hold_out_all: Whether every row is held out once, however many there are; needed where another head trains on
             out-of-fold scores.
     """
@@ -45,6 +46,7 @@ class HeadTrainingSet:
     texts: list[Any]
     class_weights: Tensor | None
     seed: int
+    sample_weight: Tensor | None = None
     hold_out_all: bool = False
 
     @property
@@ -68,9 +70,9 @@ class HeadTrainingSet:
         return self.tables[tap].take(rows)
 
 
-def class_weights_of(head: Head, targets: Targets) -> Tensor | None:
-    """Return the class weights for the loss: as given, or balanced over these targets."""
+def class_weights_of(head: Head, targets: Targets, sample_weight: Tensor | None = None) -> Tensor | None:
+    """Return the class weights for the loss: as given, or balanced over these targets, whose items have weights."""
     if head.spec.class_weights == "balanced":
-        return head.spec.balanced_weights(torch.from_numpy(targets.items().targets))
+        return head.spec.balanced_weights(torch.from_numpy(targets.items().targets), sample_weight)
     given = head.spec.class_weights
     return None if given is None else torch.tensor(given, dtype=torch.float32)
