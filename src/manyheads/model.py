@@ -243,6 +243,7 @@ class HeadedModel(nn.Module):
         heads: Iterable[str] | None = None,
         lm: bool = False,
         word_ids: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the backbone once for all heads and, if requested, the language model.
 
@@ -254,13 +255,16 @@ class HeadedModel(nn.Module):
             token_type_ids: (rows, tokens), for a backbone that takes them.
             position_ids: (rows, tokens), for a backbone that takes them.
             decoder_input_ids: (rows, decoder tokens); an encoder-decoder needs them for ``lm=True``.
-            labels: Head name -> targets: int64 positions (rows,) with -100 missing (multi-class, ordinal), zeros and
-                ones (rows, labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression), int64
-                positions (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
+            labels: Head name -> targets: int64 positions (rows,) with -100 missing, or the share of each label as
+                floats (rows, labels) with NaN missing (multi-class, ordinal), zeros and ones or probabilities (rows,
+                labels) with NaN missing (multi-label), numbers (rows,) with NaN missing (regression), int64 positions
+                (rows, words), or (rows, tokens) without ``word_ids``, with -100 missing (tokens).
             heads: Names of the heads to run; all by default.
             lm: Whether to return ``lm_logits`` too.
             word_ids: (rows, tokens) int64 for token heads: the index, within the row, of the word that each token
                 belongs to, -1 for none. By default every real token is a word.
+            sample_weight: (rows,) weight of each row in the losses, at least 0; all count alike by default. Each head's
+                loss is the mean weighted by row and class, so that integer weights equal repeated rows.
 
         Returns:
             ``loss``, ``losses``, ``counts``, ``logits`` and ``lm_logits``.
@@ -285,7 +289,7 @@ class HeadedModel(nn.Module):
         check_collated(labels, self.core.is_accumulating())
         mask = full_mask(input_ids, self.tokenizer) if attention_mask is None else attention_mask
         batch = Batch(input_ids, mask, token_type_ids, position_ids, decoder_input_ids, word_ids)
-        return self.core(batch, labels, heads, lm)  # type: ignore[no-any-return]
+        return self.core(batch, labels, heads, lm, sample_weight)  # type: ignore[no-any-return]
 
     def predict(
         self,
@@ -433,6 +437,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
+    weight: str | None = None,
 ) -> TrainResult:
     """Train a model's heads on a table, in place.
 
@@ -451,6 +456,10 @@ def train(
         seed: Seed of every random choice.
         out: Folder to save the trained model in; checked before training starts.
         overwrite: Whether ``out`` may be replaced.
+        weight: A column of ``data`` with the weight of each row in all losses and in the choice of L2: finite numbers
+            of at least 0. A row with the weight 2 counts like two rows, and one with 0 is left out. Metrics count all
+            evaluation rows alike, and so do the screening of taps and the word statistics of ``Lexical`` all training
+            rows.
 
     Returns:
         Metrics on the evaluation rows, the alternatives tried, and whether the language model is unchanged.
@@ -470,7 +479,7 @@ def train(
         data,
         as_method(method),
         heads,
-        Reading(text, max_length, long_text),
+        Reading(text, max_length, long_text, weight),
         Evaluation(eval_data, eval_fraction, seed),
         None if out is None else Path(out),
         overwrite,

@@ -94,21 +94,27 @@ def test_wide_and_sparse_features_have_the_residuals_of_their_mean_kernel(dense:
     np.testing.assert_allclose(found, (residuals**2).sum(axis=1), rtol=2e-3)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.6], ids=["labels", "shares"])
 def test_errors_of_classes_are_log_losses_of_refits_scaled_as_logits(
-    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray]
+    features: dict[mh.Hidden, np.ndarray], numbers: list[np.ndarray], share: float
 ) -> None:
-    classes = numbers[1].argmax(axis=1)
-    found = LeaveOneOutScreening(lambda tap: standardized(features[tap]), [numbers[1]], [True]).errors(TAPS[:1])[0]
+    shares = share * numbers[1] + (1 - share) * np.roll(numbers[1], 1, axis=1)
+    found = LeaveOneOutScreening(lambda tap: standardized(features[tap]), [shares], [True]).errors(TAPS[:1])[0]
     standard = StandardScaler().fit_transform(features[TAPS[0]]) / np.sqrt(WIDTH)
-    wanted, predicted = centred(numbers[1]), np.empty((ROWS, 3))
+    wanted, predicted = centred(shares), np.empty((ROWS, 3))
     for row in range(ROWS):
         others = np.arange(ROWS) != row
         ridge = Ridge(alpha=PENALTY * ROWS, fit_intercept=False).fit(standard[others], wanted[others])
         predicted[row] = ridge.predict(standard[[row]])[0]
     factors = np.exp(np.linspace(-3, 8, 2000))[:, None]
-    losses = np.stack([log_loss(classes, softmax(factor * predicted, axis=1)) for factor in factors])
-    entropy = log_loss(classes, np.tile(numbers[1].mean(axis=0), (ROWS, 1)))
-    assert found.mean() == pytest.approx(losses.min() / entropy, rel=1e-2)
+
+    def expected_log_loss(probabilities: np.ndarray) -> float:
+        repeated, classes = np.repeat(probabilities, 3, axis=0), np.tile(np.arange(3), ROWS)
+        return float(log_loss(classes, repeated, sample_weight=shares.ravel()))
+
+    losses = [expected_log_loss(softmax(factor * predicted, axis=1)) for factor in factors]
+    entropy = expected_log_loss(np.tile(shares.mean(axis=0), (ROWS, 1)))
+    assert found.mean() == pytest.approx(min(losses) / entropy, rel=1e-2)
 
 
 def test_the_order_of_a_set_is_nothing_and_the_best_comes_first(

@@ -104,7 +104,8 @@ def test_numbers(case: str) -> None:
 ERRORS: dict[str, tuple[list[Any], tuple[str, ...]]] = {
     "letter case": (["Positive", "positive", "no"] * 3, ("'Positive' (3 cells) and 'positive' (3 cells)", "case")),
     "thousands or decimals": (["1,234", "2,500", "3,000"], ("'1,234' may be 1234 or 1.234",)),
-    "an object": ([{"a": 1}, {"a": 2}], ("(dict) with the keys ['a']",)),
+    "an object": ([{"a": "x"}, {"a": "y"}], ("(dict) with the keys ['a']",)),
+    "votes for one label": ([{"a": 1}, {"a": 2}], ("one class only, 'a'",)),
     "only placeholders": (["nan", "N/A"], ("all 2 cells are empty",)),
 }
 

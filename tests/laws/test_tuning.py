@@ -50,8 +50,9 @@ def fresh(family: str = "gpt2", **settings: Any) -> mh.HeadedModel:
     return model
 
 
-def examples(model: mh.HeadedModel) -> list[dict[str, Any]]:
-    """Return rows whose labels are spread unevenly: the first four rows hold most of ``age``, the last none."""
+def examples(model: mh.HeadedModel, weighted: bool = False) -> list[dict[str, Any]]:
+    """Return rows whose labels are spread unevenly: the first four rows hold most of ``age``, the last none. Some rows
+    have the weight 0."""
     draw = np.random.default_rng(3)
     rows = []
     for row in range(ROWS):
@@ -70,7 +71,7 @@ def examples(model: mh.HeadedModel) -> list[dict[str, Any]]:
         if row % 5:  # one label per token, a fifth of them missing
             known = draw.random(len(ids)) < 0.8
             labels["found"] = np.where(known, draw.integers(5, size=len(ids)), -100).tolist()
-        rows.append({"input_ids": ids, "labels": labels})
+        rows.append({"input_ids": ids, "labels": labels, **({"sample_weight": row % 3 / 2} if weighted else {})})
     return rows
 
 
@@ -82,22 +83,24 @@ def arguments(folder: Path, batch: int, accumulation: int, **settings: Any) -> t
     )  # fmt: skip
 
 
-def one_step(model: mh.HeadedModel, folder: Path, batch: int, accumulation: int, lm_weight: float) -> dict[str, Tensor]:
+def one_step(
+    model: mh.HeadedModel, folder: Path, batch: int, accumulation: int, lm_weight: float, weighted: bool = False
+) -> dict[str, Tensor]:
     """Take one step of plain gradient descent at rate one, and return the gradient: what each tensor lost."""
     before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
     descent = torch.optim.SGD(model.parameters(), lr=1.0)
     constant = torch.optim.lr_scheduler.ConstantLR(descent, factor=1.0)
     run = mh.Trainer(
-        model, arguments(folder, batch, accumulation), train_dataset=examples(model), lm_weight=lm_weight,
+        model, arguments(folder, batch, accumulation), train_dataset=examples(model, weighted), lm_weight=lm_weight,
         optimizers=(descent, constant),
     )  # fmt: skip
     run.train()
     return {name: before[name] - tensor.detach() for name, tensor in model.named_parameters()}
 
 
-def by_hand(model: mh.HeadedModel, lm_weight: float) -> dict[str, Tensor]:
+def by_hand(model: mh.HeadedModel, lm_weight: float, weighted: bool = False) -> dict[str, Tensor]:
     """Return the gradient of all rows as one batch, without any trainer."""
-    batch = mh.collate(examples(model))
+    batch = mh.collate(examples(model, weighted))
     labels = dict(batch.pop("labels"))
     model.train()
     out = model(**batch, labels=labels, lm=lm_weight > 0)
@@ -127,6 +130,12 @@ def test_l13_a_step_is_the_gradient_of_all_its_rows(family: str, batch: int, acc
 @pytest.mark.parametrize(("batch", "accumulation"), [(16, 1), (4, 4)])
 def test_l13_holds_for_the_lm_loss_beside_the_heads(batch: int, accumulation: int, tmp_path: Path) -> None:
     assert_close(one_step(fresh("gpt2"), tmp_path, batch, accumulation, 0.7), by_hand(fresh("gpt2"), 0.7))
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(16, 1), (4, 4), (1, 16)])
+def test_l13_holds_for_weighted_rows(batch: int, accumulation: int, tmp_path: Path) -> None:
+    found = one_step(fresh("bert"), tmp_path, batch, accumulation, 0.0, weighted=True)
+    assert_close(found, by_hand(fresh("bert"), 0.0, weighted=True))
 
 
 def test_l13_the_lm_loss_is_transformers_own() -> None:

@@ -74,7 +74,8 @@ def run_train(options: TrainOptions) -> None:
     table = read_input(run.data, run.format)
     evaluation = None if run.eval is None else read_table(run.eval)
     words = [] if run.add_words is None else read_words(run.add_words)
-    for column in [run.text] if isinstance(run.text, str) else run.text:
+    texts = [run.text] if isinstance(run.text, str) else run.text
+    for column in [*texts, *([] if run.weight is None else [run.weight])]:
         table.values(column)
     model = HeadedModel.from_pretrained(run.backbone, trust_remote_code=run.trust_remote_code)
     if words:
@@ -86,7 +87,7 @@ def run_train(options: TrainOptions) -> None:
         table,
         plan.method,
         list(heads),
-        Reading(run.text, run.max_length, run.long_text),
+        Reading(run.text, run.max_length, run.long_text, run.weight),
         Evaluation(evaluation, run.eval_fraction, run.seed),
         Path(run.out),
         run.overwrite,

@@ -25,6 +25,12 @@ class DataOptions(OptionGroup):
         str | None, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file; '-' for standard input.")
     ] = None
     text: Text = None
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            "--weight", metavar="COLUMN", help="Column with each row's weight in training (default: all count alike)."
+        ),
+    ] = None
     backbone: Annotated[
         str | None,
         typer.Option(

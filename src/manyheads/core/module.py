@@ -83,6 +83,7 @@ class HeadedCore(nn.Module):
         labels: Mapping[str, Tensor] | None = None,
         heads: Iterable[str] | None = None,
         lm: bool = False,
+        sample_weight: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the backbone once for all chosen heads.
 
@@ -91,6 +92,7 @@ class HeadedCore(nn.Module):
             labels: Head name -> targets; heads without an entry have no labels.
             heads: Names of the heads to run; all by default.
             lm: Whether to return the language model's logits too.
+            sample_weight: Weight of each row in the losses, (rows,).
 
         Raises:
             UnknownHeadError: ``heads`` or ``labels`` names a head that does not exist.
@@ -98,10 +100,16 @@ class HeadedCore(nn.Module):
         """
         chosen = self.heads.chosen(heads)
         read, lm_logits = self.read(batch, self.heads.taps_of(chosen), lm)
-        return self._output(read, chosen, labels, batch, lm_logits)
+        return self._output(read, chosen, labels, batch, lm_logits, sample_weight)
 
     def resume_from_states(
-        self, batch: Batch, fork: str, entry: Tensor, labels: Mapping[str, Tensor] | None, heads: Iterable[str] | None
+        self,
+        batch: Batch,
+        fork: str,
+        entry: Tensor,
+        labels: Mapping[str, Tensor] | None,
+        heads: Iterable[str] | None,
+        sample_weight: Tensor | None = None,
     ) -> HeadedOutput:
         """Run a fork alone, from hidden states below it, for heads that read only this fork.
 
@@ -111,13 +119,14 @@ class HeadedCore(nn.Module):
             entry: Hidden states (rows, tokens, width) that enter the fork.
             labels: As in ``forward``.
             heads: Names of the heads to run.
+            sample_weight: As in ``forward``.
         """
         chosen = self.heads.chosen(heads)
         taps = self.heads.taps_of(chosen)
         request = self.request(taps).branches.get(fork, Request())
         states = self.backbone.resume_from_states(batch, fork, request, entry)
         read = {tap: tap.read(states) for tap in taps}
-        return self._output(read, chosen, labels, batch, None)
+        return self._output(read, chosen, labels, batch, None, sample_weight)
 
     def _output(
         self,
@@ -126,15 +135,16 @@ class HeadedCore(nn.Module):
         labels: Mapping[str, Tensor] | None,
         batch: Batch,
         lm_logits: Tensor | None,
+        sample_weight: Tensor | None,
     ) -> HeadedOutput:
         # Heads are fp32 in every precision of the backbone.
         with torch.autocast(self.backbone.device.type, enabled=False):
             if labels is None:
                 return HeadedOutput(logits=self.heads(read, chosen), lm_logits=lm_logits)
-            targets = self.targets(labels, batch)
-            labelled = {name for name, target in targets.items() if bool(self.heads[name].spec.labelled(target).any())}
+            targets, weight = self.targets(labels, batch), self._checked_weight(sample_weight, batch)
+            labelled = {name for name, target in targets.items() if self._counts(name, target, weight)}
             logits = self.heads(read, chosen, labelled)
-            terms = self.loss_terms(logits, targets)
+            terms = self.loss_terms(logits, targets, weight)
             loss, losses = self.joint_loss(terms)
         counts = {name: term.count for name, term in terms.items()}
         weights = {name: term.weight.detach() for name, term in terms.items()}
@@ -204,10 +214,35 @@ class HeadedCore(nn.Module):
             checked[name] = self.heads[name].spec.check_targets(target.to(self.backbone.device), batch, name)
         return checked
 
-    def loss_terms(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, LossTerms]:
+    def _checked_weight(self, sample_weight: Tensor | None, batch: Batch) -> Tensor | None:
+        """Return the weights of the rows on this module's device.
+
+        Raises:
+            InputError: another shape or dtype, or a weight that is negative or not finite.
+        """
+        if sample_weight is None:
+            return None
+        if not isinstance(sample_weight, Tensor) or sample_weight.shape != (len(batch.input_ids),):
+            is_tensor = isinstance(sample_weight, Tensor)
+            given = tuple(sample_weight.shape) if is_tensor else type(sample_weight).__name__
+            raise InputError(f"sample_weight must be a tensor ({len(batch.input_ids)},), one per row, got {given}")
+        weight = sample_weight.to(self.backbone.device).float()
+        wrong = ~(torch.isfinite(weight) & (weight >= 0))
+        if bool(wrong.any()):
+            raise InputError(f"sample_weight must be finite and at least 0, got {float(weight[wrong][0])}")
+        return weight
+
+    def _counts(self, name: str, target: Tensor, sample_weight: Tensor | None) -> bool:
+        """Return whether a labelled row of a head counts in the loss."""
+        labelled = self.heads[name].spec.labelled(target)
+        return bool((labelled if sample_weight is None else labelled & (sample_weight > 0)).any())
+
+    def loss_terms(
+        self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor], sample_weight: Tensor | None = None
+    ) -> dict[str, LossTerms]:
         """Return each head's loss before averaging, for heads with both logits and checked targets."""
         return {
-            name: self.heads[name].spec.loss(value, targets[name], self.heads[name].loss_weights(name))
+            name: self.heads[name].spec.loss(value, targets[name], self.heads[name].loss_weights(name), sample_weight)
             for name, value in logits.items()
             if name in targets
         }

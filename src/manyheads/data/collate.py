@@ -30,16 +30,19 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         examples: Dicts with ``input_ids`` (a list of integers), optionally ``token_type_ids`` and ``word_ids`` (the
             index of each token's word, -1 for none), and ``labels``: head name -> a class position, a number, a list of
-            zeros and ones, or a list of class positions, one per word, or per token without ``word_ids``. A missing
-            label is absent or ``None``.
+            zeros and ones, a list with the share of each label as floats, or a list of class positions, one per word,
+            or per token without ``word_ids``. A missing label is absent or ``None``. If the rows have weights, each has
+            its own as ``sample_weight``.
 
     Returns:
-        ``input_ids``, ``attention_mask`` and the optional inputs, int64 (rows, tokens), and ``labels``: head name ->
+        ``input_ids``, ``attention_mask`` and the optional inputs, int64 (rows, tokens), ``sample_weight`` fp32 (rows,)
+        if given, and ``labels``: head name ->
         int64 (rows,) or (rows, words) with -100 for missing, or fp32 with NaN for missing. Heads without any label are
         absent. The padding id is 0: the mask marks padding, never the id.
 
     Raises:
-        InputError: no example, an example without ``input_ids``, or labels of different types for one head.
+        InputError: no example, an example without ``input_ids``, labels of different types for one head, or rows with
+            and without a weight.
 
     Examples:
         >>> batch = mh.collate([
@@ -54,6 +57,11 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     batch: dict[str, Any] = {name: _padded(examples, name) for name in _INPUTS if name in examples[0]}
     lengths = torch.tensor([len(example["input_ids"]) for example in examples])
     batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
+    weighted = [example["sample_weight"] for example in examples if example.get("sample_weight") is not None]
+    if weighted and len(weighted) < len(examples):
+        raise InputError("collate: some examples have a sample_weight and some have none; give every example its own")
+    if weighted:
+        batch["sample_weight"] = torch.tensor([float(weight) for weight in weighted])
     words = [_words(example) for example in examples]
     cut = "word_ids" in examples[0]
     labels = [example.get("labels") or {} for example in examples]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from manyheads.data.inferring.column import Inferred, LabelColumn, few
 from manyheads.data.inferring.separators import find_separator, seen_separator
@@ -17,11 +17,15 @@ from manyheads.heads.cells.label_text import number_of
 from manyheads.heads.cells.multi_hot import multi_hot_width
 from manyheads.heads.cells.numbers import ambiguous_comma, has_decimal_commas
 from manyheads.heads.cells.placeholders import is_placeholder
+from manyheads.heads.cells.shares import is_shares, shares_in
 from manyheads.heads.cells.word_labels import is_spans, is_tags
 from manyheads.runtime.lists import is_list, plain
 from manyheads.types import MISSING
 
 logger = logging.getLogger("manyheads")
+
+# How far the sum of shares may be from one: percentages are often rounded.
+_ROUNDED = 0.02
 
 
 class InferredHeads(dict[str, HeadSpec]):
@@ -41,7 +45,8 @@ def infer_heads(
     """Return one head spec per label column, chosen from the column's values.
 
     Strings, bools and integers with few distinct values become ``Multiclass``, ordered categories ``Ordinal``. Lists,
-    texts of lists, labels with a separator between them and lists of zeros and ones become ``MultiLabel``. Floats and
+    texts of lists, labels with a separator between them and lists of zeros and ones become ``MultiLabel``. Mappings of
+    labels to numbers become ``Multiclass`` if the numbers add up to one or are votes, else ``MultiLabel``. Floats and
     other integers become ``Regression``. Lists of tags and lists of spans become ``Tokens``. Missing cells are skipped.
     ``Count`` is never inferred: name it.
 
@@ -139,13 +144,16 @@ def _kind(column: LabelColumn) -> str:
         keys = f" with the keys {sorted(map(str, cell))}" if isinstance(cell, dict) else ""
         raise column.error(
             f"row {rows['other']} contains {repr(cell)[:40]} ({type(cell).__name__}){keys}; a label is a string, a "
-            "number, a bool, a list of them, or a list of spans with 'start', 'end' and 'label'; convert the column"
+            "number, a bool, a list of them, a mapping of labels to numbers, or a list of spans with 'start', 'end' "
+            "and 'label'; convert the column"
         )
     kinds = set(rows)
     if kinds == {"integers", "floats"}:
         return "floats"
     if kinds == {"lists", "strings"}:
         return "lists"
+    if kinds == {"mappings", "strings"}:
+        return "mappings"
     if len(kinds) > 1:
         seen = " and ".join(f"{kind} (row {row})" for kind, row in rows.items())
         raise column.error(f"mixes {seen}; convert its cells to one type")
@@ -159,6 +167,8 @@ def _kind_of(cell: object) -> str:
         return "strings"
     if is_list(cell) or (isinstance(cell, dict) and (is_spans(cell) or cell.get("entities") == [])):
         return "lists"
+    if isinstance(cell, Mapping) and is_shares(cell):
+        return "mappings"
     for type_, kind in ((int, "integers"), (float, "floats")):
         if isinstance(cell, type_):
             return kind
@@ -213,6 +223,8 @@ def _from_strings(column: LabelColumn) -> Inferred:
     texts = [str(cell).strip() for cell in column.cells.values()]
     if all(is_list(text) or is_spans(text) or is_tags(text) for text in texts):
         return _from_lists(column)
+    if any(is_shares(text) for text in texts):
+        return _from_mappings(column)
     numbers = _from_commas(column, texts) if column.separator is None else None
     if numbers is not None:
         return numbers
@@ -224,6 +236,22 @@ def _from_strings(column: LabelColumn) -> Inferred:
     if all(number_of(text) is not None for text in texts):
         return _from_numeric_strings(column, texts)
     return _from_names(column, texts)
+
+
+def _from_mappings(column: LabelColumn) -> Inferred:
+    found = [(cell, shares_in(cell)) for cell in column.cells.values()]
+    rows = [{cell: 1} if shares is None else shares for cell, shares in found]
+    labels = [label for row in rows for label in row]
+    if len({str if isinstance(label, str) else type(label) for label in labels}) > 1:
+        raise column.error("its mappings mix labels of several types; convert them to one type")
+    if not labels:
+        raise column.error("its mappings name no label; name another column, or fill in some shares")
+    column.check_repeats(labels)
+    sums = [sum(map(float, row.values())) for row in rows if row]  # type: ignore[arg-type]
+    largest = max(float(share) for row in rows for share in row.values())  # type: ignore[arg-type]
+    if largest > 1 or all(abs(total - 1) <= _ROUNDED for total in sums):
+        return column.multiclass(labels, "labels with shares")
+    return column.multilabel([list(row) for row in rows], "labels with probabilities")
 
 
 def _from_numeric_strings(column: LabelColumn, texts: Sequence[str]) -> Inferred:
@@ -262,5 +290,6 @@ _RULES = {
     "integers": _from_integers,
     "floats": _from_floats,
     "lists": _from_lists,
+    "mappings": _from_mappings,
     "strings": _from_strings,
 }

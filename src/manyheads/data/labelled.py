@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.texts import Texts, read_texts
 from manyheads.data.unknown_labels import UnknownLabels, find_unknown
+from manyheads.data.weights import read_weights
 from manyheads.errors import LabelError, MissingColumnError
 from manyheads.heads import Head, Targets
 from manyheads.heads.cells.cells import is_missing
@@ -26,11 +27,13 @@ class Reading:
         text: The text column, or two for text pairs.
         max_length: Maximum tokens per text; ``None`` for the backbone's limit.
         long_text: ``"truncate"`` or ``"error"``.
+        weight: The column with the weights of training rows, or ``None``.
     """
 
     text: str | Sequence[str]
     max_length: int | None = None
     long_text: str = "truncate"
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class LabelledRows:
         targets: Head name -> encoded targets.
         words: Character spans of each text's words; ``None`` if no head labels words.
         unknown: Head name -> labels that the head does not have.
+        sample_weight: Weight of each row (rows,), or ``None`` if all count alike.
     """
 
     source: str
@@ -52,6 +56,7 @@ class LabelledRows:
     targets: Mapping[str, Targets]
     words: list[Sequence[Place]] | None
     unknown: Mapping[str, UnknownLabels]
+    sample_weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -73,6 +78,7 @@ class LabelledTable:
         words: Character spans of each text's words; ``None`` if no head labels words.
         unknown: Head name -> labels that the head does not have; only for a table of evaluation rows.
         remarks: Sentences on cells that mean no label.
+        sample_weight: Weight of each row (rows,), or ``None`` if all count alike.
     """
 
     source: str
@@ -81,15 +87,31 @@ class LabelledTable:
     words: Sequence[Sequence[Place]] | None = None
     unknown: Mapping[str, UnknownLabels] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    sample_weight: np.ndarray | None = None
 
-    def usable_rows(self) -> np.ndarray:
-        """Return the numbers of the rows with a text and a label of any head."""
+    @property
+    def labelled(self) -> np.ndarray:
+        """(rows,) booleans: the rows with a text and a label of any head."""
         any_label = np.zeros(len(self.texts), dtype=bool)
         for targets in self.targets.values():
             any_label |= targets.labelled
         for unknown in self.unknown.values():
             any_label |= unknown.targets.labelled
-        return np.flatnonzero(any_label & ~self.texts.empty)
+        usable: np.ndarray = any_label & ~self.texts.empty
+        return usable
+
+    def usable_rows(self) -> np.ndarray:
+        """Return the numbers of the rows with a text, a label of any head, and no weight of 0."""
+        return np.flatnonzero(self.labelled if self.sample_weight is None else self.labelled & (self.sample_weight > 0))
+
+    def weighted_by(self, table: Table, column: str) -> LabelledTable:
+        """Return the table with the weights of a column, which only labelled rows need.
+
+        Raises:
+            MissingColumnError: no column of that name.
+            DataError: a weight is missing, negative or no finite number, or all are 0.
+        """
+        return replace(self, sample_weight=read_weights(table, column, self.labelled))
 
     def take(self, numbers: np.ndarray) -> LabelledRows:
         """Return some rows, in the order given."""
@@ -100,15 +122,21 @@ class LabelledTable:
             {name: targets.take(numbers) for name, targets in self.targets.items()},
             None if self.words is None else [self.words[number] for number in numbers],
             {name: unknown.take(numbers) for name, unknown in self.unknown.items()},
+            None if self.sample_weight is None else self.sample_weight[numbers],
         )
 
     def notes(self) -> list[str]:
         """Return a sentence per reason why rows are unusable, and on cells that mean no label."""
         empty = int(self.texts.empty.sum())
-        unlabelled = len(self.texts) - empty - len(self.usable_rows())
+        labelled = int(self.labelled.sum())
+        reasons = {
+            "no text": empty,
+            "no label of any head": len(self.texts) - empty - labelled,
+            "the weight 0": labelled - len(self.usable_rows()),
+        }
         return [*self.remarks] + [
-            f"{self.source}: {count} rows have no {missing} and were left out."
-            for count, missing in ((empty, "text"), (unlabelled, "label of any head"))
+            f"{self.source}: {count} rows have {reason} and were left out."
+            for reason, count in reasons.items()
             if count
         ]
 

@@ -22,7 +22,9 @@ from manyheads.heads import (
     Tokens,
 )
 from manyheads.heads.cells.entities import entities
+from manyheads.heads.decision import DEFAULT_THRESHOLD
 from manyheads.heads.kinds import Count
+from manyheads.heads.kinds.shares import most_probable
 from manyheads.types import MISSING
 
 Metrics = dict[str, float]
@@ -52,50 +54,54 @@ def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:
     """
     if not isinstance(spec, OneLabelSpec):
         return {}
-    present = targets[targets != MISSING]
-    frequent = np.bincount(train[train != MISSING]).argmax()
+    positions, known = most_probable(targets), most_probable(train)
+    present = positions[positions != MISSING]
+    frequent = np.bincount(known[known != MISSING]).argmax()
     return {"majority_accuracy": float((present == frequent).mean())} if len(present) else {}
 
 
 @measure.register
 def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
-    present = targets != MISSING
-    targets, logits = targets[present], logits[present]
-    if not len(targets):
+    positions = most_probable(targets)
+    present = positions != MISSING
+    positions, logits = positions[present], logits[present]
+    if not len(positions):
         return {"rows": 0}
     guesses, scores = logits.argmax(axis=1), spec.scores(logits.astype(np.float64))
     return {
-        "rows": len(targets),
-        "accuracy": float(sk.accuracy_score(targets, guesses)),
-        "macro_f1": float(sk.f1_score(targets, guesses, average="macro", zero_division=0)),
-        "log_loss": float(sk.log_loss(targets, scores, labels=range(spec.outputs))),
+        "rows": len(positions),
+        "accuracy": float(sk.accuracy_score(positions, guesses)),
+        "macro_f1": float(sk.f1_score(positions, guesses, average="macro", zero_division=0)),
+        "log_loss": _log_loss(targets[present], scores),
     }
 
 
 @measure.register
 def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
-    present = targets != MISSING
-    targets, scores = targets[present], spec.scores(logits[present].astype(np.float64))
-    if not len(targets):
+    positions = most_probable(targets)
+    present = positions != MISSING
+    positions, scores = positions[present], spec.scores(logits[present].astype(np.float64))
+    if not len(positions):
         return {"rows": 0}
     guesses = spec.positions(scores)
     ranks = range(len(spec.labels))
     # Kappa divides by what chance would get wrong: nothing, where all is one label.
-    alike = len(np.unique([targets, guesses])) == 1
-    kappa = float("nan") if alike else sk.cohen_kappa_score(targets, guesses, labels=ranks, weights="quadratic")
+    alike = len(np.unique([positions, guesses])) == 1
+    kappa = float("nan") if alike else sk.cohen_kappa_score(positions, guesses, labels=ranks, weights="quadratic")
     return {
-        "rows": len(targets),
-        "accuracy": float(sk.accuracy_score(targets, guesses)),
-        "mean_absolute_error": float(sk.mean_absolute_error(targets, guesses)),
+        "rows": len(positions),
+        "accuracy": float(sk.accuracy_score(positions, guesses)),
+        "mean_absolute_error": float(sk.mean_absolute_error(positions, guesses)),
         "quadratic_kappa": float(kappa),
-        "log_loss": float(sk.log_loss(targets, scores / scores.sum(axis=1, keepdims=True), labels=ranks)),
+        "log_loss": _log_loss(targets[present], scores / scores.sum(axis=1, keepdims=True)),
     }
 
 
 @measure.register
 def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets).any(axis=1)
-    targets, scores = targets[present].astype(int), spec.scores(logits[present])
+    # A probability counts as the more probable of yes and no.
+    targets, scores = (targets[present] >= DEFAULT_THRESHOLD).astype(int), spec.scores(logits[present])
     if not len(targets):
         return {"rows": 0}
     guesses, at_half = (spec.chosen(scores, one).astype(int) for one in (decision, NEUTRAL))
@@ -164,6 +170,20 @@ def _(spec: Tokens, targets: Ragged, logits: Ragged, decision: Decision = NEUTRA
         return {"rows": len(rows), **entity_scores(true, predicted), "accuracy": accuracy}
     macro_f1 = float(sk.f1_score(all_true, all_predicted, average="macro", zero_division=0))
     return {"rows": len(rows), "accuracy": accuracy, "macro_f1": macro_f1}
+
+
+def _log_loss(targets: np.ndarray, scores: np.ndarray) -> float:
+    """Return the mean log loss of probabilities (rows, labels), for shares the expected one.
+
+    Args:
+        targets: Positions (rows,) or shares (rows, labels), none of them missing.
+        scores: fp64 (rows, labels).
+    """
+    if targets.ndim == 1:
+        return float(sk.log_loss(targets, scores, labels=range(scores.shape[1])))
+    # scikit-learn's own bound of the probabilities.
+    bounded = np.clip(scores, np.finfo(scores.dtype).eps, 1 - np.finfo(scores.dtype).eps)
+    return float(-(targets * np.log(bounded)).sum(axis=1).mean())
 
 
 def entity_scores(true: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> Metrics:

@@ -10,7 +10,7 @@ from manyheads.heads.logits import Logits, RowLogits, WordLogits
 from manyheads.heads.module import Head
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.spec_json import read_spec, write_spec
-from manyheads.heads.targets import RowTargets, Targets, WordTargets
+from manyheads.heads.targets import RowTargets, ShareTargets, Targets, WordTargets
 
 __all__ = [
     "KINDS",
@@ -30,6 +30,7 @@ __all__ = [
     "Regression",
     "RowLogits",
     "RowTargets",
+    "ShareTargets",
     "Targets",
     "Tokens",
     "WordLogits",

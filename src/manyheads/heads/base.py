@@ -31,13 +31,40 @@ Column = Sequence[object] | np.ndarray
 
 
 @dataclass(frozen=True)
+class CellLosses:
+    """A head's losses cell by cell. A cell is a row, a word, or one label or task of a row.
+
+    Attributes:
+        losses: The weighted loss of each labelled cell, (cells,).
+        weights: Its weight, (cells,).
+        labelled: Booleans (rows, ...), true for the labelled cells, in their order.
+    """
+
+    losses: Tensor
+    weights: Tensor
+    labelled: Tensor
+
+    def summed(self, sample_weight: Tensor | None = None) -> LossTerms:
+        """Return the loss before it is averaged.
+
+        Args:
+            sample_weight: Weight of each row, (rows,), at least 0; all count alike by default.
+        """
+        if sample_weight is None:
+            return LossTerms(self.losses.sum(), self.weights.sum(), self.losses.shape[0])
+        by_row = sample_weight.to(self.losses).view(-1, *[1] * (self.labelled.dim() - 1))
+        factors = by_row.expand_as(self.labelled)[self.labelled]
+        return LossTerms((factors * self.losses).sum(), (factors * self.weights).sum(), count_of(factors > 0))
+
+
+@dataclass(frozen=True)
 class LossTerms:
     """A head's loss before it is averaged, so that micro-batches and processes can be added up.
 
     Attributes:
         total: Sum of the losses of the labelled cells, ().
         weight: Sum of their weights, (); the mean loss is ``total / weight``.
-        count: Number of labelled cells.
+        count: Number of labelled cells, without those of rows with the weight 0.
     """
 
     total: Tensor
@@ -198,6 +225,10 @@ class HeadSpec(ABC):
             LabelError: an unknown label; names its row.
         """
 
+    def joined(self, parts: Sequence[Targets]) -> Targets:
+        """Return the targets of several tables end to end, as ``encode`` returns them."""
+        return parts[0].joined(parts[1:])
+
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells, repeated ones too, if the head can do without some of them in evaluation."""
         return []
@@ -240,12 +271,27 @@ class HeadSpec(ABC):
         return []
 
     @abstractmethod
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return the loss terms of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the losses of (rows, outputs) fp32 logits; missing cells are left out before arithmetic."""
 
-    def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    def loss(
+        self, logits: Tensor, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
+    ) -> LossTerms:
+        """Return the loss terms of (rows, outputs) fp32 logits.
+
+        Args:
+            logits: As ``cell_losses`` takes them.
+            targets: As ``check_targets`` returns them.
+            class_weights: One per label, or ``None``.
+            sample_weight: One per row, (rows,), a factor of all class weights of the row; all count alike by default.
+        """
+        return self.cell_losses(logits, targets, class_weights).summed(sample_weight)
+
+    def total_weight(
+        self, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
+    ) -> Tensor:
         """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""
-        return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights).weight
+        return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights, sample_weight).weight
 
     def initial_bias(self, targets: np.ndarray) -> float:
         """Return the bias of the output layer at the start of training, close to the best constant prediction.
@@ -256,8 +302,10 @@ class HeadSpec(ABC):
         return 0.0
 
     @abstractmethod
-    def balanced_weights(self, targets: Tensor) -> Tensor | None:
-        """Return the weights of ``class_weights="balanced"`` for these targets (items, ...)."""
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor | None:
+        """Return the weights of ``class_weights="balanced"`` for these targets (items, ...), which count with their
+        weights (items,) if there are any.
+        """
 
     @abstractmethod
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:

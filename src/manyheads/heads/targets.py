@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -64,6 +64,10 @@ class Targets(Sequence[Any]):
     @abstractmethod
     def classes(self) -> list[frozenset[int]]:
         """Return the classes that each row has, to split rows by: none for numbers."""
+
+    @abstractmethod
+    def item_classes(self) -> list[frozenset[int]]:
+        """Return the classes that each of ``items`` has, to split them by: none for numbers."""
 
     @abstractmethod
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -129,12 +133,16 @@ class RowTargets(Targets):
         return self.values[row]
 
     def classes(self) -> list[frozenset[int]]:
-        """Return the class of each row, or the positive labels; none for numbers and missing labels."""
+        """Return the class of each row, or the labels that are rather present; none for numbers and missing labels."""
         if self.values.ndim == 2:
-            return [frozenset(np.flatnonzero(row == 1).tolist()) for row in self.values]
+            return [frozenset(np.flatnonzero(row >= 0.5).tolist()) for row in self.values]
         if self.values.dtype.kind != "i":
             return [frozenset()] * len(self)
-        return [frozenset() if value == MISSING else frozenset([value]) for value in self.values.tolist()]
+        return _single_classes(self.values)
+
+    def item_classes(self) -> list[frozenset[int]]:
+        """Return the classes of the labelled rows."""
+        return self.take(self.items().rows).classes()
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return the values."""
@@ -142,11 +150,11 @@ class RowTargets(Targets):
 
     def take(self, rows: np.ndarray) -> RowTargets:
         """Return the targets of some rows, in the order given."""
-        return RowTargets(self.values[rows])
+        return replace(self, values=self.values[rows])
 
     def joined(self, others: Sequence[Targets]) -> RowTargets:
         """Return these targets and those of further rows after them."""
-        return RowTargets(np.concatenate([self.values, *(other.values for other in others)]))
+        return replace(self, values=np.concatenate([self.values, *(other.values for other in others)]))
 
     def of_words(self, words: Sequence[np.ndarray]) -> RowTargets:
         """Return the targets unchanged."""
@@ -165,6 +173,20 @@ class RowTargets(Targets):
         """Return the logits of the labelled rows."""
         values: np.ndarray = logits.values[self.labelled]
         return values
+
+
+@dataclass(frozen=True, eq=False)
+class ShareTargets(RowTargets):
+    """The shares of all labels per row, for a head with exactly one label per row.
+
+    Attributes:
+        values: float32 (rows, labels), with a sum of one per row, NaN where missing.
+    """
+
+    def classes(self) -> list[frozenset[int]]:
+        """Return the label with the largest share of each row; none for missing labels."""
+        most = np.nan_to_num(self.values, nan=-1.0).argmax(axis=1)
+        return _single_classes(np.where(self.labelled, most, MISSING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +215,10 @@ class WordTargets(Targets):
     def classes(self) -> list[frozenset[int]]:
         """Return the classes of each row's words."""
         return [frozenset(row[row != MISSING].tolist()) for row in self.values]
+
+    def item_classes(self) -> list[frozenset[int]]:
+        """Return the class of each labelled word."""
+        return _single_classes(self.items().targets)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return the class positions and the offsets of the rows."""
@@ -227,3 +253,8 @@ class WordTargets(Targets):
     def _present(self) -> np.ndarray:
         present: np.ndarray = self.values.values != MISSING
         return present
+
+
+def _single_classes(positions: np.ndarray) -> list[frozenset[int]]:
+    """Return the class at each position (items,); none for missing ones."""
+    return [frozenset() if position == MISSING else frozenset([position]) for position in positions.tolist()]

@@ -38,6 +38,8 @@ class TrainingData:
         train: Row numbers to train on.
         evaluate: Row numbers to evaluate on; may be empty.
         held_out: Row numbers of training rows that are not trained on, but used to choose settings; may be empty.
+        sample_weight: Weight of each training row, fp64, above 0, and 1 for evaluation rows of another table; ``None``
+            if all count alike.
         seed: Seed of every random choice.
         digest: Digest of the backbone's tensors, part of the key of cached features.
         others: Further training texts without labels.
@@ -52,6 +54,11 @@ class TrainingData:
     digest: str
     others: Tokenized | None = None
     held_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    sample_weight: np.ndarray | None = None
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the weights of some rows, ``None`` if all rows count alike."""
+        return None if self.sample_weight is None else self.sample_weight[rows]
 
     def labelled(self, name: str) -> np.ndarray:
         """Return the training rows with a label of a head."""

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from manyheads.heads import NEUTRAL, Decision, HeadSpec, Logits, OneLabelSpec, Targets
+from manyheads.heads.decision import DEFAULT_THRESHOLD
 from manyheads.heads.kinds import Tokens
+from manyheads.heads.kinds.shares import most_probable
 from manyheads.heads.ragged import Ragged
 from manyheads.types import MISSING
 
@@ -71,7 +73,8 @@ class EvaluatedRows:
         labels: Sequence[Any] = getattr(spec, "classes", ())
         if isinstance(spec, OneLabelSpec):
             guess = int(spec.positions(scores))
-            truth, prediction, score = labels[int(target)], labels[guess], float(scores[guess])
+            truth = labels[int(most_probable(self.targets.values[[at]])[0])]
+            prediction, score = labels[guess], float(scores[guess])
         elif isinstance(spec, Tokens):
             guesses, present = spec.predicted_classes(Ragged.single(scores)).values, target != MISSING
             truth = tuple(labels[tag] for tag in target[present].tolist())
@@ -81,7 +84,7 @@ class EvaluatedRows:
             truth, prediction = float(target), float(scores[0])
             score = abs(truth - prediction)
         else:
-            truth = tuple(labels[place] for place in np.flatnonzero(target == 1).tolist())
+            truth = tuple(labels[place] for place in np.flatnonzero(target >= DEFAULT_THRESHOLD).tolist())
             prediction = spec.prediction(scores, self.decision).labels
             score = float(np.nanmax(np.abs(scores - target)))
         same = truth == prediction

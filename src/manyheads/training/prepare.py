@@ -15,6 +15,7 @@ from manyheads.data.tables.table import Table, read_table
 from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.data.unknown_labels import UnknownLabels
+from manyheads.data.weights import check_weight_column
 from manyheads.errors import DataError, LabelError, counted
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Targets
@@ -65,14 +66,14 @@ def prepare(
     with spinner("Reading the table"):
         table = read_table(data)
     others = None if other_texts is None else _tokenize_others(core, tokenizer, other_texts, reading)
-    tables = [read_labelled(table, reading.text, heads)]
+    tables = [_read_training_table(table, reading, heads)]
     if evaluation.data is not None:
         tables.append(read_labelled(_renamed(read_table(evaluation.data), table), reading.text, heads, True))
     train, evaluate = _pick_rows(tables, evaluation)
     check_learnable(train, heads)
 
     tokenized = _tokenize(core, tokenizer, train, evaluate, heads, reading)
-    labelled = {name: train.targets[name].joined([evaluate.targets[name]]) for name in heads}
+    labelled = {name: head.spec.joined([train.targets[name], evaluate.targets[name]]) for name, head in heads.items()}
     tokenized_words = [words.numbers for words in tokenized.words or ()]
     prepared = TrainingData(
         tokenized=tokenized,
@@ -83,12 +84,28 @@ def prepare(
         seed=evaluation.seed,
         digest=core.backbone.digest(),
         others=others,
+        sample_weight=_weights(train, evaluate),
     )
     check_tokenized(train.source, prepared, heads)
     notes = [note for labelled_table in tables for note in labelled_table.notes()]
     notes += [*_notes(prepared, labelled, heads), *_unknown_notes(evaluate.unknown)]
     unknown = {name: one.of_words(tokenized_words[len(train) :]) for name, one in evaluate.unknown.items()}
     return Prepared(prepared, train.numbers, evaluate.numbers, unknown, notes)
+
+
+def _read_training_table(table: Table, reading: Reading, heads: Mapping[str, Head]) -> LabelledTable:
+    """Read texts, labels and, if there are any, weights."""
+    if reading.weight is None:
+        return read_labelled(table, reading.text, heads)
+    check_weight_column(reading.weight, reading.text, heads, table.name)
+    return read_labelled(table, reading.text, heads).weighted_by(table, reading.weight)
+
+
+def _weights(train: LabelledRows, evaluate: LabelledRows) -> np.ndarray | None:
+    """Return the weights of the training rows, and ones for the evaluation rows, which all count alike, or ``None``."""
+    if train.sample_weight is None:
+        return None
+    return np.concatenate([train.sample_weight, np.ones(len(evaluate))])
 
 
 def _unknown_notes(unknown: Mapping[str, UnknownLabels]) -> list[str]:

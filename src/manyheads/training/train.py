@@ -67,7 +67,7 @@ def run_training(
     if dict(core.backbone.model.named_modules()) != modules:  # equal weights in other layers compute something else
         lm_check = dataclasses.replace(lm_check, bit_identical=False, max_abs_diff=None)
     for one in trained.values():
-        one.head.summary = one.summary(method, reading.text) | dict(outcome.record)
+        one.head.summary = one.summary(method, reading) | dict(outcome.record)
     wait_for_all()
     if out is not None and is_first():
         try:

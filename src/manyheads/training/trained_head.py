@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from manyheads.data.labelled import Reading
 from manyheads.errors import counted, listed
 from manyheads.evaluation.metrics import Metrics, baseline, measure
 from manyheads.heads import Head, Logits, Targets
@@ -117,11 +118,12 @@ class TrainedHead:
             )
         return found
 
-    def summary(self, method: Method, text: str | Sequence[str]) -> dict[str, Any]:
+    def summary(self, method: Method, reading: Reading) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
         return {
             **method.describe(),
-            "text": text if isinstance(text, str) else list(text),
+            "text": reading.text if isinstance(reading.text, str) else list(reading.text),
+            **({} if reading.weight is None else {"weight": reading.weight}),
             "settings": self.fit.settings,
             "rows": self.rows,
             "metrics": _without_nan(self.metrics),

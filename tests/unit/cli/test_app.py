@@ -130,6 +130,8 @@ def test_inspect_shows_heads_and_plain_checkpoints(run: Run, trained: Path, save
 CASES = (
     "no such column",
     "no such label column",
+    "no such weight column",
+    "a label as weight",
     "reserved name",
     "slash in a name",
     "no such backbone",
@@ -151,6 +153,11 @@ def errors(ads: Path, trained: Path, bert: Path, folder: Path) -> dict[str, tupl
     return {
         "no such column": ((*train, "--text", "advert", "--head", "job_type"), ("'advert'", "'ad'", "ads.csv")),
         "no such label column": ((*train, "--text", "ad", "--head", "jobtype"), ("'jobtype'", "'job_type'")),
+        "no such weight column": ((*train, "--text", "ad", "--head", "job_type", "--weight", "ids"), ("'ids'", "'id'")),
+        "a label as weight": (
+            (*train, "--text", "ad", "--head", "number=id", "--weight", "id"),
+            ("weight column 'id' is also the label column of head 'number'",),
+        ),
         "reserved name": ((*train, "--text", "ad", "--head", "lm=job_type"), ("'lm'", "reserved")),
         "slash in a name": ((*train, "--text", "ad", "--head", "a/b=job_type"), ("'a/b'",)),
         "no such backbone": (

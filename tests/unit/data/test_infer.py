@@ -110,7 +110,10 @@ def test_a_bar_may_be_text(values: list[object]) -> None:
         ([["a"], [0.5]], "row 2 contains a list with 0.5"),
         ([0.5, float("inf")], "row 2 contains inf"),
         ([datetime.date(2024, 1, 1)], r"row 1 contains .* \(date\)"),
-        ([{"a": 1}], r"\(dict\)"),
+        ([{"a": "much"}], r"\(dict\)"),
+        ([{"a": 1}], "one class only, 'a'"),
+        ([{}, {}], "its mappings name no label"),
+        ([{"a": 1}, {1: 1}], "its mappings mix labels of several types"),
     ],
 )
 def test_errors_name_column_and_reason(values: list[object], reason: str) -> None:

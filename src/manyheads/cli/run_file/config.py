@@ -43,6 +43,7 @@ class Run:
     format: str = "csv"
     add_words: str | None = None
     trust_remote_code: bool = False
+    weight: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class ArrowColumn:
         """Return the cells as Python values, missing ones as ``None``."""
         values: list[object] = self.cells.to_pylist()
         type_ = self.cells.type
+        if pa.types.is_map(type_):
+            return [_as_dict(value) for value in values]
         may_be_nan = pa.types.is_floating(type_) or pa.types.is_dictionary(type_)
         return [plain_cell(value) for value in values] if may_be_nan else values
 
@@ -100,6 +102,14 @@ def plain_cell(cell: object) -> object:
     if is_null(cell):
         return None
     return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def _as_dict(pairs: object) -> object:
+    """Return the pairs of a map as a dict; pairs with a key twice, and missing cells, are returned as they are."""
+    if not isinstance(pairs, list):
+        return pairs
+    mapping = dict(pairs)
+    return mapping if len(mapping) == len(pairs) else pairs
 
 
 def row_indices(indices: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:

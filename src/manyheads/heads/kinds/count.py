@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads.base import LossTerms
+from manyheads.heads.base import CellLosses
 from manyheads.heads.kinds.number import NumberSpec
 
 # fp32 represents every integer up to here.
@@ -52,15 +52,15 @@ class Count(NumberSpec):
         allowed: np.ndarray = (values >= 0) & (values <= _LARGEST) & (values == np.floor(values))
         return allowed
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return half the Poisson deviance, summed."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return half the Poisson deviance of each row."""
         present = self.labelled(targets)
         counts, logits = targets[present].to(logits.dtype), logits[present].squeeze(-1)
         # With s = max(y, 1) and d = z - log(s), the formula of the class without the difference of large numbers.
         scale = counts.clamp(min=1.0)
         distance = logits - scale.log()
-        total = (scale * (distance.expm1() - torch.where(counts > 0, distance, -1.0))).sum()
-        return LossTerms(total, logits.new_tensor(float(len(counts))), len(counts))
+        losses = scale * (distance.expm1() - torch.where(counts > 0, distance, -1.0))
+        return CellLosses(losses, torch.ones_like(losses), present)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean of the expected counts, the second derivative of the loss."""

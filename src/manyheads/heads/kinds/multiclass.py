@@ -10,11 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.errors import HeadError
-from manyheads.heads.base import LossTerms
+from manyheads.heads.base import CellLosses
 from manyheads.heads.cells.cells import is_missing
+from manyheads.heads.cells.labels import LabelIndex
+from manyheads.heads.cells.shares import shares_in
 from manyheads.heads.kinds.one_label import OneLabelSpec
-from manyheads.heads.kinds.softmax import cross_entropy_terms, curvature, softmax
-from manyheads.heads.targets import RowTargets, Targets
+from manyheads.heads.kinds.softmax import cross_entropies, curvature, softmax
+from manyheads.heads.targets import RowTargets, ShareTargets, Targets
 from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
 
@@ -22,6 +24,12 @@ from manyheads.types import MISSING
 @dataclass(frozen=True, repr=False)
 class Multiclass(OneLabelSpec):
     """Exactly one of several labels per text; softmax and cross-entropy (``torch.nn.functional.cross_entropy``).
+
+    A cell is a label, or a mapping of labels to shares such as ``{"low": 0.7, "high": 0.3}`` or votes such as
+    ``{"low": 2, "high": 1}``, which are divided by their sum. Labels that it does not name have none, and a mapping
+    that names none is a missing label. The loss is then the expected log loss, as if the row occurred once per label
+    with the share as its weight. Metrics compare with the label of the largest share, the first of equal ones;
+    ``log_loss`` uses all shares.
 
     Args:
         labels: At least two label names, in the order of the logits.
@@ -44,7 +52,11 @@ class Multiclass(OneLabelSpec):
 
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells."""
-        return [plain(cell) for cell in cells if not is_missing(cell)]
+        index, found = LabelIndex(self.labels), list[object]()
+        for cell in (cell for cell in cells if not is_missing(cell)):
+            shares = shares_in(cell, index)
+            found += [plain(cell)] if shares is None else list(shares)
+        return found
 
     def with_further_labels(self, labels: Sequence[object]) -> Multiclass:
         """Return a spec with these labels after its own; its settings for training are the defaults."""
@@ -52,8 +64,12 @@ class Multiclass(OneLabelSpec):
         return replace(plain_head, labels=[*self.labels, *labels])
 
     def only_own_labels(self, targets: Targets) -> RowTargets:
-        """Return int64 positions (rows,), further labels as missing."""
-        return RowTargets(np.where(targets.values < self.outputs, targets.values, MISSING))
+        """Return positions (rows,) or shares (rows, labels); rows with any share of further labels are missing."""
+        values: np.ndarray = targets.values
+        if values.ndim == 1:
+            return RowTargets(np.where(values < self.outputs, values, MISSING))
+        own, further = values[:, : self.outputs], values[:, self.outputs :].any(axis=1, keepdims=True)
+        return ShareTargets(np.where(further, np.float32(np.nan), own))
 
     def __post_init__(self) -> None:
         if not isinstance(self.zero_shot, bool):
@@ -72,9 +88,9 @@ class Multiclass(OneLabelSpec):
         """Whether it is a zero-shot head."""
         return self.zero_shot
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed cross-entropy; class weights and smoothing act as in ``cross_entropy``."""
-        return cross_entropy_terms(logits, targets, class_weights, self.label_smoothing)
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the cross-entropy of each row; class weights and smoothing act as in ``cross_entropy``."""
+        return cross_entropies(logits, targets, class_weights, self.label_smoothing)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the softmax's ``p (1 - p)``, averaged over rows."""

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError
-from manyheads.heads.base import Column, LossTerms, count_of, weighted
+from manyheads.heads.base import CellLosses, Column, weighted
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
+from manyheads.heads.cells.shares import read_shares, shares_in
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.decision import DEFAULT_THRESHOLD, NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
@@ -36,7 +37,8 @@ class MultiLabel(LabelledSpec):
     Args:
         labels: At least one label name, in the order of the logits.
         separator: The text between the labels of a cell that is a string. A cell may also be a list of labels, the text
-            of such a list in JSON or Python, or, in the whole column, a list with a zero or a one for each label.
+            of such a list in JSON or Python, a mapping of labels to probabilities such as ``{"sport": 0.8}``, with 0
+            for the other labels, or, in the whole column, a list with a zero or a one for each label.
 
     Raises:
         HeadError: a setting out of its range.
@@ -67,11 +69,19 @@ class MultiLabel(LabelledSpec):
 
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells; none of multi-hot cells."""
-        present = [cell for cell in cells if not is_missing(cell)]
-        return [] if self._is_multi_hot(present) else [label for cell in present for label in self.labels_in(cell)]
+        index = LabelIndex(self.labels)
+        shares = [shares_in(cell, index) for cell in cells]
+        multi_hot = self._is_multi_hot(_without_shares(cells, shares))
+        found: list[object] = []
+        for cell, own in zip(cells, shares, strict=True):
+            if own is not None:
+                found += own
+            elif not multi_hot and not is_missing(cell):
+                found += self.labels_in(cell)
+        return found
 
     def only_own_labels(self, targets: Targets) -> RowTargets:
-        """Return zeros and ones (rows, labels) without the further labels."""
+        """Return targets (rows, labels) without the further labels."""
         return RowTargets(targets.values[:, : self.outputs])
 
     def labels_in(self, cell: object) -> list[object]:
@@ -81,19 +91,20 @@ class MultiLabel(LabelledSpec):
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
     ) -> RowTargets:
-        """Return float32 zeros and ones (rows, labels), a row of NaN where the cell is missing."""
+        """Return float32 probabilities (rows, labels), zeros and ones for lists of labels, NaN where missing."""
         index = LabelIndex(self.labels)
         targets = np.zeros((len(cells), self.outputs), dtype=np.float32)
-        multi_hot = self._is_multi_hot([cell for cell in cells if not is_missing(cell)])
-        for row, cell in enumerate(cells):
-            if is_missing(cell):
+        shares = [shares_in(cell, index) for cell in cells]
+        multi_hot = self._is_multi_hot(_without_shares(cells, shares))
+        for row, (cell, own) in enumerate(zip(cells, shares, strict=True)):
+            if own is not None:
+                targets[row] = read_shares(own, index, row, head, source, most=1.0)
+            elif is_missing(cell):
                 targets[row] = np.nan
-                continue
-            if multi_hot:
+            elif multi_hot:
                 targets[row] = np.array(list_items(cell), dtype=np.float32)
-                continue
-            for label in self.labels_in(cell):
-                targets[row, index.position(label, row, head, source)] = 1.0
+            else:
+                targets[row, [index.position(label, row, head, source) for label in self.labels_in(cell)]] = 1.0
         return RowTargets(targets)
 
     def _is_multi_hot(self, cells: Sequence[object]) -> bool:
@@ -115,27 +126,28 @@ class MultiLabel(LabelledSpec):
             raise InputError(f"Head {head!r}: a label must lie between 0 and 1, got {float(targets[wrong][0])}")
         return targets.float()
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed binary cross-entropy over the labelled cells."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the binary cross-entropy of each labelled cell (row, label)."""
         present = ~torch.isnan(targets)
         weights = weighted(class_weights, logits)
         if weights is not None:
             weights = weights.expand_as(logits)[present]
         wanted = targets[present].to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        total = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="sum")
-        count = count_of(present)
-        return LossTerms(total, logits.new_tensor(float(count)), count)
+        losses = F.binary_cross_entropy_with_logits(logits[present], wanted, pos_weight=weights, reduction="none")
+        return CellLosses(losses, torch.ones_like(losses), present)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the sigmoid's ``p (1 - p)``, averaged over rows, as a share of all cells."""
         probabilities = logits.sigmoid()
         return (probabilities * (1 - probabilities)).mean(dim=0) / self.outputs
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
-        """Return negatives / positives per label; 1 for a label without either."""
-        positives, negatives = (targets == 1).sum(dim=0).float(), (targets == 0).sum(dim=0).float()
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Return negatives / positives per label; 1 for a label without either. A probability counts in parts."""
+        weights = torch.ones(len(targets)) if sample_weight is None else sample_weight
+        by_row = weights.double().unsqueeze(1)
+        positives, negatives = ((by_row * part).nansum(dim=0) for part in (targets, 1 - targets))
         both = (positives > 0) & (negatives > 0)
-        return torch.where(both, negatives / positives.clamp(min=1), 1.0)
+        return torch.where(both, negatives / torch.where(both, positives, 1.0), 1.0).float()
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets: they are such numbers."""
@@ -177,3 +189,8 @@ class MultiLabel(LabelledSpec):
             f"{head}_score": scores.max(axis=1),
         }
         return columns | self.score_columns(head, scores) if all_scores else columns
+
+
+def _without_shares(cells: Sequence[object], shares: Sequence[object]) -> list[object]:
+    """Return the cells that are neither missing nor mappings of labels to probabilities."""
+    return [cell for cell, own in zip(cells, shares, strict=True) if own is None and not is_missing(cell)]

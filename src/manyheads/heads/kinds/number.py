@@ -73,7 +73,7 @@ class NumberSpec(HeadSpec):
             )
         return targets
 
-    def balanced_weights(self, targets: Tensor) -> None:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> None:
         """Return ``None``: there are no classes to balance."""
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from manyheads.errors import InputError
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
+from manyheads.heads.cells.shares import normalized, read_shares, shares_in
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.shares import check_shares, label_counts
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
-from manyheads.heads.targets import RowTargets
+from manyheads.heads.targets import RowTargets, ShareTargets, Targets
 from manyheads.types import MISSING, Batch, Prediction
 
 
@@ -32,32 +35,52 @@ class OneLabelSpec(LabelledSpec):
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
     ) -> RowTargets:
-        """Return int64 label positions (rows,), -100 where missing."""
+        """Return int64 label positions (rows,), -100 where missing, or, if a cell is a mapping of labels to shares,
+        shares (rows, labels). A mapping without a label is a missing label.
+        """
         index = LabelIndex(self.labels)
+        shares = [shares_in(cell, index) for cell in cells]
+        if any(found is not None for found in shares):
+            rows = enumerate(zip(cells, shares, strict=True))
+            values = [self._shares_of(cell, found, index, row, head, source) for row, (cell, found) in rows]
+            return ShareTargets(np.array(values, dtype=np.float32))
         positions = [
             MISSING if is_missing(cell) else index.position(cell, row, head, source) for row, cell in enumerate(cells)
         ]
         return RowTargets(np.array(positions, dtype=np.int64))
 
+    def joined(self, parts: Sequence[Targets]) -> Targets:
+        """Return the targets of several tables end to end: as shares if any table has shares."""
+        if not any(isinstance(part, ShareTargets) for part in parts):
+            return super().joined(parts)
+        return super().joined([ShareTargets(self.target_scores(part.values)) for part in parts])
+
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
-        """Return int64 positions (rows,), -100 where missing."""
-        rows = len(batch.input_ids)
+        """Return int64 positions (rows,), -100 where missing, or fp32 shares (rows, labels), divided by their sums, a
+        row of NaN where missing.
+        """
+        rows, labels = len(batch.input_ids), len(self.labels)
+        if targets.shape == (rows, labels):
+            return check_shares(targets, labels, head)
         if targets.shape != (rows,):
-            raise InputError(f"Head {head!r}: labels must have shape ({rows},), got {tuple(targets.shape)}")
-        return check_classes(targets, len(self.labels), head)
+            raise InputError(
+                f"Head {head!r}: labels must have shape ({rows},), or ({rows}, {labels}) with the share of each label, "
+                f"got {tuple(targets.shape)}"
+            )
+        return check_classes(targets, labels, head)
 
     def unseen_labels(self, targets: np.ndarray) -> list[object]:
         """Return the labels that no row of these targets has."""
-        seen = set(np.unique(targets).tolist())
-        return [label for position, label in enumerate(self.labels) if position not in seen]
+        counts = label_counts(torch.from_numpy(targets), len(self.labels)).tolist()
+        return [label for label, count in zip(self.labels, counts, strict=True) if not count]
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return rows / (labels * rows of the label), scikit-learn's rule; 1 for a label without rows."""
-        return balanced(targets, len(self.labels))
+        return balanced(targets, len(self.labels), sample_weight)
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
-        """Return one for the label and zero for the others."""
-        return one_hot(targets, len(self.labels))
+        """Return one for the label and zero for the others, or the shares."""
+        return one_hot(targets, len(self.labels)) if targets.ndim == 1 else targets
 
     def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the label of ``positions``."""
@@ -74,3 +97,13 @@ class OneLabelSpec(LabelledSpec):
             f"{head}_score": np.take_along_axis(scores, places[:, None], axis=1)[:, 0],
         }
         return columns | self.score_columns(head, scores) if all_scores else columns
+
+    def _shares_of(
+        self, cell: object, shares: Mapping[object, object] | None, index: LabelIndex, row: int, head: str, source: str
+    ) -> np.ndarray:
+        """Return the share of every label in a cell (labels,), NaN if it is missing."""
+        if is_missing(cell) or (shares is not None and not shares):
+            return np.full(len(self.labels), np.nan)
+        if shares is None:
+            shares = {cell: 1}
+        return normalized(read_shares(shares, index, row, head, source), row, head, source)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, listed
-from manyheads.heads.base import LossTerms, weighted
+from manyheads.heads.base import CellLosses, weighted
 from manyheads.heads.kinds.one_label import OneLabelSpec
+from manyheads.heads.kinds.shares import label_shares
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,6 +28,8 @@ class Ordinal(OneLabelSpec):
     the expected absolute error in ranks, and not always the most probable label. ``.score`` is its probability.
 
     A class weight applies to all tasks of the rows with this label. Label smoothing applies to yes and no of each task.
+    A cell may be a mapping of labels to shares or votes, as for ``Multiclass``: the loss is the expected one, in which
+    a row takes part in each task with the share of the labels that reach it.
 
     Args:
         labels: At least two label names, from the lowest to the highest.
@@ -60,25 +63,23 @@ class Ordinal(OneLabelSpec):
         """One fewer than labels."""
         return len(self.labels) - 1
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed binary cross-entropy over the cells (row, task) that a row reaches, as the paper's loss over
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the binary cross-entropy of each cell (row, task) that a row reaches, as the paper's loss over
         conditional subsets, whose mean is over all of these cells."""
-        reached = self._reached(targets)
-        rows, tasks = reached.nonzero(as_tuple=True)
-        beyond = (targets[rows] > tasks).to(logits.dtype)
-        wanted = beyond * (1 - self.label_smoothing) + self.label_smoothing / 2
-        weights = weighted(class_weights, logits)
-        of_cell = None if weights is None else weights[targets[rows]]
-        total = F.binary_cross_entropy_with_logits(logits[rows, tasks], wanted, weight=of_cell, reduction="sum")
-        count = rows.shape[0]
-        return LossTerms(total, logits.new_tensor(float(count)) if of_cell is None else of_cell.sum(), count)
+        reaching, beyond = self._tasks(targets, weighted(class_weights, logits), logits.dtype)
+        labelled = reaching > 0
+        weights = reaching[labelled]
+        wanted = beyond[labelled] / weights * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits[labelled], wanted, weight=weights, reduction="none")
+        return CellLosses(losses, weights, labelled)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return each task's ``p (1 - p)`` over its own cells, as a share of all cells."""
-        reached = self._reached(targets)
+        reaching, _ = self._tasks(targets, None, logits.dtype)
         probabilities = logits.sigmoid()
-        squares = (probabilities * (1 - probabilities)).masked_fill(~reached, 0.0)
-        return squares.sum(dim=0) / reached.sum().clamp(min=1)
+        squares = probabilities * (1 - probabilities)
+        cells = torch.where(reaching > 0, squares * reaching, 0.0)
+        return cells.sum(dim=0) / reaching.sum().clamp(min=1)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the labels' probabilities (rows, labels): products of the conditional ones."""
@@ -95,6 +96,13 @@ class Ordinal(OneLabelSpec):
         places: np.ndarray = (beyond > 0.5).sum(axis=-1)
         return places
 
-    def _reached(self, targets: Tensor) -> Tensor:
-        """Return (rows, tasks) booleans: a row reaches the tasks up to its own label; without a label, none."""
-        return targets.unsqueeze(1) >= torch.arange(self.outputs, device=targets.device)
+    def _tasks(self, targets: Tensor, class_weights: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the weight with which each row reaches each task ``k``, that of its labels from ``k`` on, and the
+        weight with which it goes beyond, that of its labels after ``k``, both (rows, tasks). A row without a label
+        reaches none.
+        """
+        shares = label_shares(targets, len(self.labels)).to(dtype)
+        if class_weights is not None:
+            shares = shares * class_weights
+        from_label = shares.flip(1).cumsum(dim=1).flip(1)
+        return from_label[:, :-1], from_label[:, 1:]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.heads.base import LossTerms
+from manyheads.heads.base import CellLosses
 from manyheads.heads.kinds.number import NumberSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -41,13 +41,12 @@ class Regression(NumberSpec):
         allowed: np.ndarray = np.abs(values) <= _LARGEST
         return allowed
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return the summed squared error."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the squared error of each row."""
         present = self.labelled(targets)
         targets = targets[present].to(logits.dtype)
-        total = F.mse_loss(logits[present].squeeze(-1), targets, reduction="sum")
-        count = targets.shape[0]
-        return LossTerms(total, logits.new_tensor(float(count)), count)
+        losses = F.mse_loss(logits[present].squeeze(-1), targets, reduction="none")
+        return CellLosses(losses, torch.ones_like(losses), present)
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return 2, the second derivative of a square."""

@@ -1,4 +1,7 @@
-"""Exactly one class per item, be that a text or a word: targets, their balance, softmax. -100 is a missing class."""
+"""Exactly one class per item, be that a text or a word: targets, their balance, softmax.
+
+A target is a class's position, -100 where missing, or the share of every class; see ``shares.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +11,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import InputError
-from manyheads.heads.base import LossTerms, count_of, weighted
+from manyheads.heads.base import CellLosses, count_of, weighted
+from manyheads.heads.kinds.shares import has_label, label_counts
 from manyheads.types import MISSING
 
 
-def cross_entropy_terms(
+def cross_entropies(
     logits: Tensor, targets: Tensor, class_weights: Tensor | None, label_smoothing: float
-) -> LossTerms:
-    """Return summed cross-entropy of (items, classes) logits; weights and smoothing act as in ``cross_entropy``.
+) -> CellLosses:
+    """Return the cross-entropy of (items, classes) logits; weights and smoothing act as in ``cross_entropy``.
 
     Args:
         logits: fp32 (items, classes).
-        targets: int64 (items,), -100 missing.
+        targets: int64 (items,), -100 missing, or shares (items, classes), NaN missing.
         class_weights: (classes,), or ``None``.
         label_smoothing: Share of each target that is spread over all classes.
     """
-    present = targets != MISSING
+    present = has_label(targets)
     logits, targets = logits[present], targets[present]
+    targets = targets.to(logits.dtype) if targets.is_floating_point() else targets
     weights = weighted(class_weights, logits)
-    total = F.cross_entropy(logits, targets, weight=weights, reduction="sum", label_smoothing=label_smoothing)
-    count = targets.shape[0]
-    weight = logits.new_tensor(float(count)) if weights is None else weights[targets].sum()
-    return LossTerms(total, weight, count)
+    losses = F.cross_entropy(logits, targets, weight=weights, reduction="none", label_smoothing=label_smoothing)
+    if weights is None:
+        return CellLosses(losses, torch.ones_like(losses), present)
+    return CellLosses(losses, targets @ weights if targets.is_floating_point() else weights[targets], present)
 
 
-def balanced(targets: Tensor, classes: int) -> Tensor:
+def balanced(targets: Tensor, classes: int, sample_weight: Tensor | None = None) -> Tensor:
     """Return items / (classes seen * items of the class), scikit-learn's rule; 1 for a class without items."""
-    present = targets[targets != MISSING]
-    counts = torch.bincount(present, minlength=classes).float()
-    seen = count_of(counts > 0)
-    return torch.where(counts > 0, present.shape[0] / (max(seen, 1) * counts.clamp(min=1)), 1.0)
+    counts = label_counts(targets, classes, sample_weight)
+    seen = counts > 0
+    return torch.where(seen, counts.sum() / (max(count_of(seen), 1) * torch.where(seen, counts, 1.0)), 1.0).float()
 
 
 def one_hot(targets: np.ndarray, classes: int) -> np.ndarray:
-    """Return fp32 (..., classes): one for the class and zero for the others, NaN where it is missing."""
+    """Return positions (...,) as fp32 (..., classes): one for the class, zero for the others, NaN where missing."""
     target_scores: np.ndarray = (targets[..., None] == np.arange(classes)).astype(np.float32)
     target_scores[targets == MISSING] = np.nan
     return target_scores

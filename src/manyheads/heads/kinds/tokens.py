@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
-from manyheads.heads.base import Column, LossTerms
+from manyheads.heads.base import CellLosses, Column
 from manyheads.heads.cells.best_tags import best_tags
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.entities import (
@@ -31,7 +31,7 @@ from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words
 from manyheads.heads.cells.word_labels import check_count, parsed
 from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropy_terms, curvature, one_hot, softmax
+from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropies, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import Targets, WordTargets
@@ -175,22 +175,25 @@ class Tokens(LabelledSpec):
         classes = [name for position, name in enumerate(self.classes) if position not in seen]
         return [name for name in classes if str(name)[:2] != "I-"]
 
-    def total_weight(self, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    def total_weight(
+        self, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
+    ) -> Tensor:
         """Return the sum of the weights of the labelled words."""
-        return super().total_weight(targets.flatten(), class_weights)
+        return self.loss(torch.zeros((*targets.shape, self.outputs)), targets, class_weights, sample_weight).weight
 
-    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> LossTerms:
-        """Return summed cross-entropy over labelled words; of (rows, words, outputs) logits, or of (words, outputs)."""
+    def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
+        """Return the cross-entropy of each labelled word; of (rows, words, outputs) logits, or of (words, outputs)."""
         flat = logits.reshape(-1, self.outputs)
-        return cross_entropy_terms(flat, targets.reshape(-1), class_weights, self.label_smoothing)
+        of_words = cross_entropies(flat, targets.reshape(-1), class_weights, self.label_smoothing)
+        return replace(of_words, labelled=of_words.labelled.view(targets.shape))
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the softmax's ``p (1 - p)``, averaged over words."""
         return curvature(logits.reshape(-1, self.outputs))
 
-    def balanced_weights(self, targets: Tensor) -> Tensor:
+    def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return words / (tags * words of the tag), scikit-learn's rule; 1 for a tag without words."""
-        return balanced(targets, self.outputs)
+        return balanced(targets, self.outputs, sample_weight)
 
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the tag of each word and zero for the others."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from manyheads.heads import NEUTRAL, Decision, HeadSpec
+from manyheads.heads.decision import DEFAULT_THRESHOLD
 
 PSEUDO_POSITIVES = 10
 # With fewer positive cells in all, the default threshold is kept.
@@ -34,7 +35,7 @@ def fitted_decision(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> 
     if not spec.has_thresholds or not len(logits):
         return NEUTRAL
     known = ~np.isnan(logits).any(axis=1) & ~np.isnan(targets).any(axis=1)
-    positives = targets[known] > 0.5
+    positives = targets[known] >= DEFAULT_THRESHOLD
     if positives.sum() < _MIN_POSITIVES:
         return NEUTRAL
     return Decision(thresholds=best_thresholds(spec.scores(logits[known]), positives).tolist())

@@ -61,7 +61,9 @@ class HeadFit:
         self.stacked = stacked
         self.decision = NEUTRAL
         self._core, self._data = core, data
-        self._class_weights = class_weights_of(self.head, self.targets)
+        weights = data.weights_of(self.rows[self.targets.items().rows])
+        self._sample_weight = None if weights is None else torch.from_numpy(weights)
+        self._class_weights = class_weights_of(self.head, self.targets, self._sample_weight)
 
     def search_request(self) -> SearchRequest:
         """Return the request to search the head's taps."""
@@ -130,8 +132,10 @@ class HeadFit:
             tables={tap: self.targets.select(table, self.rows) for tap, table in tables.items()},
             taps=head.taps,
             targets=items.targets,
+            classes=self.targets.item_classes(),
             texts=[self._data.texts[row] for row in self.rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,
+            sample_weight=self._sample_weight,
             hold_out_all=self.stacked or self.head.spec.has_thresholds,
         )

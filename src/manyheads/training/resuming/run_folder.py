@@ -120,6 +120,8 @@ def _data_digest(data: TrainingData) -> str:
         for array in targets.arrays():
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
+    if data.sample_weight is not None:
+        digest.update(np.ascontiguousarray(data.sample_weight).tobytes())
     for part in (data.train, data.evaluate):
         digest.update(np.asarray([len(part), *part], dtype=np.int64).tobytes())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from scipy.special import log_softmax
 
 from manyheads.heads import Head
@@ -41,15 +42,17 @@ def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTr
 
 def _held_out_errors(path: RegularizationPath) -> np.ndarray:
     """Return the errors on held-out rows (rows,): for classes, log losses as a share of the classes' entropy; else
-    squared errors, summed over the scores, as a share of the variance.
+    squared errors, summed over the scores, as a share of the variance. A row with a weight counts with it.
     """
     spec, logits = path.problem.spec, path.out_of_fold
     held_out = ~np.isnan(logits[:, 0])
-    targets = path.problem.targets.numpy()[held_out]
+    target_scores = spec.target_scores(path.problem.targets.numpy()[held_out]).astype(np.float64)
+    errors: np.ndarray
     if spec.has_classes:
-        losses: np.ndarray = -log_softmax(logits[held_out].astype(np.float64), axis=1)[np.arange(len(targets)), targets]
-        return losses / entropy(targets)
-    target_scores = spec.target_scores(targets).astype(np.float64)
-    residuals = spec.scores(logits[held_out]) - target_scores
-    errors: np.ndarray = np.nansum(residuals**2, axis=1) / spread(target_scores)
-    return errors
+        log_probabilities = log_softmax(logits[held_out].astype(np.float64), axis=1)
+        errors = -(target_scores * log_probabilities).sum(axis=1) / entropy(target_scores)
+    else:
+        residuals = spec.scores(logits[held_out]) - target_scores
+        errors = np.nansum(residuals**2, axis=1) / spread(target_scores)
+    weights = path.problem.weights_of(torch.from_numpy(held_out))
+    return errors if weights is None else errors * (weights / weights.mean()).numpy()

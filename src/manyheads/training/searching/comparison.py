@@ -17,10 +17,10 @@ def spread(target_scores: np.ndarray) -> float:
     return float(np.nansum(distances**2)) / len(target_scores) or 1.0
 
 
-def entropy(classes: np.ndarray) -> float:
-    """Return the entropy of the shares of classes (rows,) in nats; 1 where all rows have one class."""
-    shares = np.bincount(classes) / len(classes)
-    return float(-xlogy(shares, shares).sum()) or 1.0
+def entropy(shares: np.ndarray) -> float:
+    """Return the entropy in nats of the mean of class shares (rows, classes); 1 where all rows have one class."""
+    mean = shares.mean(axis=0, dtype=np.float64)
+    return float(-xlogy(mean, mean).sum()) or 1.0
 
 
 def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:

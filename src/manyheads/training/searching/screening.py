@@ -81,8 +81,8 @@ class Screening(ABC):
 
     def __init__(self, target_scores: Sequence[np.ndarray], as_classes: Sequence[bool] = ()) -> None:
         given = as_classes or [False] * len(target_scores)
-        self._classes = [
-            torch.from_numpy(scores.argmax(axis=1)) if one_class else None
+        self._shares = [
+            torch.from_numpy(scores) if one_class else None
             for scores, one_class in zip(target_scores, given, strict=True)
         ]
         self._errors: dict[frozenset[BackboneTap], np.ndarray] = {}
@@ -101,12 +101,12 @@ class Screening(ABC):
                 self._of_each(residuals),
                 self._of_each(self._centered),
                 self._of_each(self._missing),
-                self._classes,
+                self._shares,
                 strict=True,
             )
             errors = [
-                _squares(part, missing) if classes is None else _log_losses(centered - part, classes)
-                for part, centered, missing, classes in heads
+                _squares(part, missing) if shares is None else _log_losses(centered - part, shares)
+                for part, centered, missing, shares in heads
             ]
             self._errors[key] = self._by_text(torch.stack(errors).numpy())
         return self._errors[key]
@@ -267,24 +267,24 @@ def _squares(residuals: Tensor, missing: Tensor) -> Tensor:
     return residuals.square().masked_fill(missing, 0.0).sum(dim=1)
 
 
-def _log_losses(predictions: Tensor, classes: Tensor) -> Tensor:
-    """Return the log loss of each item (items,), as a share of the entropy of the classes.
+def _log_losses(predictions: Tensor, shares: Tensor) -> Tensor:
+    """Return the expected log loss of each item (items,), as a share of the entropy of the classes.
 
     Squared errors of many classes with few rows measure how far predictions are shrunk, more than how well they order
     the classes. Logits in proportion to the predictions, with the best factor, measure the order alone.
 
     Args:
         predictions: (items, classes).
-        classes: The true class of each item (items,).
+        shares: The share of each class in each item (items, classes): one and zeros, or the annotators' votes.
     """
 
     def losses(exponent: float) -> Tensor:
-        return cross_entropy(math.exp(exponent) * predictions, classes, reduction="none")
+        return cross_entropy(math.exp(exponent) * predictions, shares, reduction="none")
 
     found = minimize_scalar(
         lambda exponent: float(losses(exponent).mean()), bounds=_EXPONENTS, method="bounded", options={"xatol": 0.02}
     )
-    return losses(found.x) / entropy(classes.numpy())
+    return losses(found.x) / entropy(shares.numpy())
 
 
 def scaled(target_scores: np.ndarray) -> np.ndarray:

@@ -19,7 +19,13 @@ _BOUNDS = (math.log(0.1), math.log(20))
 _PRECISION = 1e-3
 
 
-def best_scale(spec: HeadSpec, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> float:
+def best_scale(
+    spec: HeadSpec,
+    logits: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None,
+    sample_weight: Tensor | None = None,
+) -> float:
     """Return the factor of the logits with the least loss, between 0.1 and 20.
 
     A normal prior of its logarithm, with standard deviation one, counts like one more item: a few items that are all
@@ -30,12 +36,12 @@ def best_scale(spec: HeadSpec, logits: Tensor, targets: Tensor, class_weights: T
         logits: (items, outputs) of items that were not trained on.
         targets: As the loss takes them.
         class_weights: As the loss takes them.
+        sample_weight: As the loss takes them.
     """
 
     def loss(exponent: float) -> float:
-        return float(spec.loss(math.exp(exponent) * logits, targets, class_weights).mean) + exponent**2 / 2 / len(
-            logits
-        )
+        terms = spec.loss(math.exp(exponent) * logits, targets, class_weights, sample_weight)
+        return float(terms.mean) + exponent**2 / 2 / len(logits)
 
     found = minimize_scalar(loss, bounds=_BOUNDS, method="bounded", options={"xatol": _PRECISION})
     return math.exp(found.x) if found.fun < loss(0.0) else 1.0

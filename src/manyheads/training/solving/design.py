@@ -169,14 +169,20 @@ class StreamedDesign(Design):
         take_rows: Returns the raw features (n, width) of some row numbers.
         index: Row numbers of the design, (rows,).
         basis: The principal axes; measured in three passes over the rows by default.
+        sample_weight: Weight of each row in these measures (rows,); all count alike by default.
     """
 
     def __init__(
-        self, take_rows: Callable[[np.ndarray], Tensor], index: np.ndarray, basis: Basis | None = None
+        self,
+        take_rows: Callable[[np.ndarray], Tensor],
+        index: np.ndarray,
+        basis: Basis | None = None,
+        sample_weight: Tensor | None = None,
     ) -> None:
         self._take_rows = take_rows
         self._index = index
-        self.basis = self._measured_basis() if basis is None else basis
+        weights = torch.ones(self.rows).double() if sample_weight is None else sample_weight.double()
+        self.basis = self._measured_basis(weights / weights.sum()) if basis is None else basis
         self.variances = self.basis.variances
 
     @property
@@ -209,16 +215,16 @@ class StreamedDesign(Design):
         for start in range(0, len(self._index), _STREAMED_ROWS):
             yield start, self._take_rows(self._index[start : start + _STREAMED_ROWS])
 
-    def _measured_basis(self) -> Basis:
-        total = squares = torch.zeros(())
-        for _, block in self._blocks():
-            total = total + block.double().sum(dim=0)
-        mean = total / self.rows
-        for _, block in self._blocks():
-            squares = squares + (block.double() - mean).square().sum(dim=0)
-        scaling = Scaling.from_moments(mean.float(), (squares / self.rows).sqrt().float())
+    def _measured_basis(self, shares: Tensor) -> Basis:
+        """Return the principal axes of rows with these shares of the total weight, fp64 (rows,)."""
+        mean = variance = torch.zeros(())
+        for start, block in self._blocks():
+            mean = mean + shares[start : start + len(block)] @ block.double()
+        for start, block in self._blocks():
+            variance = variance + shares[start : start + len(block)] @ (block.double() - mean).square()
+        scaling = Scaling.from_moments(mean.float(), variance.sqrt().float())
         gram = torch.zeros((len(mean), len(mean)))
-        for _, block in self._blocks():
+        for start, block in self._blocks():
             standardized = scaling.apply(block)
-            gram += standardized.T @ standardized / self.rows
+            gram += (standardized.T * shares[start : start + len(block)].float()) @ standardized
         return Basis.from_gram(scaling, gram)

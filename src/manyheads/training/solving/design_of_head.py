@@ -122,10 +122,10 @@ def _dense_design(head: Head, training_set: HeadTrainingSet, dense: list[int]) -
                 f"{head.spec.owner}: {len(rows)} rows of {width} features are too large to solve; keep fewer tokens, "
                 "for example LMLogits(top_k=1024)"
             )
-        streamed = StreamedDesign(take, rows)
+        streamed = StreamedDesign(take, rows, sample_weight=training_set.sample_weight)
         return streamed.basis, streamed
     features = take(rows)
-    basis = Basis.of(features)
+    basis = Basis.of(features, training_set.sample_weight)
     return basis, DenseDesign(basis.apply(features), basis.variances)
 
 

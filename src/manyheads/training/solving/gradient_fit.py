@@ -109,7 +109,9 @@ class _StandardizedHead(nn.Module):
         targets = torch.from_numpy(self.training_set.targets[rows])
         if targets.is_floating_point():
             targets = (targets - self.target_mean) / self.target_deviation
-        return self.head.spec.loss(self(rows), targets, self.training_set.class_weights)
+        given = self.training_set.sample_weight
+        sample_weight = None if given is None else given[torch.from_numpy(rows)]
+        return self.head.spec.loss(self(rows), targets, self.training_set.class_weights, sample_weight)
 
     def mean_loss(self, rows: np.ndarray, batch_rows: int) -> float:
         self.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.data.split import folds_by_text
 from manyheads.features import FeatureTable
-from manyheads.heads import Head, RowTargets, Targets
+from manyheads.heads import Head, Targets
 from manyheads.taps import Tap
 from manyheads.types import Features
 
@@ -30,9 +30,11 @@ class HeadTrainingSet:
         tables: Features by tap, one row per labelled item.
         taps: The head's taps.
         targets: Encoded targets (n, ...), each with at least one label.
+        classes: The classes of each item, which are spread over the folds; none for numbers.
         texts: The text of each item; equal texts are always in the same fold.
         class_weights: As the loss takes them.
         seed: Of the folds.
+        sample_weight: Weight of each item, fp64 (n,), or ``None`` if all count alike.
         hold_out_all: Whether to fit, with the chosen settings, without each fold: where another head trains on
             out-of-fold scores, or thresholds are fitted on them.
     """
@@ -40,9 +42,11 @@ class HeadTrainingSet:
     tables: Mapping[Tap, FeatureTable]
     taps: tuple[Tap, ...]
     targets: np.ndarray
+    classes: Sequence[frozenset[int]]
     texts: list[Any]
     class_weights: Tensor | None
     seed: int
+    sample_weight: Tensor | None = None
     hold_out_all: bool = False
 
     @property
@@ -54,7 +58,7 @@ class HeadTrainingSet:
     def folds(self) -> np.ndarray:
         """Fold of each row (n,), from 0."""
         count = min(_FOLDS, len({str(text) for text in self.texts}))
-        return folds_by_text(self.texts, max(count, 2), self.seed, self._classes)
+        return folds_by_text(self.texts, max(count, 2), self.seed, self.classes)
 
     @property
     def compared_folds(self) -> list[int]:
@@ -66,11 +70,6 @@ class HeadTrainingSet:
         """The numbers of all folds."""
         return list(range(int(self.folds.max()) + 1))
 
-    @property
-    def _classes(self) -> list[frozenset[int]]:
-        """The class of each item, or its positive labels; none for numbers."""
-        return RowTargets(self.targets).classes()
-
     def features(self, rows: np.ndarray) -> list[Features]:
         """Return the features of some rows, one item per tap."""
         return [self.features_of(tap, rows) for tap in self.taps]
@@ -80,9 +79,9 @@ class HeadTrainingSet:
         return self.tables[tap].take(rows)
 
 
-def class_weights_of(head: Head, targets: Targets) -> Tensor | None:
-    """Return the class weights for the loss: as given, or balanced over these targets."""
+def class_weights_of(head: Head, targets: Targets, sample_weight: Tensor | None = None) -> Tensor | None:
+    """Return the class weights for the loss: as given, or balanced over these targets, whose items have weights."""
     if head.spec.class_weights == "balanced":
-        return head.spec.balanced_weights(torch.from_numpy(targets.items().targets))
+        return head.spec.balanced_weights(torch.from_numpy(targets.items().targets), sample_weight)
     given = head.spec.class_weights
     return None if given is None else torch.tensor(given, dtype=torch.float32)

@@ -47,7 +47,9 @@ class LinearFitter:
         """
         design = design_of(head, training_set)
         targets = torch.from_numpy(training_set.targets)
-        problem = Problem(head.spec, design.design, targets, training_set.class_weights)
+        problem = Problem(
+            head.spec, design.design, targets, training_set.class_weights, sample_weight=training_set.sample_weight
+        )
         kept, held_out = _folds(training_set, training_set.compared_folds)
         path = RegularizationPath(head.taps, design, problem, held_out, head.spec.has_labels and self.l2 is None)
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None

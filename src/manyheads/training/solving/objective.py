@@ -62,6 +62,7 @@ class Problem:
         class_weights: As the loss takes them.
         prior: Logits that are added to the layer's (rows, outputs), or ``None``. The penalty then pulls the sum towards
             the prior instead of zero.
+        sample_weight: Weight of each row (rows,), or ``None`` if all count alike.
     """
 
     spec: HeadSpec
@@ -69,6 +70,7 @@ class Problem:
     targets: Tensor
     class_weights: Tensor | None
     prior: Tensor | None = None
+    sample_weight: Tensor | None = None
 
     def logits(self, layer: Linear) -> Tensor:
         """Return the logits of all rows (rows, outputs), prior included."""
@@ -77,12 +79,17 @@ class Problem:
 
     def loss(self, layer: Linear) -> Tensor:
         """Return the mean loss without the penalty, ()."""
-        return self.spec.loss(self.logits(layer), self.targets, self.class_weights).mean
+        return self.spec.loss(self.logits(layer), self.targets, self.class_weights, self.sample_weight).mean
 
     def take(self, index: Tensor) -> Problem:
         """Return the problem on some rows."""
         prior = None if self.prior is None else self.prior[index]
-        return replace(self, design=self.design.take(index), targets=self.targets[index], prior=prior)
+        taken = replace(self, design=self.design.take(index), targets=self.targets[index], prior=prior)
+        return replace(taken, sample_weight=self.weights_of(index))
+
+    def weights_of(self, index: Tensor) -> Tensor | None:
+        """Return the weights of some rows, ``None`` if all rows count alike."""
+        return None if self.sample_weight is None else self.sample_weight[index]
 
     def precise(self) -> Problem:
         """Return the problem in fp64 where the design fits into memory in fp64."""
@@ -134,7 +141,7 @@ class PackedObjective:
             if problem.prior is not None:
                 part_logits = part_logits + problem.prior[part]
             targets = problem.targets if self._has_all_rows[k] else problem.targets[part]
-            loss, logit_gradient[part, k] = _loss_and_gradient(problem, part_logits, targets)
+            loss, logit_gradient[part, k] = _loss_and_gradient(problem, part_logits, targets, problem.weights_of(part))
             values.append(loss + 0.5 * self._l2 * layers.weight[k].square().sum())
         with threads(self._threads):
             gradient = problem.design.gradient(logit_gradient.view(-1, count * outputs)).view(self._shape)
@@ -143,11 +150,13 @@ class PackedObjective:
         return torch.stack(values), torch.cat([gradient.flatten(1), bias_gradient], dim=1)
 
 
-def _loss_and_gradient(problem: Problem, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _loss_and_gradient(
+    problem: Problem, logits: Tensor, targets: Tensor, sample_weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Return the mean loss and its gradient with respect to the logits (rows, outputs)."""
     leaf = logits.detach().requires_grad_()
     with torch.enable_grad():
-        loss = problem.spec.loss(leaf, targets, problem.class_weights).mean
+        loss = problem.spec.loss(leaf, targets, problem.class_weights, sample_weight).mean
         loss.backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     return loss.detach(), leaf.grad

@@ -90,10 +90,11 @@ class RegularizationPath:
         """Add a step and return its mean loss over the folds' held-out rows."""
         spec, weights = self.problem.spec, self.problem.class_weights
         folds = [step.problem.take(rows).logits(step.layers[fold]) for fold, rows in enumerate(self._held_out)]
-        logits, targets = torch.cat(folds).double(), self.problem.targets[torch.cat(self._held_out)]
+        rows = torch.cat(self._held_out)
+        logits, targets, by_row = torch.cat(folds).double(), self.problem.targets[rows], self.problem.weights_of(rows)
         if self.calibrates:
-            step = replace(step, scale=best_scale(spec, logits, targets, weights))
-        loss = float(spec.loss(step.scale * logits, targets, weights).mean)
+            step = replace(step, scale=best_scale(spec, logits, targets, weights, by_row))
+        loss = float(spec.loss(step.scale * logits, targets, weights, by_row).mean)
         if all(loss < alternative.loss for alternative in self.alternatives):
             self.best, self._best_logits = step, [step.scale * fold for fold in folds]
         self.alternatives.append(Alternative(self.taps, step.settings, loss))

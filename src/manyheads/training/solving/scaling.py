@@ -24,10 +24,14 @@ class Scaling:
     deviation: Tensor
 
     @staticmethod
-    def of(features: Tensor) -> Scaling:
-        """Measure (rows, width) features."""
-        deviation, mean = torch.std_mean(features, dim=0, correction=0)
-        return Scaling.from_moments(mean, deviation)
+    def of(features: Tensor, sample_weight: Tensor | None = None) -> Scaling:
+        """Measure (rows, width) features, of rows that count with their weights (rows,) if there are any."""
+        if sample_weight is None:
+            deviation, mean = torch.std_mean(features, dim=0, correction=0)
+            return Scaling.from_moments(mean, deviation)
+        shares = (sample_weight / sample_weight.sum()).to(features.dtype)
+        mean = shares @ features
+        return Scaling.from_moments(mean, (shares @ (features - mean).square()).sqrt())
 
     @staticmethod
     def from_moments(mean: Tensor, deviation: Tensor) -> Scaling:
@@ -62,10 +66,18 @@ class Basis:
     variances: Tensor
 
     @staticmethod
-    def of(features: Tensor) -> Basis:
-        """Return the axes of (rows, width) features, computed from the smaller of the two Gram matrices."""
-        scaling = Scaling.of(features)
+    def of(features: Tensor, sample_weight: Tensor | None = None) -> Basis:
+        """Return the axes of (rows, width) features, computed from the smaller of the two Gram matrices.
+
+        Args:
+            features: (rows, width).
+            sample_weight: Weight of each row (rows,); all count alike by default.
+        """
+        scaling = Scaling.of(features, sample_weight)
         standardized = scaling.apply(features)
+        if sample_weight is not None:
+            # Their Gram matrix is the weighted one.
+            standardized *= (sample_weight / sample_weight.mean()).sqrt().to(features.dtype).unsqueeze(1)
         rows, width = standardized.shape
         if width <= rows:
             return Basis.from_gram(scaling, standardized.T @ standardized / rows)

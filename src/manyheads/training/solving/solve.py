@@ -69,11 +69,14 @@ def _ridge(problem: Problem, l2: float) -> Linear:
     """Solve squared error in closed form, in fp64, on centered features."""
     assert isinstance(problem.design, DenseDesign)
     features, targets = problem.design.values.double(), problem.targets.double()
-    feature_mean, target_mean = features.mean(dim=0), targets.mean()
+    given = torch.ones_like(targets) if problem.sample_weight is None else problem.sample_weight.double()
+    shares = given / given.sum()
+    feature_mean, target_mean = shares @ features, shares @ targets
     centered = features - feature_mean
-    gram = centered.T @ centered / len(targets)
+    weighted = centered.T * shares
+    gram = weighted @ centered
     gram.diagonal().add_(0.5 * l2 + 1e-12)
-    weight = torch.linalg.solve(gram, centered.T @ (targets - target_mean) / len(targets))
+    weight = torch.linalg.solve(gram, weighted @ (targets - target_mean))
     bias = target_mean - weight @ feature_mean
     dtype = problem.design.values.dtype
     return Linear(weight.unsqueeze(0).to(dtype), bias.unsqueeze(0).to(dtype))

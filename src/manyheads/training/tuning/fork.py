@@ -215,11 +215,12 @@ class _TrainableFork(TrainableCore):
         heads: Sequence[str] | None = None,
         lm: bool = False,
         word_ids: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the fork; see ``HeadedCore.resume_from_states``."""
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
         chosen = self._names if heads is None else heads
-        output = self.core.resume_from_states(batch, self._fork, entry, labels, chosen)
+        output = self.core.resume_from_states(batch, self._fork, entry, labels, chosen, sample_weight)
         weighted: HeadedOutput = self.weighting(output)
         return weighted
 

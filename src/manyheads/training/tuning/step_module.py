@@ -85,11 +85,13 @@ class TrainableCore(nn.Module):
         replay_input_ids: Tensor | None = None,
         replay_attention_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> HeadedOutput:
         """Run the core, see ``HeadedCore.forward``; with replay texts, the language model runs on them instead."""
         replaying = lm and replay_input_ids is not None and replay_attention_mask is not None
         batch = Batch(input_ids, attention_mask, token_type_ids, word_ids=word_ids)
-        output: HeadedOutput = self.core(batch, labels, self._names if heads is None else heads, lm and not replaying)
+        chosen = self._names if heads is None else heads
+        output: HeadedOutput = self.core(batch, labels, chosen, lm and not replaying, sample_weight)
         if replaying:
             assert replay_input_ids is not None
             assert replay_attention_mask is not None
@@ -113,7 +115,9 @@ class TrainingRows(torch.utils.data.Dataset[dict[str, Any]]):
         row = int(self._data.train[index])
         labels = {name: self._data.targets[name][row] for name, known in self._labelled.items() if known[row]}
         inputs = {name: values[row] for name, values in self._data.tokenized.inputs.items()}
-        return {**inputs, "labels": labels, "rows": row}
+        weights = self._data.weights_of(self._data.train[[index]])
+        weight = {} if weights is None else {"sample_weight": float(weights[0])}
+        return {**inputs, **weight, "labels": labels, "rows": row}
 
 
 def collate_rows(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

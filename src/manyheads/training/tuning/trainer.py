@@ -228,10 +228,11 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         weights = {name: torch.zeros((), device=device) for name in [*core.heads, LM]}
         for batch in batches:
             inputs = Batch(batch["input_ids"], batch["attention_mask"], word_ids=batch.get("word_ids"))
+            sample_weight = None if batch.get("sample_weight") is None else batch["sample_weight"].cpu()
             for name, targets in core.targets(batch["labels"], inputs).items():
                 class_weights = core.heads[name].loss_weights(name)
                 cpu = None if class_weights is None else class_weights.cpu()
-                weights[name] += core.heads[name].spec.total_weight(targets.cpu(), cpu).to(device)
+                weights[name] += core.heads[name].spec.total_weight(targets.cpu(), cpu, sample_weight).to(device)
             weights[LM] += predicted_tokens(batch[_lm_names(batch)[1]]).sum().to(device)
         return weights
 

@@ -93,10 +93,13 @@ def _loss(logits: Mapping[str, Logits], heads: Mapping[str, Head], data: Trainin
     total = 0.0
     for name, head in heads.items():
         targets = data.targets[name].take(data.held_out)
-        items = torch.from_numpy(targets.items().targets)
+        items, sample_weight = torch.from_numpy(targets.items().targets), None
+        if data.sample_weight is not None:
+            sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
         if len(items):
             outputs = torch.from_numpy(targets.item_logits(logits[name])).double()
             weights = head.loss_weights(name)
-            terms = head.spec.loss(outputs, items, None if weights is None else weights.double().cpu())
+            class_weights = None if weights is None else weights.double().cpu()
+            terms = head.spec.loss(outputs, items, class_weights, sample_weight)
             total += head.spec.loss_weight * float(terms.mean)
     return total

@@ -114,13 +114,15 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 
 def test_a_file_reports_what_options_say(run: Run, place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    file = write(place, whole())
+    file = write(place, {**whole(), "weight": "pay"})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))  # a file's paths are its own folder's
         code, out, err = run("train", "--config", file, "--json")
         assert code == 0, err
-        code, other, err = run("train", *options(place, "other"), "--json")
+        code, other, err = run("train", *options(place, "other"), "--weight", "pay", "--json")
         assert code == 0, err
+    assert any("1 rows have the weight 0" in note for note in json.loads(out)["notes"])
+    assert read(place / "model/run.toml")["weight"] == "pay"
     assert json.loads(out)["metrics"] == json.loads(other)["metrics"]
     assert_same_weights(place / "model", place / "other")
     assert read(place / "model/run.toml") == read(place / "other/run.toml")

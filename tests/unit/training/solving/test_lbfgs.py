@@ -157,6 +157,22 @@ def streamed_and_dense(features: Tensor) -> tuple[StreamedDesign, DenseDesign]:
     return streamed, DenseDesign(streamed.basis.apply(features), streamed.variances)
 
 
+def test_weights_of_rows_give_the_axes_of_repeated_rows(features: Tensor) -> None:
+    weights = torch.arange(ROWS) % 3 + 1.0
+    repeated = features[torch.arange(ROWS).repeat_interleave(weights.long())]
+    expected = Basis.of(repeated)
+    streamed = StreamedDesign(lambda rows: features[torch.from_numpy(rows)], np.arange(ROWS), sample_weight=weights)
+    for basis in (Basis.of(features, weights), streamed.basis):
+        torch.testing.assert_close(basis.scaling.mean, expected.scaling.mean)
+        torch.testing.assert_close(basis.scaling.deviation, expected.scaling.deviation)
+        torch.testing.assert_close(basis.variances, expected.variances, rtol=1e-4, atol=1e-4)
+    few, weights = features[:6], weights[:6]
+    found, expected = Basis.of(few, weights), Basis.of(few[torch.arange(6).repeat_interleave(weights.long())])
+    grams = [basis.axes * basis.variances.float() @ basis.axes.T for basis in (found, expected)]
+    torch.testing.assert_close(*grams, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.axes.T @ found.axes, torch.eye(found.axes.shape[1]), rtol=1e-4, atol=1e-4)
+
+
 def sparse_bags(seed: int = 0) -> csr_array:
     draws = np.random.default_rng(seed)
     return csr_array(np.where(draws.random((ROWS, 30)) < 0.1, draws.random((ROWS, 30)), 0.0).astype(np.float32))
