@@ -1,0 +1,36 @@
+"""Sentences on a choice of method, for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from manyheads.training.auto.candidate import Candidate
+
+
+def sentences(candidates: Sequence[Candidate], rows: int) -> list[str]:
+    """Return why a method was chosen, and a line on each candidate.
+
+    Args:
+        candidates: All candidates, the simplest first, one of them chosen.
+        rows: Number of comparison rows.
+    """
+    return [why(candidates, rows), *(f"Auto compared {one}." for one in candidates)]
+
+
+def why(candidates: Sequence[Candidate], rows: int) -> str:
+    """Return a sentence on why a method was chosen."""
+    chosen = next(one for one in candidates if one.chosen)
+    measured = [one for one in candidates if one.loss is not None]
+    best = min(measured, key=lambda one: one.loss or 0.0)
+    where = f"on {rows} training rows that no method trained on"
+    if len(measured) == 1:
+        return f"Auto chose {chosen.name}, the only method that was measured {where}."
+    if chosen is best:
+        return f"Auto chose {chosen.name}: it has the least loss {where}, and no simpler method is as good."
+    if best.reason:
+        return f"Auto chose {chosen.name}: {best.name} has the least loss {where}, but is {best.reason}."
+    return (
+        f"Auto chose {chosen.name}: {where}, it is the simplest method within one standard error of the best, "
+        f"{best.name} (loss {chosen.loss:.4f} and {best.loss:.4f}, difference {chosen.excess:.4f} ± "
+        f"{chosen.excess_error:.4f})."
+    )
