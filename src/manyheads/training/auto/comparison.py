@@ -11,7 +11,7 @@ import torch
 from manyheads.core import HeadedCore
 from manyheads.errors import ManyheadsError, listed, one_line
 from manyheads.heads import Head
-from manyheads.runtime.progress import log_step, progress_bar
+from manyheads.runtime.progress import log_step, progress_bar, spinner
 from manyheads.training.auto.budget import Budget
 from manyheads.training.auto.candidate import Candidate
 from manyheads.training.auto.candidates import name_of
@@ -64,11 +64,17 @@ class Comparison:
         self._core, self._heads, self._data, self._budget = core, heads, data, budget
         self._row_losses = RowLosses(heads, data)
 
+    @property
+    def heads(self) -> list[str]:
+        """The heads that methods are compared by: those with a label on the comparison rows."""
+        return self._row_losses.heads
+
     def run(self, methods: Sequence[Method]) -> None:
         """Try every method that the backbone supports and the time allows."""
         with progress_bar("Comparing methods", len(methods), "methods") as advance:
             for method in methods:
-                self.trials.append(self._tried(method))
+                with spinner(f"Trying {name_of(method)}"):
+                    self.trials.append(self._tried(method))
                 log_step(f"Auto: {_candidate(self.trials[-1])}")
                 advance(1)
 
@@ -109,7 +115,7 @@ class Comparison:
         if trial.losses is None or first is None:
             return _candidate(trial)
         excess, excess_error = margin(trial.losses.mean(axis=0), best.mean(axis=0))
-        worse = [self._row_losses.heads[head] for head in harmed(trial.losses, first)]
+        worse = [self.heads[head] for head in harmed(trial.losses, first)]
         reason = f"clearly worse than {name_of(self.trials[0].method)} for {listed(worse)}" if worse else ""
         found = _candidate(trial)
         return replace(found, chosen=chosen, reason=reason, excess=excess, excess_error=excess_error)

@@ -22,6 +22,25 @@ from manyheads.training.method import Method, Outcome
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The chosen method, and why.
+
+    Attributes:
+        method: The method.
+        candidates: A record of every method, in their order.
+        notes: Sentences for the user, the first one on the reason.
+    """
+
+    method: Method
+    candidates: Sequence[Candidate]
+    notes: Sequence[str]
+
+    def record(self) -> dict[str, Any]:
+        """Return the choice as plain JSON."""
+        return {"why": self.notes[0], "candidates": [candidate.record() for candidate in self.candidates]}
+
+
+@dataclass(frozen=True)
 class Auto(Method):
     """Compare the other methods within a time budget, and train with the simplest that is about as good as the best.
 
@@ -68,24 +87,23 @@ class Auto(Method):
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Compare the methods, then train with the chosen one; if it fails, the model is unchanged."""
         methods = candidates(len(core.backbone.facts.widths) - 1, self.keep_lm)
-        method, compared, notes = self._chosen(methods, core, heads, data)
-        outcome = method.fit(core, heads, data)
-        record = {"auto": {**self.describe(), "why": notes[0], "candidates": [one.record() for one in compared]}}
+        choice = self._choice(methods, core, heads, data)
+        outcome = choice.method.fit(core, heads, data)
         return replace(
             outcome,
-            notes=(*notes, *outcome.notes),
-            record={**outcome.record, **method.describe(), **record},
-            candidates=tuple(compared),
+            notes=(*choice.notes, *outcome.notes),
+            record={**outcome.record, **choice.method.describe(), "auto": {**self.describe(), **choice.record()}},
+            candidates=tuple(choice.candidates),
         )
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
         return {"method": "Auto", "minutes": float(self.minutes), "keep_lm": self.keep_lm}
 
-    def _chosen(
+    def _choice(
         self, methods: Sequence[Method], core: HeadedCore, heads: Mapping[str, Head], data: TrainingData
-    ) -> tuple[Method, list[Candidate], list[str]]:
-        """Return the chosen method, a record of all methods, and sentences for the user."""
+    ) -> Choice:
+        """Compare the methods if there are rows to compare them on, and choose one."""
         divided = for_comparison(data)
         if divided is None:
             return _first(methods, f"{len(data.train)} training rows are too few, {MIN_TRAINING_ROWS} are needed")
@@ -94,13 +112,17 @@ class Auto(Method):
             return _first(methods, f"the training rows have too few labels of {listed(unable)}")
         budget = Budget(60 * self.minutes, len(data.train) / len(divided.train))
         comparison = Comparison(core, heads, divided, budget)
+        if not comparison.heads:
+            return _first(methods, "no row that was set aside has a label")
         comparison.run(methods)
         method, compared = comparison.choose()
-        return method, compared, sentences(compared, len(divided.evaluate))
+        left_out = [name for name in heads if name not in comparison.heads]
+        return Choice(method, compared, sentences(compared, len(divided.evaluate), left_out))
 
 
-def _first(methods: Sequence[Method], reason: str) -> tuple[Method, list[Candidate], list[str]]:
+def _first(methods: Sequence[Method], reason: str) -> Choice:
     """Return the first method where none can be compared."""
-    names = [(name_of(method), method.describe()) for method in methods]
-    chosen = [Candidate(*names[0], chosen=True), *(Candidate(*one, reason=f"not tried: {reason}") for one in names[1:])]
-    return methods[0], chosen, [f"Auto chose {names[0][0]} without a comparison: {reason}."]
+    first, *others = ((name_of(method), method.describe()) for method in methods)
+    not_tried = [Candidate(*other, reason=f"not tried: {reason}") for other in others]
+    why = f"Auto chose {first[0]} without a comparison: {reason}."
+    return Choice(methods[0], [Candidate(*first, chosen=True), *not_tried], [why])

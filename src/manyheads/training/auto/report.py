@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyheads.errors import listed
 from manyheads.training.auto.candidate import Candidate
 
 
-def sentences(candidates: Sequence[Candidate], rows: int) -> list[str]:
-    """Return why a method was chosen, and a line on each candidate.
+def sentences(candidates: Sequence[Candidate], rows: int, left_out: Sequence[str]) -> list[str]:
+    """Return why a method was chosen, a line on each candidate, and one on heads that did not count.
 
     Args:
         candidates: All candidates, the simplest first, one of them chosen.
         rows: Number of comparison rows.
+        left_out: Heads without a label on these rows.
     """
-    return [why(candidates, rows), *(f"Auto compared {one}." for one in candidates)]
+    lines = [f"Auto compared {one}." for one in candidates]
+    if left_out:
+        lines.append(f"Auto did not compare by {listed(left_out)}: no row that was set aside has a label of it.")
+    return [why(candidates, rows), *lines]
 
 
 def why(candidates: Sequence[Candidate], rows: int) -> str:

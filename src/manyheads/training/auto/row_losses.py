@@ -25,6 +25,8 @@ from manyheads.training.solving.head_rows import class_weights_of
 
 # Losses of constant logits below this are those of labels that do not differ.
 _LEAST = 1e-9
+# An infinite loss, as of a far too large count, is this large, so that differences are numbers.
+_MOST = 1e12
 
 
 class RowLosses:
@@ -79,6 +81,7 @@ class RowLosses:
         for row, own in zip(rows, np.split(np.arange(len(items)), starts[1:]), strict=True):
             terms = spec.loss(outputs[own], labels[own], class_weights)
             totals[row], weights[row] = float(terms.total), float(terms.weight)
+        totals = np.nan_to_num(totals, nan=_MOST, posinf=_MOST)
         return totals, weights
 
     def _constant_loss(self, name: str) -> float:
