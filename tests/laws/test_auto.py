@@ -146,8 +146,8 @@ def test_an_interruption_leaves_the_model_as_before(monkeypatch: pytest.MonkeyPa
     before, taps, logits = snapshot(model.core), model.heads["odd"].taps, model.predict(["mild pain"]).logits["odd"]
     steps: list[int] = []
 
-    def interrupt(watch: RunWatch, done: int, steps_of_run: int) -> None:
-        steps.append(done)
+    def interrupt(watch: RunWatch, step: int, share: float) -> None:
+        steps.append(step)
         if steps.count(2) == (1 if keep_lm else 2):
             raise KeyboardInterrupt
 

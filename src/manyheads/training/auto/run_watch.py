@@ -38,21 +38,21 @@ class RunWatch(Watch):
     ) -> None:
         self._budget, self._losses_of, self._first = budget, losses_of, first
         self._started = budget.now()
-        self._first_step = self._started
+        self._first_step, self._first_share = self._started, 0.0
         self.expected = 0.0
 
-    def after_step(self, done: int, steps: int) -> None:
+    def after_step(self, steps: int, share: float) -> None:
         """Estimate the time of the run from the steps after the first, which is slower.
 
         Raises:
             StoppedRunError: it does not fit into the time left.
         """
         now = self._budget.now()
-        if done == 1:
-            self._first_step = now
-        if done <= _STEPS:
+        if steps == 1:
+            self._first_step, self._first_share = now, share
+        if steps <= _STEPS:
             return
-        to_come = _BESIDE_STEPS * (now - self._first_step) / (done - 1) * (steps - done)
+        to_come = _BESIDE_STEPS * (now - self._first_step) / (share - self._first_share) * (1 - share)
         self.expected = now - self._started + to_come
         if not self._budget.fits(to_come, self.expected):
             raise StoppedRunError(

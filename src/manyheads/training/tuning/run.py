@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ from manyheads.training.tuning.rollback import (
 from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
-from manyheads.training.tuning.watch import Watch, WatchedRun
+from manyheads.training.tuning.watch import CountingCollate, Watch, WatchedRun
 from manyheads.training.tuning.weight_mixture import DEFAULT_SHARE, WeightMixture, holding_out, losses_of_shares
 
 
@@ -104,8 +104,8 @@ class _Run:
             trained = [*plan.rates, *weighting.parameters()]
             evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
             mixture = WeightMixture(plan.rates) if method.mixes_weights else None
-            watching = self._watching(plan, mixture)
-            state, notes = self._train(plan, [evaluator, *watching], folder)
+            watched, watching = self._watching(plan, mixture)
+            state, notes = self._train(watched, [evaluator, *watching], folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
             if logits is None or share < 1 or not plan.live:
@@ -124,16 +124,18 @@ class _Run:
             fits, logits, (before, after), (*plan.notes, *notes, *self._share_notes(share), *evaluator.notes(logits))
         )
 
-    def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> list[WatchedRun]:
-        """Return the callback that lets the watch follow the run, if there is one."""
+    def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> tuple[TuningPlan, list[WatchedRun]]:
+        """Return the plan and the callback that let the watch follow the run, if there is one."""
         if self.watch is None:
-            return []
+            return plan, []
 
         def logits_of(share: float) -> dict[str, Logits]:
             with nullcontext() if mixture is None else mixture.mixed_meanwhile(share):
                 return plan.evaluate(self.data.evaluate)
 
-        return [WatchedRun(self.watch, logits_of)]
+        collate = CountingCollate(plan.collate)
+        tokens = int(self.data.tokenized.lengths[self.data.train].sum())
+        return replace(plan, collate=collate), [WatchedRun(self.watch, collate, tokens, logits_of)]
 
     def _mix(self, mixture: WeightMixture, plan: TuningPlan) -> float:
         """Mix the weights before and after tuning; return the share of the tuned ones."""

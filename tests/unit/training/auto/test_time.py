@@ -64,7 +64,7 @@ def after_steps(watch: RunWatch, clock: Clock, steps: int) -> None:
     """Take ten seconds for the first step and one for each further one, of 101."""
     for done in range(1, steps + 1):
         clock.now = 9.0 + done
-        watch.after_step(done, 101)
+        watch.after_step(done, done / 101)
 
 
 @pytest.mark.parametrize(("seconds", "fits"), [(15 + 1.25 * 95 + 133.75, True), (15 + 1.25 * 95 + 133.7, False)])
