@@ -30,12 +30,22 @@ def why(candidates: Sequence[Candidate], rows: int) -> str:
     where = f"on {rows} training rows that no method trained on"
     if len(measured) == 1:
         return f"Auto chose {chosen.name}, the only method that was measured {where}."
+    first = candidates[0]
+    if chosen is best and chosen is first:
+        return f"Auto chose {chosen.name}: no other method has a lower loss {where}."
     if chosen is best:
-        return f"Auto chose {chosen.name}: it has the least loss {where}, and no simpler method is as good."
+        return (
+            f"Auto chose {chosen.name}: it has the least loss {where}, {_excess(first)} below that of {first.name}, and "
+            "no simpler method is as good."
+        )
     if best.reason:
         return f"Auto chose {chosen.name}: {best.name} has the least loss {where}, but is {best.reason}."
     return (
         f"Auto chose {chosen.name}: {where}, it is the simplest method within one standard error of the best, "
-        f"{best.name} (loss {chosen.loss:.4f} and {best.loss:.4f}, difference {chosen.excess:.4f} ± "
-        f"{chosen.excess_error:.4f})."
+        f"{best.name} (loss {chosen.loss:.4f} and {best.loss:.4f}, difference {_excess(chosen)})."
     )
+
+
+def _excess(candidate: Candidate) -> str:
+    """Return how much larger a method's loss is than that of the best one, and the standard error of that."""
+    return f"{candidate.excess:.4f} ± {candidate.excess_error:.4f}"

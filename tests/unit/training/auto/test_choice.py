@@ -63,7 +63,8 @@ def candidate(name: str, loss: float | None, chosen: bool = False, **more: objec
     ("found", "expected"),
     [
         ([candidate("A", 0.5, True), candidate("B", None)], "A, the only method that was measured on 60 training rows"),
-        ([candidate("A", 0.5), candidate("B", 0.4, True)], "B: it has the least loss on 60 training rows"),
+        ([candidate("A", 0.3, True), candidate("B", 0.4)], "A: no other method has a lower loss on 60 training rows"),
+        ([candidate("A", 0.5), candidate("B", 0.4, True)], r"B: it has the .*, 0\.0200 ± 0\.0300 below that of A, and"),
         (
             [candidate("A", 0.5, True), candidate("B", 0.4, reason="clearly worse than A for 'x'")],
             "A: B has the least loss on 60 .*, but is clearly worse",
