@@ -35,8 +35,8 @@ def why(candidates: Sequence[Candidate], rows: int) -> str:
         return f"Auto chose {chosen.name}: no other method has a lower loss {where}."
     if chosen is best:
         return (
-            f"Auto chose {chosen.name}: it has the least loss {where}, {_excess(first)} below that of {first.name}, and "
-            "no simpler method is as good."
+            f"Auto chose {chosen.name}: it has the least loss {where}, {_excess(first)} below that of "
+            f"{first.name}, and no simpler method is as good."
         )
     if best.reason:
         return f"Auto chose {chosen.name}: {best.name} has the least loss {where}, but is {best.reason}."
