@@ -17,7 +17,7 @@ import manyheads as mh
 from manyheads.training.auto import candidates
 from manyheads.training.auto.run_watch import RunWatch
 from tests.families import BY_NAME, WORDS, tokenizer_for
-from tests.laws.oracle import changed, snapshot
+from tests.laws.oracle import HEADS, RECORDS, changed, snapshot, tags_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 
@@ -170,6 +170,26 @@ def test_methods_that_a_backbone_does_not_support_are_left_out_with_a_reason(sav
     assert all("fp16 is too coarse" in reasons[name] for name in ("Fork", "Full"))
     assert reasons["Frozen"] == ""
     assert model.heads["odd"].trained
+
+
+def test_every_kind_of_head_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    makers = [lambda blocks: mh.Frozen(), lambda blocks: mh.Fork(top=1, epochs=1)]
+    monkeypatch.setattr(candidates, "KEEPING", makers)
+    model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
+    for name, spec in {**HEADS, "visits": mh.Count()}.items():
+        model.add_head(name, spec)
+    rows: list[dict[str, Any]] = []
+    for row, record in enumerate(RECORDS * 10):
+        text = f"{record['text']} {row}"
+        rows.append({**record, "text": text, "visits": row % 4, "found": tags_of(text)})
+        if row % 7 == 0:
+            rows[-1]["urgency"] = None
+    result = mh.train(model, rows, "text", mh.Auto(minutes=60), eval_fraction=0)
+    for candidate in result.candidates:
+        assert candidate.reason == "" or candidate.reason.startswith("clearly worse than Frozen() for ")
+        assert set(candidate.losses) == set(model.heads)
+        assert candidate.loss is not None
+        assert 0 < candidate.loss < 2  # a share of what constants lose
 
 
 def test_few_rows_are_solved_and_a_note_says_so() -> None:
