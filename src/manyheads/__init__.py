@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from manyheads.taps import Output as Output
     from manyheads.training import Frozen as Frozen
     from manyheads.training import TrainResult as TrainResult
+    from manyheads.training.auto.method import Auto as Auto
     from manyheads.training.tuning.fork import Fork as Fork
     from manyheads.training.tuning.full import Full as Full
     from manyheads.training.tuning.lora import LoRA as LoRA
@@ -57,6 +58,7 @@ __version__ = VERSION
 # Public name -> the module that defines it.
 _MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
+    "Auto": "manyheads.training.auto.method",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
     "Fork": "manyheads.training.tuning.fork",

@@ -447,7 +447,8 @@ def train(
             of dicts. A row with a missing label still trains the other heads.
         text: The text column, or two columns for text pairs.
         method: ``Frozen()`` by default; a method, its class or its name (``"fork"``). ``Fork()`` and ``LoRA()`` tune
-            a copy of the backbone that only heads read, ``Full()`` tunes the backbone itself.
+            a copy of the backbone that only heads read, ``Full()`` tunes the backbone itself. ``Auto()`` chooses one of
+            them within a time budget.
         heads: Names of the heads to train; all by default.
         eval_data: A table of evaluation rows; by default, rows of ``data`` are held out.
         eval_fraction: Share of the rows to hold out, with equal texts on one side; 0 for no evaluation.

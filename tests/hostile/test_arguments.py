@@ -57,7 +57,7 @@ def test_a_wrong_argument_of_train_is_one_line(model: mh.HeadedModel, case: str)
     assert not model.heads["urgency"].trained
 
 
-@pytest.mark.parametrize("method", ["frozen", "Fork", "lora", "full", mh.Frozen, mh.Fork], ids=str)
+@pytest.mark.parametrize("method", ["frozen", "Fork", "lora", "full", "auto", mh.Frozen, mh.Fork, mh.Auto], ids=str)
 def test_a_method_may_be_named_or_given_as_a_class(model: mh.HeadedModel, method: Any) -> None:
     mh.train(model, ROWS, "text", method, eval_fraction=0)
     assert model.heads["urgency"].trained

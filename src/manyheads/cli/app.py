@@ -18,6 +18,7 @@ from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
 from manyheads.cli.predict_options import PredictInput, PredictOutput
 from manyheads.cli.train_options import (
+    AutoOptions,
     DataOptions,
     HeadOptions,
     MethodOptions,
@@ -71,12 +72,13 @@ def train(
     reading: ReadingOptions,
     method: MethodOptions,
     tuning: TuningOptions,
+    auto: AutoOptions,
     output: OutputOptions,
 ) -> None:
     """Train heads on a table; kinds and labels are inferred from its columns."""
     from manyheads.cli.train import run_train
 
-    run_train(TrainOptions(data, heads, reading, method, tuning, output))
+    run_train(TrainOptions(data, heads, reading, method, tuning, auto, output))
 
 
 @app.command(cls=Command, epilog="Example: manyheads predict model/ new.csv --out scored.parquet")

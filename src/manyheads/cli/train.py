@@ -150,6 +150,7 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
         "search": {
             name: [alternative.record() for alternative in alternatives] for name, alternatives in result.search.items()
         },
+        "candidates": [candidate.record() for candidate in result.candidates],
         "lm_check": dataclasses.asdict(result.lm_check),
         "notes": result.notes,
         "seconds": result.seconds,

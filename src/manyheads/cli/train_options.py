@@ -139,7 +139,8 @@ class MethodOptions(OptionGroup):
             "--method",
             metavar="NAME",
             help="frozen (default): solve heads on cached features; fork: tune a copy of the top blocks for the heads; "
-            "lora: tune adapters for the heads; full: tune the backbone. Only full changes the language model.",
+            "lora: tune adapters for the heads; full: tune the backbone. Only full changes the language model. "
+            "auto: choose one of them within a time budget.",
         ),
     ] = None
     cache: Annotated[
@@ -204,6 +205,21 @@ class TuningOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class AutoOptions(OptionGroup):
+    """The settings of the method that chooses one."""
+
+    panel: ClassVar[str] = "Choosing a method (method auto)"
+
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", metavar="NUMBER", help="Time budget of the choice (default: 10).")
+    ] = None
+    keep_lm: Annotated[
+        bool | None,
+        typer.Option("--keep-lm/--change-lm", help="Keep every weight of the backbone (default), or try full too."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class OutputOptions(OptionGroup):
     """The saved model, and the report."""
 
@@ -226,6 +242,7 @@ class TrainOptions:
     reading: ReadingOptions
     method: MethodOptions
     tuning: TuningOptions
+    auto: AutoOptions
     output: OutputOptions
 
     def run_keys(self) -> dict[str, Any]:
@@ -237,7 +254,7 @@ class TrainOptions:
 
     def method_keys(self) -> dict[str, Any]:
         """Return the keys of ``[method]``: the method's name and its settings."""
-        return given(self.method, self.tuning)
+        return given(self.method, self.tuning, self.auto)
 
     def head_tables(self) -> dict[str, dict[str, str]]:
         """Return the tables ``[heads.NAME]``: head name -> its column, if that has another name."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from manyheads.core import HeadedCore
 from manyheads.heads import Head, Logits
+from manyheads.training.auto.candidate import Candidate
 from manyheads.training.dataset import TrainingData
 from manyheads.training.fit import FitResult
 
@@ -24,6 +25,7 @@ class Outcome:
             it.
         notes: Sentences for the user.
         record: Further facts as plain JSON, to be saved with each head.
+        candidates: The methods that were compared, if several were.
     """
 
     fits: Mapping[str, FitResult]
@@ -31,6 +33,7 @@ class Outcome:
     perplexity: tuple[float | None, float | None] = (None, None)
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
 
 
 class Method(ABC):

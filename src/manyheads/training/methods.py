@@ -7,12 +7,13 @@ from importlib import import_module
 from manyheads.errors import MethodError, did_you_mean, listed
 from manyheads.training.method import Method
 
-# Module and class of each method; the tuning methods are slow to import.
+# Module and class of each method; all but the first are slow to import.
 METHODS = {
     "frozen": ("manyheads.training.frozen.method", "Frozen"),
     "fork": ("manyheads.training.tuning.fork", "Fork"),
     "full": ("manyheads.training.tuning.full", "Full"),
     "lora": ("manyheads.training.tuning.lora", "LoRA"),
+    "auto": ("manyheads.training.auto.method", "Auto"),
 }
 DEFAULT = "frozen"
 

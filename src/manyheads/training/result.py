@@ -11,6 +11,7 @@ import numpy as np
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics
+from manyheads.training.auto.candidate import Candidate
 from manyheads.training.fit import Alternative
 from manyheads.training.mistakes import EvaluatedRows, Mistake
 
@@ -47,6 +48,7 @@ class TrainResult:
         seconds: Wall time.
         out: Folder of the saved model, if it was saved.
         predicted: Head name -> its predictions of the evaluation rows; see ``mistakes``.
+        candidates: The methods that ``Auto`` compared or left out, the simplest first; empty for other methods.
 
     Examples:
         >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
@@ -67,6 +69,7 @@ class TrainResult:
     seconds: float
     out: Path | None = field(default=None)
     predicted: Mapping[str, EvaluatedRows] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
 
     def __repr__(self) -> str:
         heads = "; ".join(_in_short(name, self.rows[name], values) for name, values in self.metrics.items())

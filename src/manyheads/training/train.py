@@ -85,7 +85,8 @@ def run_training(
         *_dependent_heads_note(core, chosen),
         *_new_tokens_note(core),
     ]
-    return _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
+    result = _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
+    return dataclasses.replace(result, candidates=list(outcome.candidates))
 
 
 def _check_settings(evaluation: Evaluation) -> None:

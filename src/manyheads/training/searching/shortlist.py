@@ -67,6 +67,8 @@ def shortlist(
     screened, path = list(singles), [min(singles, key=_loss)]
     while len(path[-1].taps) < _MAX_TAPS:
         joined = [screening.screen([*path[-1].taps, tap]) for tap in partners if tap not in path[-1].taps]
+        if not joined:
+            break
         screened += joined
         better = min(joined, key=_loss)
         gain, error = margin(path[-1].errors, better.errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,12 +25,32 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
         heads: The heads that train.
         changing: The backbone's tensors that train.
     """
-    weights = [(tensor, tensor.detach().clone()) for tensor in changing]
-    before = {name: copy.deepcopy(head) for name, head in heads.items()}
-    branches = dict(core.backbone.branches.items())
+    restore = _restorer(core, heads, changing)
     try:
         yield
     except BaseException:
+        restore()
+        raise
+
+
+@contextmanager
+def restored_afterwards(core: HeadedCore, heads: Mapping[str, Head], changing: Iterable[Tensor]) -> Iterator[None]:
+    """Restore the model in any case, after training that only measures something; see ``restored_on_failure``."""
+    restore = _restorer(core, heads, changing)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _restorer(core: HeadedCore, heads: Mapping[str, Head], changing: Iterable[Tensor]) -> Callable[[], None]:
+    """Return a function that restores the model to its present state, to be called once."""
+    weights = [(tensor, tensor.detach().clone()) for tensor in changing]
+    before = {name: copy.deepcopy(head) for name, head in heads.items()}
+    branches = dict(core.backbone.branches.items())
+    token_budget = core.backbone.token_budget
+
+    def restore() -> None:
         with torch.no_grad():
             for tensor, value in weights:
                 tensor.copy_(value)
@@ -40,7 +60,9 @@ def restored_on_failure(core: HeadedCore, heads: Mapping[str, Head], changing: I
             head.decision = before[name].decision
         core.backbone.branches.clear()
         core.backbone.branches.update(branches)
-        raise
+        core.backbone.use_token_budget(token_budget)
+
+    return restore
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ import transformers
 from manyheads.core import HeadedCore
 from manyheads.evaluation.lm_loss import perplexity
 from manyheads.features import FeatureSource
-from manyheads.heads import Head
+from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
 from manyheads.training.deciding.thresholds import fitted_decision
@@ -27,10 +27,16 @@ from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
-from manyheads.training.tuning.rollback import recomputing, requiring_gradients, restored_on_failure
+from manyheads.training.tuning.rollback import (
+    recomputing,
+    requiring_gradients,
+    restored_afterwards,
+    restored_on_failure,
+)
 from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
+from manyheads.training.tuning.watch import CountingCollate, Watch, WatchedRun
 from manyheads.training.tuning.weight_mixture import DEFAULT_SHARE, WeightMixture, holding_out, losses_of_shares
 
 
@@ -44,33 +50,63 @@ def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: Trai
         data: Training and evaluation rows.
     """
     method.check(core, heads)
-    chooses_share = method.mixes_weights and method.tuned_share is None
-    return _Run(method, core, heads, holding_out(data) if chooses_share else data).outcome()
+    return _Run(method, core, heads, _with_held_out_rows(method, data)).outcome(restored_on_failure)
+
+
+def try_out(
+    method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, watch: Watch | None = None
+) -> Outcome:
+    """Return the outcome of ``tune``, and leave the model as before.
+
+    Args:
+        method: The settings.
+        core: The backbone and all heads.
+        heads: The heads to train.
+        data: Training and evaluation rows.
+        watch: May end the run.
+
+    Raises:
+        StoppedRunError: the watch ended the run.
+    """
+    method.check(core, heads)
+    return _Run(method, core, heads, _with_held_out_rows(method, data), watch).outcome(restored_afterwards)
+
+
+def _with_held_out_rows(method: Tuning, data: TrainingData) -> TrainingData:
+    """Return the data with rows held out, if the method chooses the share of the tuned weights on them."""
+    return holding_out(data) if method.mixes_weights and method.tuned_share is None else data
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of ``tune``."""
+    """One call of ``tune`` or ``try_out``."""
 
     method: Tuning
     core: HeadedCore
     heads: Mapping[str, Head]
     data: TrainingData
+    watch: Watch | None = None
 
-    def outcome(self) -> Outcome:
+    def outcome(self, restored: Callable[..., AbstractContextManager[None]]) -> Outcome:
+        """Train, and return the result.
+
+        Args:
+            restored: Restores the model, always or on failure.
+        """
         method, core, heads, data = self.method, self.core, self.heads, self.data
         selection = selection_of(method.best_by, method.patience, heads, data)
         folder = self._run_folder()
         changing = list(method.changing(core))
         before = perplexity(core, data.tokenized, data.evaluate) if changing else None
-        with restored_on_failure(core, heads, changing):
+        with restored(core, heads, changing):
             start_heads(method, core, heads, data)
             weighting = LearnedWeighting(heads, core.backbone.device) if method.weighting == "learned" else Weighting()
             plan = method.plan(core, heads, data, weighting)
             trained = [*plan.rates, *weighting.parameters()]
             evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
             mixture = WeightMixture(plan.rates) if method.mixes_weights else None
-            state, notes = self._train(plan, evaluator, folder)
+            watched, watching = self._watching(plan, mixture)
+            state, notes = self._train(watched, [evaluator, *watching], folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
             if share > 0:
@@ -78,8 +114,8 @@ class _Run:
             if logits is None or share < 1 or not plan.live:
                 logits = evaluated(core, heads, data, data.evaluate)
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
-        for head in heads.values():
-            head.trained = True
+            for head in heads.values():
+                head.trained = True
         settings = {"epochs": float(state.epoch or 0), "steps": float(state.global_step), "lr": method.lr}
         if evaluator.best_epoch is not None:
             settings["best_epoch"] = evaluator.best_epoch
@@ -90,6 +126,19 @@ class _Run:
         return Outcome(
             fits, logits, (before, after), (*plan.notes, *notes, *self._share_notes(share), *evaluator.notes(logits))
         )
+
+    def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> tuple[TuningPlan, list[WatchedRun]]:
+        """Return the plan and the callback that let the watch follow the run, if there is one."""
+        if self.watch is None:
+            return plan, []
+
+        def logits_of(share: float) -> dict[str, Logits]:
+            with nullcontext() if mixture is None else mixture.mixed_meanwhile(share):
+                return plan.evaluate(self.data.evaluate)
+
+        collate = CountingCollate(plan.collate)
+        tokens = int(self.data.tokenized.lengths[self.data.train].sum())
+        return replace(plan, collate=collate), [WatchedRun(self.watch, collate, tokens, logits_of)]
 
     def _mix(self, mixture: WeightMixture, plan: TuningPlan) -> float:
         """Mix the weights before and after tuning; return the share of the tuned ones."""
@@ -130,7 +179,7 @@ class _Run:
         return folder
 
     def _train(
-        self, plan: TuningPlan, evaluator: EpochEvaluator, folder: RunFolder | None
+        self, plan: TuningPlan, callbacks: Sequence[transformers.TrainerCallback], folder: RunFolder | None
     ) -> tuple[transformers.TrainerState, tuple[str, ...]]:
         """Run the trainer; return its final state and notes for the user."""
         backbone = self.core.backbone
@@ -140,7 +189,8 @@ class _Run:
             tempfile.TemporaryDirectory() as scratch,
         ):
             trainer = self._trainer(plan, str(self.method.checkpoints or scratch))
-            trainer.add_callback(evaluator)
+            for callback in callbacks:
+                trainer.add_callback(callback)
             trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
             checkpoint = checkpoint_of(self.method, folder)
             trainer.train(checkpoint)

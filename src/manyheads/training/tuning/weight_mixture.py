@@ -10,7 +10,8 @@ Symbols (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,20 @@ class WeightMixture:
             self._after = self._copies()
         for parameter, before, after in zip(self._parameters, self._before, self._after, strict=True):
             parameter.copy_(before.lerp(after, share))
+
+    @contextmanager
+    def mixed_meanwhile(self, share: float) -> Iterator[None]:
+        """Mix the weights as they are with those before tuning inside the block, in the middle of a run."""
+        now = self._copies()
+        with torch.no_grad():
+            for parameter, before, current in zip(self._parameters, self._before, now, strict=True):
+                parameter.copy_(before.lerp(current, share))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, current in zip(self._parameters, now, strict=True):
+                    parameter.copy_(current)
 
     def _copies(self) -> list[torch.Tensor]:
         return [parameter.detach().to("cpu", copy=True) for parameter in self._parameters]

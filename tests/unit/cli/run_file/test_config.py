@@ -27,6 +27,7 @@ from manyheads.cli.run_file.heads import KINDS, build_head, write_head
 from manyheads.cli.run_file.methods import METHODS, build_method, method_keys, read_method, write_method
 from manyheads.data.labelled import Reading
 from manyheads.training import Frozen, run_training
+from manyheads.training.auto.method import Auto
 from manyheads.training.dataset import Evaluation
 from manyheads.training.tuning.fork import Fork
 from manyheads.training.tuning.full import Full
@@ -136,8 +137,9 @@ def test_a_file_reports_what_options_say(run: Run, place: Path, tmp_path_factory
         {"name": "fork", "epochs": 1, "top": 1},
         {"name": "lora", "epochs": 1, "r": 2, "targets": ["query", "value"], "best_by": "mean"},
         {"name": "full", "epochs": 1, "top": 1, "start": "random", "best_by": {"job_type": 1}},
+        {"name": "auto", "minutes": 5, "keep_lm": False},
     ],
-    ids=["default", "frozen", "fork", "lora", "full"],
+    ids=["default", "frozen", "fork", "lora", "full", "auto"],
 )
 def test_the_saved_file_does_the_run_again(run: Run, place: Path, method: Tables) -> None:
     heads = {
@@ -456,9 +458,37 @@ def test_a_model_that_has_a_reading_head_trains_it_as_it_is(run: Run, place: Pat
     assert all(word in err for word in ("'pay'", "another output"))
 
 
+def test_auto_is_an_option_with_a_budget(run: Run, place: Path) -> None:
+    arguments = (place / "ads.csv", "-b", place / "bert", "-t", "ad", "-H", "job_type", "-o", place / "model")
+    code, out, err = run("train", *arguments, "--method", "auto", "--minutes", 2.5, "--change-lm", "--json")
+    assert code == 0, err
+    found = json.loads(out)["candidates"]
+    assert [one["name"].partition("(")[0] for one in found if one["chosen"]] == ["Frozen"]
+    assert all("are too few" in one["reason"] for one in found[1:])
+    assert found[-1]["settings"]["method"] == "Full"
+    assert read(place / "model/run.toml")["method"] == {"name": "auto", "minutes": 2.5, "keep_lm": False}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (("--minutes", 5), "--minutes belongs to --method auto, not to 'frozen'"),
+        (("--method", "auto", "--minutes", 0), "Auto: minutes must be a finite number above 0, got 0.0"),
+        (("--method", "auto", "--top", 2), "--top belongs to --method fork or full, not to 'auto'"),
+    ],
+)
+def test_a_wrong_budget_is_one_line(run: Run, place: Path, more: tuple[object, ...], expected: str) -> None:
+    arguments = (place / "ads.csv", "-b", place / "bert", "-t", "ad", "-H", "job_type", "-o", place / "model")
+    code, _, err = run("train", *arguments, *more)
+    assert code == 1
+    assert expected in err
+    assert len(err.strip().splitlines()) == 1
+
+
 CHANGED = {
     "frozen": [Frozen(), Frozen(cache=None, dtype="float32", l2=0.5)],
     "fork": [Fork(), Fork(top=1, lr=0.1, patience=2), Fork(cache=None)],
+    "auto": [Auto(), Auto(minutes=0.5), Auto(minutes=3, keep_lm=False)],
     "lora": [LoRA(), LoRA(r=4, alpha=8, targets=["query"], dropout=0.1)],
     "full": [
         Full(),
