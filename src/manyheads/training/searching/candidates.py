@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyheads.taps import BackboneTap, Hidden
+from manyheads.taps import BackboneTap, Hidden, Lexical
 from manyheads.types import BackboneFacts
 
+# The bags to try.
+_BAGS = (Lexical(),)
 # Evenly spaced layers that are tried, the first and the last among them.
 _MAX_LAYERS = 9
 
@@ -24,3 +26,8 @@ def candidates(facts: BackboneFacts, top: int | None = None) -> list[BackboneTap
     pools = ("mean", "last", "max") if facts.causal else ("mean", "cls", "max")
     default = Hidden().resolve(facts)
     return list(dict.fromkeys([default, *(Hidden(layer, pool) for layer in reversed(layers) for pool in pools)]))
+
+
+def lexical_candidates(facts: BackboneFacts) -> list[BackboneTap]:
+    """Return the bags to try, those of words only where there is a tokenizer that marks them."""
+    return [bag for bag in _BAGS if bag.unit == "token" or facts.word_pieces() is not None]

@@ -20,7 +20,7 @@ from torch import Tensor
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
-from manyheads.taps.lexical import TokenIds, bags, lexicon
+from manyheads.training.searching.candidates import lexical_candidates
 from manyheads.training.searching.screening import FoldScreening, HeadScreening, KernelScreening, dense_kernel
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.training.solving.scaling import Scaling
@@ -110,16 +110,16 @@ def _search_texts(
     rows: np.ndarray,
 ) -> dict[str, Shortlist]:
     """Return the shortlist of each head that labels texts."""
-    default = dense[0]
-    singles: list[BackboneTap] = [*dense, Lexical()]
+    default, bags = dense[0], lexical_candidates(facts)
+    singles = [*dense, *bags]
     if 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:
         source.read([*singles, *other_taps], rows)
-    small = _screenings(source, requests, singles, other_taps, _SINGLE_ROWS)
+    small = _screenings(facts, source, requests, singles, other_taps, _SINGLE_ROWS)
     ranked = {name: screening.ranked(singles) for name, screening in small.items()}
     leaders = dict.fromkeys(tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps)
-    joinable: list[BackboneTap] = [*dict.fromkeys([*leaders, default, Lexical()])]
-    large = _screenings(source, requests, joinable, other_taps, _SET_ROWS)
-    return {name: shortlist(screening, ranked[name], default, [Lexical()]) for name, screening in large.items()}
+    joinable = [*dict.fromkeys([*leaders, default, *bags])]
+    large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
+    return {name: shortlist(screening, ranked[name], default, bags) for name, screening in large.items()}
 
 
 def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest) -> Shortlist:
@@ -139,6 +139,7 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
 
 
 def _screenings(
+    facts: BackboneFacts,
     source: FeatureSource,
     requests: Mapping[str, SearchRequest],
     taps: Sequence[BackboneTap],
@@ -158,7 +159,7 @@ def _screenings(
     for group, sample in zip(groups, samples, strict=True):
         scores = [request.target_scores for request in group.values()]
         as_classes = [request.spec.has_classes for request in group.values()]
-        shared = KernelScreening(_kernels(tables, sample), scores, as_classes)
+        shared = KernelScreening(_kernels(tables, sample, facts), scores, as_classes)
         screenings |= {name: shared.of_head(number) for number, name in enumerate(group)}
     return screenings
 
@@ -171,15 +172,18 @@ def _labelled_alike(requests: Mapping[str, SearchRequest]) -> list[dict[str, Sea
     return list(groups.values())
 
 
-def _kernels(tables: Mapping[Tap, FeatureTable], rows: np.ndarray) -> Callable[[Tap], Tensor]:
+def _kernels(
+    tables: Mapping[Tap, FeatureTable], rows: np.ndarray, facts: BackboneFacts
+) -> Callable[[BackboneTap], Tensor]:
     """Return a function that computes the kernel of a tap over these rows."""
 
-    def kernel_of(tap: Tap) -> Tensor:
+    def kernel_of(tap: BackboneTap) -> Tensor:
         features = tables[tap].take(rows)
         if not isinstance(tap, Lexical):
             return dense_kernel(features.values)
-        texts = TokenIds.of(features)
-        bag = bags(texts, *lexicon(texts))
+        reader = tap.sized(features, facts).reader(facts)
+        reader.set_lexicon(reader.lexicon(features))
+        bag = reader.matrix(features)
         return torch.from_numpy((bag @ bag.T).toarray())
 
     return kernel_of
