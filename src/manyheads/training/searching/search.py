@@ -1,4 +1,4 @@
-"""Search the taps of heads with ``reads="auto"``: layer, pooling, sets of them, and the bag of tokens.
+"""Search the taps of heads with ``reads="auto"``: layer, pooling, sets of them, and bags of tokens and words.
 
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
@@ -21,7 +21,14 @@ from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.searching.candidates import lexical_candidates
-from manyheads.training.searching.screening import FoldScreening, HeadScreening, KernelScreening, dense_kernel
+from manyheads.training.searching.comparison import NEGLIGIBLE, margin
+from manyheads.training.searching.screening import (
+    FoldScreening,
+    HeadScreening,
+    KernelScreening,
+    ScreenedTaps,
+    dense_kernel,
+)
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.training.solving.scaling import Scaling
 from manyheads.types import BackboneFacts
@@ -81,7 +88,7 @@ def search(
 
     Args:
         facts: Facts about the backbone.
-        dense: The single taps to try besides the bag of tokens, see ``candidates``.
+        dense: The single taps to try besides bags of tokens and words, see ``candidates``.
         source: Features of all texts.
         requests: The heads to search for.
         other_taps: Taps whose features training needs anyway, read in the same passes.
@@ -116,10 +123,22 @@ def _search_texts(
         source.read([*singles, *other_taps], rows)
     small = _screenings(facts, source, requests, singles, other_taps, _SINGLE_ROWS)
     ranked = {name: screening.ranked(singles) for name, screening in small.items()}
-    leaders = dict.fromkeys(tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps)
-    joinable = [*dict.fromkeys([*leaders, default, *bags])]
+    leaders = [tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps]
+    helpful = {name: _helpful(small[name], head[0], bags) for name, head in ranked.items()}
+    joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
     large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
-    return {name: shortlist(screening, ranked[name], default, bags) for name, screening in large.items()}
+    return {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
+
+
+def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[BackboneTap]) -> list[BackboneTap]:
+    """Return the first bag, and those of the others that improve the best single tap on the smaller sample: sets with
+    them are screened on the larger one, which costs more than all single taps."""
+    found = [bags[0]]
+    for bag in bags[1:]:
+        gain, error = margin(best.errors, screening.screen([*best.taps, bag]).errors)
+        if gain > max(error, NEGLIGIBLE):
+            found.append(bag)
+    return found
 
 
 def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest) -> Shortlist:
