@@ -192,6 +192,34 @@ class Template:
         return len(self.before) + len(self.after)
 
 
+@dataclass(frozen=True, eq=False)
+class WordPieces:
+    """The part of each token id of a tokenizer's vocabulary in words.
+
+    A token continues the word of the token before it if it joins the last one and that one joins the next.
+
+    Attributes:
+        letters: (letters,) bytes, the UTF-8 of all tokens in lower case without spaces and marks, end to end.
+        offsets: (ids + 1,) start of each token's letters, int64. Tokens without letters are in no word: punctuation,
+            spaces and special tokens.
+        joins_last: (ids,) booleans, whether a token may continue a word.
+        joins_next: (ids,) booleans, whether its word may be continued.
+    """
+
+    letters: Tensor
+    offsets: Tensor
+    joins_last: Tensor
+    joins_next: Tensor
+
+    def __len__(self) -> int:
+        return len(self.joins_last)
+
+
+def no_word_pieces() -> WordPieces | None:
+    """Return ``None``: there is no tokenizer."""
+    return None
+
+
 @dataclass(frozen=True)
 class BackboneFacts:
     """The facts about a backbone that taps depend on.
@@ -205,6 +233,7 @@ class BackboneFacts:
         no_pooler_reason: Why there is no trained pooler, for error messages.
         lm_head: From states (rows, width) of the last layer to the language model's fp32 logits (rows, vocabulary), or
             ``None`` without an LM head on them.
+        word_pieces: Returns the part of each token id in words, or ``None`` without a tokenizer.
     """
 
     name: str
@@ -214,6 +243,7 @@ class BackboneFacts:
     pooler_width: int | None = None
     no_pooler_reason: str = ""
     lm_head: Callable[[Tensor], Tensor] | None = None
+    word_pieces: Callable[[], WordPieces | None] = no_word_pieces
 
 
 @dataclass

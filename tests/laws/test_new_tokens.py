@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import manyheads as mh
+from manyheads.taps.lexical.terms import BASE
 from tests.families import BY_NAME, BYTE_PAIRS, FAMILIES, GENERATING, TEXTS, Family, perturb, tokenizer_for
 from tests.laws.oracle import (
     HEADS,
@@ -464,7 +465,8 @@ def test_l5_a_lexical_head_trained_afterwards_weighs_the_new_words(saved: Saved)
     rows = [{"text": f"{text} {WORDS[0] if row % 2 else ''}", "yes": "no" if row % 2 else "yes"}
             for row, text in enumerate(TEXTS * 2)]  # fmt: skip
     mh.train(model, rows, text="text", eval_fraction=0)
-    assert model.tokenizer.convert_tokens_to_ids(WORDS[0]) in model.heads["yes"].readers[0].ids.tolist()
+    tokens = model.heads["yes"].readers[0].terms // BASE - 1
+    assert model.tokenizer.convert_tokens_to_ids(WORDS[0]) in tokens.tolist()
     assert [one["yes"].label for one in model.predict([f"pain {WORDS[0]}", "pain"])] == ["no", "yes"]
 
 

@@ -35,7 +35,7 @@ from manyheads.backbone.trunk import Trunk
 from manyheads.backbone.vocabulary import add_rows, names_by_identity, share_again, vocabulary_size
 from manyheads.errors import BackboneError, BatchingWarning, NoLanguageModelError
 from manyheads.runtime.progress import spinner
-from manyheads.types import BackboneFacts, Batch, Request, States, Template
+from manyheads.types import BackboneFacts, Batch, Request, States, Template, WordPieces
 
 
 class Backbone(nn.Module):
@@ -130,10 +130,11 @@ class Backbone(nn.Module):
     def facts(self) -> BackboneFacts:
         """The facts that taps depend on; observed on first use, in one forward pass over eight tokens."""
         if self._facts is None:
-            # A function, not a bound method: copying a head must not copy the backbone.
+            # Functions, not bound methods: copying a head must not copy the backbone.
             lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
+            pieces = lambda: self.word_pieces  # noqa: E731
             with kept_state(self.model):
-                self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
+                self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head, pieces)
             _ = self.row_groups  # all small passes at once
         return self._facts
 
@@ -196,6 +197,11 @@ class Backbone(nn.Module):
         if not lm_reads_stack(self.model):
             raise NoLanguageModelError(f"{self.name}: has no LM head on the hidden states that heads read")
         return self._lm_head.of(self.model, self.stack)
+
+    @property
+    def word_pieces(self) -> WordPieces | None:
+        """The part of each token of the tokenizer's vocabulary in words, or ``None`` without a tokenizer."""
+        return None if self.prompt_tokenizer is None else self.prompt_tokenizer.vocabulary_pieces()
 
     @property
     def vocabulary_size(self) -> int:

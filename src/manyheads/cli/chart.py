@@ -15,7 +15,7 @@ _NO_METRICS = frozenset({"epoch", "rows", "loss", "held_out_loss"})
 
 
 def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line per layer with its best pooling, one for the bag of tokens, and one for the taps chosen.
+    """Return one line per layer with its best pooling, one per bag of tokens or words, and one for the taps chosen.
 
     Args:
         tried: The alternatives in the head's summary.
@@ -27,11 +27,15 @@ def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[st
         return []
     fewest = min(alternative["settings"]["rows"] for alternative in singles)
     alike = [alternative for alternative in singles if alternative["settings"]["rows"] == fewest]
-    layers: dict[Any, Mapping[str, Any]] = {}
+    layers: dict[int, Mapping[str, Any]] = {}
+    bags: dict[str, Mapping[str, Any]] = {}
     for alternative in sorted(alike, key=lambda one: float(one["loss"])):
-        layers.setdefault(alternative["reads"][0].get("layer", "tokens"), alternative)
-    numbers = sorted(layer for layer in layers if layer != "tokens")
-    ordered = [layers[layer] for layer in [*numbers, *(["tokens"] if "tokens" in layers else [])]]
+        tap = alternative["reads"][0]
+        if "layer" in tap:
+            layers.setdefault(tap["layer"], alternative)
+        else:
+            bags.setdefault(_tap_name(tap), alternative)
+    ordered = [*(layers[layer] for layer in sorted(layers)), *(bags[name] for name in sorted(bags))]
     rows = [(_name(alternative["reads"]), 1 - float(alternative["loss"])) for alternative in ordered]
     final = [alternative for alternative in screened if _same(alternative["reads"], chosen)]
     if final and len(chosen) > 1:
@@ -67,12 +71,18 @@ def _tap_name(tap: Mapping[str, Any]) -> str:
     if "reads" in tap:  # a tap around another one
         return _tap_name(tap["reads"])
     if tap["tap"] == "lexical":
-        return "tokens"
+        return _bag_name(tap)
     return f"{tap['layer']} {tap['pool'] if 'pool' in tap else tap['subword']}"
 
 
+def _bag_name(tap: Mapping[str, Any]) -> str:
+    if tap["first"]:
+        return "first word" if tap["first"] == 1 else f"first {tap['first']} words"
+    return f"{tap['unit']}s" + (" and pairs" if tap["ngrams"][1] == 2 else "")
+
+
 def _same(reads: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether two sets of taps are equal, apart from the number of tokens of a lexical tap."""
+    """Return whether two sets of taps are equal, apart from the number of terms of a lexical tap."""
     return {_name([tap]) for tap in reads} == {_name([tap]) for tap in chosen}
 
 

@@ -57,7 +57,7 @@ class Tap(ABC):
         """Whether its size or its reader depends on the training rows: see ``sized`` and ``Reader.prepare``."""
         return False
 
-    def sized(self, features: Features) -> Tap:
+    def sized(self, features: Features, facts: BackboneFacts) -> Tap:
         """Return this resolved tap with the size that it gets from the features of the training rows."""
         return self
 
@@ -202,9 +202,13 @@ def request_of(taps: Iterable[BackboneTap], facts: BackboneFacts) -> Request:
 
 def write_tap(tap: Tap) -> dict[str, object]:
     """Return a tap as a plain JSON object."""
-    values = {item.name: getattr(tap, item.name) for item in fields(tap)}
-    inner = {name: write_tap(value) if isinstance(value, Tap) else value for name, value in values.items()}
-    return {"tap": tap.kind, **inner}
+    return {"tap": tap.kind, **{item.name: _plain(getattr(tap, item.name)) for item in fields(tap)}}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Tap):
+        return write_tap(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def read_tap(record: Mapping[str, object]) -> Tap:

@@ -20,7 +20,7 @@ from manyheads.backbone.stack.outputs import layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import HeadError, InputError
-from manyheads.types import Batch, Request, States, Template
+from manyheads.types import Batch, Request, States, Template, WordPieces
 
 _TOLERANCE = 1e-4
 _PROBE_SUFFIX = 3
@@ -40,6 +40,9 @@ class PromptTokenizer(Protocol):
 
     def empty_text(self) -> list[int]:
         """Return the token ids that represent an empty text."""
+
+    def vocabulary_pieces(self) -> WordPieces:
+        """Return the part of each token of the vocabulary in words."""
 
 
 @dataclass(frozen=True)

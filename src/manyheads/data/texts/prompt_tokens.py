@@ -1,12 +1,13 @@
-"""Prompts and label words as token ids, by the backbone's own tokenizer."""
+"""Prompts and label words as token ids, and words as pieces, by the backbone's own tokenizer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from manyheads.data.texts.tokenize import pieces_of, start_of_document
+from manyheads.data.texts.word_pieces import word_pieces
 from manyheads.taps.prompted import SLOT
-from manyheads.types import Template, Tokenizer
+from manyheads.types import Template, Tokenizer, WordPieces
 
 # Punctuation that is stripped from the edges of a word.
 _EDGES = ",;:.!?()[]{}\"'"
@@ -23,6 +24,7 @@ class TextPromptTokenizer:
 
     tokenizer: Tokenizer
     limit: int | None
+    _pieces: dict[int, WordPieces] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def template(self, prompt: str) -> Template:
         """Return a prompt as token ids; the two sides are tokenized separately from the text."""
@@ -46,6 +48,13 @@ class TextPromptTokenizer:
         """Return the tokens of an empty text: the start or end of a document."""
         own = list(self.tokenizer("")["input_ids"])
         return own or [start_of_document(self.tokenizer)]
+
+    def vocabulary_pieces(self) -> WordPieces:
+        """Return the part of each token of the vocabulary in words."""
+        size = len(self.tokenizer)
+        if size not in self._pieces:  # tokens are added, never taken away
+            self._pieces[size] = word_pieces(self.tokenizer)
+        return self._pieces[size]
 
     def _after_space(self, word: str) -> list[int]:
         # Byte-level tokenizers keep the space in the word's first piece. Others encode it as a separate piece, or add

@@ -108,7 +108,8 @@ class HeadFit:
         tables = source.read(preparing, self.rows)
         features: dict[Tap, Features] = {tap: tables[tap].take(self.rows) for tap in preparing}
         # Taps that become equal are one.
-        sized = {tap.sized(features[tap]) if tap in features else tap: features.get(tap) for tap in taps}
+        facts = self._core.backbone.facts
+        sized = {tap.sized(features[tap], facts) if tap in features else tap: features.get(tap) for tap in taps}
         head = self._core.start_head(self._core.build_head(self.head.spec, sized)).cpu()
         for tap, reader in zip(head.taps, head.readers, strict=True):
             found = sized[tap]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyheads.taps import BackboneTap, Hidden
+from manyheads.taps import BackboneTap, Hidden, Lexical
 from manyheads.types import BackboneFacts
 
+# The bags to try. The first word was worth four points where texts are instructions; words and pairs of them instead of
+# tokens were worth nothing anywhere.
+_BAGS = (Lexical(), Lexical(unit="word", first=1))
 # Evenly spaced layers that are tried, the first and the last among them.
 _MAX_LAYERS = 9
 
@@ -28,3 +31,8 @@ def candidates(facts: BackboneFacts, top: int | None = None) -> list[BackboneTap
     default = Hidden(normalize=True).resolve(facts)
     singles = [Hidden(layer, pool, normalize=True) for layer in reversed(layers) for pool in pools]
     return list(dict.fromkeys([default, *singles]))
+
+
+def lexical_candidates(facts: BackboneFacts) -> list[BackboneTap]:
+    """Return the bags to try, those of words only where there is a tokenizer that marks them."""
+    return [bag for bag in _BAGS if bag.unit == "token" or facts.word_pieces() is not None]

@@ -1,4 +1,4 @@
-"""Search the taps of heads with ``reads="auto"``: layer, pooling, sets of them, and the bag of tokens.
+"""Search the taps of heads with ``reads="auto"``: layer, pooling, sets of them, and bags of tokens and words.
 
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
@@ -20,8 +20,9 @@ from torch import Tensor
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
-from manyheads.taps.lexical import TokenIds, bags, lexicon
-from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening
+from manyheads.training.searching.candidates import lexical_candidates
+from manyheads.training.searching.comparison import NEGLIGIBLE, margin
+from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening, ScreenedTaps
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.training.solving.scaling import Scaling
 from manyheads.types import BackboneFacts
@@ -81,7 +82,7 @@ def search(
 
     Args:
         facts: Facts about the backbone.
-        dense: The single taps to try besides the bag of tokens, see ``candidates``.
+        dense: The single taps to try besides bags of tokens and words, see ``candidates``.
         source: Features of all texts.
         requests: The heads to search for.
         other_taps: Taps whose features training needs anyway, read in the same passes.
@@ -110,16 +111,28 @@ def _search_texts(
     rows: np.ndarray,
 ) -> dict[str, Shortlist]:
     """Return the shortlist of each head that labels texts."""
-    default = dense[0]
-    singles: list[BackboneTap] = [*dense, Lexical()]
+    default, bags = dense[0], lexical_candidates(facts)
+    singles = [*dense, *bags]
     if 4 * len(rows) * sum(tap.width(facts) for tap in dense) <= _MAX_BYTES:
         source.read([*singles, *other_taps], rows)
-    small = _screenings(source, requests, singles, other_taps, _SINGLE_ROWS)
+    small = _screenings(facts, source, requests, singles, other_taps, _SINGLE_ROWS)
     ranked = {name: screening.ranked(singles) for name, screening in small.items()}
-    leaders = dict.fromkeys(tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps)
-    joinable: list[BackboneTap] = [*dict.fromkeys([*leaders, default, Lexical()])]
-    large = _screenings(source, requests, joinable, other_taps, _SET_ROWS)
-    return {name: shortlist(screening, ranked[name], default, [Lexical()]) for name, screening in large.items()}
+    leaders = [tap for head in ranked.values() for single in head[:PARTNERS] for tap in single.taps]
+    helpful = {name: _helpful(small[name], head[0], bags) for name, head in ranked.items()}
+    joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
+    large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
+    return {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
+
+
+def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[BackboneTap]) -> list[BackboneTap]:
+    """Return the first bag, and those of the others that improve the best single tap on the smaller sample: sets with
+    them are screened on the larger one, which costs more than all single taps."""
+    found = [bags[0]]
+    for bag in bags[1:]:
+        gain, error = margin(best.errors, screening.screen([*best.taps, bag]).errors)
+        if gain > max(error, NEGLIGIBLE):
+            found.append(bag)
+    return found
 
 
 def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest) -> Shortlist:
@@ -139,6 +152,7 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
 
 
 def _screenings(
+    facts: BackboneFacts,
     source: FeatureSource,
     requests: Mapping[str, SearchRequest],
     taps: Sequence[BackboneTap],
@@ -158,7 +172,7 @@ def _screenings(
     for group, sample in zip(groups, samples, strict=True):
         scores = [request.target_scores for request in group.values()]
         as_classes = [request.spec.has_classes for request in group.values()]
-        shared = LeaveOneOutScreening(_features(tables, sample), scores, as_classes)
+        shared = LeaveOneOutScreening(_features(tables, sample, facts), scores, as_classes)
         screenings |= {name: shared.of_head(number) for number, name in enumerate(group)}
     return screenings
 
@@ -171,14 +185,17 @@ def _labelled_alike(requests: Mapping[str, SearchRequest]) -> list[dict[str, Sea
     return list(groups.values())
 
 
-def _features(tables: Mapping[Tap, FeatureTable], rows: np.ndarray) -> Callable[[Tap], Tensor | csr_array]:
+def _features(
+    tables: Mapping[Tap, FeatureTable], rows: np.ndarray, facts: BackboneFacts
+) -> Callable[[BackboneTap], Tensor | csr_array]:
     """Return a function that computes the features of a tap for these rows, standardized if they are dense."""
 
-    def features_of(tap: Tap) -> Tensor | csr_array:
+    def features_of(tap: BackboneTap) -> Tensor | csr_array:
         features = tables[tap].take(rows)
         if not isinstance(tap, Lexical):
             return Scaling.of(features.values).apply(features.values)
-        texts = TokenIds.of(features)
-        return bags(texts, *lexicon(texts))
+        reader = tap.sized(features, facts).reader(facts)
+        reader.set_lexicon(reader.lexicon(features))
+        return reader.matrix(features)
 
     return features_of

@@ -107,6 +107,25 @@ def test_a_label_that_one_rare_word_decides_reads_the_bag(saved: Saved, hidden: 
     assert result.reads["label"].startswith("Lexical")
 
 
+def test_a_label_that_the_first_word_decides_reads_the_first_word(saved: Saved) -> None:
+    draw = np.random.default_rng(3)
+    table: Table = []
+    for row in range(ROWS):
+        words = draw.permutation(SIGNS).tolist()  # each text has all of them, in some order
+        table.append({"text": " ".join([*words, WORDS[20 + row % 60]]), "label": "ab"[SIGNS.index(words[0]) % 2]})
+    model, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, table)
+    first = [tap for tap in model.heads["label"].taps if isinstance(tap, mh.Lexical) and tap.first == 1]
+    assert [tap.tokens for tap in first] == [len(SIGNS)]
+    assert "first=1" in result.reads["label"]
+
+
+def test_a_bag_of_first_words_that_does_not_help_is_not_joined(saved: Saved) -> None:
+    _, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, sign_table())
+    joined = [alternative.reads for alternative in screened(result.search["label"]) if len(alternative.reads) > 1]
+    assert joined
+    assert not any(mh.Lexical(unit="word", first=1) in reads for reads in joined)
+
+
 def test_where_the_default_tap_is_as_good_it_is_kept(
     saved: Saved, direction: Callable[[mh.Hidden], list[float]]
 ) -> None:
