@@ -43,6 +43,7 @@ PROBES = {
     "first": mh.Tokens(WIDE, scheme="plain"),
     "mean": mh.Tokens(WIDE, scheme="plain", subword="mean", reads=mh.Hidden(layer=1)),
     "two": mh.Tokens(list(range(2 * HIDDEN)), scheme="plain", reads=[mh.Hidden(), mh.Hidden(layer=-2)]),
+    "window": mh.Tokens(list(range(5 * HIDDEN)), scheme="plain", window=2, reads=mh.Hidden(layer=-2)),
 }
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
     "first": lambda states: states[0],
@@ -70,10 +71,14 @@ def word_ids_of(row: Tensor) -> Tensor:
     return ids
 
 
-def hand_read(family: Family, folder: Path, row: Tensor, places: list[int]) -> dict[str, Tensor]:
+def hand_read(family: Family, folder: Path, row: Tensor, number: int) -> dict[str, Tensor]:
     """Return what each probe should read of one word, from plain transformers' states of the row alone."""
-    states = plain_states(plain_model(family, folder), row)
+    states, words = plain_states(plain_model(family, folder), row), words_in(row)
+    places = words[number]
+    near = [number, number - 1, number + 1, number - 2, number + 2]
+    beyond = torch.zeros(HIDDEN)
     return {
+        "window": torch.cat([states[-2][words[each][0]] if 0 <= each < len(words) else beyond for each in near]),
         "first": states[-1][places][0],
         "mean": states[1][places].mean(dim=0),
         "two": torch.cat([states[-1][places][0], states[-2][places][0]]),
@@ -93,8 +98,8 @@ def test_words_are_read_as_by_hand(family: Family, side: str, saved: Saved) -> N
         logits = model(**padded(rows, side), word_ids=word_ids).logits
     assert logits["first"].shape == (5, max(len(words_in(row)) for row in rows), HIDDEN)
     for index, row in enumerate(rows):
-        for number, places in enumerate(words_in(row)):
-            for name, expected in hand_read(family, folder, row, places).items():
+        for number in range(len(words_in(row))):
+            for name, expected in hand_read(family, folder, row, number).items():
                 close(logits[name][index, number], expected)
 
 

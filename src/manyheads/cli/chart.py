@@ -72,7 +72,8 @@ def _tap_name(tap: Mapping[str, Any]) -> str:
         return _tap_name(tap["reads"])
     if tap["tap"] == "lexical":
         return _bag_name(tap)
-    return f"{tap['layer']} {tap['pool'] if 'pool' in tap else tap['subword']}"
+    window = f" ±{tap['window']}" if tap.get("window") else ""
+    return f"{tap['layer']} {tap['pool'] if 'pool' in tap else tap['subword']}{window}"
 
 
 def _bag_name(tap: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.decision import NEUTRAL, Decision
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
-from manyheads.taps import Hidden, Tap
+from manyheads.taps import BackboneTap, Hidden, Tap
 from manyheads.types import MISSING, Batch, Prediction
 
 INITS = ("random", "lm_head")
@@ -173,6 +173,10 @@ class HeadSpec(ABC):
     def as_read(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
         """Return taps in the form in which this kind of head reads them, each once."""
         return tuple(dict.fromkeys(taps))
+
+    def wider(self, taps: Iterable[BackboneTap]) -> list[BackboneTap]:
+        """Return taps like these that read more, for a search to try after them."""
+        return []
 
     @property
     def owner(self) -> str:

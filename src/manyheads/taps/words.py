@@ -14,6 +14,7 @@ from manyheads.taps.hidden import Hidden
 from manyheads.types import BackboneFacts, Features, Request, States, WordIds
 
 SUBWORDS = ("first", "mean")
+_MAX_WINDOW = 4
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,24 @@ class Words(BackboneTap):
     Args:
         layer: An index into transformers' ``hidden_states``, as of ``taps.hidden.Hidden``.
         subword: A word's vector is the state of its ``"first"`` token, or the ``"mean"`` of its tokens' states.
+        window: Number of words before and after each word whose vectors are read too: nearest first, the one before
+            each pair first. Words without a token are skipped; beyond the text the vectors are zero.
 
     Raises:
-        HeadError: a layer or a policy that is none of these.
+        HeadError: a layer, a policy or a window that is none of these.
     """
 
     kind: ClassVar[str] = "words"
 
     layer: int = -1
     subword: str = "first"
+    window: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.layer, int) or isinstance(self.layer, bool):
             raise HeadError(f"Words: layer must be an integer, got {self.layer!r}; name one layer, or several taps")
         check_subword("Words", self.subword)
+        check_window("Words", self.window)
 
     @property
     def by_word(self) -> bool:
@@ -54,14 +59,23 @@ class Words(BackboneTap):
         """Ask for the layer."""
         return Request(layers=frozenset({self.layer}))
 
+    @property
+    def stored(self) -> BackboneTap:
+        """The tap without a window."""
+        return replace(self, window=0)
+
+    def from_stored(self, features: Features) -> Features:
+        """Return each word's vector and those of its neighbors side by side."""
+        return with_neighbors(features, self.window) if self.window else features
+
     def read(self, states: States) -> Features:
         """Return (rows, words, width) and the mask (rows, words) of the words that have a token."""
         assert states.words is not None
-        return _READ[self.subword](states.hidden[self.layer], states.words)
+        return self.from_stored(_READ[self.subword](states.hidden[self.layer], states.words))
 
     def width(self, facts: BackboneFacts) -> int:
-        """Return the hidden size."""
-        return facts.widths[self.layer]
+        """Return the hidden size, for each word of the window."""
+        return facts.widths[self.layer] * (1 + 2 * self.window)
 
     def reader(self, facts: BackboneFacts) -> Reader:
         """Return the one that passes vectors on."""
@@ -78,6 +92,47 @@ def check_subword(owner: str, subword: object) -> None:
         raise HeadError(
             f"{owner}: subword {subword!r} is not among {listed(SUBWORDS)}{did_you_mean(subword, SUBWORDS)}"
         )
+
+
+def check_window(owner: str, window: object) -> None:
+    """Check that a window is a number of words.
+
+    Raises:
+        HeadError: it is not, or is above 4.
+    """
+    if type(window) is not int or not 0 <= window <= _MAX_WINDOW:
+        raise HeadError(f"{owner}: window must be a whole number of words from 0 to {_MAX_WINDOW}, got {window!r}")
+
+
+def with_neighbors(features: Features, window: int) -> Features:
+    """Return the vectors of words with those of so many words before and after them.
+
+    Args:
+        features: (rows, words, width) with the mask of the words that have a token; the others are skipped.
+        window: Number of words on each side.
+
+    Returns:
+        (rows, words, (1 + 2 * window) * width), the same mask.
+    """
+    values, mask = features.values, features.mask
+    assert mask is not None
+    count = mask.shape[1]
+    places = torch.arange(count, device=mask.device).expand_as(mask)
+    # The nearest word with a token before and after each word; the place of a row of zeros where there is none.
+    before = torch.where(mask, places, -1).cummax(dim=1).values
+    before = torch.nn.functional.pad(before[:, :-1], (1, 0), value=-1)
+    before = before.masked_fill(before < 0, count)
+    after = torch.where(mask, places, count).flip(1).cummin(dim=1).values.flip(1)
+    after = torch.nn.functional.pad(after[:, 1:], (0, 1), value=count)
+    padded = torch.cat([values, values.new_zeros(len(values), 1, values.shape[2])], dim=1)
+    parts, steps = [values], {"before": before, "after": after}
+    reached = dict.fromkeys(steps, places)
+    for _ in range(window):
+        for side, nearest in steps.items():
+            beyond = torch.nn.functional.pad(nearest, (0, 1), value=count)
+            reached[side] = beyond.gather(1, reached[side])
+            parts.append(padded.gather(1, reached[side].unsqueeze(-1).expand(-1, -1, values.shape[2])))
+    return Features(torch.cat(parts, dim=2).masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 
 
 def _first(hidden: Tensor, words: WordIds) -> Features:

@@ -36,8 +36,8 @@ from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import Targets, WordTargets
 from manyheads.runtime.words import WORD_RULES
-from manyheads.taps import Hidden, Tap, Words
-from manyheads.taps.words import check_subword
+from manyheads.taps import BackboneTap, Hidden, Tap, Words
+from manyheads.taps.words import check_subword, check_window
 from manyheads.types import MISSING, Batch, Prediction, Span
 
 SCHEMES = ("BIO", "plain")
@@ -62,6 +62,8 @@ class Tokens(LabelledSpec):
         scheme: ``"BIO"`` for entities, with one output for ``O`` and one each for ``B`` and ``I`` of every type, or
             ``"plain"`` for one independent label per word.
         subword: The features of a word: its ``"first"`` token, or the ``"mean"`` of its tokens.
+        window: Number of words before and after each word whose features are read too. ``None`` is 0, and with
+            ``reads="auto"`` the search also tries 1.
         words: How texts are split that are not lists of words: ``"punctuation"`` (runs of letters and digits, and every
             other symbol as a word; in scripts without spaces, every character) or ``"spaces"``. All token heads of a
             model must split alike.
@@ -86,6 +88,7 @@ class Tokens(LabelledSpec):
 
     scheme: str = field(default="BIO", kw_only=True)
     subword: str = field(default="first", kw_only=True)
+    window: int | None = field(default=None, kw_only=True)
     words: str = field(default="punctuation", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -95,6 +98,8 @@ class Tokens(LabelledSpec):
                     f"Tokens: {name} {value!r} is not among {listed(allowed)}{did_you_mean(value, allowed)}"
                 )
         check_subword("Tokens", self.subword)
+        if self.window is not None:
+            check_window("Tokens", self.window)
         if self.scheme == "BIO":
             object.__setattr__(self, "labels", _as_types(self.labels))
         super().__post_init__()
@@ -116,7 +121,11 @@ class Tokens(LabelledSpec):
     def as_read(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
         """Return taps that read the same layers word by word."""
         layers = dict.fromkeys(tap.layer for tap in taps if isinstance(tap, Hidden))
-        return tuple(Words(layer, self.subword) for layer in layers)  # type: ignore[arg-type]
+        return tuple(Words(layer, self.subword, self.window or 0) for layer in layers)  # type: ignore[arg-type]
+
+    def wider(self, taps: Iterable[BackboneTap]) -> list[BackboneTap]:
+        """Return the taps with the neighbors of each word, unless the head has a window."""
+        return [replace(tap, window=1) for tap in taps if isinstance(tap, Words) and self.window is None]
 
     @property
     def word_rule(self) -> str:

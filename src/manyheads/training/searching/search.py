@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
+from manyheads.features.table import DerivedTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.searching.candidates import lexical_candidates
@@ -139,16 +140,19 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
     """Return the layers of a head that labels words."""
     taps = [tap for tap in request.spec.as_read(dense) if isinstance(tap, BackboneTap)]
     sample = request.sampled(source, _WORDS)
-    tables = source.read(taps, sample.rows)
+    tables = source.read([tap.stored for tap in taps], sample.rows)
 
-    def features_of(tap: Tap) -> Tensor:
-        table = sample.targets.select(tables[tap], sample.rows)
+    def features_of(tap: BackboneTap) -> Tensor:
+        table = sample.targets.select(DerivedTable(tap, tables[tap.stored]), sample.rows)
         features = table.take(np.arange(len(sample.targets.items()))).values
         return Scaling.of(features).apply(features)
 
     text_of = sample.targets.items().rows
     screening = FoldScreening(features_of, [sample.target_scores], text_of, [request.spec.has_classes]).of_head(0)
-    return shortlist(screening, screening.ranked(taps), taps[0])
+    ranked = screening.ranked(taps)
+    found = shortlist(screening, ranked, taps[0])
+    singles = [tap for single in ranked[:PARTNERS] for tap in single.taps]
+    return found.with_wider(screening, request.spec.wider(singles))
 
 
 def _screenings(

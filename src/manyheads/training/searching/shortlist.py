@@ -49,6 +49,19 @@ class Shortlist:
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
+    def with_wider(self, screening: HeadScreening, wider: Sequence[BackboneTap]) -> Shortlist:
+        """Return the shortlist of the best of the preferred set and of single taps that are wider.
+
+        Args:
+            screening: Of the head.
+            wider: Single taps, preferred only if better by more than a standard error.
+        """
+        screened = [screening.screen(taps) for taps in [self.preferred, *([tap] for tap in wider)]]  # type: ignore[arg-type]
+        best = min(screened, key=_loss)
+        chosen = screened[simplest_near_best([taps.errors for taps in screened])].taps
+        alternatives = [*self.alternatives, *(_alternative(taps, best.errors) for taps in screened[1:])]
+        return Shortlist([chosen], chosen, alternatives)
+
 
 def shortlist(
     screening: HeadScreening, ranked: Sequence[ScreenedTaps], default: BackboneTap, always: Sequence[BackboneTap] = ()

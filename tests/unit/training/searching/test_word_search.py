@@ -12,7 +12,9 @@ from sklearn.linear_model import Ridge
 
 import manyheads as mh
 from manyheads.taps import Words
+from manyheads.taps.words import with_neighbors
 from manyheads.training.searching.screening import PENALTY, FoldScreening, scaled
+from manyheads.types import Features
 from tests.families import WORDS
 
 
@@ -69,3 +71,44 @@ def test_layers_that_are_named_and_few_texts_are_not_searched(saved: Callable[[s
     few, result = fitted(saved, 39, mh.Tokens(["x", "y"], scheme="plain", words="spaces", subword="mean"))
     assert few.heads["tags"].taps == (Words(-1, "mean"),)
     assert not [one for one in result.search["tags"] if one.by != "held out"]
+
+
+def test_neighbors_that_decide_are_read(saved: Callable[[str], Path]) -> None:
+    """A word's tag is that of the word before it, which a backbone without attention cannot tell."""
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    with torch.no_grad():
+        for layer in model.core.backbone.stack.encoder.layer:
+            layer.attention.output.dense.weight.zero_()
+    rows = [{"words": row["words"], "tags": ["x", *row["tags"][:-1]]} for row in table(200)]  # type: ignore[index]
+    for name, window in (("searched", None), ("alone", 0), ("wide", 1)):
+        spec = mh.Tokens(["x", "y"], scheme="plain", words="spaces", column="tags", window=window)
+        model.add_head(name, spec)
+    result = mh.train(model, rows, text="words", eval_fraction=0.2)
+    assert [tap.window for tap in model.heads["searched"].taps] == [1]  # type: ignore[attr-defined]
+    assert {tap.window for tap in model.heads["alone"].taps} == {0}  # type: ignore[attr-defined]
+    # The tags are no linear function of the words: no head gets all of them right.
+    accuracy = {name: metrics["accuracy"] for name, metrics in result.metrics.items()}
+    assert min(accuracy["searched"], accuracy["wide"]) > accuracy["alone"] + 0.1
+    # What is computed from stored vectors is what a forward reads.
+    text = str(rows[0]["words"])
+    predicted = model.predict([text])
+    encoded = model.tokenizer(text.split(), is_split_into_words=True)
+    word_ids = torch.tensor([[-1 if place is None else place for place in encoded.word_ids()]])
+    with torch.no_grad():
+        live = model(torch.tensor([encoded["input_ids"]]), word_ids=word_ids).logits["wide"][0]
+    np.testing.assert_allclose(predicted.logits["wide"][0], live.numpy(), atol=1e-4)
+
+
+def test_words_without_a_token_are_no_neighbors() -> None:
+    values = torch.arange(1.0, 9.0).reshape(1, 4, 2)
+    holes, compact = torch.tensor([[True, False, True, True]]), torch.tensor([[0, 2, 3]])
+    wide = with_neighbors(Features(values.masked_fill(~holes.unsqueeze(-1), 0.0), holes), 2).values
+    expected = with_neighbors(Features(values[0][compact], torch.ones(1, 3, dtype=torch.bool)), 2).values
+    assert torch.equal(wide[0][compact[0]], expected[0])
+    assert expected[0, 1].tolist() == [5, 6, 1, 2, 7, 8, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("window", [-1, 5, 1.0, True, "1"])
+def test_bad_windows(window: object) -> None:
+    with pytest.raises(mh.errors.HeadError, match="Tokens: window must be a whole number of words from 0 to 4"):
+        mh.Tokens(["a"], window=window)  # type: ignore[arg-type]
