@@ -32,7 +32,7 @@ from manyheads.types import BackboneFacts
 class Frozen(Method):
     """Train heads on a frozen backbone: one backbone pass per text, whose features are cached, then one fit per head.
 
-    For a head with ``reads="auto"``, layers, poolings, sets of them, the bag of tokens and the first word are screened
+    For a head with ``reads="auto"``, layers, poolings, the bag of tokens, the first word and sets of these are screened
     on training rows. The best sets are solved exactly, and the simplest within one standard error is chosen. For a
     token head, layers and sets of them are screened.
 

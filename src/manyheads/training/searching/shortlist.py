@@ -12,7 +12,7 @@ from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
 
-# The best single taps that may be joined to others, and the most taps of a set.
+# The best single taps that may be joined to others, and the most taps of a set; a bag of first words does not count.
 PARTNERS = 3
 _MAX_TAPS = 3
 # Standard errors above the best at which a set is not worth solving exactly, with at least so many rows. With fewer, an
@@ -78,10 +78,7 @@ def shortlist(
     partners = list(dict.fromkeys([*(tap for single in ranked[:PARTNERS] for tap in single.taps), *always]))
     singles = [screening.screen([tap]) for tap in dict.fromkeys([default, *partners])]
     screened, path = list(singles), [min(singles, key=_loss)]
-    while len(path[-1].taps) < _MAX_TAPS:
-        joined = [screening.screen([*path[-1].taps, tap]) for tap in partners if tap not in path[-1].taps]
-        if not joined:
-            break
+    while joined := [screening.screen(taps) for taps in _joined(path[-1].taps, partners)]:
         screened += joined
         better = min(joined, key=_loss)
         gain, error = margin(path[-1].errors, better.errors)
@@ -95,6 +92,16 @@ def shortlist(
     ]
     preferred = path[simplest_near_best([taps.errors for taps in path])].taps
     return Shortlist(_promising(path), preferred, alternatives)
+
+
+def _joined(taps: tuple[BackboneTap, ...], partners: Sequence[BackboneTap]) -> list[tuple[BackboneTap, ...]]:
+    """Return a set with each partner that may join it."""
+    joined = [(*taps, tap) for tap in partners if tap not in taps]
+    return [one for one in joined if len([tap for tap in one if not _reads_first_words(tap)]) <= _MAX_TAPS]
+
+
+def _reads_first_words(tap: BackboneTap) -> bool:
+    return isinstance(tap, Lexical) and tap.first is not None
 
 
 def _loss(screened: ScreenedTaps) -> float:
