@@ -61,7 +61,7 @@ class OneLabelSpec(LabelledSpec):
         """
         rows, labels = len(batch.input_ids), len(self.labels)
         if targets.shape == (rows, labels):
-            return check_shares(targets, labels, head)
+            return check_shares(targets, head)
         if targets.shape != (rows,):
             raise InputError(
                 f"Head {head!r}: labels must have shape ({rows},), or ({rows}, {labels}) with the share of each label, "

@@ -47,7 +47,7 @@ def most_probable(targets: np.ndarray) -> np.ndarray:
     return positions
 
 
-def check_shares(targets: Tensor, labels: int, head: str) -> Tensor:
+def check_shares(targets: Tensor, head: str) -> Tensor:
     """Return fp32 shares (rows, labels) that add up to one in each row, from shares or votes.
 
     Raises:
