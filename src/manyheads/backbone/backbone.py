@@ -130,13 +130,13 @@ class Backbone(nn.Module):
     def facts(self) -> BackboneFacts:
         """The facts that taps depend on; observed on first use, in one forward pass over eight tokens."""
         if self._facts is None:
-            # Functions, not bound methods: copying a head must not copy the backbone.
+            # A function, not a bound method: copying a head must not copy the backbone.
             lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
-            pieces = lambda: self.word_pieces  # noqa: E731
             with kept_state(self.model):
-                self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head, pieces)
+                self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
             _ = self.row_groups  # all small passes at once
-        return self._facts
+        # Not kept: a copy of the backbone must ask its own tokenizer.
+        return replace(self._facts, word_pieces=lambda: self.word_pieces)
 
     @property
     def row_groups(self) -> RowGroups:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from manyheads.backbone.pooler import SeparatePooler, missing_reason, output_width
 from manyheads.backbone.stack.probe import observe
 from manyheads.backbone.vocabulary import vocabulary_size
-from manyheads.types import BackboneFacts, WordPieces
+from manyheads.types import BackboneFacts
 
 
 def observe_facts(
@@ -18,7 +18,6 @@ def observe_facts(
     pooler: SeparatePooler | None,
     random_pooler: bool,
     lm_head: Callable[[Tensor], Tensor] | None,
-    word_pieces: Callable[[], WordPieces | None],
 ) -> BackboneFacts:
     """Return the facts about a backbone, observed by one forward pass over eight tokens.
 
@@ -28,11 +27,9 @@ def observe_facts(
         pooler: A trained pooler outside the model.
         random_pooler: Whether a pooler inside the stack was initialized at random while loading.
         lm_head: From the stack's last states to logits; see ``BackboneFacts``.
-        word_pieces: Returns the part of each token id in words; see ``BackboneFacts``.
     """
     vocabulary = vocabulary_size(model)
     observed = observe(stack, vocabulary)
     reason = missing_reason(stack, pooler, random_pooler)
     width = None if reason else output_width(stack, pooler, observed.widths[-1])
-    name = type(model).__name__
-    return BackboneFacts(name, observed.widths, observed.causal, vocabulary, width, reason, lm_head, word_pieces)
+    return BackboneFacts(type(model).__name__, observed.widths, observed.causal, vocabulary, width, reason, lm_head)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,18 @@ def test_before_training_no_word_is_known_and_without_a_tokenizer_none_can_be(sa
     model.tokenizer = None
     with pytest.raises(HeadError, match=r"unit='word' needs the tokenizer"):
         tap.sized(features, facts)
+
+
+def test_a_copied_model_finds_the_words_of_its_own_tokenizer(saved: Saved) -> None:
+    model = trained(saved("bert"), {"words": SPECS["words"]})
+    copied = copy.deepcopy(model)
+    with warnings.catch_warnings(action="ignore"):
+        copied.add_tokens(["metformin"])
+    table = [{**row, "text": f"{row['text']} metformin"} if row["label"] == "a" else row for row in TABLE]
+    mh.train(copied, table, text="text", method=mh.Frozen(l2=0.1), eval_fraction=0)
+    assert [one["words"].label for one in copied.predict(["metformin", "pain metformin"])] == ["a", "a"]
+    sizes = [len(one.heads["words"].readers[0].joins_last) for one in (model, copied)]
+    assert sizes == [VOCABULARY, VOCABULARY + 1]
 
 
 # --- in training ----------------------------------------------------------------------------------
