@@ -242,7 +242,7 @@ def test_a_label_of_a_type_that_no_label_has(tmp_path: Path, cell: object) -> No
     rejected_training(tmp_path, headed(), with_cell(cell), mh.errors.LabelError, "'urgency'", "row 5")
 
 
-@pytest.mark.parametrize("cell", ['["pain", {"a": 1}]', [["pain"]], '["pain"', {"pain": 1}, 7])
+@pytest.mark.parametrize("cell", ['["pain", {"a": 1}]', [["pain"]], '["pain"', {"pain": 2}, {"pain": "much"}, 7])
 def test_a_multilabel_cell_that_is_not_a_list_of_labels(tmp_path: Path, cell: object) -> None:
     table = with_cell(cell, "topics", (["pain"], ["fever"]))
     rejected_training(tmp_path, headed(heads=("topics",)), table, mh.errors.LabelError, "'topics'", "row 5")
