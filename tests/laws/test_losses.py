@@ -128,12 +128,14 @@ def gradients(model: mh.HeadedModel, loss: Tensor) -> dict[str, Tensor]:
 
 
 def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Compare to 1e-6 of each tensor's largest gradient, or of 1 where that is smaller."""
+    """Compare to 2e-6 of each tensor's largest gradient, or of 1 where that is smaller: some pass through gradients
+    that are a hundred times as large, and on some processors the sum of roundings reaches 1.1e-6.
+    """
     assert found.keys() == expected.keys()
     assert any(tensor.abs().max() > 0 for tensor in found.values())
     for name, tensor in found.items():
         largest = max(1.0, float(expected[name].abs().max()))
-        torch.testing.assert_close(tensor / largest, expected[name] / largest, atol=1e-6, rtol=0, msg=name)
+        torch.testing.assert_close(tensor / largest, expected[name] / largest, atol=2e-6, rtol=0, msg=name)
 
 
 def joint_by_hand(model: mh.HeadedModel, batch: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
