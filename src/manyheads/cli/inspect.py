@@ -129,6 +129,11 @@ def _thresholds(thresholds: Sequence[float] | None) -> list[str]:
     return [f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}"]
 
 
+# Settings of taps that are shown without their names, and values that are not shown.
+_PLAIN = ("tap", "layer", "pool", "subword", "unit", "head")
+_USUAL = (("normalize", False), ("unit", "token"), ("ngrams", [1, 1]), ("window", 0))
+
+
 def _with_own_layers(record: dict[str, Any]) -> list[tuple[dict[str, Any], Any]]:
     """Return each resolved tap with the layer as written in the spec."""
     requested = record["spec"]["reads"]
@@ -145,4 +150,13 @@ def _reads(tap: dict[str, Any], layer: Any) -> str:
         return f"{_reads(inner, inner.get('layer') if layer is None else layer)} of {where}"
     if "layer" in tap:
         tap = {**tap, "layer": layer}
-    return " ".join(str(value) for value in tap.values() if value is not None)
+    return " ".join(shown for key, value in tap.items() for shown in _setting_of_tap(key, value))
+
+
+def _setting_of_tap(key: str, value: Any) -> list[str]:
+    """Return a tap's setting as text: its name only where the value does not say what it is; none for defaults."""
+    if value is None or (key, value) in _USUAL:
+        return []
+    if value is True:
+        return [key]
+    return [str(value)] if key in _PLAIN else [f"{key} {value}"]
