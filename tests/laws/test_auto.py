@@ -45,7 +45,7 @@ def notes(rows: int, shuffled: bool = False) -> list[dict[str, Any]]:
 def headed(family: str = "bert") -> mh.HeadedModel:
     torch.manual_seed(0)
     model = mh.HeadedModel.wrap(BY_NAME[family].build(), tokenizer_for(BY_NAME[family]))
-    model.add_head("odd", mh.Multiclass(["no", "yes"]))
+    model.add_head("odd", mh.Multiclass(["no", "yes"], reads=mh.Hidden()))
     return model
 
 
@@ -83,8 +83,10 @@ def test_the_result_is_that_of_the_chosen_method_alone(rows: list[dict[str, Any]
     assert {key: summary[key] for key in method.describe()} == method.describe()
 
 
-@pytest.mark.usefixtures("few")
-def test_l4_the_language_model_keeps_every_bit(caplog: pytest.LogCaptureFixture) -> None:
+def test_l4_the_language_model_keeps_every_bit(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "KEEPING", (lambda blocks: FORK,))
     caplog.set_level(logging.INFO, "manyheads.progress")
     model = headed("gpt2")
     batch = model.tokenizer("severe pain since two hours", return_tensors="pt")

@@ -887,7 +887,7 @@ def integers(folder: Path) -> None:
     rewrite_weights(folder, lambda stored: stored.update({f"fork/{KEY}": torch.zeros(HIDDEN, dtype=torch.int64)}))
 
 
-LAST = {"tap": "hidden", "layer": -1, "pool": "mean", "prompt": None}
+LAST = {"tap": "hidden", "layer": -1, "pool": "mean", "prompt": None, "normalize": False}
 BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "the branch is gone": (without_branch, (HEADS_JSON, "'urgency'", "'fork'", "not declared")),
     "the branch is not declared": (

@@ -21,6 +21,7 @@ from torch import Tensor
 import manyheads as mh
 from manyheads.checkpoint.format import HEADS_JSON, HEADS_WEIGHTS, checksum
 from manyheads.runtime.hashes import file_digest
+from manyheads.taps import write_tap
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 
 Saved = Callable[[str], Path]
@@ -430,8 +431,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         (HEADS_JSON, "'job'", "'file'"),
     ),
     "a tap of another backbone": (
-        say("heads", "job", "taps", value=[{"tap": "hidden", "layer": -40, "pool": "mean"}]),
-        (HEADS_JSON, "'job'"),
+        say("heads", "job", "taps", value=[write_tap(mh.Hidden(-40, "mean"))]),
+        (HEADS_JSON, "'job'", "-40"),
     ),
     "a setting out of its range": (say("heads", "job", "spec", "dropout", value=7.0), (HEADS_JSON, "'job'", "dropout")),
     "a setting of another type": (say("heads", "job", "spec", "dropout", value="much"), (HEADS_JSON, "'job'")),

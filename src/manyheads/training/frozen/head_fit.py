@@ -74,9 +74,8 @@ class HeadFit:
         """Return the sets of taps to fit the head on, the simplest first."""
         if self.shortlist is None:
             return [tuple(self._core.resolved(self.head.spec.taps))]
-        # Training by steps, and on words, is too slow to compare sets.
-        one = self.head.spec.hidden or self.head.spec.by_word
-        return [self.shortlist.preferred] if one else self.shortlist.sets
+        # Training by steps is too slow to compare sets.
+        return [self.shortlist.preferred] if self.head.spec.hidden else self.shortlist.sets
 
     def fit(self, stacking: Stacking, l2: float | None) -> None:
         """Fit the head on the best of its sets of taps.

@@ -50,17 +50,19 @@ class Shortlist:
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
     def with_wider(self, screening: HeadScreening, wider: Sequence[BackboneTap]) -> Shortlist:
-        """Return the shortlist of the best of the preferred set and of single taps that are wider.
+        """Return the shortlist of the preferred set and of the best of some single taps that are wider; both are worth
+        an exact solution, since ridge regression, which regularizes all features alike, gains little from neighbors.
 
         Args:
             screening: Of the head.
-            wider: Single taps, preferred only if better by more than a standard error.
+            wider: The wider taps.
         """
-        screened = [screening.screen(taps) for taps in [self.preferred, *([tap] for tap in wider)]]  # type: ignore[arg-type]
+        if not wider:
+            return Shortlist([self.preferred], self.preferred, self.alternatives)
+        screened = [screening.screen([tap]) for tap in wider]
         best = min(screened, key=_loss)
-        chosen = screened[simplest_near_best([taps.errors for taps in screened])].taps
-        alternatives = [*self.alternatives, *(_alternative(taps, best.errors) for taps in screened[1:])]
-        return Shortlist([chosen], chosen, alternatives)
+        alternatives = [*self.alternatives, *(_alternative(taps, best.errors) for taps in screened)]
+        return Shortlist([self.preferred, best.taps], self.preferred, alternatives)
 
 
 def shortlist(
