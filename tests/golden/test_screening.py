@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 import manyheads as mh
-from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
+from manyheads.training.searching.comparison import margin, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, LeaveOneOutScreening, scaled
 
 ROWS, WIDTH = 40, 6
@@ -161,7 +161,8 @@ def test_a_margin_is_the_mean_difference_and_its_standard_error() -> None:
     [
         ([[1.0, 1.0], [0.5, 0.5]], 1),  # surely better
         ([[1.0, 1.0], [0.2, 1.6]], 0),  # better by less than it wavers
-        ([[1.0, 1.0], [1.0 - NEGLIGIBLE / 2, 1.0 - NEGLIGIBLE / 2]], 0),  # surely, but by nothing
+        ([[1.0, 1.0], [0.991, 0.991]], 0),  # surely, but by nothing
+        ([[0.1, 0.1], [0.097, 0.097]], 1),  # a hundredth of the error is nothing, not of the variance
         ([[1.0, 1.0], [0.5, 0.5], [0.4995, 0.4995]], 1),
         ([[1.0, 1.0], [1.0, 1.0]], 0),
     ],

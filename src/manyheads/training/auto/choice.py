@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
+from manyheads.training.searching.comparison import margin, negligible, simplest_near_best
 
 # Standard errors of a difference that is no chance.
 _CLEAR = 2.0
@@ -36,4 +36,4 @@ def is_clearly_behind(losses: np.ndarray, first: np.ndarray) -> bool:
 
 def _is_clearly_worse(losses: np.ndarray, first: np.ndarray) -> bool:
     excess, error = margin(losses, first)
-    return excess > max(_CLEAR * error, NEGLIGIBLE)
+    return excess > max(_CLEAR * error, negligible(first))

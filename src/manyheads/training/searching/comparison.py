@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import xlogy
 
-# Share of the variance that is too small to be worth another tap, even where the difference is certain.
-NEGLIGIBLE = 0.005
+# Share of the error that is too small to be worth another tap, even where the difference is certain, and the least such
+# difference, as a share of the variance or the entropy.
+_NEGLIGIBLE_SHARE = 0.01
+_NEGLIGIBLE = 0.001
 
 
 def spread(target_scores: np.ndarray) -> float:
@@ -29,6 +31,11 @@ def margin(errors: np.ndarray, best: np.ndarray) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
+def negligible(errors: np.ndarray) -> float:
+    """Return the difference from the mean of these errors (rows,) that is too small to be worth another tap."""
+    return max(_NEGLIGIBLE, _NEGLIGIBLE_SHARE * float(errors.mean()))
+
+
 def simplest_near_best(errors: Sequence[np.ndarray]) -> int:
     """Return the index of the first alternative within one standard error of the best (Breiman et al. 1984, section
     3.4.3), or negligibly worse.
@@ -37,5 +44,6 @@ def simplest_near_best(errors: Sequence[np.ndarray]) -> int:
         errors: Per alternative, the errors of the same rows (rows,); the simplest alternative first.
     """
     best = min(errors, key=lambda alternative: float(alternative.mean()))
-    near = [excess <= max(error, NEGLIGIBLE) for excess, error in (margin(one, best) for one in errors)]
+    least = negligible(best)
+    near = [excess <= max(error, least) for excess, error in (margin(one, best) for one in errors)]
     return near.index(True)

@@ -22,7 +22,7 @@ from manyheads.features.table import DerivedTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.searching.candidates import lexical_candidates
-from manyheads.training.searching.comparison import NEGLIGIBLE, margin
+from manyheads.training.searching.comparison import margin, negligible
 from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening, ScreenedTaps
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
 from manyheads.training.solving.scaling import Scaling
@@ -130,8 +130,9 @@ def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[Backbo
     them are screened on the larger one, which costs more than all single taps."""
     found = [bags[0]]
     for bag in bags[1:]:
-        gain, error = margin(best.errors, screening.screen([*best.taps, bag]).errors)
-        if gain > max(error, NEGLIGIBLE):
+        joined = screening.screen([*best.taps, bag]).errors
+        gain, error = margin(best.errors, joined)
+        if gain > max(error, negligible(joined)):
             found.append(bag)
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
-from manyheads.training.searching.comparison import NEGLIGIBLE, margin, simplest_near_best
+from manyheads.training.searching.comparison import margin, negligible, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
 
 # The best single taps that may be joined to others, and the most taps of a set; a bag of first words does not count.
@@ -84,7 +84,7 @@ def shortlist(
         screened += joined
         better = min(joined, key=_loss)
         gain, error = margin(path[-1].errors, better.errors)
-        if gain <= max(error, NEGLIGIBLE):
+        if gain <= max(error, negligible(better.errors)):
             break
         path.append(better)
     path = [singles[0], *path]
@@ -123,6 +123,6 @@ def _promising(path: Sequence[ScreenedTaps]) -> list[tuple[Tap, ...]]:
     kept = [
         taps.taps
         for taps, (excess, error) in zip(path, margins, strict=True)
-        if excess <= max(_CLEARLY_WORSE * error, NEGLIGIBLE)
+        if excess <= max(_CLEARLY_WORSE * error, negligible(path[-1].errors))
     ]
     return list(dict.fromkeys(kept))
