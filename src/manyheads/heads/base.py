@@ -44,6 +44,11 @@ class CellLosses:
     weights: Tensor
     labelled: Tensor
 
+    @property
+    def rows(self) -> Tensor:
+        """The row of each labelled cell, int64 (cells,)."""
+        return self.labelled.nonzero()[:, 0]
+
     def summed(self, sample_weight: Tensor | None = None) -> LossTerms:
         """Return the loss before it is averaged.
 
@@ -52,8 +57,7 @@ class CellLosses:
         """
         if sample_weight is None:
             return LossTerms(self.losses.sum(), self.weights.sum(), self.losses.shape[0])
-        by_row = sample_weight.to(self.losses).view(-1, *[1] * (self.labelled.dim() - 1))
-        factors = by_row.expand_as(self.labelled)[self.labelled]
+        factors = sample_weight.to(self.losses)[self.rows]
         return LossTerms((factors * self.losses).sum(), (factors * self.weights).sum(), count_of(factors > 0))
 
 

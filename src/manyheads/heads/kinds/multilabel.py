@@ -29,7 +29,7 @@ from manyheads.types import MISSING, Batch, Prediction
 class MultiLabel(LabelledSpec):
     """Any number of labels per text; one sigmoid and binary cross-entropy per label.
 
-    Training with ``Frozen`` fits a threshold per label, see ``Decision``.
+    Training fits a threshold per label, see ``Decision``.
 
     Class weights are factors on the positive cells of each label, like ``pos_weight`` of
     ``torch.nn.functional.binary_cross_entropy_with_logits``.

@@ -76,13 +76,12 @@ class RowLosses:
         items = targets.items()
         outputs = torch.from_numpy(targets.item_logits(logits)).double()
         labels = torch.from_numpy(items.targets)
-        totals, weights = np.zeros(self._rows), np.zeros(self._rows)
-        rows, starts = np.unique(items.rows, return_index=True)
-        for row, own in zip(rows, np.split(np.arange(len(items)), starts[1:]), strict=True):
-            terms = spec.loss(outputs[own], labels[own], class_weights)
-            totals[row], weights[row] = float(terms.total), float(terms.weight)
-        totals = np.nan_to_num(totals, nan=_MOST, posinf=_MOST)
-        return totals, weights
+        cells = spec.cell_losses(outputs, labels, class_weights)
+        rows = items.rows[cells.rows.numpy()]
+        totals, weights = (
+            np.bincount(rows, values.numpy(), minlength=self._rows) for values in (cells.losses, cells.weights)
+        )
+        return np.nan_to_num(totals, nan=_MOST, posinf=_MOST), weights
 
     def _constant_loss(self, name: str) -> float:
         labels = torch.from_numpy(self._targets[name].items().targets)

@@ -34,7 +34,7 @@ class Frozen(Method):
 
     For a head with ``reads="auto"``, layers, poolings, the bag of tokens, the first word and sets of these are screened
     on training rows. The best sets are solved exactly, and the simplest within one standard error is chosen. For a
-    token head, layers and sets of them are screened.
+    token head, layers, sets of them and the neighbors of words are.
 
     A linear head is solved to its optimum by L-BFGS, or in closed form for squared error. L2 regularizes it, and its
     dropout is ignored. With ``init="lm_head"`` the penalty pulls towards the initial weights, at a scale chosen on

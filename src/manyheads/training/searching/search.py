@@ -18,7 +18,6 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.features.table import DerivedTable
 from manyheads.heads import HeadSpec, Targets
 from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.searching.candidates import lexical_candidates
@@ -141,10 +140,10 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
     """Return the layers of a head that labels words."""
     taps = [tap for tap in request.spec.as_read(dense) if isinstance(tap, BackboneTap)]
     sample = request.sampled(source, _WORDS)
-    tables = source.read([tap.stored for tap in taps], sample.rows)
+    tables = source.read([*taps, *request.spec.wider(taps)], sample.rows)
 
     def features_of(tap: BackboneTap) -> Tensor:
-        table = sample.targets.select(DerivedTable(tap, tables[tap.stored]), sample.rows)
+        table = sample.targets.select(tables[tap], sample.rows)
         features = table.take(np.arange(len(sample.targets.items()))).values
         return Scaling.of(features).apply(features)
 

@@ -11,14 +11,14 @@ from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.comparison import margin, negligible, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
+from manyheads.training.solving.head_rows import MANY_ROWS
 
 # The best single taps that may be joined to others, and the most taps of a set; a bag of first words does not count.
 PARTNERS = 3
 _MAX_TAPS = 3
-# Standard errors above the best at which a set is not worth solving exactly, with at least so many rows. With fewer, an
-# exact solution is cheap, and a screening that regularizes all sets alike prefers large sets.
+# Standard errors above the best at which a set is not worth solving exactly, with many rows. With few, an exact
+# solution is cheap, and a screening that regularizes all sets alike prefers large sets.
 _CLEARLY_WORSE = 3.0
-_FEW_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _alternative(screened: ScreenedTaps, best: np.ndarray) -> Alternative:
 
 def _promising(path: Sequence[ScreenedTaps]) -> list[tuple[Tap, ...]]:
     """Return the sets that are worth solving exactly, in their order, each once."""
-    if len(path[-1].errors) < _FEW_ROWS:
+    if len(path[-1].errors) < MANY_ROWS:
         return list(dict.fromkeys(taps.taps for taps in path))
     margins = [margin(taps.errors, path[-1].errors) for taps in path]
     kept = [

@@ -17,8 +17,8 @@ from manyheads.heads import Head, Targets
 from manyheads.taps import Tap
 from manyheads.types import Features
 
-# With fewer labelled rows one held-out fold is too noisy to compare settings on.
-_MANY_ROWS = 1000
+# With fewer labelled rows one held-out fold is too noisy to compare settings on, and an exact solution is cheap.
+MANY_ROWS = 1000
 _FOLDS = 5
 
 
@@ -63,7 +63,7 @@ class HeadTrainingSet:
     @property
     def compared_folds(self) -> list[int]:
         """The folds on which settings are compared: all of them, or the first one with many rows."""
-        return [0] if len(self.folds) >= _MANY_ROWS else self.all_folds
+        return [0] if len(self.folds) >= MANY_ROWS else self.all_folds
 
     @property
     def all_folds(self) -> list[int]:

@@ -84,7 +84,6 @@ class RegularizationPath:
         self.best: Step | None = None
         self._held_out = list(held_out)
         self._best_logits: list[Tensor] = []
-        self._steps: list[Step] = []
 
     def add(self, step: Step) -> float:
         """Add a step and return its mean loss over the folds' held-out rows."""
@@ -98,7 +97,6 @@ class RegularizationPath:
         if all(loss < alternative.loss for alternative in self.alternatives):
             self.best, self._best_logits = step, [step.scale * fold for fold in folds]
         self.alternatives.append(Alternative(self.taps, step.settings, loss))
-        self._steps.append(step)
         return loss
 
     @property
@@ -108,19 +106,17 @@ class RegularizationPath:
         summed loss is that of the folds, as with ``C`` of scikit-learn's ``LogisticRegressionCV``.
         """
         assert self.best is not None, "the path has no step"
-        place = next(number for number, step in enumerate(self._steps) if step is self.best)
-        around = [
-            number
-            for number in range(max(place - 1, 0), min(place + 2, len(self._steps)))
-            if self._steps[number].prior is self.best.prior
-        ]
-        exponents = np.log([self._steps[number].l2 for number in around])
+        settings = self.best.settings
+        place = [step.settings for step in self.alternatives].index(settings)
+        near = self.alternatives[max(place - 1, 0) : place + 2]
+        around = [step for step in near if step.settings.get("prior") == settings.get("prior")]
+        exponents = np.log([step.settings["l2"] for step in around])
         wanted = math.log(self.best.l2)
         if len(around) == 3:
-            wanted = _lowest(exponents, np.array([self.alternatives[number].loss for number in around]))
+            wanted = _lowest(exponents, np.array([step.loss for step in around]))
         held_out = len(self._held_out[0]) / self.problem.design.rows
         wanted += math.log(1 - held_out)
-        scales = np.log([self._steps[number].scale for number in around])
+        scales = np.log([step.settings.get("scale", 1.0) for step in around])
         order = np.argsort(exponents)
         scale = math.exp(np.interp(wanted, exponents[order], scales[order]))
         return replace(self.best, l2=math.exp(wanted), scale=scale)
