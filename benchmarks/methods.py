@@ -99,9 +99,7 @@ def main() -> None:
     frozen = np.array(found[methods[0]]).transpose(1, 2, 0).reshape(-1, arguments.seeds)
     for method in methods:
         values_of = np.array(found[method]).transpose(1, 2, 0).reshape(-1, arguments.seeds)
-        cells = [
-            shown(one, base if method != methods[0] else one) for one, base in zip(values_of, frozen, strict=True)
-        ]
+        cells = [shown(one, base if method != methods[0] else one) for one, base in zip(values_of, frozen, strict=True)]
         print(f"| {method} | {' | '.join(cells)} | {np.median(seconds[method]):.0f} |")
 
 

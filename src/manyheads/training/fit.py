@@ -23,9 +23,10 @@ class Alternative:
         reads: The taps, layers counted from the end.
         settings: Name -> value.
         loss: Loss on training rows that were not fitted on; comparable among alternatives with the same ``by``.
-        by: ``"held out"``: mean loss of the exact solution on held-out rows. ``"leave one out"``: error of ridge
-            regression, each row predicted from all others and each word from other texts, as a share of the labels'
-            variance, or of their entropy for classes (1: nothing explained).
+        by: ``"held out"``: mean loss of the exact solution on held-out rows; ``"held out, accuracy"``: one minus this
+            metric, for ``select_by="accuracy"``. ``"leave one out"``: error of ridge regression, each row predicted
+            from all others and each word from other texts, as a share of the labels' variance, or of their entropy for
+            classes (1: nothing explained).
         error: Standard error of the difference from the best alternative, as a share of the variance; ``None`` where
             not measured.
     """

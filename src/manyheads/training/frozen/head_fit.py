@@ -21,6 +21,7 @@ from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.searching.choose import fit_simplest
 from manyheads.training.searching.search import SearchRequest
 from manyheads.training.searching.shortlist import Shortlist
+from manyheads.training.solving.criterion import criterion_of
 from manyheads.training.solving.gradient_fit import GradientFitter
 from manyheads.training.solving.head_rows import HeadTrainingSet, class_weights_of
 from manyheads.training.solving.linear_fit import LinearFitter
@@ -77,17 +78,19 @@ class HeadFit:
         # Training by steps is too slow to compare sets.
         return [self.shortlist.preferred] if self.head.spec.hidden else self.shortlist.sets
 
-    def fit(self, stacking: Stacking, l2: float | None) -> None:
+    def fit(self, stacking: Stacking, l2: float | None, select_by: str) -> None:
         """Fit the head on the best of its sets of taps.
 
         Args:
             stacking: Reads features; contains the heads that this one reads.
             l2: Strength of the penalty; ``None`` chooses it.
+            select_by: By what it and the taps are chosen.
         """
         heads = [self.prepared_head(stacking.source, taps) for taps in self.tap_sets()]
         sets = [self._training_set(head, stacking.read(head.taps, self.rows)) for head in heads]
         if heads[0].linear:
-            result, self.fitted = fit_simplest(LinearFitter(l2), list(zip(heads, sets, strict=True)))
+            criterion = criterion_of(select_by, self.name, self.head.spec)
+            result, self.fitted = fit_simplest(LinearFitter(l2, criterion), list(zip(heads, sets, strict=True)))
         else:
             fitter = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
             result, self.fitted = fitter.fit(heads[0], sets[0]), heads[0]

@@ -25,6 +25,7 @@ from manyheads.training.method import Method, Outcome
 from manyheads.training.searching.candidates import candidates
 from manyheads.training.searching.search import search
 from manyheads.training.searching.shortlist import Shortlist
+from manyheads.training.solving.criterion import LOSS, MAIN, METRICS
 from manyheads.types import BackboneFacts
 
 
@@ -51,6 +52,10 @@ class Frozen(Method):
         l2: Strength of the L2 penalty on standardized features, ``1 / (C * rows)`` for scikit-learn's ``C``; ``None``
             chooses it per head on held-out training rows, by the loss after scaling the logits (temperature scaling,
             Guo et al. 2017), and scales the solution by the factor found (``scale`` in ``result.chosen``).
+        select_by: By what the penalty and the taps are chosen on held-out training rows: ``"loss"``, ``"main"`` for
+            each head's main metric (accuracy, micro F1, quadratic kappa, R squared), or a metric of all trained heads
+            such as ``"macro_f1"``. A metric is noisier than the loss, so all folds are solved, and it says nothing
+            about the probabilities. Token heads are chosen by the loss.
 
     Raises:
         MethodError: a negative or non-finite ``l2``, or an unknown ``dtype``.
@@ -65,10 +70,16 @@ class Frozen(Method):
     cache: str | Path | None = "auto"
     dtype: str | torch.dtype = "auto"
     l2: float | None = None
+    select_by: str = LOSS
 
     def __post_init__(self) -> None:
         if self.l2 is not None and not 0 <= self.l2 < float("inf"):
             raise MethodError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
+        if self.select_by not in (LOSS, MAIN, *METRICS):
+            known = [LOSS, MAIN, *METRICS]
+            raise MethodError(
+                f"Frozen: select_by must be one of {listed(known, most=len(known))}, got {self.select_by!r}"
+            )
         if self.dtype != "auto" and self.dtype not in [*DTYPES, *DTYPES.values()]:
             raise MethodError(f"Frozen: dtype must be 'auto' or one of {listed(DTYPES)}, got {self.dtype!r}")
 
@@ -87,7 +98,7 @@ class Frozen(Method):
         stacking = Stacking(core, source, data)
         with progress_bar("Fitting heads", len(fits), "heads") as advance:
             for fit in fits:
-                fit.fit(stacking, self.l2)
+                fit.fit(stacking, self.l2, self.select_by)
                 if fit.stacked:
                     stacking.add(fit.name, fit.fitted, fit.rows, fit.result.out_of_fold)
                 advance(1)
@@ -102,7 +113,8 @@ class Frozen(Method):
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings, without the cache: it does not affect the result."""
-        return {"method": "Frozen", "dtype": str(self.dtype).removeprefix("torch."), "l2": self.l2}
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"method": "Frozen", "dtype": dtype, "l2": self.l2, "select_by": self.select_by}
 
     def _feature_core(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from manyheads.heads import Head, HeadSpec
 from manyheads.training.fit import FitResult
+from manyheads.training.solving.criterion import Criterion, HeldOutLoss
 from manyheads.training.solving.design_of_head import design_of
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear import Linear
@@ -33,13 +34,15 @@ class LinearFitter:
 
     Args:
         l2: Strength of the penalty; ``None`` chooses it on held-out rows.
+        criterion: By what it is chosen.
     """
 
     l2: float | None = None
+    criterion: Criterion = field(default_factory=HeldOutLoss)
 
     def path(self, head: Head, training_set: HeadTrainingSet) -> RegularizationPath:
-        """Solve each fold for penalties from strong to weak, until the mean held-out loss rises. A head that starts
-        from the LM head has one path per scale of that start, zero among them.
+        """Solve each fold for penalties from strong to weak, until the held-out rows are predicted worse. A head that
+        starts from the LM head has one path per scale of that start, zero among them.
 
         Args:
             head: A head of one linear layer; not changed.
@@ -50,8 +53,9 @@ class LinearFitter:
         problem = Problem(
             head.spec, design.design, targets, training_set.class_weights, sample_weight=training_set.sample_weight
         )
-        kept, held_out = _folds(training_set, training_set.compared_folds)
-        path = RegularizationPath(head.taps, design, problem, held_out, head.spec.has_labels and self.l2 is None)
+        kept, held_out = _folds(training_set, self._compared_folds(training_set))
+        calibrates = head.spec.has_labels and self.l2 is None
+        path = RegularizationPath(head.taps, design, problem, held_out, calibrates, self.criterion)
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None
@@ -61,7 +65,8 @@ class LinearFitter:
     def finish(self, head: Head, training_set: HeadTrainingSet, path: RegularizationPath) -> FitResult:
         """Solve with the best penalty on all rows, and return the head's new weights; a given penalty is kept."""
         if training_set.hold_out_all:
-            others = [fold for fold in training_set.all_folds if fold not in training_set.compared_folds]
+            compared = self._compared_folds(training_set)
+            others = [fold for fold in training_set.all_folds if fold not in compared]
             path.hold_out(*_folds(training_set, others))
         assert path.best is not None, "the path has no step"
         best = path.best if self.l2 is not None else path.refined
@@ -70,15 +75,21 @@ class LinearFitter:
         state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
         return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold)
 
+    def _compared_folds(self, training_set: HeadTrainingSet) -> list[int]:
+        return training_set.all_folds if self.criterion.needs_all_folds else training_set.compared_folds
+
     def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior) -> None:
         start = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
         start.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
         layers = start.repeated(len(kept))
-        losses: list[float] = []
+        losses, values = list[float](), list[float]()
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, kept, l2, layers, ROUGH_TOLERANCE)
-            losses.append(path.add(Step(l2, prior, problem, layers)))
-            if _is_past_minimum(losses):
+            loss, value = path.add(Step(l2, prior, problem, layers))
+            losses.append(loss)
+            values.append(value)
+            # A metric alone is too noisy to end the path.
+            if _is_past_minimum(losses) and _is_past_minimum(values):
                 break
 
 

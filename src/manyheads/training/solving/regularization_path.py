@@ -13,6 +13,7 @@ from torch import Tensor
 from manyheads.taps import Tap
 from manyheads.training.fit import Alternative
 from manyheads.training.solving.calibration import best_scale
+from manyheads.training.solving.criterion import Criterion, HeldOut, HeldOutLoss
 from manyheads.training.solving.design_of_head import HeadDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
@@ -64,10 +65,11 @@ class RegularizationPath:
         problem: The problem without a prior, on all rows.
         held_out: Held-out rows of each fold.
         calibrates: Whether the logits of each step are scaled to the least held-out loss.
+        criterion: By what the steps are compared.
 
     Attributes:
         alternatives: One record per step.
-        best: The step with the least held-out loss, or ``None`` before the first one.
+        best: The best step, or ``None`` before the first one.
     """
 
     def __init__(
@@ -77,16 +79,18 @@ class RegularizationPath:
         problem: Problem,
         held_out: Sequence[Tensor],
         calibrates: bool = False,
+        criterion: Criterion | None = None,
     ) -> None:
         self.taps, self.design, self.problem = taps, design, problem
         self.calibrates = calibrates
+        self.criterion = HeldOutLoss() if criterion is None else criterion
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
         self._held_out = list(held_out)
         self._best_logits: list[Tensor] = []
 
-    def add(self, step: Step) -> float:
-        """Add a step and return its mean loss over the folds' held-out rows."""
+    def add(self, step: Step) -> tuple[float, float]:
+        """Add a step; return its mean loss over the folds' held-out rows, and what compares it with other steps."""
         spec, weights = self.problem.spec, self.problem.class_weights
         folds = [step.problem.take(rows).logits(step.layers[fold]) for fold, rows in enumerate(self._held_out)]
         rows = torch.cat(self._held_out)
@@ -94,10 +98,24 @@ class RegularizationPath:
         if self.calibrates:
             step = replace(step, scale=best_scale(spec, logits, targets, weights, by_row))
         loss = float(spec.loss(step.scale * logits, targets, weights, by_row).mean)
-        if all(loss < alternative.loss for alternative in self.alternatives):
-            self.best, self._best_logits = step, [step.scale * fold for fold in folds]
-        self.alternatives.append(Alternative(self.taps, step.settings, loss))
-        return loss
+        scaled = [step.scale * fold for fold in folds]
+        value = self.criterion.value(self._as_held_out(rows, torch.cat(scaled).numpy()), loss)
+        if all(value < alternative.loss for alternative in self.alternatives):
+            self.best, self._best_logits = step, scaled
+        self.alternatives.append(Alternative(self.taps, step.settings, value, self.criterion.by))
+        return loss, value
+
+    @property
+    def held_out(self) -> HeldOut:
+        """The held-out rows, in the order of all rows, and the best step's logits of them."""
+        logits = self.out_of_fold
+        rows = torch.from_numpy(np.flatnonzero(~np.isnan(logits[:, 0])))
+        return self._as_held_out(rows, logits[rows.numpy()])
+
+    def _as_held_out(self, rows: Tensor, logits: np.ndarray) -> HeldOut:
+        weights = self.problem.weights_of(rows)
+        targets = self.problem.targets[rows].numpy()
+        return HeldOut(self.problem.spec, targets, logits, None if weights is None else weights.numpy())
 
     @property
     def refined(self) -> Step:
