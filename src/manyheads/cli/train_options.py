@@ -157,6 +157,15 @@ class MethodOptions(OptionGroup):
             "--dtype", metavar="NAME", help="Precision: auto (default), float32, bfloat16; for frozen float16."
         ),
     ] = None
+    select_by: Annotated[
+        str | None,
+        typer.Option(
+            "--select-by",
+            metavar="METRIC",
+            help="Choose penalty and taps by the loss (default), 'main' for each head's main metric, or a metric such "
+            "as accuracy or macro_f1 (frozen).",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
