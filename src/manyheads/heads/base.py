@@ -119,8 +119,8 @@ class HeadSpec(ABC):
     has_classes: ClassVar[bool] = False
     # Whether its labels can be inferred from a column of a table.
     labels_from_column: ClassVar[bool] = True
-    # Whether each label is predicted from a threshold on, which training fits.
-    has_thresholds: ClassVar[bool] = False
+    # The settings of a decision that have a meaning for it.
+    decided_by: ClassVar[frozenset[str]] = frozenset()
     # Whether its predictions are numbers, or spans of words.
     has_values: ClassVar[bool] = False
     has_spans: ClassVar[bool] = False
@@ -348,10 +348,12 @@ class HeadSpec(ABC):
         """Check that a decision fits this kind of head.
 
         Raises:
-            HeadError: thresholds of a head that has none, or of another number of labels.
+            HeadError: a setting that this kind does not have, or one for another number of labels.
         """
-        if decision.thresholds is not None:
-            raise HeadError(f"{self.owner}: has no thresholds, only MultiLabel has; leave thresholds out")
+        for name in decision.settings:
+            if name not in self.decided_by:
+                others = f"takes {listed(sorted(self.decided_by))}" if self.decided_by else "has no settings"
+                raise HeadError(f"{self.owner}: has no {name}; its decision {others}; leave {name} out")
 
     def _check_init(self) -> None:
         if self.init not in INITS:

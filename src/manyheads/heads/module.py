@@ -99,7 +99,7 @@ class Head(nn.Module):
 
         Examples:
             >>> trained.heads["urgency"].decision
-            Decision(thresholds=None)
+            Decision()
         """
         return self._decision
 

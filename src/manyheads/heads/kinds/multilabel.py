@@ -52,7 +52,7 @@ class MultiLabel(LabelledSpec):
 
     kind: ClassVar[str] = "multilabel"
     has_label_words: ClassVar[bool] = True
-    has_thresholds: ClassVar[bool] = True
+    decided_by: ClassVar[frozenset[str]] = frozenset({"temperature", "thresholds"})
     least_labels: ClassVar[int] = 1
 
     separator: str = field(default="|", kw_only=True)
@@ -161,6 +161,7 @@ class MultiLabel(LabelledSpec):
 
     def check_decision(self, decision: Decision) -> None:
         """Check that there is one threshold per label."""
+        super().check_decision(decision)
         if decision.thresholds is not None and len(decision.thresholds) != self.outputs:
             raise HeadError(
                 f"MultiLabel: thresholds must have one number for each of {self.outputs} labels, got "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
@@ -27,6 +28,8 @@ from manyheads.types import MISSING, Batch, Prediction
 @dataclass(frozen=True, repr=False)
 class OneLabelSpec(LabelledSpec):
     """A head that predicts one of its labels per row, and a probability for each."""
+
+    decided_by: ClassVar[frozenset[str]] = frozenset({item.name for item in fields(Decision)} - {"thresholds"})
 
     @abstractmethod
     def positions(self, scores: np.ndarray) -> np.ndarray:
@@ -81,6 +84,16 @@ class OneLabelSpec(LabelledSpec):
     def target_scores(self, targets: np.ndarray) -> np.ndarray:
         """Return one for the label and zero for the others, or the shares."""
         return one_hot(targets, len(self.labels)) if targets.ndim == 1 else targets
+
+    def check_decision(self, decision: Decision) -> None:
+        """Check that there is a cost for each pair of labels."""
+        super().check_decision(decision)
+        labels = len(self.labels)
+        if decision.costs is not None and len(decision.costs) != labels:
+            raise HeadError(
+                f"{self.owner}: costs must be {labels} x {labels} numbers, one for each pair of labels, got "
+                f"{len(decision.costs)} x {len(decision.costs)}"
+            )
 
     def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
         """Return the label of ``positions``."""
