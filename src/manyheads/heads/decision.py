@@ -82,7 +82,12 @@ class Decision:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The names of the settings that differ from their defaults."""
+        """The names of the settings that differ from their defaults.
+
+        Examples:
+            >>> mh.Decision(temperature=1.5).settings
+            ('temperature',)
+        """
         return tuple(item.name for item in fields(self) if getattr(self, item.name) != item.default)
 
     def with_temperature(self, temperature: float) -> Decision:
