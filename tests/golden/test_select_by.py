@@ -76,7 +76,9 @@ def test_taps_are_compared_by_the_metric_too(saved: Saved, rows: list[dict[str, 
 
 
 def test_a_metric_that_a_head_lacks_is_an_error(saved: Saved, rows: list[dict[str, object]]) -> None:
-    with pytest.raises(mh.errors.MethodError, match=r"Head 'rank': no metric 'macro_f1'.*'accuracy', 'quadratic_kappa'"):
+    with pytest.raises(
+        mh.errors.MethodError, match=r"Head 'rank': no metric 'macro_f1'.*'accuracy', 'quadratic_kappa'"
+    ):
         trained(saved, rows, "macro_f1", {"rank": mh.Ordinal(labels=LABELS)})
     with pytest.raises(mh.errors.MethodError, match="select_by must be one of 'loss', 'main', 'accuracy'"):
         mh.Frozen(select_by="f1")

@@ -23,7 +23,7 @@ def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTr
         The fit and the head it belongs to, whose weights are unchanged.
     """
     paths = [fitter.path(head, training_set) for head, training_set in alternatives]
-    errors = [fitter.criterion.errors(path.held_out) for path in paths]
+    errors = [fitter.criterion.errors(path.problem.spec, path.held_out) for path in paths]
     chosen = simplest_near_best(errors)
     best = min(errors, key=lambda one: float(one.mean()))
     records = [

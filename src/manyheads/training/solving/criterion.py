@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax
 
+from manyheads.deciding.held_out import HeldOut
+from manyheads.deciding.thresholds import fit_thresholds
 from manyheads.errors import MethodError, listed
 from manyheads.evaluation.metrics import measure
-from manyheads.heads import HeadSpec
-from manyheads.training.deciding.thresholds import fitted_decision
+from manyheads.heads import NEUTRAL, HeadSpec
 from manyheads.training.fit import HELD_OUT
 from manyheads.training.searching.comparison import entropy, spread
 
 LOSS, MAIN = "loss", "main"
 # Metrics of which a larger value is better.
 METRICS = ("accuracy", "macro_f1", "micro_f1", "average_precision", "exact_match", "quadratic_kappa", "r2", "d2")
-# Parts of the held-out items, for the standard error of a metric.
+# Parts of the held-out texts, for the standard error of a metric.
 _PARTS = 20
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """The held-out items of a head, and how its settings predict them.
-
-    Attributes:
-        spec: The head's spec.
-        targets: As the spec encodes them (items, ...).
-        logits: (items, outputs), each item's from a layer that was fitted without it.
-        weights: Weight of each item (items,), or ``None`` if all count alike.
-    """
-
-    spec: HeadSpec
-    targets: np.ndarray
-    logits: np.ndarray
-    weights: np.ndarray | None
-
-    def take(self, index: np.ndarray) -> HeldOut:
-        """Return some of the items."""
-        weights = None if self.weights is None else self.weights[index]
-        return HeldOut(self.spec, self.targets[index], self.logits[index], weights)
 
 
 class Criterion(ABC):
@@ -56,18 +34,19 @@ class Criterion(ABC):
     needs_all_folds: bool
 
     @abstractmethod
-    def value(self, held_out: HeldOut, loss: float) -> float:
+    def value(self, spec: HeadSpec, held_out: HeldOut, loss: float) -> float:
         """Return what compares two penalties; smaller is better.
 
         Args:
-            held_out: The predictions.
+            spec: The head's spec.
+            held_out: Held-out items, each with logits of a layer that was fitted without it.
             loss: Their mean loss.
         """
 
     @abstractmethod
-    def errors(self, held_out: HeldOut) -> np.ndarray:
+    def errors(self, spec: HeadSpec, held_out: HeldOut) -> np.ndarray:
         """Return (n,) numbers whose mean compares two sets of taps; smaller is better, and the standard error of the
-        mean is that of the comparison. Their order is that of the items.
+        mean is that of the comparison.
         """
 
 
@@ -77,22 +56,22 @@ class HeldOutLoss(Criterion):
     by = HELD_OUT
     needs_all_folds = False
 
-    def value(self, held_out: HeldOut, loss: float) -> float:
+    def value(self, spec: HeadSpec, held_out: HeldOut, loss: float) -> float:
         """Return the mean loss."""
         return loss
 
-    def errors(self, held_out: HeldOut) -> np.ndarray:
+    def errors(self, spec: HeadSpec, held_out: HeldOut) -> np.ndarray:
         """Return for classes, log losses as a share of the classes' entropy; else squared errors, summed over the
         scores, as a share of the variance (items,). An item with a weight counts with it.
         """
-        spec, logits = held_out.spec, held_out.logits
+        logits = held_out.logits
         target_scores = spec.target_scores(held_out.targets).astype(np.float64)
         errors: np.ndarray
         if spec.has_classes:
             log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
             errors = -(target_scores * log_probabilities).sum(axis=1) / entropy(target_scores)
         else:
-            errors = np.nansum((spec.scores(logits) - target_scores) ** 2, axis=1) / spread(target_scores)
+            errors = np.nansum((spec.raw_scores(logits) - target_scores) ** 2, axis=1) / spread(target_scores)
         weights = held_out.weights
         return errors if weights is None else errors * (weights / weights.mean())
 
@@ -110,24 +89,23 @@ class HeldOutMetric(Criterion):
         self.metric = metric
         self.by = f"{HELD_OUT}, {metric}"
 
-    def value(self, held_out: HeldOut, loss: float) -> float:
+    def value(self, spec: HeadSpec, held_out: HeldOut, loss: float) -> float:
         """Return one minus the metric."""
-        return self._missed(held_out)
+        return self._missed(spec, held_out)
 
-    def _missed(self, held_out: HeldOut) -> float:
-        decision = fitted_decision(held_out.spec, held_out.targets, held_out.logits)
-        found = measure(held_out.spec, held_out.targets, held_out.logits, decision)[self.metric]
+    def _missed(self, spec: HeadSpec, held_out: HeldOut) -> float:
+        decision = fit_thresholds(spec, held_out, NEUTRAL)
+        found = measure(spec, held_out.targets, held_out.logits, decision)[self.metric]
         return 1.0 if np.isnan(found) else 1.0 - found
 
-    def errors(self, held_out: HeldOut) -> np.ndarray:
+    def errors(self, spec: HeadSpec, held_out: HeldOut) -> np.ndarray:
         """Return the jackknife's pseudo-values of one minus the metric (parts,): with G parts, the value v of all items
-        and v_g of all but part g, they are G v - (G - 1) v_g (Tukey 1958).
+        and v_g of all but part g of the texts, they are G v - (G - 1) v_g (Tukey 1958).
         """
-        count = len(held_out.targets)
-        parts = min(_PARTS, count)
-        part_of = np.arange(count) % parts
-        whole = self._missed(held_out)
-        without = [self._missed(held_out.take(np.flatnonzero(part_of != part))) for part in range(parts)]
+        parts = min(_PARTS, int(held_out.groups.max()) + 1)
+        part_of = held_out.groups % parts
+        whole = self._missed(spec, held_out)
+        without = [self._missed(spec, held_out.take(np.flatnonzero(part_of != part))) for part in range(parts)]
         return parts * whole - (parts - 1) * np.array(without)
 
 

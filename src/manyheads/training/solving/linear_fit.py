@@ -55,7 +55,7 @@ class LinearFitter:
         )
         kept, held_out = _folds(training_set, self._compared_folds(training_set))
         calibrates = head.spec.has_labels and self.l2 is None
-        path = RegularizationPath(head.taps, design, problem, held_out, calibrates, self.criterion)
+        path = RegularizationPath(head.taps, design, problem, training_set.texts, held_out, calibrates, self.criterion)
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from manyheads.deciding.held_out import HeldOut
 from manyheads.taps import Tap
 from manyheads.training.fit import Alternative
 from manyheads.training.solving.calibration import best_scale
-from manyheads.training.solving.criterion import Criterion, HeldOut, HeldOutLoss
+from manyheads.training.solving.criterion import Criterion, HeldOutLoss
 from manyheads.training.solving.design_of_head import HeadDesign
 from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.objective import Problem
@@ -63,6 +65,7 @@ class RegularizationPath:
         taps: The head's taps.
         design: The head's design matrix.
         problem: The problem without a prior, on all rows.
+        texts: The text of each row.
         held_out: Held-out rows of each fold.
         calibrates: Whether the logits of each step are scaled to the least held-out loss.
         criterion: By what the steps are compared.
@@ -77,6 +80,7 @@ class RegularizationPath:
         taps: tuple[Tap, ...],
         design: HeadDesign,
         problem: Problem,
+        texts: Sequence[Any],
         held_out: Sequence[Tensor],
         calibrates: bool = False,
         criterion: Criterion | None = None,
@@ -86,7 +90,7 @@ class RegularizationPath:
         self.criterion = HeldOutLoss() if criterion is None else criterion
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
-        self._held_out = list(held_out)
+        self._texts, self._held_out = texts, list(held_out)
         self._best_logits: list[Tensor] = []
 
     def add(self, step: Step) -> tuple[float, float]:
@@ -99,7 +103,7 @@ class RegularizationPath:
             step = replace(step, scale=best_scale(spec, logits, targets, weights, by_row))
         loss = float(spec.loss(step.scale * logits, targets, weights, by_row).mean)
         scaled = [step.scale * fold for fold in folds]
-        value = self.criterion.value(self._as_held_out(rows, torch.cat(scaled).numpy()), loss)
+        value = self.criterion.value(spec, self._as_held_out(rows, torch.cat(scaled).numpy()), loss)
         if all(value < alternative.loss for alternative in self.alternatives):
             self.best, self._best_logits = step, scaled
         self.alternatives.append(Alternative(self.taps, step.settings, value, self.criterion.by))
@@ -114,8 +118,9 @@ class RegularizationPath:
 
     def _as_held_out(self, rows: Tensor, logits: np.ndarray) -> HeldOut:
         weights = self.problem.weights_of(rows)
+        texts = [self._texts[row] for row in rows.tolist()]
         targets = self.problem.targets[rows].numpy()
-        return HeldOut(self.problem.spec, targets, logits, None if weights is None else weights.numpy())
+        return HeldOut(logits, targets, texts, None if weights is None else weights.numpy())
 
     @property
     def refined(self) -> Step:
