@@ -61,8 +61,7 @@ def test_main_selects_each_head_by_its_own_metric(saved: Saved, rows: list[dict[
         "rank": "held out, quadratic_kappa",
     }
     found = result.out_of_fold["rank"]
-    scores = specs["rank"].scores(found.logits.astype(np.float64))
-    guesses = specs["rank"].positions(scores)  # type: ignore[union-attr]
+    guesses = specs["rank"].positions(found.logits.astype(np.float64))
     truth = [LABELS.index(str(rows[row]["rank"])) for row in found.rows]
     best = min(step.loss for step in result.search["rank"])
     assert 1 - cohen_kappa_score(truth, guesses, weights="quadratic") == pytest.approx(best, abs=1e-12)
