@@ -1,15 +1,15 @@
-"""Thresholds below which a head abstains, from the risk-coverage curve of labelled rows.
+"""Thresholds below which a head abstains, fitted on labelled rows.
 
-``max_error``, without a confidence::
+For ``max_error``, without a confidence, with the risk-coverage curve of the rows ::
 
     the lowest threshold with (errors + 1) / (answered + 1) <= max_error
 
 so that the error of the answers to new texts is at most ``max_error`` on average over draws of the rows. The ones make
-up for the choice of the threshold on the same rows, as in conformal risk control (Angelopoulos et al. 2024, equation 4).
+up for choosing the threshold on the same rows, as in conformal risk control (Angelopoulos et al. 2024, equation 4).
 
-``answered``, a share c of texts like the n rows to answer at least, as a conformal quantile (Vovk et al. 2005)::
+For ``answered``, the share of texts like the n rows to answer at least, a conformal quantile (Vovk et al. 2005) ::
 
-    the k-th lowest score with k = floor((1 - c) (n + 1))
+    the k-th lowest score with k = floor((1 - answered) (n + 1))
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import numpy as np
 from manyheads.deciding.risk_coverage import RiskCoverage
 from manyheads.errors import DataError, counted
 
-# Fewer rows than this divided by max_error find a threshold in luckier draws only, which then err more often.
+# With fewer rows than this divided by max_error, a threshold is found in lucky draws only, which err more often.
 _ROWS_PER_ERROR = 5
+# Differences of this size are rounding: (1 - 0.9) * 10 is less than 1.
+_ROUNDING = 1e-9
 
 
 def threshold_for_error(curve: RiskCoverage, max_error: float, owner: str) -> float:
@@ -30,17 +32,23 @@ def threshold_for_error(curve: RiskCoverage, max_error: float, owner: str) -> fl
 
     Args:
         curve: The curve of labelled rows.
-        max_error: The largest error of the answers.
+        max_error: The share.
         owner: The table and the head, for messages.
 
     Raises:
-        DataError: too few rows, or even the surest answers are wrong more often.
+        DataError: too few rows, or no threshold has so small an error.
     """
-    check_rows(curve.rows, math.ceil(_ROWS_PER_ERROR / max_error), f"max_error={max_error:g}", owner)
+    check_rows(curve.rows, math.ceil(_ROWS_PER_ERROR / max_error - _ROUNDING), f"max_error={max_error:g}", owner)
+    found = lowest_threshold(curve, max_error)
+    if found is None:
+        raise too_many_errors(curve, f"max_error={max_error:g}", owner)
+    return found
+
+
+def lowest_threshold(curve: RiskCoverage, max_error: float) -> float | None:
+    """Return the lowest threshold at which at most a share of the answers is wrong, or ``None``."""
     good = np.flatnonzero((curve.errors + 1) / (curve.answered + 1) <= max_error)
-    if not len(good):
-        raise too_many_errors(curve, max_error, owner)
-    return float(curve.thresholds[good[-1]])
+    return float(curve.thresholds[good[-1]]) if len(good) else None
 
 
 def threshold_for_share(scores: np.ndarray, share: float, owner: str) -> float:
@@ -54,10 +62,16 @@ def threshold_for_share(scores: np.ndarray, share: float, owner: str) -> float:
     Raises:
         DataError: too few rows.
     """
-    # Without the small number, (1 - 0.9) * 10 is less than 1.
-    place = math.floor((1 - share) * (len(scores) + 1) + 1e-9)
-    check_rows(len(scores), math.ceil(1 / (1 - share) - 1 - 1e-9), f"answered={share:g}", owner)
-    return float(np.sort(scores)[place - 1])
+    check_rows(len(scores), math.ceil(share / (1 - share) - _ROUNDING), f"answered={share:g}", owner)
+    found = highest_threshold(scores, share)
+    assert found is not None
+    return found
+
+
+def highest_threshold(scores: np.ndarray, share: float) -> float | None:
+    """Return the highest threshold that at least a share of new scores reaches, or ``None`` if these are too few."""
+    place = math.floor((1 - share) * (len(scores) + 1) + _ROUNDING)
+    return float(np.sort(scores)[place - 1]) if place else None
 
 
 def check_rows(rows: int, needed: int, promise: str, owner: str) -> None:
@@ -73,10 +87,11 @@ def check_rows(rows: int, needed: int, promise: str, owner: str) -> None:
         )
 
 
-def too_many_errors(curve: RiskCoverage, max_error: float, owner: str) -> DataError:
-    """Return the error that no threshold keeps a promise on these rows."""
-    least = (curve.errors / curve.answered)[curve.answered >= min(_ROWS_PER_ERROR / max_error, curve.rows)].min()
+def too_many_errors(curve: RiskCoverage, promise: str, owner: str) -> DataError:
+    """Return the error that no threshold keeps a promise."""
+    surest = int(curve.answered[np.searchsorted(curve.answered, curve.rows / 10)])
+    errors = int(curve.errors[np.searchsorted(curve.answered, surest)])
     return DataError(
-        f"{owner}: no threshold keeps max_error={max_error:g} on {counted(curve.rows, 'labelled row')}; the lowest "
-        f"error of many answers is {least:.3f}; add rows, or allow a larger error"
+        f"{owner}: no threshold keeps {promise}: {counted(errors, 'error')} among the {surest:,} surest of "
+        f"{counted(curve.rows, 'labelled row')}; add rows, or allow more errors"
     )

@@ -10,12 +10,12 @@ import torch
 
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
+from manyheads.deciding.thresholds import fitted_decision
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import NEUTRAL, Head
 from manyheads.taps import BackboneTap, Tap
 from manyheads.taps.base import Reader
 from manyheads.training.dataset import TrainingData
-from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.searching.choose import fit_simplest

@@ -12,12 +12,12 @@ import torch
 import transformers
 
 from manyheads.core import HeadedCore
+from manyheads.deciding.thresholds import fitted_decision
 from manyheads.evaluation.lm_loss import perplexity
 from manyheads.features import FeatureSource
 from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
-from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.method import Outcome

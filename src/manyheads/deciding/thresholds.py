@@ -19,7 +19,7 @@ from manyheads.heads.decision import DEFAULT_THRESHOLD
 
 PSEUDO_POSITIVES = 10
 # With fewer positive cells in all, the default threshold is kept.
-_MIN_POSITIVES = 20
+MIN_POSITIVES = 20
 # Thresholds are multiples of 1 / _STEPS.
 _STEPS = 100
 
@@ -36,7 +36,7 @@ def fitted_decision(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> 
         return NEUTRAL
     known = ~np.isnan(logits).any(axis=1) & ~np.isnan(targets).any(axis=1)
     positives = targets[known] >= DEFAULT_THRESHOLD
-    if positives.sum() < _MIN_POSITIVES:
+    if positives.sum() < MIN_POSITIVES:
         return NEUTRAL
     return Decision(thresholds=best_thresholds(spec.scores(logits[known], NEUTRAL), positives).tolist())
 

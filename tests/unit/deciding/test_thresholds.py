@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 import manyheads as mh
-from manyheads.training.deciding.thresholds import PSEUDO_POSITIVES, best_thresholds, fitted_decision
+from manyheads.deciding.thresholds import PSEUDO_POSITIVES, best_thresholds, fitted_decision
 from tests.families import WORDS
 
 Saved = Callable[[str], Path]
