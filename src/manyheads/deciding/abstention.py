@@ -24,7 +24,7 @@ from manyheads.errors import DataError, counted
 # With fewer rows than this divided by max_error, a threshold is found in lucky draws only, which err more often.
 _ROWS_PER_ERROR = 5
 # Differences of this size are rounding: (1 - 0.9) * 10 is less than 1.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def threshold_for_error(curve: RiskCoverage, max_error: float, owner: str) -> float:
@@ -38,7 +38,7 @@ def threshold_for_error(curve: RiskCoverage, max_error: float, owner: str) -> fl
     Raises:
         DataError: too few rows, or no threshold has so small an error.
     """
-    check_rows(curve.rows, math.ceil(_ROWS_PER_ERROR / max_error - _ROUNDING), f"max_error={max_error:g}", owner)
+    check_rows(curve.rows, math.ceil(_ROWS_PER_ERROR / max_error - ROUNDING), f"max_error={max_error:g}", owner)
     found = lowest_threshold(curve, max_error)
     if found is None:
         raise too_many_errors(curve, f"max_error={max_error:g}", owner)
@@ -62,7 +62,7 @@ def threshold_for_share(scores: np.ndarray, share: float, owner: str) -> float:
     Raises:
         DataError: too few rows.
     """
-    check_rows(len(scores), math.ceil(share / (1 - share) - _ROUNDING), f"answered={share:g}", owner)
+    check_rows(len(scores), math.ceil(share / (1 - share) - ROUNDING), f"answered={share:g}", owner)
     found = highest_threshold(scores, share)
     assert found is not None
     return found
@@ -70,7 +70,7 @@ def threshold_for_share(scores: np.ndarray, share: float, owner: str) -> float:
 
 def highest_threshold(scores: np.ndarray, share: float) -> float | None:
     """Return the highest threshold that at least a share of new scores reaches, or ``None`` if these are too few."""
-    place = math.floor((1 - share) * (len(scores) + 1) + _ROUNDING)
+    place = math.floor((1 - share) * (len(scores) + 1) + ROUNDING)
     return float(np.sort(scores)[place - 1]) if place else None
 
 

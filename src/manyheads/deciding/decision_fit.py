@@ -24,12 +24,12 @@ class DecisionFit:
             cost per row, and that of the labels predicted without costs; ``precision``, ``recall`` and ``f1``: means
             over the labels.
         curve: The risk-coverage curve; ``None`` for a head with several labels per text.
-        notes: Sentences on labels with too few rows.
+        notes: Sentences on labels with too few rows, and on how much a promise depends on the draw of the rows.
 
     Examples:
         >>> fit = mh.fit_decision(trained, "urgency", table, text="note", set_coverage=0.8)
         >>> fit
-        DecisionFit('urgency', 24 rows: at least 80% of the sets contain the right label, on average.)
+        DecisionFit('urgency', 24 rows: At least 0.8 of the sets contain the right label, on average.)
     """
 
     head: str

@@ -13,7 +13,8 @@ from manyheads.deciding.costs import read_costs
 from manyheads.deciding.decision_fit import DecisionFit
 from manyheads.deciding.goals import Goals
 from manyheads.deciding.risk_coverage import RiskCoverage, risk_coverage
-from manyheads.deciding.sets import set_threshold
+from manyheads.deciding.sets import quantile_place, set_threshold
+from manyheads.errors import counted
 from manyheads.heads import Decision, OneLabelSpec
 from manyheads.heads.abstention import abstention_scores
 from manyheads.heads.answers import Answers
@@ -74,7 +75,9 @@ def fit_one_label(rows: LabelledLogits, decision: Decision, goals: Goals) -> Dec
             decision, set_threshold=threshold, set_by=goals.set_by, set_coverage=float(goals.set_coverage)
         )
     count, curve = len(rows.positions), rows.curve(decision)
-    return DecisionFit(rows.head, decision, count, _promises(goals, count), _measures(rows, decision), curve)
+    return DecisionFit(
+        rows.head, decision, count, _promises(goals), _measures(rows, decision), curve, _notes(goals, count)
+    )
 
 
 def _abstention_threshold(rows: LabelledLogits, decision: Decision, goals: Goals) -> float:
@@ -110,7 +113,7 @@ def _measures(rows: LabelledLogits, decision: Decision) -> dict[str, float]:
     return measures
 
 
-def _promises(goals: Goals, rows: int) -> tuple[str, ...]:
+def _promises(goals: Goals) -> tuple[str, ...]:
     found = []
     if goals.costs is not None:
         found.append("The label with the least expected cost is predicted.")
@@ -120,10 +123,15 @@ def _promises(goals: Goals, rows: int) -> tuple[str, ...]:
     if goals.answered is not None:
         found.append(f"At least {goals.answered:.4g} of such texts are answered, on average.")
     if goals.set_coverage is not None:
-        place = np.ceil((rows + 1) * goals.set_coverage - 1e-9)
-        low, high = beta.ppf([0.05, 0.95], place, rows + 1 - place)
-        found.append(
-            f"At least {goals.set_coverage:.4g} of the sets contain the right label, on average; with {rows:,} rows, "
-            f"{low:.3f} to {high:.3f} in nine of ten draws."
-        )
+        found.append(f"At least {goals.set_coverage:.4g} of the sets contain the right label, on average.")
     return tuple(found)
+
+
+def _notes(goals: Goals, rows: int) -> tuple[str, ...]:
+    """Return a sentence on how much the coverage of sets depends on the draw of the rows: it is that of the k-th
+    smallest of n numbers, a beta distribution."""
+    if goals.set_coverage is None:
+        return ()
+    place = quantile_place(rows, goals.set_coverage)
+    low, high = beta.ppf([0.05, 0.95], place, rows + 1 - place)
+    return (f"With {counted(rows, 'row')}, the coverage of sets is {low:.3f} to {high:.3f} in nine of ten draws.",)

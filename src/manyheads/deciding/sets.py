@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from manyheads.deciding.abstention import check_rows
+from manyheads.deciding.abstention import ROUNDING, check_rows
 from manyheads.heads.prediction_sets import conformity_scores
 
 
 def set_threshold(scores: np.ndarray, positions: np.ndarray, coverage: float, by: str, owner: str) -> float:
     """Return the threshold with which sets contain the right label of at least a share of new texts, on average.
 
-    It is the k-th smallest conformity score of the n right labels, with ``k = ceil((n + 1) coverage)``.
+    It is the k-th smallest conformity score of the n right labels, see ``quantile_place``.
 
     Args:
         scores: Probabilities (rows, labels).
@@ -26,8 +26,12 @@ def set_threshold(scores: np.ndarray, positions: np.ndarray, coverage: float, by
         DataError: too few rows.
     """
     rows = len(positions)
-    # Without the small number, 10 * 0.9 could be more than 9.
-    place = math.ceil((rows + 1) * coverage - 1e-9)
-    check_rows(rows, math.ceil(coverage / (1 - coverage) - 1e-9), f"set_coverage={coverage:g}", owner)
+    check_rows(rows, math.ceil(coverage / (1 - coverage) - ROUNDING), f"set_coverage={coverage:g}", owner)
     right = conformity_scores(scores, by)[np.arange(rows), positions]
-    return float(np.sort(right)[place - 1])
+    return float(np.sort(right)[quantile_place(rows, coverage) - 1])
+
+
+def quantile_place(rows: int, coverage: float) -> int:
+    """Return ``k = ceil((n + 1) coverage)``: of n + 1 exchangeable numbers, one is at most the k-th smallest of the
+    others with at least this probability."""
+    return math.ceil((rows + 1) * coverage - ROUNDING)
