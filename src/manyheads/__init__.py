@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
     from manyheads.data.vocabulary.propose import WordProposal as WordProposal
     from manyheads.data.vocabulary.propose import WordProposals as WordProposals
-    from manyheads.deciding.decision_fit import DecisionFit as DecisionFit
+    from manyheads.deciding.promises.decision_fit import DecisionFit as DecisionFit
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
@@ -63,7 +63,7 @@ _MODULES = {
     "Auto": "manyheads.training.auto.method",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
-    "DecisionFit": "manyheads.deciding.decision_fit",
+    "DecisionFit": "manyheads.deciding.promises.decision_fit",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",

@@ -23,12 +23,12 @@ from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.data.collate import check_collated
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
-from manyheads.data.texts.texts import read_texts, read_texts_from_list
+from manyheads.data.texts.texts import Texts, read_texts, read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
-from manyheads.deciding.decision_fit import DecisionFit
-from manyheads.deciding.fit import fit_decision_of
-from manyheads.deciding.goals import Goals
+from manyheads.deciding.promises.decision_fit import DecisionFit
+from manyheads.deciding.promises.fit import fit_decision_of
+from manyheads.deciding.promises.goals import Goals
 from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
 from manyheads.features import open_cache
@@ -556,8 +556,13 @@ def fit_decision(
         (True, True)
     """
     goals = Goals(max_error, confidence, answered, abstain_by, set_coverage, set_by, thresholds, costs)
-    reading = Reading(text, max_length, long_text)
-    return fit_decision_of(model.core, model.tokenizer, head, data, reading, goals, open_cache(cache))
+    kept = open_cache(cache)
+
+    def logits_of(texts: Texts) -> Any:
+        predictions = predict_texts(model.core, model.tokenizer, texts, [head], max_length, long_text, kept)
+        return predictions.logits[head]
+
+    return fit_decision_of(model.heads[head], head, data, Reading(text), goals, logits_of)
 
 
 def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path, texts: Sequence[str]) -> LMCheck:

@@ -16,7 +16,7 @@ from manyheads.checkpoint.replace_decision import replace_decision
 from manyheads.checkpoint.target import check_target
 from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
 from manyheads.cli.tables import read_input, text_columns
-from manyheads.deciding.decision_fit import DecisionFit
+from manyheads.deciding.promises.decision_fit import DecisionFit
 from manyheads.errors import ConfigError, counted
 from manyheads.model import HeadedModel, fit_decision
 from manyheads.runtime.files import check_writable

@@ -1,1 +1,1 @@
-"""Fit decisions of trained heads on labelled rows that they were not trained on."""
+"""Fit a head's decision to rows that the head was not trained on."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from manyheads.deciding.abstention import ROUNDING, check_rows
+from manyheads.deciding.promises.abstention import ROUNDING, check_rows
 from manyheads.heads.prediction_sets import conformity_scores
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from manyheads.deciding.abstention import highest_threshold, lowest_threshold
-from manyheads.deciding.risk_coverage import risk_coverage
+from manyheads.deciding.promises.abstention import highest_threshold, lowest_threshold
+from manyheads.deciding.promises.risk_coverage import risk_coverage
 
 # Returns the threshold for the scores (rows,) of one label and whether each row has it (rows,), or `None`.
 Rule = Callable[[np.ndarray, np.ndarray, float], "float | None"]

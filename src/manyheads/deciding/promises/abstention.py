@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from manyheads.deciding.risk_coverage import RiskCoverage
+from manyheads.deciding.promises.risk_coverage import RiskCoverage
 from manyheads.errors import DataError, counted
 
 # With fewer rows than this divided by max_error, a threshold is found in lucky draws only, which err more often.

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import beta
 
-from manyheads.deciding.abstention import threshold_for_error, threshold_for_share
-from manyheads.deciding.confident_abstention import confident_threshold
-from manyheads.deciding.costs import read_costs
-from manyheads.deciding.decision_fit import DecisionFit
-from manyheads.deciding.goals import Goals
-from manyheads.deciding.risk_coverage import RiskCoverage, risk_coverage
-from manyheads.deciding.sets import quantile_place, set_threshold
+from manyheads.deciding.promises.abstention import threshold_for_error, threshold_for_share
+from manyheads.deciding.promises.confident_abstention import confident_threshold
+from manyheads.deciding.promises.costs import read_costs
+from manyheads.deciding.promises.decision_fit import DecisionFit
+from manyheads.deciding.promises.goals import Goals
+from manyheads.deciding.promises.risk_coverage import RiskCoverage, risk_coverage
+from manyheads.deciding.promises.sets import quantile_place, set_threshold
 from manyheads.errors import counted
 from manyheads.heads import Decision, OneLabelSpec
 from manyheads.heads.abstention import abstention_scores

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from manyheads.deciding.decision_fit import DecisionFit
-from manyheads.deciding.label_thresholds import RULES
+from manyheads.deciding.promises.decision_fit import DecisionFit
+from manyheads.deciding.promises.label_thresholds import RULES
 from manyheads.deciding.thresholds import MIN_POSITIVES, best_thresholds
 from manyheads.errors import DataError, counted
 from manyheads.heads import Decision, MultiLabel
 from manyheads.heads.decision import DEFAULT_THRESHOLD
 
 
-def fit_thresholds(
+def fit_multilabel(
     spec: MultiLabel,
     targets: np.ndarray,
     logits: np.ndarray,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from manyheads.deciding.risk_coverage import RiskCoverage
+from manyheads.deciding.promises.risk_coverage import RiskCoverage
 from manyheads.heads import Decision
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from manyheads.deciding.label_thresholds import RULES
+from manyheads.deciding.promises.label_thresholds import RULES
 from manyheads.errors import HeadError, did_you_mean, listed
 from manyheads.heads import HeadSpec
 from manyheads.heads.abstention import ABSTENTION_SCORES

@@ -16,8 +16,8 @@ import math
 import numpy as np
 from scipy.stats import binom
 
-from manyheads.deciding.abstention import check_rows, too_many_errors
-from manyheads.deciding.risk_coverage import RiskCoverage
+from manyheads.deciding.promises.abstention import check_rows, too_many_errors
+from manyheads.deciding.promises.risk_coverage import RiskCoverage
 from manyheads.errors import MissingExtraError
 
 # Number of tested thresholds, of which each answers the same factor more rows than the one before.

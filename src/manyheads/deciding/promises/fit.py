@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
 
-from manyheads.core import HeadedCore
 from manyheads.data.labelled import LabelledRows, Reading, read_labelled
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import Texts
-from manyheads.deciding.decision_fit import DecisionFit
-from manyheads.deciding.goals import Goals
-from manyheads.deciding.multilabel import fit_thresholds
-from manyheads.deciding.one_label import LabelledLogits, fit_one_label
+from manyheads.deciding.promises.decision_fit import DecisionFit
+from manyheads.deciding.promises.goals import Goals
+from manyheads.deciding.promises.multilabel import fit_multilabel
+from manyheads.deciding.promises.one_label import LabelledLogits, fit_one_label
 from manyheads.errors import HeadError, LabelError
-from manyheads.features.cache import FeatureCache
-from manyheads.heads import Decision, HeadSpec, MultiLabel, OneLabelSpec
+from manyheads.heads import Decision, Head, HeadSpec, MultiLabel, OneLabelSpec
 from manyheads.heads.kinds.shares import most_probable
-from manyheads.inference import predict
-from manyheads.types import MISSING, Tokenizer
+from manyheads.types import MISSING
 
 
 def fit_decision_of(
-    core: HeadedCore,
-    tokenizer: Tokenizer,
-    name: str,
-    data: object,
-    reading: Reading,
-    goals: Goals,
-    cache: FeatureCache | None = None,
+    head: Head, name: str, data: object, reading: Reading, goals: Goals, logits_of: Callable[[Texts], np.ndarray]
 ) -> DecisionFit:
     """Fit a decision on the labelled rows of a table, and set it.
 
     Args:
-        core: The model.
-        tokenizer: The backbone's tokenizer.
-        name: The head's name.
+        head: The head.
+        name: Its name.
         data: The table, see ``fit_decision``.
         reading: How texts are read from it.
         goals: What the decision should promise.
-        cache: Where features are kept, or ``None``.
+        logits_of: Returns the head's logits of texts, fp32 (rows, outputs).
     """
-    head = core.heads[name]
     goals.check_kind(head.spec, f"Head {name!r}")
     if not head.is_usable:
         raise HeadError(f"Head {name!r}: was not trained; train it before its decision is fitted")
@@ -50,9 +40,8 @@ def fit_decision_of(
     rows = table.take(table.usable_rows())
     if not len(rows):
         raise LabelError(f"{table.source}: head {name!r}: no row has both a text and a label; check the columns")
-    texts = Texts(rows.texts, np.zeros(len(rows), dtype=bool))
-    predictions = predict(core, tokenizer, texts, [name], reading.max_length, reading.long_text, cache)
-    fit = _fitted(head.spec, rows, predictions.logits[name], head.decision, goals, name)
+    logits = logits_of(Texts(rows.texts, np.zeros(len(rows), dtype=bool)))
+    fit = _fitted(head.spec, rows, logits, head.decision, goals, name)
     head.decision = fit.decision
     return fit
 
@@ -83,4 +72,4 @@ def _(
     targets = rows.targets[name].values
     labelled = ~np.isnan(targets).any(axis=1)
     assert goals.thresholds is not None
-    return fit_thresholds(spec, targets[labelled], logits[labelled], decision, goals.thresholds, name, rows.source)
+    return fit_multilabel(spec, targets[labelled], logits[labelled], decision, goals.thresholds, name, rows.source)
