@@ -24,7 +24,7 @@ from manyheads.deciding.promises.one_label import LabelledLogits, fit_one_label
 from manyheads.errors import DataError
 from manyheads.heads.abstention import ABSTENTION_SCORES, abstention_scores
 
-SEEDS = 20
+SEEDS = 200
 CONFIDENT_SEEDS = 100
 TABLES = ("clinc150", "banking77", "hwu64")
 COVERAGES = (0.9, 0.95, 0.98)
@@ -145,11 +145,9 @@ def out_of_scope(data: Scored, answered: float = 0.95) -> None:
         caught = abstention_scores(scores, by) < fit.decision.abstain_below
         assert found.abstained is not None
         right = found.positions == data.rows.positions
-        print(
-            f"| {by} | {(~found.abstained).mean():.3f} | {right.mean():.3f} | {(right & ~found.abstained).mean():.3f} | "
-            f"{caught.mean():.3f} |",
-            flush=True,
-        )
+        kept, both = ~found.abstained, right & ~found.abstained
+        shares = (kept.mean(), right.mean(), both.mean(), caught.mean())
+        print(f"| {by} | {' | '.join(f'{share:.3f}' for share in shares)} |", flush=True)
     for name, score in OTHERS.items():
         here, inner, outer = (score(logits) for logits in (data.held_out.logits, data.rows.logits, data.outside))
         threshold = np.quantile(here, 1 - answered)
