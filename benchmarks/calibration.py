@@ -29,6 +29,8 @@ METHODS: dict[str, Callable[[], object]] = {
     "Frozen": mh.Frozen,
     "Fork": mh.Fork,
     "Fork, tuned_share=1": lambda: mh.Fork(tuned_share=1),
+    "Fork, lr=3e-4": lambda: mh.Fork(lr=3e-4),
+    "Fork, lr=3e-4, tuned_share=1": lambda: mh.Fork(lr=3e-4, tuned_share=1),
     "LoRA": mh.LoRA,
     "Full": mh.Full,
     "Full, tuned_share=1": lambda: mh.Full(tuned_share=1),
