@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
     from manyheads.data.vocabulary.propose import WordProposal as WordProposal
     from manyheads.data.vocabulary.propose import WordProposals as WordProposals
+    from manyheads.deciding.promises.decision_fit import DecisionFit as DecisionFit
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions as Predictions
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import fit_decision as fit_decision
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -61,6 +63,7 @@ _MODULES = {
     "Auto": "manyheads.training.auto.method",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
+    "DecisionFit": "manyheads.deciding.promises.decision_fit",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
@@ -87,6 +90,7 @@ _MODULES = {
     "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
+    "fit_decision": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",

@@ -22,7 +22,7 @@ from manyheads.heads.decision import DEFAULT_THRESHOLD
 
 PSEUDO_POSITIVES = 10
 # With fewer positive cells in all, the default threshold is kept.
-_MIN_POSITIVES = 20
+MIN_POSITIVES = 20
 # Thresholds are multiples of 1 / _STEPS.
 _STEPS = 100
 
@@ -39,7 +39,7 @@ def fit_thresholds(spec: HeadSpec, held_out: HeldOut, decision: Decision) -> Dec
         return decision
     rows = held_out.take(np.flatnonzero(~np.isnan(held_out.targets).any(axis=1)))
     positives = rows.targets >= DEFAULT_THRESHOLD
-    if positives.sum() < _MIN_POSITIVES:
+    if positives.sum() < MIN_POSITIVES:
         return decision
     return replace(decision, thresholds=best_thresholds(spec.scores(rows.logits, decision), positives).tolist())
 
