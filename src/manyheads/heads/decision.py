@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -27,7 +28,7 @@ class Decision:
 
     Args:
         temperature: Scores are those of the logits divided by it (temperature scaling, Guo et al. 2017): above 1 they
-            are less sure. It changes no label.
+            are less sure. It changes no label, unless costs decide.
         thresholds: For a head with several labels per text, the score from which on each label is predicted, in the
             order of the labels; ``None`` for 0.5 for all.
         abstain_below: A prediction with an abstention score below this is marked as abstained; ``None`` for never.
@@ -84,6 +85,23 @@ class Decision:
         """The names of the settings that differ from their defaults."""
         return tuple(item.name for item in fields(self) if getattr(self, item.name) != item.default)
 
+    def with_temperature(self, temperature: float) -> Decision:
+        """Return the decision with another temperature that predicts the same labels.
+
+        Thresholds move with the scores: ``t`` becomes ``t^r / (t^r + (1 - t)^r)`` with ``r = old / new temperature``.
+        Abstention and prediction sets were fitted to the scores of the old one and are left out.
+
+        Args:
+            temperature: The new one.
+
+        Examples:
+            >>> mh.Decision(thresholds=[0.2, 0.5]).with_temperature(2)
+            Decision(temperature=2.0, thresholds=(0.3333333333333333, 0.5))
+        """
+        ratio = self.temperature / Decision(temperature=temperature).temperature
+        moved = None if self.thresholds is None else [_moved(threshold, ratio) for threshold in self.thresholds]
+        return Decision(temperature=temperature, thresholds=moved, costs=self.costs)
+
     def _check(self, name: str, good: bool, rule: str) -> None:
         if not good:
             raise HeadError(f"Decision: {name} must be {rule}, got {getattr(self, name)!r:.200}")
@@ -92,6 +110,12 @@ class Decision:
         value: object = getattr(self, name)
         if value not in known:
             raise HeadError(f"Decision: {name} {value!r} is not among {listed(known)}{did_you_mean(value, known)}")
+
+
+def _moved(threshold: float, ratio: float) -> float:
+    """Return the sigmoid of ``ratio`` times the threshold's logit."""
+    yes, no = math.pow(threshold, ratio), math.pow(1 - threshold, ratio)
+    return yes / (yes + no)
 
 
 def _are(is_good: Callable[[object], bool], values: object) -> bool:

@@ -38,7 +38,7 @@ def fitted_decision(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> 
     positives = targets[known] >= DEFAULT_THRESHOLD
     if positives.sum() < _MIN_POSITIVES:
         return NEUTRAL
-    return Decision(thresholds=best_thresholds(spec.scores(logits[known]), positives).tolist())
+    return Decision(thresholds=best_thresholds(spec.scores(logits[known], NEUTRAL), positives).tolist())
 
 
 def best_thresholds(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
