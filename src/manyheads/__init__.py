@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.evaluation.report import Report as Report
     from manyheads.heads.decision import Decision as Decision
     from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions as Predictions
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import evaluate as evaluate
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -79,6 +81,7 @@ _MODULES = {
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads.kinds",
+    "Report": "manyheads.evaluation.report",
     "Span": "manyheads.types",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
@@ -87,6 +90,7 @@ _MODULES = {
     "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
+    "evaluate": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",

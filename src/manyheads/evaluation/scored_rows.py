@@ -1,4 +1,4 @@
-"""A head's answers to the rows that have a label."""
+"""A head's logits and scores of the rows that have a label."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 from manyheads.data.unknown_labels import UnknownLabels
 from manyheads.heads import NEUTRAL, Decision, HeadSpec, Ragged
-from manyheads.heads.decision import with_new_labels
 from manyheads.types import MISSING
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """A head's answers to rows that all have a label.
+class ScoredRows:
+    """A head's logits and scores of rows that all have a label.
 
     Attributes:
         spec: The head's spec; labels that only the table has stand after the head's own.
         targets: Encoded labels (rows, ...), or ``Ragged`` with one per word.
-        scores: The scores that ``predict`` gives (rows, score_width), or ``Ragged`` with (words, score_width); 0 for
-            labels that only the table has.
+        logits: The head's logits (rows, outputs), or ``Ragged`` with (words, outputs).
+        scores: The scores that ``predict`` gives (rows, score_width), or ``Ragged`` with (words, score_width).
         decision: The head's decision.
-        further: Number of labels that only the table has.
+        further: Number of labels that only the table has: they have no scores, and count as never predicted.
     """
 
     spec: HeadSpec
     targets: Any
+    logits: Any
     scores: Any
     decision: Decision
     further: int = 0
@@ -35,11 +35,15 @@ class Answers:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def padded(self, values: np.ndarray) -> np.ndarray:
+        """Return (items, labels) with zeros for the labels that only the table has."""
+        return np.pad(values, ((0, 0), (0, self.further)))
 
-def answers_of(
+
+def scored_rows(
     spec: HeadSpec, targets: Any, logits: Any, decision: Decision = NEUTRAL, unknown: UnknownLabels | None = None
-) -> Answers:
-    """Return a head's answers to the labelled ones of some rows.
+) -> ScoredRows:
+    """Return a head's logits and scores of the labelled ones of some rows.
 
     Args:
         spec: The head's spec.
@@ -51,19 +55,11 @@ def answers_of(
     if unknown is not None:
         targets = unknown.targets.values
     rows = labelled_rows(targets)
-    scores = _scores(spec, rows_of(logits, rows))
+    targets, logits = rows_of(targets, rows), rows_of(logits, rows)
+    scores = _scores(spec, logits, decision)
     if unknown is None:
-        return Answers(spec, rows_of(targets, rows), scores, decision)
-    further = unknown.spec.score_width - spec.score_width
-    decision = with_new_labels(decision, further)
-    return Answers(unknown.spec, rows_of(targets, rows), _padded(scores, further), decision, further)
-
-
-def _scores(spec: HeadSpec, logits: Any) -> Any:
-    """Return the scores that ``predict`` gives."""
-    if isinstance(logits, Ragged):
-        return Ragged(spec.scores(logits.values), logits.offsets)
-    return spec.scores(logits)
+        return ScoredRows(spec, targets, logits, scores, decision)
+    return ScoredRows(unknown.spec, targets, logits, scores, decision, unknown.spec.score_width - spec.score_width)
 
 
 def labelled_rows(targets: Any) -> np.ndarray:
@@ -83,8 +79,7 @@ def rows_of(values: Any, rows: np.ndarray) -> Any:
     return values.take(rows) if isinstance(values, Ragged) else values[rows]
 
 
-def _padded(scores: Any, further: int) -> Any:
-    """Return scores with zeros for so many further labels after the head's own."""
-    if isinstance(scores, Ragged):
-        return Ragged(_padded(scores.values, further), scores.offsets)
-    return np.pad(scores, ((0, 0), (0, further)))
+def _scores(spec: HeadSpec, logits: Any, decision: Decision) -> Any:
+    if isinstance(logits, Ragged):
+        return Ragged(spec.scores(logits.values, decision), logits.offsets)
+    return spec.scores(logits, decision)
