@@ -66,12 +66,14 @@ class LabelScores:
         label: The label.
         true: (rows,) booleans: the rows that have it.
         scores: (rows,) its probabilities.
+        order: (rows,) numbers with the order of the probabilities, in which fp32 has more digits.
         threshold: The stored threshold, or ``None``.
     """
 
     label: object
     true: np.ndarray
     scores: np.ndarray
+    order: np.ndarray
     threshold: float | None
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
-from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, ratio
 from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import MultiLabel
@@ -98,7 +98,8 @@ class MultiLabelMeasures(Measures):
 
     def label_scores(self) -> Sequence[LabelScores]:
         """Return the probability of each label."""
-        return list(scores_of_labels(self.labels, self.true, self.scores, self.thresholds))
+        columns = (self.true.T, self.scores.T, self.rows.padded(self.rows.logits).T, self.thresholds)
+        return [LabelScores(*label) for label in zip(self.labels, *columns, strict=True)]
 
     def statements(self) -> Statements:
         """Return the probability of each label in each row."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
 from manyheads.evaluation.kinds.deciding import confidences, favored_labels, predicted_labels
-from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, one_hot, ratio
 from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import OneLabelSpec
@@ -82,7 +82,8 @@ class OneLabelMeasures(Measures):
     def label_scores(self) -> Sequence[LabelScores]:
         """Return the probability of each label."""
         true = self.true[:, None] == np.arange(len(self.labels))
-        return list(scores_of_labels(self.labels, true, self.scores))
+        columns = zip(self.labels, true.T, self.scores.T, strict=True)
+        return [LabelScores(label, own, scores, scores, None) for label, own, scores in columns]
 
     def confusion(self) -> np.ndarray:
         """Return counts (true label, predicted label)."""
