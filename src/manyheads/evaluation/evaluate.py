@@ -47,7 +47,7 @@ def evaluate_table(
     predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
     evaluated = EvaluatedTable(
         source=table.name,
-        procedure=f"Predictions of the rows of {table.name} by the model as it is.",
+        procedure=f"{table.name}, predicted by the model as it is.",
         texts=rows.texts,
         truncated=predictions.truncated,
         columns={name: [cells[number] for number in numbers.tolist()] for name, cells in columns.items()},
