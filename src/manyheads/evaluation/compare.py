@@ -167,12 +167,12 @@ def _check_rows(first: HeadReport, second: HeadReport) -> None:
         raise DataError(f"Head {first.name!r}: is {first.kind} in one report and {second.kind} in the other")
     if first.rows != second.rows:
         raise DataError(
-            f"Head {first.name!r}: one report has {first.rows} labelled rows and the other {second.rows}; evaluate both "
-            "models on the same table"
+            f"Head {first.name!r}: one report has {first.rows} labelled rows and the other {second.rows}; evaluate "
+            "both models on the same table"
         )
     for place, (mine, theirs) in enumerate(zip(*map(_truths, (first, second)), strict=True)):
         if mine != theirs:
             raise DataError(
-                f"Head {first.name!r}: labelled row {place + 1} is {mine!r:.80} in one report and {theirs!r:.80} in the "
-                "other; evaluate both models on the same table"
+                f"Head {first.name!r}: labelled row {place + 1} is {mine!r:.80} in one report and {theirs!r:.80} in "
+                "the other; evaluate both models on the same table"
             )

@@ -36,13 +36,6 @@ def report_view(report: Report) -> Iterator[RenderableType]:
     yield formulas(name for head in report.heads.values() for name in head.metrics)
 
 
-def table(*titles: str, left: Iterable[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for title in titles:
-        table.add_column(Text(title), justify="left" if title in left else "right", overflow="fold")
-    return table
-
-
 def _overview(report: Report) -> Table:
     found = table(
         "head", "rows", "metric", "value", "95% interval", "majority", "simple model", left=("head", "metric")

@@ -30,8 +30,8 @@ def comparison_view(comparison: Comparison) -> Iterator[RenderableType]:
     if comparison.left_out:
         yield Text(f"Only one of the two has: {', '.join(comparison.left_out)}.")
     yield Text(
-        "'better' is named where the 95% interval of the difference, from 1,000 resamples of the texts that both share, "
-        f"does not contain 0. Of 20 metrics that do not differ, one is expected there by chance; here are "
+        "'better' is named where the 95% interval of the difference, from 1,000 resamples of the texts that both "
+        f"share, does not contain 0. Of 20 metrics that do not differ, one is expected there by chance; here are "
         f"{len(comparison.differences)}. What the measures mean:"
     )
     yield formulas(one.metric for one in comparison.differences)
