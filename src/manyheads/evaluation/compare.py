@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from manyheads.errors import DataError, InputError, listed
+from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.metric_facts import is_better
-from manyheads.evaluation.report import HeadReport, Report
+from manyheads.evaluation.report import Report
 from manyheads.evaluation.report.plain import plain_json
 from manyheads.evaluation.resamples import Interval, Resamples, interval
 
@@ -117,62 +116,75 @@ def compare(reports: Mapping[str, Report] | Sequence[Report]) -> Comparison:
         >>> comparison.differences[0].metric, comparison.differences[0].better
         ('accuracy', None)
     """
-    named = dict(reports) if isinstance(reports, Mapping) else dict(zip(("first", "second"), reports, strict=False))
     if len(reports) != 2:
         raise InputError(f"compare: takes two reports, got {len(reports)}; compare them in pairs")
-    (first_name, first), (second_name, second) = named.items()
-    common = [name for name in first.heads if name in second.heads]
+    named = reports if isinstance(reports, Mapping) else dict(zip(("first", "second"), reports, strict=True))
+    predicted = {name: {head: one.evaluated for head, one in report.heads.items()} for name, report in named.items()}
+    return compare_predictions(predicted, next(iter(named.values())).source)
+
+
+def compare_predictions(predicted: Mapping[str, Mapping[str, EvaluatedRows]], source: str) -> Comparison:
+    """Compare the predictions of two models; raises what ``compare`` raises.
+
+    Args:
+        predicted: Name -> head name -> predictions, of two models.
+        source: The table's name.
+    """
+    (first_name, first), (second_name, second) = predicted.items()
+    common = [name for name in first if name in second]
     if not common:
         raise InputError(
-            f"compare: {first_name} has the heads {listed(first.heads)} and {second_name} {listed(second.heads)}; "
-            "evaluate a head that both have"
+            f"compare: {first_name} has the heads {listed(first)} and {second_name} {listed(second)}; evaluate a head "
+            "that both have"
         )
-    differences = [one for name in common for one in _differences(first.heads[name], second.heads[name])]
-    left_out = tuple(name for name in {**first.heads, **second.heads} if name not in common)
-    return Comparison((first_name, second_name), first.source, tuple(differences), left_out)
+    differences = [one for name in common for one in _differences(name, first[name], second[name])]
+    left_out = tuple(name for name in {**first, **second} if name not in common)
+    return Comparison((first_name, second_name), source, tuple(differences), left_out)
 
 
-def _differences(first: HeadReport, second: HeadReport) -> list[Difference]:
+def _differences(head: str, first: EvaluatedRows, second: EvaluatedRows) -> list[Difference]:
     """Return the differences of one head, that of the main metric first."""
-    _check_rows(first, second)
-    rows = first.evaluated
-    resamples = Resamples([rows.texts[row] for row in rows.labelled.tolist()])
-    draws = [resamples.metrics(one.evaluated.measures) for one in (first, second)]
-    names = sorted(draws[0], key=lambda name: name != first.main_metric)
-    return [_difference(first, second, name, draws[1][name] - draws[0][name]) for name in names if name in draws[1]]
+    _check_rows(head, first, second)
+    resamples = Resamples([first.texts[row] for row in first.labelled.tolist()])
+    draws = [resamples.metrics(one.measures) for one in (first, second)]
+    values = [one.measures.metrics() for one in (first, second)]
+    main, found = first.spec.main_metric, []
+    for name in sorted(draws[0], key=lambda name: name != main):
+        one, other = values[0][name], values[1][name]
+        ends = interval(draws[1][name] - draws[0][name])
+        better = _better(name, ends)
+        found.append(Difference(head, name, name == main, len(first.scored), one, other, other - one, ends, better))
+    return found
 
 
-def _difference(first: HeadReport, second: HeadReport, name: str, draws: np.ndarray) -> Difference:
-    one, other, ends = first.metrics[name], second.metrics[name], interval(draws)
-    better = None
-    if ends is not None and 0.0 not in ends:
-        better = "second" if is_better(name, ends.low) else "first"
-    main = name == first.main_metric
-    return Difference(first.name, name, main, first.rows, one, other, other - one, ends, better)
+def _better(metric: str, ends: Interval | None) -> str | None:
+    """Return which of two models is better, ``None`` if the interval of their difference contains 0."""
+    if ends is None or 0.0 in ends:
+        return None
+    return "second" if is_better(metric, ends.low) else "first"
 
 
-def _truths(head: HeadReport) -> list[tuple[Any, Any]]:
-    """Return the text and the label, or labels, of each labelled row."""
-    rows = head.evaluated
-    return [(rows.texts[row], rows.measures.described(at)[0]) for at, row in enumerate(rows.labelled.tolist())]
-
-
-def _check_rows(first: HeadReport, second: HeadReport) -> None:
-    """Check that two reports have the same rows and labels of a head.
+def _check_rows(head: str, first: EvaluatedRows, second: EvaluatedRows) -> None:
+    """Check that two models predicted the same rows, with the same labels.
 
     Raises:
-        DataError: they do not, with the first row that differs.
+        DataError: they did not, with the first row that differs.
     """
-    if first.kind != second.kind:
-        raise DataError(f"Head {first.name!r}: is {first.kind} in one report and {second.kind} in the other")
-    if first.rows != second.rows:
-        raise DataError(
-            f"Head {first.name!r}: one report has {first.rows} labelled rows and the other {second.rows}; evaluate "
-            "both models on the same table"
-        )
-    for place, (mine, theirs) in enumerate(zip(*map(_truths, (first, second)), strict=True)):
+    same = "evaluate both models on the same table"
+    if first.measures.__class__ is not second.measures.__class__:
+        kinds = f"{first.spec.kind} in one report and {second.spec.kind} in the other"
+        raise DataError(f"Head {head!r}: is {kinds}; compare heads of one kind")
+    counts = [len(one.scored) for one in (first, second)]
+    if counts[0] != counts[1]:
+        raise DataError(f"Head {head!r}: {counts[0]} labelled rows in one report, {counts[1]} in the other; {same}")
+    for place, (mine, theirs) in enumerate(zip(_truths(first), _truths(second), strict=True)):
         if mine != theirs:
             raise DataError(
-                f"Head {first.name!r}: labelled row {place + 1} is {mine!r:.80} in one report and {theirs!r:.80} in "
-                "the other; evaluate both models on the same table"
+                f"Head {head!r}: labelled row {place + 1} is {mine!r:.80} in one report, {theirs!r:.80} in the other; "
+                f"{same}"
             )
+
+
+def _truths(rows: EvaluatedRows) -> list[tuple[Any, Any]]:
+    """Return the text and the label, or labels, of each labelled row."""
+    return [(rows.texts[row], rows.measures.described(at)[0]) for at, row in enumerate(rows.labelled.tolist())]

@@ -1,8 +1,7 @@
 """Simple models of the words of a text, one per form of label: what a head without a Transformer reaches.
 
-Texts are bags of words (TF-IDF with logarithmic counts, scikit-learn's ``TfidfVectorizer``), which scikit-learn's linear
-models read. With pairs of words, logistic regression took six times as long for .004 of accuracy (Banking77, 8,000
-rows).
+Texts are bags of words (TF-IDF with logarithmic counts, scikit-learn's ``TfidfVectorizer``), which its linear models
+read. With pairs of words, logistic regression took six times as long for .004 of accuracy (Banking77, 8,000 rows).
 """
 
 from __future__ import annotations
