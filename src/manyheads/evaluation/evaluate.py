@@ -13,7 +13,7 @@ from manyheads.data.labelled import LabelledRows, Reading, read_labelled
 from manyheads.data.split import group_of_each
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import Texts
-from manyheads.errors import HeadError, listed
+from manyheads.errors import HeadError, LabelError, listed
 from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report import EvaluatedTable, Report, build_report
@@ -111,13 +111,22 @@ def _given(texts: Texts, numbers: np.ndarray) -> dict[int, list[Place]]:
 
 
 def _evaluated(name: str, head: Head, rows: LabelledRows, predictions: Predictions) -> EvaluatedRows:
-    """Return one head's predictions of the rows; of words that were predicted, if it labels words."""
+    """Return one head's predictions of the rows; of words that were predicted, if it labels words.
+
+    Raises:
+        LabelError: all of a head's labelled words were cut off.
+    """
     targets, unknown, words = rows.targets[name], rows.unknown.get(name), None
     if head.spec.by_word:
         kept = _predicted_words(rows, predictions)
         assert rows.words is not None
         targets, unknown = targets.of_words(kept), None if unknown is None else unknown.of_words(kept)
         words = [[own[word] for word in found.tolist()] for own, found in zip(rows.words, kept, strict=True)]
+    if not targets.labelled.any() and (unknown is None or not unknown.targets.labelled.any()):
+        raise LabelError(
+            f"{rows.source}: head {name!r}: no labelled word has a token: all were cut off; raise max_length, or "
+            "shorten the texts"
+        )
     logits = predictions.logits[name]
     return EvaluatedRows(head.spec, rows.numbers, rows.texts, targets, logits, head.decision, unknown, words)
 

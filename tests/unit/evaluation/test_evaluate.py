@@ -270,3 +270,24 @@ def test_decisions_are_measured_as_they_decide(trained: mh.HeadedModel) -> None:
     confident = np.array([max(one.scores.values()) for one in predictions])
     assert found.risk_coverage is not None
     assert found.risk_coverage.confidence[0] == pytest.approx(confident.max())
+
+
+def test_one_row_one_text_and_one_label_are_measured(trained: mh.HeadedModel) -> None:
+    row = rows_of()[0]
+    for rows in ([row], [row] * 25):
+        found = mh.evaluate(trained, rows, "note", by="ward")
+        assert all(head.rows == len(rows) for head in found.heads.values())
+        assert [one.name for one in found.heads["urgency"].baselines] == ["majority"]  # TF-IDF needs two texts
+        assert np.isnan(found.metrics["age"]["r2"])
+        assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["heads"]["age"]["metrics"]["r2"] is None
+        assert "few" in str(found) or len(rows) == 25
+    one_label = [row for row in rows_of() if row["urgency"] == "routine"]
+    found = mh.evaluate(trained, one_label, "note", heads=["urgency", "level"])
+    assert np.isnan(found.metrics["urgency"]["roc_auc"])
+    assert found.metrics["urgency"]["accuracy"] == found.metrics["urgency"]["balanced_accuracy"]
+
+
+def test_words_that_were_all_cut_off_are_an_error(trained: mh.HeadedModel) -> None:
+    rows = [{**row, "tags": [None] * 3 + row["tags"][3:]} for row in rows_of() if len(row["tags"]) > 4]
+    with pytest.raises(LabelError, match="'tags': no labelled word has a token"):
+        mh.evaluate(trained, rows, "note", heads=["tags"], max_length=2)
