@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from manyheads.deciding.promises.decision_fit import DecisionFit as DecisionFit
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
+    from manyheads.evaluation.compare import Comparison as Comparison
+    from manyheads.evaluation.compare import compare as compare
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.evaluation.report import Report as Report
     from manyheads.heads.decision import Decision as Decision
     from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from manyheads.inference import Predictions as Predictions
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import evaluate as evaluate
     from manyheads.model import fit_decision as fit_decision
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
@@ -61,6 +65,7 @@ __version__ = VERSION
 _MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
     "Auto": "manyheads.training.auto.method",
+    "Comparison": "manyheads.evaluation.compare",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
     "DecisionFit": "manyheads.deciding.promises.decision_fit",
@@ -82,6 +87,7 @@ _MODULES = {
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads.kinds",
+    "Report": "manyheads.evaluation.report",
     "Span": "manyheads.types",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
@@ -90,6 +96,8 @@ _MODULES = {
     "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
+    "compare": "manyheads.evaluation.compare",
+    "evaluate": "manyheads.model",
     "fit_decision": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "propose_words": "manyheads.model",

@@ -30,7 +30,9 @@ from manyheads.deciding.promises.decision_fit import DecisionFit
 from manyheads.deciding.promises.fit import fit_decision_of
 from manyheads.deciding.promises.goals import Goals
 from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
+from manyheads.evaluation.evaluate import evaluate_table
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
+from manyheads.evaluation.report import Report
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Predictions
@@ -488,6 +490,49 @@ def train(
         None if out is None else Path(out),
         overwrite,
     )
+
+
+def evaluate(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    heads: Iterable[str] | None = None,
+    by: str | Sequence[str] = (),
+    train_data: object = None,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+) -> Report:
+    """Measure a model's heads on labelled rows that they were not trained on. The model does not change.
+
+    Each head is measured on the rows with a label of it. Labels that only this table has are named and count as wrong.
+    Empty texts are measured too, since ``predict`` answers them.
+
+    Args:
+        model: The model.
+        data: As in ``train``.
+        text: The text column, or two columns for text pairs.
+        heads: Names of the heads; all by default.
+        by: Columns by whose values the rows are sliced, besides the length of the text.
+        train_data: The training table, to fit the baselines on. By default they are fitted on the evaluated rows
+            themselves: the constant answer is the best one of these rows, and the model of words is cross-validated.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+
+    Returns:
+        Per head: metrics with 95% intervals, baselines, calibration, risk at every coverage, slices and mistakes.
+
+    Raises:
+        DataError: a table, column, text or label that cannot be used, such as a head without any label.
+        UnknownHeadError: no head has one of these names.
+
+    Examples:
+        >>> report = mh.evaluate(trained, table, text="note")
+        >>> report.metrics["urgency"]["accuracy"] > 0.3
+        True
+    """
+    columns = [by] if isinstance(by, str) else list(by)
+    reading = Reading(text, max_length, long_text)
+    return evaluate_table(model.core, model.tokenizer, data, reading, heads, columns, train_data)
 
 
 def fit_decision(

@@ -10,11 +10,11 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 import manyheads as mh
+from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.metrics import measure
 from manyheads.heads import RowLogits, RowTargets, WordLogits
 from manyheads.heads.ragged import Ragged, offsets_of
 from manyheads.inference import Predictions
-from manyheads.training.mistakes import EvaluatedRows
 
 ROWS = 150
 LABELS = ["a", "b", "c", "d"]
@@ -111,7 +111,7 @@ def test_the_log_loss_is_scikit_learns_of_the_calibrated_scores() -> None:
 def test_mistakes_and_tables_and_predictions_show_one_number() -> None:
     spec, logits, decision = SPECS["ordinal"], logits_of(SPECS["ordinal"]), mh.Decision(temperature=3)
     targets = RowTargets(np.random.default_rng(1).integers(0, 4, ROWS))
-    mistakes = EvaluatedRows(spec, np.arange(ROWS), [""] * ROWS, targets, logits, decision).mistakes(ROWS)
+    mistakes = EvaluatedRows(spec, np.arange(ROWS), [""] * ROWS, targets, logits.values, decision).mistakes(ROWS)
     found = predicted(spec, logits, decision)
     table = found.columns(all_scores=True)
     assert len(mistakes) > 50
