@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from manyheads.heads.kinds import Regression as Regression
     from manyheads.heads.kinds import Tokens as Tokens
     from manyheads.inference import Predictions as Predictions
+    from manyheads.labelling.label_issues import LabelIssue as LabelIssue
+    from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import label_issues as label_issues
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -68,6 +71,8 @@ _MODULES = {
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.evaluation.lm_check",
     "LMLogits": "manyheads.taps",
+    "LabelIssue": "manyheads.labelling.label_issues",
+    "LabelIssues": "manyheads.labelling.label_issues",
     "Lexical": "manyheads.taps",
     "LoRA": "manyheads.training.tuning.lora",
     "ManyheadsError": "manyheads.errors",
@@ -88,6 +93,7 @@ _MODULES = {
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
     "infer_heads": "manyheads.data.infer",
+    "label_issues": "manyheads.model",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",
 }
