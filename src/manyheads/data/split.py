@@ -38,7 +38,7 @@ def split_by_text(
     """
     if not 0.0 < fraction < 1.0:
         raise DataError(f"the evaluation fraction must lie between 0 and 1, got {fraction!r}; 0.1 is usual")
-    group_of, sizes = _groups(texts)
+    group_of, sizes = text_groups(texts)
     if len(sizes) < 2:
         raise DataError(
             f"cannot split {len(texts)} rows: it takes two different texts, got {len(sizes)}; add rows, or give the "
@@ -70,7 +70,7 @@ def folds_by_text(
     Raises:
         DataError: fewer than two folds, or fewer different texts than folds.
     """
-    group_of, sizes = _groups(texts)
+    group_of, sizes = text_groups(texts)
     if not 2 <= folds <= len(sizes):
         raise DataError(
             f"the number of folds must lie between 2 and {len(sizes)}, the number of different texts, got {folds!r}; "
@@ -95,11 +95,11 @@ def folds_by_text(
 
 def first_of_each(texts: AnyTexts) -> NDArray[np.int64]:
     """Return the first row of each different text, int64; case and outer spaces are ignored."""
-    group_of, _ = _groups(texts)
+    group_of, _ = text_groups(texts)
     return np.sort(np.unique(group_of, return_index=True)[1]).astype(np.int64)
 
 
-def _groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def text_groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the group of every row, and the number of rows of every group."""
     numbers: dict[object, int] = {}
     group_of = np.array([numbers.setdefault(_key(text), len(numbers)) for text in texts], dtype=np.int64)

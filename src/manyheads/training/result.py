@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
+from manyheads.evaluation.evaluated_rows import EvaluatedRows, Mistake
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics
 from manyheads.training.auto.candidate import Candidate
 from manyheads.training.fit import Alternative
-from manyheads.training.mistakes import EvaluatedRows, Mistake
 
 
 @dataclass(frozen=True, eq=False)

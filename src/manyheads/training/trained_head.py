@@ -13,19 +13,16 @@ import numpy as np
 
 from manyheads.data.labelled import Reading
 from manyheads.errors import counted, listed
-from manyheads.evaluation.metrics import Metrics, baseline, measure
+from manyheads.evaluation.evaluated_rows import EvaluatedRows
+from manyheads.evaluation.metrics import Metrics, baseline, short_metrics
 from manyheads.heads import Head, Logits, Targets
-from manyheads.heads.decision import with_new_labels
 from manyheads.training.fit import FitResult
 from manyheads.training.method import Method
-from manyheads.training.mistakes import EvaluatedRows
 from manyheads.training.prepare import Prepared
 from manyheads.training.result import OutOfFold
 
 # Fewer evaluation rows are pointed out: the standard error of an accuracy of .8 is then above .07.
 FEW_ROWS = 30
-# The logit of a label that a head does not have.
-_NEVER = -1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +51,10 @@ class TrainedHead:
     @cached_property
     def metrics(self) -> Metrics:
         """Metrics on the evaluation rows, of its predictions and of a constant prediction."""
-        data, spec = self.prepared.data, self.head.spec
+        data, predicted = self.prepared.data, self.predicted
         train, evaluate = (self.targets.take(rows).values for rows in (data.train, data.evaluate))
-        known = measure(spec, evaluate, self.logits.values, self.head.decision)
-        unknown = self.prepared.unknown.get(self.name)
-        if unknown is None:
-            return known | baseline(spec, train, evaluate)
-        further = unknown.spec.outputs - spec.outputs
-        values = self.logits.map(lambda logits: np.pad(logits, ((0, 0), (0, further)), constant_values=_NEVER))
-        decision = with_new_labels(self.head.decision, further)
-        found = measure(unknown.spec, unknown.targets.values, values, decision)
-        log_loss = {"log_loss": known["log_loss"]} if "log_loss" in known else {}
-        return found | log_loss | baseline(unknown.spec, train, unknown.targets.values)
+        targets = evaluate if predicted.unknown is None else predicted.unknown.targets.values
+        return short_metrics(predicted.answers) | baseline(self.head.spec, train, targets)
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -89,14 +78,21 @@ class TrainedHead:
         held_out = ~np.isnan(self.fit.out_of_fold).any(axis=1)
         return OutOfFold(table_rows[item_rows[held_out]], self.fit.out_of_fold[held_out])
 
-    @property
+    @cached_property
     def predicted(self) -> EvaluatedRows:
         """Its predictions of the evaluation rows."""
         data = self.prepared.data
         texts = [data.texts[row] for row in data.evaluate]
         targets = self.targets.take(data.evaluate)
-        head = self.head
-        return EvaluatedRows(head.spec, self.prepared.evaluation_rows, texts, targets, self.logits, head.decision)
+        return EvaluatedRows(
+            self.head.spec,
+            self.prepared.evaluation_rows,
+            texts,
+            targets,
+            self.logits,
+            self.head.decision,
+            self.prepared.unknown.get(self.name),
+        )
 
     @property
     def notes(self) -> list[str]:

@@ -1,0 +1,147 @@
+"""What the answers of every kind of head are measured by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from manyheads.evaluation.answers import Answers
+from manyheads.evaluation.row_sums import RowSums, Sums
+
+# Probabilities are at least this far from 0 and 1 in a logarithm, as in scikit-learn.
+LEAST = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class LabelMetrics:
+    """How well one label is predicted.
+
+    Attributes:
+        label: The label.
+        rows: Number of rows (words, entities) that have it: its support.
+        predicted: Number of rows for which it was predicted.
+        precision: ``right / predicted``; 0 if it was never predicted.
+        recall: ``right / rows``; 0 if no row has it.
+        f1: ``2 right / (rows + predicted)``.
+        roc_auc: Probability that a row with the label has a higher score than one without; ``None`` without both.
+        average_precision: Mean precision over the rows with the label, from high to low scores; ``None`` without any.
+        threshold: The probability from which on it is predicted, for heads with several labels per text.
+    """
+
+    label: object
+    rows: int
+    predicted: int
+    precision: float
+    recall: float
+    f1: float
+    roc_auc: float | None = None
+    average_precision: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Statements:
+    """Probabilities that a head states, and what came true: what calibration is about.
+
+    Attributes:
+        unit: What the probabilities are of, such as ``"predicted labels"``.
+        probabilities: (statements,).
+        true: (statements,) booleans.
+    """
+
+    unit: str
+    probabilities: np.ndarray
+    true: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LabelScores:
+    """The scores of one label, for curves.
+
+    Attributes:
+        label: The label.
+        true: (rows,) booleans: the rows that have it.
+        scores: (rows,) its probabilities.
+        threshold: The stored threshold, or ``None``.
+    """
+
+    label: object
+    true: np.ndarray
+    scores: np.ndarray
+    threshold: float | None
+
+
+class Measures(ABC):
+    """What one head's answers are measured by.
+
+    Args:
+        answers: The answers, at least one.
+    """
+
+    # The metrics that training gives, in their order.
+    short: ClassVar[tuple[str, ...]]
+    # The metric by which slices are compared.
+    slice_metric: ClassVar[str]
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+
+    @property
+    @abstractmethod
+    def sums(self) -> RowSums:
+        """The numbers of each row from which ``from_sums`` computes metrics."""
+
+    @abstractmethod
+    def from_sums(self, sums: Sums) -> dict[str, np.ndarray]:
+        """Return metrics (draws,) by name, from the sums of any rows; NaN where undefined."""
+
+    @property
+    @abstractmethod
+    def right(self) -> np.ndarray:
+        """(rows,) booleans: whether the answer equals the label."""
+
+    @property
+    @abstractmethod
+    def mistake_scores(self) -> np.ndarray:
+        """(rows,) the ``score`` of ``Mistake``, by which mistakes are sorted, the largest first."""
+
+    @abstractmethod
+    def described(self, row: int) -> tuple[Any, Any]:
+        """Return the label of a row and the answer, as people read them."""
+
+    @property
+    def counts_as_right_or_wrong(self) -> bool:
+        """Whether an answer is either right or wrong, so that joint accuracy counts it."""
+        return True
+
+    def from_ranks(self) -> dict[str, float]:
+        """Return metrics of the order of scores, which no sum over rows gives."""
+        return {}
+
+    def by_label(self) -> Sequence[LabelMetrics]:
+        """Return metrics of each label; none for numbers."""
+        return ()
+
+    def label_scores(self) -> Sequence[LabelScores]:
+        """Return the scores of each label against all others; none for numbers."""
+        return ()
+
+    def confusion(self) -> np.ndarray | None:
+        """Return counts (true label, predicted label), or ``None`` if an item has not exactly one label."""
+        return None
+
+    def statements(self) -> Statements | None:
+        """Return the probabilities that the head states, or ``None`` if it states none."""
+        return None
+
+    def confidence(self) -> np.ndarray | None:
+        """Return (rows,) by which rows would be left unanswered, the lowest first, or ``None``."""
+        return None
+
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics of all rows."""
+        return {name: float(value[0]) for name, value in self.from_sums(self.sums.total()).items()} | self.from_ranks()

@@ -1,0 +1,105 @@
+"""Measures of heads with several labels per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from manyheads.evaluation.answers import Answers
+from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.row_sums import RowSums, Sums, ratio
+from manyheads.heads import MultiLabel
+from manyheads.heads.decision import DEFAULT_THRESHOLD
+
+
+class MultiLabelMeasures(Measures):
+    """Measures of any number of labels per row, decided at the stored thresholds. A probability in the table counts as
+    the more probable of yes and no.
+    """
+
+    short: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "average_precision", "exact_match")
+    slice_metric: ClassVar[str] = "micro_f1"
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(answers)
+        assert isinstance(answers.spec, MultiLabel)
+        self.labels = answers.spec.classes
+        self.thresholds = answers.decision.thresholds or [DEFAULT_THRESHOLD] * len(self.labels)
+        self.true: np.ndarray = answers.targets >= DEFAULT_THRESHOLD
+        self.predicted: np.ndarray = answers.spec.chosen(answers.scores, answers.decision)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(rows,) booleans: whether exactly the row's labels are predicted."""
+        right: np.ndarray = (self.true == self.predicted).all(axis=1)
+        return right
+
+    @property
+    def mistake_scores(self) -> np.ndarray:
+        """(rows,) the largest error of a probability."""
+        errors: np.ndarray = np.abs(self.answers.scores - self.answers.targets).max(axis=1)
+        return errors
+
+    def described(self, row: int) -> tuple[Any, Any]:
+        """Return the labels and the predicted labels."""
+        true, predicted = (
+            tuple(self.labels[place] for place in np.flatnonzero(cells[row])) for cells in (self.true, self.predicted)
+        )
+        return true, predicted
+
+    @cached_property
+    def sums(self) -> RowSums:
+        """Counts of each label, exact matches, log loss and Brier score."""
+        known = len(self.labels) - self.answers.further
+        scores, targets = self.answers.scores.astype(np.float64), self.answers.targets.astype(np.float64)
+        bounded, own = np.clip(scores[:, :known], LEAST, 1 - LEAST), targets[:, :known]
+        losses = -(own * np.log(bounded) + (1 - own) * np.log1p(-bounded))
+        return RowSums(
+            {
+                "true": self.true,
+                "predicted": self.predicted,
+                "hit": self.true & self.predicted,
+                "rows": np.stack([np.ones(len(self.true)), self.right], axis=1),
+                "log_loss": losses.mean(axis=1),
+                "brier": ((scores - targets) ** 2).mean(axis=1),
+            }
+        )
+
+    def from_sums(self, sums: Sums) -> dict[str, np.ndarray]:
+        """Return F1 averaged in three ways, exact matches, log loss and Brier score."""
+        rows, exact = sums["rows"].T
+        true, predicted, hit = (sums[name].sum(axis=1) for name in ("true", "predicted", "hit"))
+        f1 = f1_scores(sums)
+        return {
+            "micro_f1": ratio(2 * hit, true + predicted),
+            "macro_f1": f1.mean(axis=1),
+            "weighted_f1": ratio((f1 * sums["true"]).sum(axis=1), true),
+            "micro_precision": ratio(hit, predicted),
+            "micro_recall": ratio(hit, true),
+            "exact_match": ratio(exact, rows, np.nan),
+            "log_loss": ratio(sums["log_loss"][:, 0], rows, np.nan),
+            "brier": ratio(sums["brier"][:, 0], rows, np.nan),
+        }
+
+    def from_ranks(self) -> dict[str, float]:
+        """Return ROC AUC and average precision, which is 0 if no row has a label."""
+        found = rank_metrics(self.label_scores())
+        return found if self.true.any() else found | {"average_precision": 0.0}
+
+    def by_label(self) -> Sequence[LabelMetrics]:
+        """Return metrics of each label."""
+        return label_metrics(self.sums.total(), self.labels, self.label_scores())
+
+    def label_scores(self) -> Sequence[LabelScores]:
+        """Return the probability of each label."""
+        return list(scores_of_labels(self.labels, self.true, self.answers.scores, self.thresholds))
+
+    def statements(self) -> Statements:
+        """Return the probability of each label in each row."""
+        known = len(self.labels) - self.answers.further
+        scores = self.answers.scores[:, :known].astype(np.float64)
+        return Statements("labels of rows", scores.ravel(), self.true[:, :known].ravel())

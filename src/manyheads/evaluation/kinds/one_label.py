@@ -1,0 +1,113 @@
+"""Measures of heads with exactly one label per row: multi-class and ordinal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from manyheads.evaluation.answers import Answers
+from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.row_sums import RowSums, Sums, one_hot, ratio
+from manyheads.heads import OneLabelSpec
+from manyheads.heads.kinds.shares import most_probable
+
+
+class OneLabelMeasures(Measures):
+    """Measures of exactly one label per row. A row with shares of labels has the label of the largest one."""
+
+    slice_metric: ClassVar[str] = "accuracy"
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(answers)
+        assert isinstance(answers.spec, OneLabelSpec)
+        self.labels = answers.spec.classes
+        self.true = most_probable(answers.targets)
+        self.predicted: np.ndarray = answers.spec.positions(answers.scores)
+        scores = answers.scores.astype(np.float64)
+        self.probabilities: np.ndarray = scores / scores.sum(axis=1, keepdims=True)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(rows,) booleans: whether the predicted label is the row's."""
+        right: np.ndarray = self.true == self.predicted
+        return right
+
+    @property
+    def mistake_scores(self) -> np.ndarray:
+        """(rows,) the probability of the predicted label."""
+        scores: np.ndarray = self.answers.scores
+        return np.take_along_axis(scores, self.predicted[:, None], axis=1)[:, 0]
+
+    def described(self, row: int) -> tuple[Any, Any]:
+        """Return the label and the predicted label."""
+        return self.labels[self.true[row]], self.labels[self.predicted[row]]
+
+    @cached_property
+    def sums(self) -> RowSums:
+        """Counts of each label, log loss and Brier score."""
+        width = len(self.labels)
+        counts = {
+            "true": one_hot(self.true, width),
+            "predicted": one_hot(self.predicted, width),
+            "hit": one_hot(self.true, width, self.right),
+        }
+        return RowSums(counts | {"log_loss": self._log_losses(), "brier": self._squares()} | self._further_sums())
+
+    def _further_sums(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def from_sums(self, sums: Sums) -> dict[str, np.ndarray]:
+        """Return accuracies, F1, log loss and Brier score."""
+        losses, brier = sums["log_loss"], sums["brier"][:, 0]
+        # For two labels scikit-learn gives half of the sum: the square of one probability's error.
+        scale = 2 if len(self.labels) == 2 else 1
+        return one_label_metrics(sums) | {
+            "log_loss": ratio(losses[:, 0], losses[:, 1], np.nan),
+            "brier": ratio(brier, scale * sums["true"].sum(axis=1), np.nan),
+        }
+
+    def from_ranks(self) -> dict[str, float]:
+        """Return ROC AUC and average precision."""
+        return rank_metrics(self.label_scores())
+
+    def by_label(self) -> Sequence[LabelMetrics]:
+        """Return metrics of each label."""
+        return label_metrics(self.sums.total(), self.labels, self.label_scores())
+
+    def label_scores(self) -> Sequence[LabelScores]:
+        """Return the probability of each label."""
+        true = self.true[:, None] == np.arange(len(self.labels))
+        return list(scores_of_labels(self.labels, true, self.answers.scores))
+
+    def confusion(self) -> np.ndarray:
+        """Return counts (true label, predicted label)."""
+        width = len(self.labels)
+        return np.bincount(self.true * width + self.predicted, minlength=width**2).reshape(width, width)
+
+    def statements(self) -> Statements:
+        """Return the probability of each predicted label."""
+        return Statements("predicted labels", self.mistake_scores.astype(np.float64), self.right)
+
+    def confidence(self) -> np.ndarray:
+        """Return the probability of the predicted label."""
+        return self.mistake_scores
+
+    def _shares(self) -> np.ndarray:
+        """Return the share of each label (rows, labels)."""
+        shares: np.ndarray = self.answers.spec.target_scores(self.answers.targets)
+        return shares.astype(np.float64)
+
+    def _log_losses(self) -> np.ndarray:
+        """Return the log loss of each row and a one, both 0 in rows with a label that the head does not have."""
+        known = len(self.labels) - self.answers.further
+        counted = ~self._shares()[:, known:].any(axis=1)
+        losses = -(self._shares() * np.log(np.clip(self.probabilities, LEAST, 1 - LEAST))).sum(axis=1)
+        return np.stack([losses * counted, counted], axis=1)
+
+    def _squares(self) -> np.ndarray:
+        squares: np.ndarray = ((self.probabilities - self._shares()) ** 2).sum(axis=1)
+        return squares
