@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
     from manyheads.model import label_issues as label_issues
+    from manyheads.model import next_to_label as next_to_label
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -94,6 +95,7 @@ _MODULES = {
     "collate": "manyheads.data.collate",
     "infer_heads": "manyheads.data.infer",
     "label_issues": "manyheads.model",
+    "next_to_label": "manyheads.model",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",
 }

@@ -15,7 +15,7 @@ from manyheads.evaluation.row_sums import RowSums, Sums, ratio
 class CountMeasures(NumberMeasures):
     """Measures of one count per row. With the count y and the expected count m, a row's Poisson deviance is::
 
-        2 (y log(y / m) - y + m)
+    2 (y log(y / m) - y + m)
     """
 
     short: ClassVar[tuple[str, ...]] = ("d2", "mean_absolute_error", "mean_poisson_deviance")
