@@ -22,7 +22,7 @@ class HeldOut:
 
     Attributes:
         spec: The head's spec.
-        rows: (rows,) row numbers in the training data, ascending.
+        rows: (rows,) row numbers in the training data, part by part.
         part_of: (rows,) the training that each row was left out of, from 0.
         logits: Their logits.
         decisions: The decision of each training.
@@ -70,13 +70,12 @@ def predict_held_out(
             advance(1)
     rows = np.concatenate([part.evaluate for part in parts])
     part_of = np.repeat(np.arange(len(parts)), [len(part.evaluate) for part in parts])
-    order = np.argsort(rows, kind="stable")
     return {
         name: HeldOut(
             head.spec,
-            rows[order],
-            part_of[order],
-            head.spec.logits_type.joined([found[name] for found in logits]).take(order),
+            rows,
+            part_of,
+            head.spec.logits_type.joined([found[name] for found in logits]),
             [found[name] for found in decisions],
         )
         for name, head in heads.items()
