@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
+    from manyheads.evaluation.report import Report as Report
     from manyheads.heads.decision import Decision as Decision
     from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import cross_validate as cross_validate
+    from manyheads.model import evaluate as evaluate
     from manyheads.model import label_issues as label_issues
     from manyheads.model import next_to_label as next_to_label
     from manyheads.model import propose_words as propose_words
@@ -85,6 +88,7 @@ _MODULES = {
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
     "Regression": "manyheads.heads.kinds",
+    "Report": "manyheads.evaluation.report",
     "Span": "manyheads.types",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
@@ -93,6 +97,8 @@ _MODULES = {
     "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
+    "cross_validate": "manyheads.model",
+    "evaluate": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "label_issues": "manyheads.model",
     "next_to_label": "manyheads.model",

@@ -27,7 +27,9 @@ from manyheads.data.texts.texts import read_texts, read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.data.vocabulary.propose import WordProposals, propose
 from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
+from manyheads.evaluation.evaluate import evaluate_table
 from manyheads.evaluation.lm_check import LMCheck, compare_logits
+from manyheads.evaluation.report import Report
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Predictions
@@ -39,6 +41,7 @@ from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
 from manyheads.training.methods import as_method
 from manyheads.types import Batch, HeadedOutput, Tokenizer
+from manyheads.validation.cross_validate import cross_validate_table
 
 
 class HeadedModel(nn.Module):
@@ -487,6 +490,115 @@ def train(
         Evaluation(eval_data, eval_fraction, seed),
         None if out is None else Path(out),
         overwrite,
+    )
+
+
+def evaluate(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    heads: Iterable[str] | None = None,
+    by: str | Sequence[str] = (),
+    train_data: object = None,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+) -> Report:
+    """Measure a model's heads on labelled rows that they were not trained on. The model does not change.
+
+    Each head is measured on the rows with a label of it. Labels that only this table has are named and count as wrong.
+    Empty texts are measured too, since ``predict`` answers them.
+
+    Args:
+        model: The model.
+        data: As in ``train``.
+        text: The text column, or two columns for text pairs.
+        heads: Names of the heads; all by default.
+        by: Columns by whose values the rows are sliced, besides the length of the text.
+        train_data: The training table, to fit the baselines on. By default they are fitted on the evaluated rows
+            themselves: the constant answer is the best one of these rows, and the model of words is cross-validated.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+
+    Returns:
+        Per head: metrics with 95% intervals, baselines, calibration, risk at every coverage, slices and mistakes.
+
+    Raises:
+        DataError: a table, column, text or label that cannot be used, such as a head without any label.
+        UnknownHeadError: no head has one of these names.
+
+    Examples:
+        >>> report = mh.evaluate(trained, table, text="note")
+        >>> report.metrics["urgency"]["accuracy"] > 0.3
+        True
+    """
+    columns = [by] if isinstance(by, str) else list(by)
+    reading = Reading(text, max_length, long_text)
+    return evaluate_table(model.core, model.tokenizer, data, reading, heads, columns, train_data)
+
+
+def cross_validate(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    method: Method | type[Method] | str | None = None,
+    folds: int = 5,
+    repeats: int = 1,
+    heads: Iterable[str] | None = None,
+    by: str | Sequence[str] = (),
+    learning_curve: bool = False,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    seed: int = 0,
+    weight: str | None = None,
+) -> Report:
+    """Measure what training on a table gives, on all its rows: each fold is predicted by heads trained on the others.
+
+    In every fold, the whole procedure runs anew: the search of taps, penalty, temperature and thresholds. Equal texts
+    are in one fold. ``Frozen`` computes the features of each text once for all folds. The model does not change, and
+    its heads may be untrained. Train on all rows afterwards with ``train``.
+
+    Args:
+        model: The model.
+        data: As in ``train``.
+        text: The text column, or two columns for text pairs.
+        method: As in ``train``. One that tunes weights trains from the start in each fold.
+        folds: Number of folds.
+        repeats: Number of divisions into folds. Metrics and their intervals are means over the divisions; mistakes,
+            slices and all else that belongs to single rows are of the first division.
+        heads: Names of the heads; all by default.
+        by: Columns by whose values the rows are sliced, besides the length of the text.
+        learning_curve: Whether to train on an eighth, a quarter and a half of each fold's training rows too, and to
+            extrapolate to twice as many as there are.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        seed: Of the folds and of the trainings.
+        weight: A column with the weight of each row in training; see ``train``.
+
+    Returns:
+        The report of ``evaluate``, on out-of-fold predictions.
+
+    Raises:
+        DataError: a table, column, text or label that cannot be used, or more folds than different texts.
+        LabelError: without one of the folds, a head has too few labels to train on.
+        MethodError: a method that chooses its epoch by the rows that a fold tests.
+
+    Examples:
+        >>> report = mh.cross_validate(model, table, text="note", folds=3)
+        >>> report.heads["urgency"].rows
+        24
+    """
+    return cross_validate_table(
+        model.core,
+        model.tokenizer,
+        data,
+        as_method(method),
+        heads,
+        Reading(text, max_length, long_text, weight),
+        folds,
+        repeats,
+        [by] if isinstance(by, str) else list(by),
+        learning_curve,
+        seed,
     )
 
 

@@ -90,14 +90,19 @@ class LabelledTable:
     sample_weight: np.ndarray | None = None
 
     @property
-    def labelled(self) -> np.ndarray:
-        """(rows,) booleans: the rows with a text and a label of any head."""
+    def any_label(self) -> np.ndarray:
+        """(rows,) booleans: the rows with a label of any head."""
         any_label = np.zeros(len(self.texts), dtype=bool)
         for targets in self.targets.values():
             any_label |= targets.labelled
         for unknown in self.unknown.values():
             any_label |= unknown.targets.labelled
-        usable: np.ndarray = any_label & ~self.texts.empty
+        return any_label
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(rows,) booleans: the rows with a text and a label of any head."""
+        usable: np.ndarray = self.any_label & ~self.texts.empty
         return usable
 
     def usable_rows(self) -> np.ndarray:
@@ -171,7 +176,7 @@ def read_labelled(
         if all(is_missing(cell) for cell in cells):
             raise LabelError(
                 f"{table.name}: head {name!r}: all {table.rows} labels in column {head.spec.column or name!r} are "
-                "missing; check the column, or train other heads with heads=[...]"
+                "missing; check the column, or leave the head out with heads=[...]"
             )
         found = find_unknown(head.spec, cells, name, table.name, split) if for_evaluation else None
         if found is None:

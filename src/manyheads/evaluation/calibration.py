@@ -1,7 +1,7 @@
 """Whether probabilities mean what they say: the calibration error, beside what chance alone makes of it.
 
-The statements are sorted by probability and cut into ``BINS`` bins of equally many. With n statements in all, and in bin
-b their number n_b, their mean probability p_b and the share that came true t_b, the expected calibration error is
+The statements are sorted by probability and cut into ``BINS`` bins of equally many. With n statements in all, and in
+bin b their number n_b, their mean probability p_b and the share that came true t_b, the expected calibration error is
 (Naeini et al. 2015, with bins of equal counts)::
 
     ECE = sum over b of n_b / n * |t_b - p_b|
@@ -75,7 +75,7 @@ class Calibration:
     @property
     def within_noise(self) -> bool:
         """Whether the error is one that a perfectly calibrated head would show too."""
-        return self.error <= self.floor_high
+        return self.error <= self.floor_high + 1e-9
 
 
 def calibration(statements: Statements, seed: int = 0) -> Calibration:

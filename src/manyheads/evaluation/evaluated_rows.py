@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from manyheads.data.unknown_labels import UnknownLabels
-from manyheads.evaluation.answers import Answers, answers_of, labelled_rows
+from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.kinds import Measures, measures_of
-from manyheads.heads import NEUTRAL, Decision, HeadSpec, Logits, Targets
+from manyheads.evaluation.scored_rows import ScoredRows, labelled_rows, scored_rows
+from manyheads.heads import NEUTRAL, Decision, HeadSpec, Ragged, Targets
+from manyheads.runtime.words import Place
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,22 @@ class EvaluatedRows:
         rows: (rows,) their numbers in their table.
         texts: Their texts.
         targets: Their targets.
-        logits: Their logits; those of rows without a label may be anything.
+        logits: Their logits (rows, outputs), or ``Ragged`` with (words, outputs); those of rows without a label may be
+            anything.
         decision: The head's decision.
         unknown: Labels of the rows that the head does not have.
+        words: For a head that labels words, the characters of each word of each text; ``None`` without, and then there
+            is no baseline of words.
     """
 
     spec: HeadSpec
     rows: np.ndarray
     texts: Sequence[Any]
     targets: Targets
-    logits: Logits
+    logits: np.ndarray | Ragged
     decision: Decision = NEUTRAL
     unknown: UnknownLabels | None = None
+    words: Sequence[Sequence[Place]] | None = None
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -69,14 +75,19 @@ class EvaluatedRows:
         return labelled_rows(targets.values)
 
     @cached_property
-    def answers(self) -> Answers:
-        """The head's answers to the labelled rows."""
-        return answers_of(self.spec, self.targets.values, self.logits.values, self.decision, self.unknown)
+    def scored(self) -> ScoredRows:
+        """The labelled rows with their scores."""
+        return scored_rows(self.spec, self.targets.values, self.logits, self.decision, self.unknown)
 
     @cached_property
     def measures(self) -> Measures:
-        """What the answers are measured by; only where a row is labelled."""
-        return measures_of(self.answers)
+        """What the labelled rows are measured by; only where there are any."""
+        return measures_of(self.scored)
+
+    def as_training_rows(self) -> TrainingRows:
+        """Return the labelled rows, with all labels of the table."""
+        targets = self.targets if self.unknown is None else self.unknown.targets
+        return TrainingRows(self.texts, targets, self.words).take(self.labelled)
 
     def mistakes(self, most: int) -> list[Mistake]:
         """Return wrong predictions, the most confident first."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.evaluation.answers import Answers, answers_of
 from manyheads.evaluation.kinds import Measures, measures_of
+from manyheads.evaluation.scored_rows import ScoredRows, scored_rows
 from manyheads.heads import NEUTRAL, Decision, HeadSpec, OneLabelSpec
 from manyheads.heads.kinds.shares import most_probable
 from manyheads.types import MISSING
@@ -29,17 +29,17 @@ def measure(spec: HeadSpec, targets: Any, logits: Any, decision: Decision = NEUT
         decision: The head's decision. With thresholds, F1 at 0.5 is given besides: ``micro_f1_at_half`` and
             ``macro_f1_at_half``.
     """
-    return short_metrics(answers_of(spec, targets, logits, decision))
+    return short_metrics(scored_rows(spec, targets, logits, decision))
 
 
-def short_metrics(answers: Answers) -> Metrics:
-    """Return the metrics of ``measure`` of a head's answers."""
-    if not len(answers):
+def short_metrics(rows: ScoredRows) -> Metrics:
+    """Return the metrics of ``measure`` of labelled rows."""
+    if not len(rows):
         return {"rows": 0}
-    metrics = {"rows": len(answers), **_short(measures_of(answers))}
-    if answers.decision.thresholds is None:
+    metrics = {"rows": len(rows), **_short(measures_of(rows))}
+    if rows.decision.thresholds is None:
         return metrics
-    at_half = _short(measures_of(replace(answers, decision=replace(answers.decision, thresholds=None))))
+    at_half = _short(measures_of(replace(rows, decision=replace(rows.decision, thresholds=None))))
     return metrics | {f"{name}_at_half": at_half[name] for name in _AT_HALF}
 
 

@@ -9,6 +9,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import read_table
 from manyheads.errors import HeadError, listed
+from manyheads.evaluation.scored_rows import labelled_rows
 from manyheads.heads import Head, MultiLabel
 from manyheads.labelling.label_issues import LabelIssue, LabelIssues
 from manyheads.labelling.suspects import Suspect, check_cleanlab, find_suspects, has_suspects
@@ -54,13 +55,13 @@ def _checked(heads: Mapping[str, Head], everything: bool) -> list[str]:
 def _issues(name: str, fitted: CrossFit) -> list[LabelIssue]:
     held_out, prepared = fitted.held_out[name], fitted.prepared
     targets = prepared.data.targets[name].take(held_out.rows)
-    found = find_suspects(held_out.spec, targets.values, held_out.scores())
-    return [_issue(name, held_out.spec, suspect, prepared) for suspect in found]
+    rows, scored = held_out.rows[labelled_rows(targets.values)], held_out.scored(targets)
+    found = find_suspects(held_out.spec, scored.targets, scored.scores)
+    return [_issue(name, held_out.spec, suspect, int(rows[suspect.row]), prepared) for suspect in found]
 
 
-def _issue(name: str, spec: Any, suspect: Suspect, prepared: Prepared) -> LabelIssue:
+def _issue(name: str, spec: Any, suspect: Suspect, row: int, prepared: Prepared) -> LabelIssue:
     given, suggested = (tuple(spec.classes[place] for place in places) for places in (suspect.given, suspect.suggested))
     if not isinstance(spec, MultiLabel):
         given, suggested = given[0], suggested[0]
-    row = int(prepared.train_rows[suspect.row])
-    return LabelIssue(row, name, prepared.data.texts[suspect.row], given, suggested, suspect.score)
+    return LabelIssue(int(prepared.train_rows[row]), name, prepared.data.texts[row], given, suggested, suspect.score)

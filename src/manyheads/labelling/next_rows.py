@@ -85,7 +85,8 @@ def _read(
         tables = source.read([*taps, *compared], rows)
         for name, logits in apply_heads(core, tables, group, rows, tokenized).items():
             spec, decision = group[name].spec, group[name].decision
-            found = uncertainty(spec, logits.map(spec.scores), decision)
+            scores = logits.map(lambda values, spec=spec, decision=decision: spec.scores(values, decision))  # type: ignore[misc]
+            found = uncertainty(spec, scores, decision)
             assert found is not None, "a head with labels has an uncertainty"
             uncertainties.append(found)
         features += [_pooled(tables[tap], rows) for tap in compared]

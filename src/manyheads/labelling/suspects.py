@@ -13,7 +13,6 @@ from manyheads.errors import HeadError, MissingExtraError
 from manyheads.heads import HeadSpec, MultiLabel, OneLabelSpec
 from manyheads.heads.decision import DEFAULT_THRESHOLD
 from manyheads.heads.kinds.shares import most_probable
-from manyheads.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def find_suspects(spec: HeadSpec, targets: np.ndarray, scores: np.ndarray) -> li
 
     Args:
         spec: The head's spec.
-        targets: Encoded labels (rows, ...); rows without a label are left out.
+        targets: Encoded labels (rows, ...), none missing.
         scores: (rows, labels) probabilities from trainings without each row.
 
     Raises:
@@ -71,29 +70,26 @@ def find_suspects(spec: HeadSpec, targets: np.ndarray, scores: np.ndarray) -> li
 def _one_label(spec: OneLabelSpec, targets: np.ndarray, scores: np.ndarray) -> list[Suspect]:
     from cleanlab.filter import find_label_issues
 
-    positions = most_probable(targets)
-    rows = np.flatnonzero(positions != MISSING)
-    given, found = positions[rows], scores[rows].astype(np.float64)
+    given, found = most_probable(targets), scores.astype(np.float64)
     found /= found.sum(axis=1, keepdims=True)
     flagged = np.flatnonzero(find_label_issues(given, found, n_jobs=1))
     own = found[np.arange(len(given)), given]
     found[np.arange(len(given)), given] = -1
     best = found.argmax(axis=1)
-    return [Suspect(int(rows[at]), (int(given[at]),), (int(best[at]),), float(own[at])) for at in flagged]
+    return [Suspect(int(at), (int(given[at]),), (int(best[at]),), float(own[at])) for at in flagged]
 
 
 @find_suspects.register
 def _several_labels(spec: MultiLabel, targets: np.ndarray, scores: np.ndarray) -> list[Suspect]:
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 
-    rows = np.flatnonzero(~np.isnan(targets).any(axis=1))
-    given, found = targets[rows] >= DEFAULT_THRESHOLD, scores[rows].astype(np.float64)
+    given, found = targets >= DEFAULT_THRESHOLD, scores.astype(np.float64)
     labels = [np.flatnonzero(row).tolist() for row in given]
     flagged = np.asarray(find_multilabel_issues_per_class(labels, found, n_jobs=1), dtype=bool)
     own = np.where(given, found, 1 - found)
     worst = np.where(flagged, own, np.inf).min(axis=1)
     suggested = given ^ flagged
     return [
-        Suspect(int(rows[at]), tuple(labels[at]), tuple(np.flatnonzero(suggested[at]).tolist()), float(worst[at]))
+        Suspect(int(at), tuple(labels[at]), tuple(np.flatnonzero(suggested[at]).tolist()), float(worst[at]))
         for at in np.flatnonzero(flagged.any(axis=1))
     ]

@@ -54,7 +54,7 @@ class TrainedHead:
         data, predicted = self.prepared.data, self.predicted
         train, evaluate = (self.targets.take(rows).values for rows in (data.train, data.evaluate))
         targets = evaluate if predicted.unknown is None else predicted.unknown.targets.values
-        return short_metrics(predicted.answers) | baseline(self.head.spec, train, targets)
+        return short_metrics(predicted.scored) | baseline(self.head.spec, train, targets)
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -89,7 +89,7 @@ class TrainedHead:
             self.prepared.evaluation_rows,
             texts,
             targets,
-            self.logits,
+            self.logits.values,
             self.head.decision,
             self.prepared.unknown.get(self.name),
         )

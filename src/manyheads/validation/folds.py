@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from manyheads.data.split import folds_by_text
+from manyheads.data.split import folds_by_text, text_groups
 from manyheads.errors import DataError, LabelError, counted, listed
 from manyheads.heads import Head
 from manyheads.training.auto.comparison_rows import untrainable
 from manyheads.training.dataset import TrainingData, row_classes
+
+# A learning curve trains on the rows divided by each of these.
+_DIVISORS = (8, 4, 2)
 
 
 def check_whole(name: str, value: object, least: int) -> None:
@@ -68,23 +69,29 @@ def _rare_labels(data: TrainingData, name: str, head: Head, folds: int) -> Seque
     return [label for place, label in enumerate(getattr(head.spec, "classes", ())) if 0 < counts[place] < folds]
 
 
-def nested_shares(data: TrainingData, shares: Sequence[int], seed: int) -> dict[int, TrainingData]:
-    """Return the data with only a share of its training rows, each share part of the larger ones.
+def smaller_parts(parts: Sequence[TrainingData], heads: Mapping[str, Head], seed: int) -> dict[int, list[TrainingData]]:
+    """Return the parts with an eighth, a quarter and a half of their training rows, by divisor, each share part of the
+    larger ones; shares on which a head cannot be trained are left out.
 
     Args:
-        data: Training and evaluation rows.
-        shares: Divisors of the number of training rows, such as 8 for an eighth; the largest is a multiple of all.
-        seed: Decides the draw.
-
-    Returns:
-        Divisor -> data.
-
-    Raises:
-        DataError: fewer different texts than the largest divisor.
+        parts: Training and evaluation rows of each fold.
+        heads: The heads to train.
+        seed: Decides which rows are left.
     """
+    nested = [_nested(part, seed) for part in parts]
+    found = {
+        divisor: [own[divisor] for own in nested] for divisor in _DIVISORS if all(divisor in own for own in nested)
+    }
+    return {
+        divisor: smaller for divisor, smaller in found.items() if not any(untrainable(one, heads) for one in smaller)
+    }
+
+
+def _nested(data: TrainingData, seed: int) -> dict[int, TrainingData]:
+    """Return the data with a share of its training rows, by divisor; none with too few texts to divide."""
     texts = [data.texts[row] for row in data.train]
-    most = max(shares)
-    part_of = np.zeros(len(texts), dtype=np.int64)
-    if most > 1:
-        part_of = folds_by_text(texts, most, seed, row_classes(data.targets, data.train))
-    return {share: replace(data, train=data.train[part_of < most // share]) for share in shares}
+    most = max(_DIVISORS)
+    if len(text_groups(texts)[1]) < most:
+        return {}
+    part_of = folds_by_text(texts, most, seed, row_classes(data.targets, data.train))
+    return {divisor: replace(data, train=data.train[part_of < most // divisor]) for divisor in _DIVISORS}

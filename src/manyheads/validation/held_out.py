@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from manyheads.core import HeadedCore
-from manyheads.heads import Decision, HeadSpec, Logits
+from manyheads.evaluation.scored_rows import ScoredRows, joined_rows, labelled_rows, scored_rows
+from manyheads.heads import Decision, HeadSpec, Logits, Targets
+from manyheads.heads.decision import DEFAULT_THRESHOLD
 from manyheads.runtime.progress import progress_bar
 from manyheads.training.dataset import TrainingData
 from manyheads.training.meanwhile import trained_meanwhile
@@ -22,7 +24,7 @@ class HeldOut:
 
     Attributes:
         spec: The head's spec.
-        rows: (rows,) row numbers in the training data, part by part.
+        rows: (rows,) row numbers in the training data, ascending.
         part_of: (rows,) the training that each row was left out of, from 0.
         logits: Their logits.
         decisions: The decision of each training.
@@ -34,10 +36,31 @@ class HeldOut:
     logits: Logits
     decisions: Sequence[Decision]
 
-    def scores(self) -> np.ndarray:
-        """Return the scores (rows, labels) of a head with one vector per row, each row's by its training's decision."""
-        scores = self.spec.scores(self.logits.values)
-        return scores
+    def scored(self, targets: Targets) -> ScoredRows:
+        """Return the rows with a label, each scored and decided as its training's decision says.
+
+        Args:
+            targets: The targets of these rows.
+        """
+        labelled = labelled_rows(targets.values)
+        part_of = self.part_of[labelled]
+        places = [labelled[part_of == part] for part in np.unique(part_of)]
+        parts = [
+            scored_rows(self.spec, targets.take(own).values, self.logits.take(own).values, self.decisions[part])
+            for part, own in zip(np.unique(part_of).tolist(), places, strict=True)
+        ]
+        return joined_rows(parts, np.argsort(np.concatenate(places)), mean_decision(self.decisions))
+
+
+def mean_decision(decisions: Sequence[Decision]) -> Decision:
+    """Return a decision with the mean temperature and thresholds of several trainings, to be shown."""
+    temperature = float(np.exp(np.mean(np.log([decision.temperature for decision in decisions]))))
+    given = [decision.thresholds for decision in decisions if decision.thresholds is not None]
+    if not given:
+        return replace(decisions[0], temperature=temperature)
+    default = [DEFAULT_THRESHOLD] * len(given[0])
+    thresholds = np.mean([decision.thresholds or default for decision in decisions], axis=0)
+    return replace(decisions[0], temperature=temperature, thresholds=thresholds.tolist())
 
 
 def predict_held_out(
@@ -70,12 +93,13 @@ def predict_held_out(
             advance(1)
     rows = np.concatenate([part.evaluate for part in parts])
     part_of = np.repeat(np.arange(len(parts)), [len(part.evaluate) for part in parts])
+    order = np.argsort(rows, kind="stable")
     return {
         name: HeldOut(
             head.spec,
-            rows,
-            part_of,
-            head.spec.logits_type.joined([found[name] for found in logits]),
+            rows[order],
+            part_of[order],
+            head.spec.logits_type.joined([found[name] for found in logits]).take(order),
             [found[name] for found in decisions],
         )
         for name, head in heads.items()

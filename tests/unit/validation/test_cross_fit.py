@@ -94,7 +94,9 @@ def test_texts_are_read_once_however_many_folds(model: Callable[..., mh.HeadedMo
 )
 def test_the_model_is_as_before(model: Callable[..., mh.HeadedModel], method: Any, trained: bool) -> None:
     own = model({"odd": mh.Multiclass(["no", "yes"], reads=mh.Hidden()), "symptoms": mh.MultiLabel(["a", "b"])})
-    rows: list[dict[str, Any]] = [{**row, "symptoms": ["a"] if place % 3 else ["b"]} for place, row in enumerate(drawn(24))]
+    rows: list[dict[str, Any]] = [
+        {**row, "symptoms": ["a"] if place % 3 else ["b"]} for place, row in enumerate(drawn(24))
+    ]
     if trained:
         mh.train(own, rows, "text")
         own.heads["symptoms"].decision = mh.Decision(thresholds=[0.3, 0.2])
@@ -144,7 +146,11 @@ def accuracy(found: CrossFit) -> float:
         ([{"text": text} for text in texts(20)], {}, ["'odd'", "column"]),
         ([{"text": text, "odd": None} for text in texts(20)], {}, ["'odd'", "missing"]),
         (drawn(20), {"seed": -1}, ["seed", "-1"]),
-        ([{"text": text, "odd": "yes" if not row else "no"} for row, text in enumerate(texts(20))], {}, ["fold", "'odd'"]),
+        (
+            [{"text": text, "odd": "yes" if not row else "no"} for row, text in enumerate(texts(20))],
+            {},
+            ["fold", "'odd'"],
+        ),
         (drawn(20), {"method": mh.Fork(best_by="odd")}, ["best_by", "Fork"]),
     ],
 )

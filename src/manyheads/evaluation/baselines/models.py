@@ -63,7 +63,7 @@ class BagOfWords(BaselineModel):
 
     def scores(self, rows: TrainingRows) -> Any:
         """Return the scores of rows."""
-        return self._score_vectors(self._vectorizer.transform(_joined(rows.texts))).astype(np.float32)
+        return self._score_vectors(self._vectorizer.transform(_joined(rows.texts)))
 
     @abstractmethod
     def _fit_vectors(self, vectors: Any, targets: Any) -> None: ...
@@ -81,7 +81,8 @@ class OneLabelWords(BagOfWords):
         self._model = _logistic(vectors, most_probable(targets))
 
     def _score_vectors(self, vectors: Any) -> np.ndarray:
-        return self._model(vectors, self.spec.score_width)
+        found: np.ndarray = self._model(vectors, self.spec.score_width)
+        return found
 
 
 class SeveralLabelsWords(BagOfWords):
@@ -156,7 +157,7 @@ class WordLabels(BaselineModel):
     def scores(self, rows: TrainingRows) -> Ragged:
         """Return the shares of each word's labels."""
         values = [self._scores.get(word, self._usual) for word in rows.all_words]
-        stacked = np.array(values, dtype=np.float32).reshape(-1, self.spec.score_width)
+        stacked = np.array(values).reshape(-1, self.spec.score_width)
         return Ragged(stacked, rows.targets.values.offsets)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.kinds.base import LabelMetrics, LabelScores, Measures, Statements
 from manyheads.evaluation.kinds.count import CountMeasures
 from manyheads.evaluation.kinds.multiclass import MulticlassMeasures
@@ -12,9 +11,10 @@ from manyheads.evaluation.kinds.multilabel import MultiLabelMeasures
 from manyheads.evaluation.kinds.ordinal import OrdinalMeasures
 from manyheads.evaluation.kinds.regression import RegressionMeasures
 from manyheads.evaluation.kinds.tokens import token_measures
+from manyheads.evaluation.scored_rows import ScoredRows
 
-# Head kind -> from answers to their measures.
-MEASURES: dict[str, Callable[[Answers], Measures]] = {
+# Head kind -> from scored rows to their measures.
+MEASURES: dict[str, Callable[[ScoredRows], Measures]] = {
     "multiclass": MulticlassMeasures,
     "multilabel": MultiLabelMeasures,
     "ordinal": OrdinalMeasures,
@@ -24,13 +24,13 @@ MEASURES: dict[str, Callable[[Answers], Measures]] = {
 }
 
 
-def measures_of(answers: Answers) -> Measures:
-    """Return the measures of a head's answers.
+def measures_of(rows: ScoredRows) -> Measures:
+    """Return what a head's scored rows are measured by.
 
     Args:
-        answers: At least one.
+        rows: At least one.
     """
-    return MEASURES[answers.spec.kind](answers)
+    return MEASURES[rows.spec.kind](rows)
 
 
 __all__ = ["MEASURES", "LabelMetrics", "LabelScores", "Measures", "Statements", "measures_of"]

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.row_sums import RowSums, Sums
+from manyheads.evaluation.scored_rows import ScoredRows
 
 # Probabilities are at least this far from 0 and 1 in a logarithm, as in scikit-learn.
 LEAST = float(np.finfo(np.float64).eps)
@@ -66,12 +66,14 @@ class LabelScores:
         label: The label.
         true: (rows,) booleans: the rows that have it.
         scores: (rows,) its probabilities.
+        order: (rows,) numbers with the order of the probabilities, in which fp32 has more digits.
         threshold: The stored threshold, or ``None``.
     """
 
     label: object
     true: np.ndarray
     scores: np.ndarray
+    order: np.ndarray
     threshold: float | None
 
 
@@ -79,7 +81,7 @@ class Measures(ABC):
     """What one head's answers are measured by.
 
     Args:
-        answers: The answers, at least one.
+        rows: The head's scores of labelled rows, at least one.
     """
 
     # The metrics that training gives, in their order.
@@ -87,8 +89,8 @@ class Measures(ABC):
     # The metric by which slices are compared.
     slice_metric: ClassVar[str]
 
-    def __init__(self, answers: Answers) -> None:
-        self.answers = answers
+    def __init__(self, rows: ScoredRows) -> None:
+        self.rows = rows
 
     @property
     @abstractmethod
@@ -140,6 +142,16 @@ class Measures(ABC):
 
     def confidence(self) -> np.ndarray | None:
         """Return (rows,) by which rows would be left unanswered, the lowest first, or ``None``."""
+        return None
+
+    def abstained(self) -> np.ndarray | None:
+        """Return (rows,) booleans: whether the head abstains; ``None`` if its decision never does."""
+        return None
+
+    def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the positions of each row's label, of the label that the head favors, and of the one that it decides
+        on, or ``None`` for kinds without costs.
+        """
         return None
 
     def metrics(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn import metrics as sk
@@ -63,21 +63,12 @@ def rank_metrics(scores: Sequence[LabelScores]) -> dict[str, float]:
     return {"roc_auc": _mean(areas), "average_precision": _mean(precisions)}
 
 
-def scores_of_labels(
-    labels: Sequence[object], true: np.ndarray, scores: np.ndarray, thresholds: Sequence[float] | None = None
-) -> Iterator[LabelScores]:
-    """Yield the scores of each label, from booleans and probabilities (rows, labels)."""
-    for place, label in enumerate(labels):
-        threshold = None if thresholds is None else thresholds[place]
-        yield LabelScores(label, true[:, place], scores[:, place], threshold)
-
-
 def _ranks(one: LabelScores) -> tuple[float | None, float | None]:
     """Return ROC AUC and average precision, ``None`` where undefined."""
     if not one.true.any():
         return None, None
-    area = None if one.true.all() else float(sk.roc_auc_score(one.true, one.scores))
-    return area, float(sk.average_precision_score(one.true, one.scores))
+    area = None if one.true.all() else float(sk.roc_auc_score(one.true, one.order))
+    return area, float(sk.average_precision_score(one.true, one.order))
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
-from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, ratio
+from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import MultiLabel
 from manyheads.heads.decision import DEFAULT_THRESHOLD
 
@@ -24,13 +24,17 @@ class MultiLabelMeasures(Measures):
     short: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "average_precision", "exact_match")
     slice_metric: ClassVar[str] = "micro_f1"
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(answers)
-        assert isinstance(answers.spec, MultiLabel)
-        self.labels = answers.spec.classes
-        self.thresholds = answers.decision.thresholds or [DEFAULT_THRESHOLD] * len(self.labels)
-        self.true: np.ndarray = answers.targets >= DEFAULT_THRESHOLD
-        self.predicted: np.ndarray = answers.spec.chosen(answers.scores, answers.decision)
+    def __init__(self, rows: ScoredRows) -> None:
+        super().__init__(rows)
+        assert isinstance(rows.spec, MultiLabel)
+        self.labels = rows.spec.classes
+        self.known = len(self.labels) - rows.further
+        thresholds = rows.decision.thresholds or [DEFAULT_THRESHOLD] * self.known
+        self.thresholds = [*thresholds, *[DEFAULT_THRESHOLD] * rows.further]
+        self.true: np.ndarray = rows.targets >= DEFAULT_THRESHOLD
+        self.scores = rows.padded(rows.scores)
+        chosen = rows.spec.chosen(rows.scores, rows.decision) if rows.chosen is None else rows.chosen
+        self.predicted = rows.padded(chosen)
 
     @property
     def right(self) -> np.ndarray:
@@ -41,7 +45,7 @@ class MultiLabelMeasures(Measures):
     @property
     def mistake_scores(self) -> np.ndarray:
         """(rows,) the largest error of a probability."""
-        errors: np.ndarray = np.abs(self.answers.scores - self.answers.targets).max(axis=1)
+        errors: np.ndarray = np.abs(self.scores - self.rows.targets).max(axis=1)
         return errors
 
     def described(self, row: int) -> tuple[Any, Any]:
@@ -54,9 +58,8 @@ class MultiLabelMeasures(Measures):
     @cached_property
     def sums(self) -> RowSums:
         """Counts of each label, exact matches, log loss and Brier score."""
-        known = len(self.labels) - self.answers.further
-        scores, targets = self.answers.scores.astype(np.float64), self.answers.targets.astype(np.float64)
-        bounded, own = np.clip(scores[:, :known], LEAST, 1 - LEAST), targets[:, :known]
+        scores, targets = self.scores.astype(np.float64), self.rows.targets.astype(np.float64)
+        bounded, own = np.clip(scores[:, : self.known], LEAST, 1 - LEAST), targets[:, : self.known]
         losses = -(own * np.log(bounded) + (1 - own) * np.log1p(-bounded))
         return RowSums(
             {
@@ -96,10 +99,10 @@ class MultiLabelMeasures(Measures):
 
     def label_scores(self) -> Sequence[LabelScores]:
         """Return the probability of each label."""
-        return list(scores_of_labels(self.labels, self.true, self.answers.scores, self.thresholds))
+        columns = (self.true.T, self.scores.T, self.rows.padded(self.rows.logits).T, self.thresholds)
+        return [LabelScores(*label) for label in zip(self.labels, *columns, strict=True)]
 
     def statements(self) -> Statements:
         """Return the probability of each label in each row."""
-        known = len(self.labels) - self.answers.further
-        scores = self.answers.scores[:, :known].astype(np.float64)
-        return Statements("labels of rows", scores.ravel(), self.true[:, :known].ravel())
+        scores = self.rows.scores.astype(np.float64)
+        return Statements("labels of rows", scores.ravel(), self.true[:, : self.known].ravel())

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.kinds.base import Measures
+from manyheads.evaluation.scored_rows import ScoredRows
 
 
 class NumberMeasures(Measures):
@@ -15,10 +15,10 @@ class NumberMeasures(Measures):
 
     slice_metric: ClassVar[str] = "mean_absolute_error"
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(answers)
-        self.true: np.ndarray = answers.targets.astype(np.float64)
-        self.predicted: np.ndarray = answers.scores[:, 0].astype(np.float64)
+    def __init__(self, rows: ScoredRows) -> None:
+        super().__init__(rows)
+        self.true: np.ndarray = rows.targets.astype(np.float64)
+        self.predicted: np.ndarray = rows.scores[:, 0].astype(np.float64)
 
     @property
     def counts_as_right_or_wrong(self) -> bool:

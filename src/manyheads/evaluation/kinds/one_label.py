@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
-from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics, scores_of_labels
+from manyheads.evaluation.kinds.deciding import confidences, favored_labels, predicted_labels
+from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, one_hot, ratio
+from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import OneLabelSpec
 from manyheads.heads.kinds.shares import most_probable
 
@@ -21,13 +22,14 @@ class OneLabelMeasures(Measures):
 
     slice_metric: ClassVar[str] = "accuracy"
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(answers)
-        assert isinstance(answers.spec, OneLabelSpec)
-        self.labels = answers.spec.classes
-        self.true = most_probable(answers.targets)
-        self.predicted: np.ndarray = answers.spec.positions(answers.scores)
-        scores = answers.scores.astype(np.float64)
+    def __init__(self, rows: ScoredRows) -> None:
+        super().__init__(rows)
+        assert isinstance(rows.spec, OneLabelSpec)
+        self.labels = rows.spec.classes
+        self.true = most_probable(rows.targets)
+        self.predicted = predicted_labels(rows)
+        self.scores = rows.padded(rows.scores)
+        scores = self.scores.astype(np.float64)
         self.probabilities: np.ndarray = scores / scores.sum(axis=1, keepdims=True)
 
     @property
@@ -39,8 +41,7 @@ class OneLabelMeasures(Measures):
     @property
     def mistake_scores(self) -> np.ndarray:
         """(rows,) the probability of the predicted label."""
-        scores: np.ndarray = self.answers.scores
-        return np.take_along_axis(scores, self.predicted[:, None], axis=1)[:, 0]
+        return np.take_along_axis(self.scores, self.predicted[:, None], axis=1)[:, 0]
 
     def described(self, row: int) -> tuple[Any, Any]:
         """Return the label and the predicted label."""
@@ -81,7 +82,8 @@ class OneLabelMeasures(Measures):
     def label_scores(self) -> Sequence[LabelScores]:
         """Return the probability of each label."""
         true = self.true[:, None] == np.arange(len(self.labels))
-        return list(scores_of_labels(self.labels, true, self.answers.scores))
+        columns = zip(self.labels, true.T, self.scores.T, strict=True)
+        return [LabelScores(label, own, scores, scores, None) for label, own, scores in columns]
 
     def confusion(self) -> np.ndarray:
         """Return counts (true label, predicted label)."""
@@ -93,17 +95,26 @@ class OneLabelMeasures(Measures):
         return Statements("predicted labels", self.mistake_scores.astype(np.float64), self.right)
 
     def confidence(self) -> np.ndarray:
-        """Return the probability of the predicted label."""
-        return self.mistake_scores
+        """Return the abstention score of the head's decision."""
+        return confidences(self.rows)
+
+    def abstained(self) -> np.ndarray | None:
+        """Return the rows whose abstention score is below the decision's limit."""
+        below = self.rows.decision.abstain_below
+        return None if below is None else self.confidence() < below
+
+    def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the positions of the label, the favored one and the predicted one."""
+        return self.true, favored_labels(self.rows), self.predicted
 
     def _shares(self) -> np.ndarray:
         """Return the share of each label (rows, labels)."""
-        shares: np.ndarray = self.answers.spec.target_scores(self.answers.targets)
+        shares: np.ndarray = self.rows.spec.target_scores(self.rows.targets)
         return shares.astype(np.float64)
 
     def _log_losses(self) -> np.ndarray:
         """Return the log loss of each row and a one, both 0 in rows with a label that the head does not have."""
-        known = len(self.labels) - self.answers.further
+        known = len(self.labels) - self.rows.further
         counted = ~self._shares()[:, known:].any(axis=1)
         losses = -(self._shares() * np.log(np.clip(self.probabilities, LEAST, 1 - LEAST))).sum(axis=1)
         return np.stack([losses * counted, counted], axis=1)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from manyheads.evaluation.answers import Answers
 from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, Measures, Statements
 from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, ratio
+from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import Ragged, Tokens
 from manyheads.heads.cells.entities import entities
 from manyheads.heads.ragged import offsets_of
@@ -22,16 +22,16 @@ from manyheads.types import MISSING
 class TokenMeasures(Measures):
     """Measures of one label per word. Words without a label are no words, as in seqeval's users' scripts."""
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(answers)
-        assert isinstance(answers.spec, Tokens)
-        self.classes = answers.spec.classes
-        predicted = answers.spec.predicted_classes(answers.scores)
-        targets: Ragged = answers.targets
+    def __init__(self, rows: ScoredRows) -> None:
+        super().__init__(rows)
+        assert isinstance(rows.spec, Tokens)
+        self.classes = rows.spec.classes
+        predicted = rows.spec.predicted_classes(rows.logits)
+        targets: Ragged = rows.targets
         labelled = targets.values != MISSING
         self.words_of, self.count = targets.rows[labelled], len(targets)
         self.true, self.predicted = targets.values[labelled], predicted.values[labelled]
-        self.scores: np.ndarray = answers.scores.values[labelled]
+        self.scores = rows.padded(rows.scores.values[labelled])
 
     @property
     def right(self) -> np.ndarray:
@@ -76,7 +76,7 @@ class TokenMeasures(Measures):
 
     def _log_losses(self) -> np.ndarray:
         """Return the summed log loss of each text's words, and the number of words whose label the head has."""
-        known = self.true < len(self.classes) - self.answers.further
+        known = self.true < len(self.classes) - self.rows.further
         chosen = np.take_along_axis(self.scores.astype(np.float64), self.true[:, None], axis=1)[:, 0]
         losses = -np.log(np.clip(chosen, LEAST, 1.0)) * known
         parts = [np.bincount(self.words_of, part, minlength=self.count) for part in (losses, known)]
@@ -140,8 +140,8 @@ class EntityMeasures(TokenMeasures):
 
     @property
     def _types(self) -> tuple[object, ...]:
-        assert isinstance(self.answers.spec, Tokens)
-        return tuple(self.answers.spec.labels)
+        assert isinstance(self.rows.spec, Tokens)
+        return tuple(self.rows.spec.labels)
 
 
 def entity_counts(true: Ragged, predicted: Ragged, types: int) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _counted(found: set[tuple[int, ...]], rows: int, types: int) -> Any:
     return sparse.csr_matrix((np.ones(len(places)), (places[:, 0], places[:, 1])), (rows, types))
 
 
-def token_measures(answers: Answers) -> TokenMeasures:
-    """Return measures of entities or of words."""
-    assert isinstance(answers.spec, Tokens)
-    return EntityMeasures(answers) if answers.spec.scheme == "BIO" else WordMeasures(answers)
+def token_measures(rows: ScoredRows) -> TokenMeasures:
+    """Return the measures of entities or of words."""
+    assert isinstance(rows.spec, Tokens)
+    return EntityMeasures(rows) if rows.spec.scheme == "BIO" else WordMeasures(rows)

@@ -32,13 +32,13 @@ def fitted_decision(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> 
         targets: Encoded targets (rows, ...).
         logits: Logits (rows, outputs), NaN for rows without; or empty.
     """
-    if not spec.has_thresholds or not len(logits):
+    if "thresholds" not in spec.decided_by or not len(logits):
         return NEUTRAL
     known = ~np.isnan(logits).any(axis=1) & ~np.isnan(targets).any(axis=1)
     positives = targets[known] >= DEFAULT_THRESHOLD
     if positives.sum() < _MIN_POSITIVES:
         return NEUTRAL
-    return Decision(thresholds=best_thresholds(spec.scores(logits[known]), positives).tolist())
+    return Decision(thresholds=best_thresholds(spec.scores(logits[known], NEUTRAL), positives).tolist())
 
 
 def best_thresholds(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:

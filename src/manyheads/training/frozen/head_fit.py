@@ -137,5 +137,5 @@ class HeadFit:
             class_weights=self._class_weights,
             seed=self._data.seed,
             sample_weight=self._sample_weight,
-            hold_out_all=self.stacked or self.head.spec.has_thresholds,
+            hold_out_all=self.stacked or "thresholds" in self.head.spec.decided_by,
         )

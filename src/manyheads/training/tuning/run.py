@@ -153,7 +153,7 @@ class _Run:
 
     def _decide(self, plan: TuningPlan) -> None:
         """Fit thresholds anew on the held-out rows, if there are any: tuning has changed the scores."""
-        heads = {name: head for name, head in self.heads.items() if head.spec.has_thresholds}
+        heads = {name: head for name, head in self.heads.items() if "thresholds" in head.spec.decided_by}
         if not heads or not len(self.data.held_out):
             return
         logits = plan.evaluate(self.data.held_out)

@@ -1,8 +1,7 @@
 """Learning curves: how a metric grows with the number of training rows, and what twice as many would give.
 
-Each fold's heads are trained on an eighth, a quarter, a half and all of the fold's training rows, and tested on the
-same rows, so that the points are paired. A power law through them is extrapolated (see ``power_law.py``); its interval
-is that over resamples of the tested texts.
+The points are measured on the same rows, so that they are paired. A power law through them is extrapolated (see
+``power_law.py``); its interval is that over resamples of the tested texts.
 """
 
 from __future__ import annotations
@@ -14,13 +13,9 @@ from typing import Any
 import numpy as np
 
 from manyheads.evaluation.kinds import Measures
+from manyheads.evaluation.power_law import extrapolated
 from manyheads.evaluation.resamples import Interval, Resamples, interval
-from manyheads.training.dataset import TrainingData
-from manyheads.validation.folds import nested_shares
-from manyheads.validation.power_law import extrapolated
 
-# A training on 1 / _DIVISORS of the rows each; all rows are part of cross-validation anyway.
-DIVISORS = (8, 4, 2)
 # The power law has three numbers.
 _LEAST_POINTS = 3
 _FACTOR = 2
@@ -82,19 +77,6 @@ class LearningCurve:
         return f"{measured}; {expected}: {helps}."
 
 
-def smaller_parts(parts: Sequence[TrainingData], seed: int) -> dict[int, list[TrainingData]]:
-    """Return the parts with fewer training rows, by divisor; the divisors that leave too few texts are left out.
-
-    Args:
-        parts: Training and evaluation rows of each fold.
-        seed: Decides which rows are left.
-    """
-    texts = min(len({str(part.texts[row]) for row in part.train}) for part in parts)
-    divisors = [divisor for divisor in DIVISORS if DIVISORS[0] <= texts]
-    nested = [nested_shares(part, divisors, seed) for part in parts] if divisors else []
-    return {divisor: [found[divisor] for found in nested] for divisor in divisors}
-
-
 def learning_curve(measured: Mapping[int, Measures], texts: Sequence[Any]) -> LearningCurve:
     """Return a head's learning curve.
 
@@ -104,7 +86,7 @@ def learning_curve(measured: Mapping[int, Measures], texts: Sequence[Any]) -> Le
     """
     rows = sorted(measured)
     last = measured[rows[-1]]
-    metric = last.short[0]
+    metric = last.rows.spec.main_metric
     resamples = Resamples(texts)
     draws = np.stack([resamples.metrics(measured[count])[metric] for count in rows], axis=1)
     scores = np.array([measured[count].metrics()[metric] for count in rows])

@@ -1,0 +1,111 @@
+"""Evaluate the heads of a model on a table. Nothing is written, and the model does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from manyheads.core import HeadedCore
+from manyheads.data.labelled import LabelledRows, Reading, read_labelled
+from manyheads.data.tables.table import read_table
+from manyheads.data.texts.texts import Texts
+from manyheads.errors import HeadError
+from manyheads.evaluation.baselines import TrainingRows
+from manyheads.evaluation.evaluated_rows import EvaluatedRows
+from manyheads.evaluation.report import EvaluatedTable, Report, build_report
+from manyheads.heads import Head, Targets
+from manyheads.inference import Predictions, predict
+from manyheads.runtime.progress import spinner
+from manyheads.runtime.words import Place
+from manyheads.types import Tokenizer
+
+
+def evaluate_table(
+    core: HeadedCore,
+    tokenizer: Tokenizer,
+    data: object,
+    reading: Reading,
+    heads: Iterable[str] | None = None,
+    by: Sequence[str] = (),
+    train_data: object = None,
+) -> Report:
+    """Measure heads on the labelled rows of a table; the arguments are those of ``evaluate``."""
+    chosen = core.heads.chosen(heads)
+    if not chosen:
+        reason = "heads=[] is empty" if core.heads else "this model has none"
+        raise HeadError(f"No head to evaluate: {reason}; add one with add_head, and train it")
+    with spinner("Reading the table"):
+        table = read_table(data)
+        columns = {name: table.values(name) for name in by}
+        labelled = read_labelled(table, reading.text, chosen, for_evaluation=True)
+        train = None if train_data is None else _training_rows(train_data, reading, chosen)
+    numbers = np.flatnonzero(labelled.any_label)
+    rows = labelled.take(numbers)
+    texts = Texts(rows.texts, labelled.texts.empty[numbers], _given(labelled.texts, numbers))
+    predictions = predict(core, tokenizer, texts, chosen, reading.max_length, reading.long_text)
+    predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
+    evaluated = EvaluatedTable(
+        source=table.name,
+        procedure=f"Predictions of the rows of {table.name} by the model as it is.",
+        texts=rows.texts,
+        truncated=predictions.truncated,
+        columns={name: [cells[number] for number in numbers.tolist()] for name, cells in columns.items()},
+        notes=[*labelled.remarks, *_notes(len(labelled.texts), rows, predictions, predicted)],
+    )
+    return build_report(evaluated, predicted, train)
+
+
+def _training_rows(data: object, reading: Reading, heads: Mapping[str, Head]) -> dict[str, TrainingRows]:
+    """Return the labelled training rows of each head."""
+    table = read_labelled(read_table(data), reading.text, heads, for_evaluation=True)
+    return {name: TrainingRows(table.texts.texts, targets, table.words) for name, targets in table.targets.items()}
+
+
+def _given(texts: Texts, numbers: np.ndarray) -> dict[int, list[Place]]:
+    """Return the words of the texts that were given as lists of words."""
+    return {row: texts.given[number] for row, number in enumerate(numbers.tolist()) if number in texts.given}
+
+
+def _evaluated(name: str, head: Head, rows: LabelledRows, predictions: Predictions) -> EvaluatedRows:
+    """Return one head's predictions of the rows; of words that were predicted, if it labels words."""
+    targets, unknown, words = rows.targets[name], rows.unknown.get(name), None
+    if head.spec.by_word:
+        kept = _predicted_words(rows, predictions)
+        assert rows.words is not None
+        targets, unknown = targets.of_words(kept), None if unknown is None else unknown.of_words(kept)
+        words = [[own[word] for word in found.tolist()] for own, found in zip(rows.words, kept, strict=True)]
+    logits = predictions.logits[name]
+    return EvaluatedRows(head.spec, rows.numbers, rows.texts, targets, logits, head.decision, unknown, words)
+
+
+def _predicted_words(rows: LabelledRows, predictions: Predictions) -> list[np.ndarray]:
+    """Return which words of each text were predicted: those that were truncated or have no token were not."""
+    assert rows.words is not None
+    assert predictions.words is not None
+    found = []
+    for own, predicted in zip(rows.words, predictions.words, strict=True):
+        starts = np.array([start for start, _ in own], dtype=np.int64)
+        found.append(np.searchsorted(starts, predicted[:, 0]))
+    return found
+
+
+def _notes(
+    count: int, rows: LabelledRows, predictions: Predictions, predicted: Mapping[str, EvaluatedRows]
+) -> list[str]:
+    """Return sentences on rows and words that were not measured, and on texts that were cut or are empty."""
+    found = []
+    if len(rows) < count:
+        found.append(f"{rows.source}: {count - len(rows)} rows have no label of any head and were left out.")
+    for flags, what in ((predictions.truncated, "longer than the limit and cut"), (predictions.empty, "empty")):
+        if flags.any():
+            found.append(f"{rows.source}: {int(flags.sum())} texts are {what}; they are measured as predicted.")
+    for name, one in predicted.items():
+        lost = _labelled_items(rows.targets[name]) - _labelled_items(one.targets)
+        if lost:
+            found.append(f"Head {name!r}: {lost} labelled words have no token or were cut off, and were left out.")
+    return found
+
+
+def _labelled_items(targets: Targets) -> int:
+    return len(targets.items())
