@@ -33,7 +33,7 @@ def divided(data: TrainingData, heads: Mapping[str, Head], folds: int, seed: int
         data: All rows as training rows.
         heads: The heads to train.
         folds: Number of folds.
-        seed: Of the folds.
+        seed: Of the folds and of the trainings.
 
     Raises:
         DataError: fewer different texts than folds.
@@ -42,7 +42,8 @@ def divided(data: TrainingData, heads: Mapping[str, Head], folds: int, seed: int
     texts = [data.texts[row] for row in data.train]
     fold_of = folds_by_text(texts, folds, seed, row_classes(data.targets, data.train))
     parts = [
-        replace(data, train=data.train[fold_of != fold], evaluate=data.train[fold_of == fold]) for fold in range(folds)
+        replace(data, train=data.train[fold_of != fold], evaluate=data.train[fold_of == fold], seed=seed)
+        for fold in range(folds)
     ]
     for fold, part in enumerate(parts):
         unable = untrainable(part, heads)
