@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from manyheads.data.vocabulary.propose import WordProposals as WordProposals
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
+    from manyheads.evaluation.compare import Comparison as Comparison
+    from manyheads.evaluation.compare import compare as compare
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
     from manyheads.evaluation.report import Report as Report
     from manyheads.heads.decision import Decision as Decision
@@ -66,6 +68,7 @@ __version__ = VERSION
 _MODULES = {
     "AddedTokens": "manyheads.data.vocabulary.added_tokens",
     "Auto": "manyheads.training.auto.method",
+    "Comparison": "manyheads.evaluation.compare",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
     "Fork": "manyheads.training.tuning.fork",
@@ -97,6 +100,7 @@ _MODULES = {
     "WordProposals": "manyheads.data.vocabulary.propose",
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
+    "compare": "manyheads.evaluation.compare",
     "cross_validate": "manyheads.model",
     "evaluate": "manyheads.model",
     "infer_heads": "manyheads.data.infer",

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from manyheads._version import VERSION
+from manyheads.cli.evaluate_options import CompareInput, EvaluateInput, EvaluateOutput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
 from manyheads.cli.predict_options import PredictInput, PredictOutput
@@ -88,6 +89,24 @@ def predict(source: PredictInput, output: PredictOutput) -> None:
     from manyheads.cli.predict import run_predict
 
     run_predict(source, output)
+
+
+@app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region")
+@grouped
+def evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
+    """Measure a model's heads on labelled rows, beside simple baselines; nothing is changed or written."""
+    from manyheads.cli.evaluate import run_evaluate
+
+    run_evaluate(source, output)
+
+
+@app.command(cls=Command, epilog="Example: manyheads compare run1/ run2/ --data test.csv")
+@grouped
+def compare(source: CompareInput, output: EvaluateOutput) -> None:
+    """Measure two models on the same labelled rows, and show which differences are real."""
+    from manyheads.cli.compare import run_compare
+
+    run_compare(source, output)
 
 
 @app.command(epilog="Example: manyheads inspect model/")

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from manyheads.cli.predict_options import PredictInput, PredictOutput
 from manyheads.cli.tables import read_input
+from manyheads.cli.text_columns import text_columns
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
-from manyheads.errors import DataError, counted
+from manyheads.errors import counted
 from manyheads.inference import Predictions, predict
 from manyheads.inference.score_table import FLAG_COLUMN, score_table
 from manyheads.model import HeadedModel
@@ -21,21 +22,10 @@ def run_predict(source: PredictInput, output: PredictOutput) -> None:
     check_output(output.out, output.overwrite)
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
-    texts = read_texts(table, _text_columns(source, model))
+    texts = read_texts(table, text_columns(source.text, model, source.data))
     predictions = predict(model.core, model.tokenizer, texts, source.head or None, source.max_length, source.long_text)
     write_output(score_table(table, predictions, output.all_scores), output.out)
     _report(predictions, output)
-
-
-def _text_columns(source: PredictInput, model: HeadedModel) -> str | tuple[str, ...]:
-    """Return the text columns of the options, or else those that the heads were trained on."""
-    if source.text:
-        return source.text[0] if len(source.text) == 1 else tuple(source.text)
-    known = {json.dumps(head.summary["text"]) for head in model.heads.values() if "text" in head.summary}
-    if len(known) != 1:
-        raise DataError(f"{source.data}: the model does not record which column contains the text; name it with --text")
-    columns: str | list[str] = json.loads(known.pop())
-    return columns if isinstance(columns, str) else tuple(columns)
 
 
 def _report(predictions: Predictions, output: PredictOutput) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import LabelledRows, Reading, read_labelled
+from manyheads.data.split import text_groups
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import Texts
-from manyheads.errors import HeadError
+from manyheads.errors import HeadError, listed
 from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report import EvaluatedTable, Report, build_report
@@ -31,15 +34,30 @@ def evaluate_table(
     train_data: object = None,
 ) -> Report:
     """Measure heads on the labelled rows of a table; the arguments are those of ``evaluate``."""
-    chosen = core.heads.chosen(heads)
-    if not chosen:
-        reason = "heads=[] is empty" if core.heads else "this model has none"
-        raise HeadError(f"No head to evaluate: {reason}; add one with add_head, and train it")
+    chosen = _chosen_heads(core, heads)
+    # The training table is read first: an error in it is found before anything is predicted.
+    train = None if train_data is None else _training_rows(train_data, reading, chosen)
+    table, predicted = predict_labelled(core, tokenizer, data, reading, heads, by)
+    seen = [] if train is None else _seen_note(table.texts, next(iter(train.values())).texts)
+    return build_report(replace(table, notes=[*table.notes, *seen]), predicted, train)
+
+
+def predict_labelled(
+    core: HeadedCore,
+    tokenizer: Tokenizer,
+    data: object,
+    reading: Reading,
+    heads: Iterable[str] | None = None,
+    by: Sequence[str] = (),
+) -> tuple[EvaluatedTable, dict[str, EvaluatedRows]]:
+    """Predict the labelled rows of a table; return them, and each head's predictions. The arguments are those of
+    ``evaluate``.
+    """
+    chosen = _chosen_heads(core, heads)
     with spinner("Reading the table"):
         table = read_table(data)
         columns = {name: table.values(name) for name in by}
         labelled = read_labelled(table, reading.text, chosen, for_evaluation=True)
-        train = None if train_data is None else _training_rows(train_data, reading, chosen)
     numbers = np.flatnonzero(labelled.any_label)
     rows = labelled.take(numbers)
     texts = Texts(rows.texts, labelled.texts.empty[numbers], _given(labelled.texts, numbers))
@@ -47,19 +65,44 @@ def evaluate_table(
     predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
     evaluated = EvaluatedTable(
         source=table.name,
-        procedure=f"Predictions of the rows of {table.name} by the model as it is.",
+        procedure=f"{table.name}, predicted by the model as it is.",
         texts=rows.texts,
         truncated=predictions.truncated,
         columns={name: [cells[number] for number in numbers.tolist()] for name, cells in columns.items()},
         notes=[*labelled.remarks, *_notes(len(labelled.texts), rows, predictions, predicted)],
     )
-    return build_report(evaluated, predicted, train)
+    return evaluated, predicted
+
+
+def _chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, Head]:
+    """Return the heads to evaluate.
+
+    Raises:
+        HeadError: there is none, or one of them is not trained.
+    """
+    chosen = core.heads.chosen(names)
+    if not chosen:
+        reason = "heads=[] is empty" if core.heads else "this model has none"
+        raise HeadError(f"No head to evaluate: {reason}; add one with add_head, and train it")
+    untrained = [name for name, head in core.heads.with_dependencies(chosen).items() if not head.is_usable]
+    if untrained:
+        raise HeadError(
+            f"Heads {listed(untrained)}: are not trained, so there is nothing to evaluate; train them first"
+        )
+    return chosen
 
 
 def _training_rows(data: object, reading: Reading, heads: Mapping[str, Head]) -> dict[str, TrainingRows]:
     """Return the labelled training rows of each head."""
     table = read_labelled(read_table(data), reading.text, heads, for_evaluation=True)
     return {name: TrainingRows(table.texts.texts, targets, table.words) for name, targets in table.targets.items()}
+
+
+def _seen_note(evaluated: Sequence[Any], train: Sequence[Any]) -> list[str]:
+    """Return a sentence on evaluated texts that the training table contains too."""
+    groups, _ = text_groups([*train, *evaluated])
+    seen = int(np.isin(groups[len(train) :], groups[: len(train)]).sum())
+    return [f"{seen} evaluated texts are in the training table too: measures may be too good."] if seen else []
 
 
 def _given(texts: Texts, numbers: np.ndarray) -> dict[int, list[Place]]:

@@ -1,7 +1,7 @@
 """Simple models of the words of a text, one per form of label: what a head without a Transformer reaches.
 
-Texts are bags of words and of pairs of neighboring words (TF-IDF with logarithmic counts, scikit-learn's
-``TfidfVectorizer``); scikit-learn's linear models read them.
+Texts are bags of words (TF-IDF with logarithmic counts, scikit-learn's ``TfidfVectorizer``), which its linear models
+read. With pairs of words, logistic regression took six times as long for .004 of accuracy (Banking77, 8,000 rows).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manyheads.types import MISSING
 
 # Inverse strength of the penalty. With 10 rather than 1, TF-IDF was better on all samples of the demo.
 _C = 10.0
-_MOST_STEPS = 200
+_MOST_STEPS = 100
 
 
 class BaselineModel(ABC):
@@ -58,7 +58,7 @@ class BagOfWords(BaselineModel):
     def _fit(self, rows: TrainingRows) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
+        self._vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
         self._fit_vectors(self._vectorizer.fit_transform(_joined(rows.texts)), rows.targets.values)
 
     def scores(self, rows: TrainingRows) -> Any:

@@ -49,7 +49,7 @@ class TokenMeasures(Measures):
 
     def described(self, row: int) -> tuple[Any, Any]:
         """Return the labels and the predicted labels of a text's words."""
-        words = self.words_of == row
+        words = slice(*np.searchsorted(self.words_of, [row, row + 1]))
         true, predicted = (
             tuple(self.classes[place] for place in cells[words].tolist()) for cells in (self.true, self.predicted)
         )

@@ -79,7 +79,9 @@ def _head_report(name: str, rows: EvaluatedRows, parts: Sequence[Part], train: T
     metrics, main = measures.metrics(), rows.spec.main_metric
     baselines = baselines_of(measures, rows.as_training_rows(), resamples, train)
     statements = measures.statements()
-    slices, small = slices_of(measures, rows.texts, rows.labelled, parts)
+    # By its own labels, metrics are those of `by_label`.
+    others = [part for part in parts if part.column != (rows.spec.column or name)]
+    slices, small = slices_of(measures, rows.texts, rows.labelled, others)
     return HeadReport(
         name=name,
         kind=rows.spec.kind,

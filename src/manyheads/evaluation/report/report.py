@@ -193,9 +193,10 @@ class Report:
         }
 
     def __str__(self) -> str:
-        from manyheads.evaluation.report.terminal import as_text
+        from manyheads.evaluation.report.terminal import report_view
+        from manyheads.evaluation.report.terminal_parts import as_text
 
-        return as_text(self)
+        return as_text(report_view(self))
 
     def __repr__(self) -> str:
         shown = [_in_short(head) for head in self.heads.values()]

@@ -1,0 +1,72 @@
+"""The options of ``manyheads evaluate`` and ``manyheads compare``, a class for each panel of their help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import typer
+
+from manyheads.cli.option_groups import OptionGroup
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, RemoteCode
+
+TrainedText = Annotated[
+    list[str] | None,
+    typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
+]
+EvaluatedHead = Annotated[
+    list[str] | None,
+    typer.Option("--head", "-H", metavar="NAME", help="Head to evaluate; repeatable (default: all)."),
+]
+
+
+@dataclass(frozen=True)
+class EvaluateInput(OptionGroup):
+    """The model, and the labelled rows."""
+
+    panel: ClassVar[str] = "Model and data"
+
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
+    ]
+    data: Data
+    text: TrainedText = None
+    head: EvaluatedHead = None
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="COLUMN", help="Column by whose values the rows are sliced; repeatable."),
+    ] = None
+    train_data: Annotated[
+        str | None,
+        typer.Option("--train-data", metavar="FILE", help="The training table, to fit the baselines on."),
+    ] = None
+    max_length: MaxLength = None
+    long_text: LongText = "truncate"
+    format: FileFormat = "csv"
+    trust_remote_code: RemoteCode = False
+
+
+@dataclass(frozen=True)
+class CompareInput(OptionGroup):
+    """The two models, and the labelled rows."""
+
+    panel: ClassVar[str] = "Models and data"
+
+    first: Annotated[str, typer.Argument(metavar="MODEL", help="Model saved by manyheads.")]
+    second: Annotated[str, typer.Argument(metavar="MODEL", help="Another one.")]
+    data: Annotated[
+        str,
+        typer.Option("--data", "-d", metavar="FILE", help="CSV, TSV, JSONL or Parquet file with labelled rows."),
+    ]
+    text: TrainedText = None
+    head: EvaluatedHead = None
+    max_length: MaxLength = None
+    long_text: LongText = "truncate"
+    trust_remote_code: RemoteCode = False
+
+
+@dataclass(frozen=True)
+class EvaluateOutput(OptionGroup):
+    """The report."""
+
+    as_json: Json = False
