@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
     from manyheads.data.vocabulary.propose import WordProposal as WordProposal
     from manyheads.data.vocabulary.propose import WordProposals as WordProposals
+    from manyheads.deciding.promises.decision_fit import DecisionFit as DecisionFit
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.compare import Comparison as Comparison
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from manyheads.model import check_lm as check_lm
     from manyheads.model import cross_validate as cross_validate
     from manyheads.model import evaluate as evaluate
+    from manyheads.model import fit_decision as fit_decision
     from manyheads.model import label_issues as label_issues
     from manyheads.model import next_to_label as next_to_label
     from manyheads.model import propose_words as propose_words
@@ -71,6 +73,7 @@ _MODULES = {
     "Comparison": "manyheads.evaluation.compare",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
+    "DecisionFit": "manyheads.deciding.promises.decision_fit",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
@@ -103,6 +106,7 @@ _MODULES = {
     "compare": "manyheads.evaluation.compare",
     "cross_validate": "manyheads.model",
     "evaluate": "manyheads.model",
+    "fit_decision": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "label_issues": "manyheads.model",
     "next_to_label": "manyheads.model",

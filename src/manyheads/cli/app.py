@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from manyheads._version import VERSION
-from manyheads.cli.evaluate_options import CompareInput, EvaluateInput, EvaluateOutput
+from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
+from manyheads.cli.evaluate_options import CompareInput, CrossValidation, EvaluateInput, EvaluateOutput
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
@@ -94,11 +95,11 @@ def predict(source: PredictInput, output: PredictOutput) -> None:
 
 @app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region")
 @grouped
-def evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
+def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
     """Measure a model's heads on labelled rows, beside simple baselines; nothing is changed or written."""
     from manyheads.cli.evaluate import run_evaluate
 
-    run_evaluate(source, output)
+    run_evaluate(source, folds, output)
 
 
 @app.command(cls=Command, epilog="Example: manyheads compare run1/ run2/ --data test.csv")
@@ -108,6 +109,15 @@ def compare(source: CompareInput, output: EvaluateOutput) -> None:
     from manyheads.cli.compare import run_compare
 
     run_compare(source, output)
+
+
+@app.command(cls=Command, epilog="Example: manyheads decide model/ valid.csv --head urgency --max-error 0.02")
+@grouped
+def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> None:
+    """Fit when a head abstains, its prediction sets, thresholds or costs, on rows that it was not trained on."""
+    from manyheads.cli.decide import run_decide
+
+    run_decide(source, goals, output)
 
 
 @app.command(epilog="Example: manyheads inspect model/")

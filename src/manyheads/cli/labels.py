@@ -11,8 +11,7 @@ from rich.console import Console
 
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.new_heads import with_heads
-from manyheads.cli.tables import read_input
-from manyheads.cli.text_columns import text_columns
+from manyheads.cli.tables import read_input, text_columns
 from manyheads.data.tables.table import Table
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
@@ -30,7 +29,7 @@ def run_suspect(source: SuspectInput, output: LabelsOutput) -> None:
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
     names = with_heads(model, table, source.head or (), console)
-    text = text_columns(source.text, model, source.data)
+    text = text_columns(source.text, model.heads.values(), source.data)
     heads = names if source.head else None
     issues = label_issues(model, table, text, heads, folds=source.folds, max_length=source.max_length, seed=source.seed)
     issues.save(output.out, overwrite=True)
@@ -58,7 +57,7 @@ def run_next(source: NextInput, output: LabelsOutput) -> None:
     columns = [head.spec.column or name for name, head in heads.items() if head.spec.has_labels]
     open_rows = _without_labels(table, columns)
     unlabelled = table.select(open_rows)
-    texts = read_texts(unlabelled, text_columns(source.text, model, source.data))
+    texts = read_texts(unlabelled, text_columns(source.text, model.heads.values(), source.data))
     cache = open_cache("auto")
     chosen = next_rows(
         model.core, model.tokenizer, texts, source.count, list(heads), source.max_length, cache, source.seed

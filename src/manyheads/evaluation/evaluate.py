@@ -10,7 +10,7 @@ import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import LabelledRows, Reading, read_labelled
-from manyheads.data.split import text_groups
+from manyheads.data.split import group_of_each
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import Texts
 from manyheads.errors import HeadError, listed
@@ -100,7 +100,7 @@ def _training_rows(data: object, reading: Reading, heads: Mapping[str, Head]) ->
 
 def _seen_note(evaluated: Sequence[Any], train: Sequence[Any]) -> list[str]:
     """Return a sentence on evaluated texts that the training table contains too."""
-    groups, _ = text_groups([*train, *evaluated])
+    groups = group_of_each([*train, *evaluated])
     seen = int(np.isin(groups[len(train) :], groups[: len(train)]).sum())
     return [f"{seen} evaluated texts are in the training table too: measures may be too good."] if seen else []
 

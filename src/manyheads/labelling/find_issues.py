@@ -53,11 +53,11 @@ def _checked(heads: Mapping[str, Head], everything: bool) -> list[str]:
 
 
 def _issues(name: str, fitted: CrossFit) -> list[LabelIssue]:
-    held_out, prepared = fitted.held_out[name], fitted.prepared
-    targets = prepared.data.targets[name].take(held_out.rows)
-    rows, scored = held_out.rows[labelled_rows(targets.values)], held_out.scored(targets)
-    found = find_suspects(held_out.spec, scored.targets, scored.scores)
-    return [_issue(name, held_out.spec, suspect, int(rows[suspect.row]), prepared) for suspect in found]
+    predictions, prepared = fitted.predictions[name], fitted.prepared
+    targets = prepared.data.targets[name].take(predictions.rows)
+    rows, scored = predictions.rows[labelled_rows(targets.values)], predictions.scored(targets)
+    found = find_suspects(predictions.spec, scored.targets, scored.scores)
+    return [_issue(name, predictions.spec, suspect, int(rows[suspect.row]), prepared) for suspect in found]
 
 
 def _issue(name: str, spec: Any, suspect: Suspect, row: int, prepared: Prepared) -> LabelIssue:

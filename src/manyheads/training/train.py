@@ -76,7 +76,10 @@ def run_training(
             raise CheckpointError(f"{error}; {_rescued(core, tokenizer, lm_check)}") from error
     wait_for_all()
     method.tidy()
-    of_heads = [*few_rows_notes(trained), *(note for one in trained.values() for note in one.notes)]
+    of_heads = [
+        *few_rows_notes(trained, evaluation.data is None),
+        *(note for one in trained.values() for note in one.notes),
+    ]
     notes = [
         *prepared.notes,
         *outcome.notes,
@@ -196,6 +199,7 @@ def _result(
         chosen={name: one.fit.settings for name, one in trained.items()},
         search={name: one.fit.alternatives for name, one in trained.items()},
         history={name: one.fit.history for name, one in trained.items()},
+        temperature={name: one.fit.temperature for name, one in trained.items() if one.fit.temperature is not None},
         out_of_fold={name: one.out_of_fold for name, one in trained.items()},
         lm_check=lm_check,
         notes=notes,

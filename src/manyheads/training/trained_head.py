@@ -23,6 +23,8 @@ from manyheads.training.result import OutOfFold
 
 # Fewer evaluation rows are pointed out: the standard error of an accuracy of .8 is then above .07.
 FEW_ROWS = 30
+# With fewer labelled rows, a tenth of them is a hundred: too few to tell much, and cross-validation is cheap.
+SMALL_TABLE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,13 @@ class TrainedHead:
             found.append(
                 f"Head {name!r}: {counted(len(single), 'label')} with one training row only, such as {single[0]!r}."
             )
+        temperature = self.fit.temperature
+        if temperature is not None and temperature.temperature != 1:
+            found.append(
+                f"Head {name!r}: its scores are calibrated by the temperature {temperature.temperature:.3g}, which "
+                f"lowers the log loss of {temperature.items:,} held-out {self.targets.unit} by {temperature.gain:.3g} "
+                f"(standard error {temperature.error:.1g})."
+            )
         accuracy, majority = (self.metrics.get(key) for key in ("accuracy", "majority_accuracy"))
         if accuracy is not None and majority is not None and accuracy < majority:
             found.append(
@@ -124,12 +133,31 @@ class TrainedHead:
             "rows": self.rows,
             "metrics": _without_nan(self.metrics),
             "history": [_without_nan(record) for record in self.fit.history],
+            "temperature": None if self.fit.temperature is None else self.fit.temperature.record(),
             "tried": [alternative.record() for alternative in self.fit.alternatives],
         }
 
 
-def few_rows_notes(trained: Mapping[str, TrainedHead]) -> list[str]:
-    """Return a sentence on heads with too few evaluation rows, if there are any."""
+def few_rows_notes(trained: Mapping[str, TrainedHead], held_out: bool) -> list[str]:
+    """Return sentences on heads with too few evaluation rows, and on a table that is small enough to test all its rows.
+
+    Args:
+        trained: The heads.
+        held_out: Whether the evaluation rows are of the training table.
+    """
+    prepared = next(iter(trained.values())).prepared
+    evaluated = len(prepared.evaluation_rows)
+    rows = len(prepared.train_rows) + evaluated
+    if not held_out or not evaluated or rows >= SMALL_TABLE:
+        return _few_rows(trained)
+    return [
+        *_few_rows(trained),
+        f"The metrics are of {counted(evaluated, 'row')} only; cross_validate (manyheads evaluate --cross-validate) "
+        f"tests all {rows}.",
+    ]
+
+
+def _few_rows(trained: Mapping[str, TrainedHead]) -> list[str]:
     few = {name: one.rows["evaluate"] for name, one in trained.items() if 0 < one.rows["evaluate"] < FEW_ROWS}
     if not few:
         return []

@@ -15,8 +15,8 @@ from manyheads.training.method import Method
 from manyheads.training.prepare import Prepared, prepare
 from manyheads.training.train import check_settings, chosen_heads
 from manyheads.types import Tokenizer
+from manyheads.validation.fold_predictions import FoldPredictions, predict_folds
 from manyheads.validation.folds import check_whole, divided, rare_label_notes
-from manyheads.validation.held_out import HeldOut, predict_held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ class Trainings:
         """Return the rows once per fold; see ``divided``."""
         return divided(self.prepared.data, self.heads, folds, seed)
 
-    def held_out(self, parts: Sequence[TrainingData]) -> dict[str, HeldOut]:
-        """Return the predictions of each part's evaluation rows; see ``predict_held_out``."""
-        return predict_held_out(self.method, self.core, self.names, parts)
+    def predictions(self, parts: Sequence[TrainingData]) -> dict[str, FoldPredictions]:
+        """Return the predictions of each part's evaluation rows; see ``predict_folds``."""
+        return predict_folds(self.method, self.core, self.names, parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +55,12 @@ class CrossFit:
 
     Attributes:
         prepared: The rows.
-        held_out: Head name -> its predictions.
+        predictions: Head name -> its predictions.
         notes: Sentences for the user.
     """
 
     prepared: Prepared
-    held_out: Mapping[str, HeldOut]
+    predictions: Mapping[str, FoldPredictions]
     notes: Sequence[str]
 
 
@@ -78,7 +78,7 @@ def cross_fit(
     check_whole("folds", folds, 2)
     trainings = prepare_trainings(core, tokenizer, data, method, heads, reading, seed)
     notes = [*trainings.prepared.notes, *rare_label_notes(trainings.prepared.data, trainings.heads, folds)]
-    return CrossFit(trainings.prepared, trainings.held_out(trainings.folds(folds, seed)), notes)
+    return CrossFit(trainings.prepared, trainings.predictions(trainings.folds(folds, seed)), notes)
 
 
 def prepare_trainings(

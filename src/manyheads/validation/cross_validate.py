@@ -42,9 +42,9 @@ def cross_validate_table(
     columns = {name: table.values(name) for name in by}
     trainings = prepare_trainings(core, tokenizer, table, method, heads, reading, seed)
     divisions = [trainings.folds(folds, (seed + repeat) % _SEEDS) for repeat in range(repeats)]
-    held_out = [trainings.held_out(parts) for parts in divisions]
+    predictions = [trainings.predictions(parts) for parts in divisions]
     prepared = trainings.prepared
-    rows = {name: out_of_fold_rows(name, prepared, [one[name] for one in held_out]) for name in trainings.names}
+    rows = {name: out_of_fold_rows(name, prepared, [one[name] for one in predictions]) for name in trainings.names}
     procedure = _procedure(table, trainings, folds, repeats)
     report = build_report(_evaluated(table, trainings, folds, procedure, columns), rows)
     return _with_curves(report, _curves(trainings, divisions[0], rows, seed)) if with_curve else report
@@ -86,8 +86,8 @@ def _curves(
         name: {_mean_rows(name, parts): measures_of(own.scored)} for name, own in rows.items()
     }
     for smaller in smaller_parts(parts, trainings.heads, seed).values():
-        for name, held_out in trainings.held_out(smaller).items():
-            measured[name][_mean_rows(name, smaller)] = measures_of(held_out.scored(rows[name].targets))
+        for name, predictions in trainings.predictions(smaller).items():
+            measured[name][_mean_rows(name, smaller)] = measures_of(predictions.scored(rows[name].targets))
     return {name: learning_curve(found, _labelled_texts(rows[name])) for name, found in measured.items()}
 
 

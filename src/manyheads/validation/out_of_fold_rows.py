@@ -12,7 +12,7 @@ from manyheads.evaluation.kinds.repeated import RepeatedMeasures
 from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.runtime.words import Place
 from manyheads.training.prepare import Prepared
-from manyheads.validation.held_out import HeldOut, mean_decision
+from manyheads.validation.fold_predictions import FoldPredictions, mean_decision
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class OutOfFoldRows(EvaluatedRows):
             that of the first.
     """
 
-    repeats: Sequence[HeldOut] = field(kw_only=True)
+    repeats: Sequence[FoldPredictions] = field(kw_only=True)
 
     @cached_property
     def scored(self) -> ScoredRows:
@@ -39,7 +39,7 @@ class OutOfFoldRows(EvaluatedRows):
         return RepeatedMeasures([first, *others]) if others else first
 
 
-def out_of_fold_rows(name: str, prepared: Prepared, repeats: Sequence[HeldOut]) -> OutOfFoldRows:
+def out_of_fold_rows(name: str, prepared: Prepared, repeats: Sequence[FoldPredictions]) -> OutOfFoldRows:
     """Return a head's out-of-fold predictions of all rows.
 
     Args:
@@ -61,8 +61,8 @@ def out_of_fold_rows(name: str, prepared: Prepared, repeats: Sequence[HeldOut]) 
     )
 
 
-def _words(prepared: Prepared, held_out: HeldOut) -> list[Sequence[Place]]:
+def _words(prepared: Prepared, predictions: FoldPredictions) -> list[Sequence[Place]]:
     """Return the characters of the words of each text."""
     words = prepared.data.tokenized.words
     assert words is not None, "a head that labels words has words"
-    return [[(start, end) for start, end in words[row].places.tolist()] for row in held_out.rows.tolist()]
+    return [[(start, end) for start, end in words[row].places.tolist()] for row in predictions.rows.tolist()]

@@ -238,3 +238,35 @@ def test_only_reports_on_the_same_rows_are_compared(trained: mh.HeadedModel, rep
         mh.compare([fewer, ages])
     with pytest.raises(InputError, match="takes two reports, got 1"):
         mh.compare([report])
+
+
+def test_decisions_are_measured_as_they_decide(trained: mh.HeadedModel) -> None:
+    rows, head = rows_of(3), trained.heads["urgency"]
+    texts, before = [row["note"] for row in rows], head.decision
+    cost = np.array([[0, 1, 1], [1, 0, 5], [20, 20, 0]], dtype=float)
+    head.decision = mh.Decision(abstain_below=0.6, abstain_by="probability", set_threshold=0.7, costs=cost.tolist())
+    try:
+        found = mh.evaluate(trained, rows, "note", heads=["urgency"]).heads["urgency"]
+        predictions = [one["urgency"] for one in trained.predict(texts)]
+    finally:
+        head.decision = before
+    true = [URGENCY.index(row["urgency"]) for row in rows]
+    decided = [URGENCY.index(one.label) for one in predictions]
+    favored = [max(range(3), key=lambda k: one.scores[URGENCY[k]]) for one in predictions]
+    answers = np.array([not one.abstained for one in predictions])
+    assert found.metrics["accuracy"] == pytest.approx(np.mean(np.equal(true, decided)))
+    assert found.answered is not None
+    assert 0 < found.answered.rows == answers.sum() < 72
+    assert found.answered.metrics["accuracy"] == pytest.approx(np.mean(np.equal(true, decided)[answers]))
+    assert found.costs is not None
+    assert found.costs.decided == pytest.approx(cost[true, decided].mean())
+    assert found.costs.favored == pytest.approx(cost[true, favored].mean())
+    assert found.costs.answered == pytest.approx(cost[true, decided][answers].mean())
+    assert found.sets is not None
+    assert found.sets.covered == np.mean(
+        [row["urgency"] in one.set for row, one in zip(rows, predictions, strict=True)]
+    )
+    assert found.sets.size == np.mean([len(one.set) for one in predictions])
+    confident = np.array([max(one.scores.values()) for one in predictions])
+    assert found.risk_coverage is not None
+    assert found.risk_coverage.confidence[0] == pytest.approx(confident.max())

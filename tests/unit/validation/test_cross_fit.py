@@ -54,17 +54,17 @@ def test_every_fold_has_the_logits_of_a_training_without_it(
     rows: Any = drawn(70) if specs is ODD else RECORDS
     found = fitted(model(specs), rows, folds=2)
     for fold in range(2):
-        mine = {name: np.flatnonzero(held_out.part_of == fold) for name, held_out in found.held_out.items()}
+        mine = {name: np.flatnonzero(predictions.part_of == fold) for name, predictions in found.predictions.items()}
         any_head = next(iter(mine))
-        tested = found.prepared.train_rows[found.held_out[any_head].rows[mine[any_head]]].tolist()
+        tested = found.prepared.train_rows[found.predictions[any_head].rows[mine[any_head]]].tolist()
         others = [row for number, row in enumerate(rows) if number not in tested]
         alone = model(specs)
         result = mh.train(alone, others, "text", mh.Frozen(), eval_data=[rows[row] for row in tested])
-        for name, held_out in found.held_out.items():
-            expected, own = result.predicted[name].logits, held_out.logits.take(mine[name]).values
+        for name, predictions in found.predictions.items():
+            expected, own = result.predicted[name].logits, predictions.logits.take(mine[name]).values
             for one, other in zip(own, expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-            assert held_out.decisions[fold] == alone.heads[name].decision
+            assert predictions.decisions[fold] == alone.heads[name].decision
 
 
 def test_texts_are_read_once_however_many_folds(model: Callable[..., mh.HeadedModel]) -> None:
@@ -114,9 +114,9 @@ def test_rows_with_equal_texts_are_in_one_fold(model: Callable[..., mh.HeadedMod
     once = drawn(80)
     twice = [*once, *[{**row, "text": f" {row['text'].upper()}"} for row in once]]
     found = fitted(model(), twice, folds=4)
-    held_out = found.held_out["odd"]
+    predictions = found.predictions["odd"]
     fold_of = np.empty(len(twice), dtype=int)
-    fold_of[held_out.rows] = held_out.part_of
+    fold_of[predictions.rows] = predictions.part_of
     assert (fold_of[:80] == fold_of[80:]).all()
     assert accuracy(found) < 0.62  # two standard errors above one half
 
@@ -131,9 +131,9 @@ def test_labels_that_are_drawn_are_predicted_no_better_than_the_majority(
 
 
 def accuracy(found: CrossFit) -> float:
-    held_out = found.held_out["odd"]
-    targets = found.prepared.data.targets["odd"].values[held_out.rows]
-    return float((held_out.logits.values.argmax(axis=1) == targets).mean())
+    predictions = found.predictions["odd"]
+    targets = found.prepared.data.targets["odd"].values[predictions.rows]
+    return float((predictions.logits.values.argmax(axis=1) == targets).mean())
 
 
 @pytest.mark.parametrize(

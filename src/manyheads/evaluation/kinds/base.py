@@ -148,6 +148,12 @@ class Measures(ABC):
         """Return (rows,) booleans: whether the head abstains; ``None`` if its decision never does."""
         return None
 
+    def sets(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return whether each row's prediction set contains its label, booleans (rows,), and the sizes of the sets
+        (rows,); ``None`` if the decision has no sets.
+        """
+        return None
+
     def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Return the positions of each row's label, of the label that the head favors, and of the one that it decides
         on, or ``None`` for kinds without costs.

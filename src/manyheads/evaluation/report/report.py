@@ -42,6 +42,25 @@ class Answered:
 
 
 @dataclass(frozen=True, eq=False)
+class Sets:
+    """The prediction sets of a head whose decision gives some.
+
+    Attributes:
+        promised: The promised share of sets that contain the right label; ``None`` if none is recorded.
+        covered: The share that does.
+        interval: Its 95% interval.
+        size: Mean number of labels in a set.
+        single: Share of sets with one label.
+    """
+
+    promised: float | None
+    covered: float
+    interval: Interval | None
+    size: float
+    single: float
+
+
+@dataclass(frozen=True, eq=False)
 class HeadReport:
     """How good one head is. ``docs/how-to/evaluate.md`` has the formulas.
 
@@ -63,6 +82,7 @@ class HeadReport:
         risk_coverage: Errors at every share of answered rows; ``None`` for heads that do not abstain.
         decision: The head's decision.
         answered: The rows that it answers; ``None`` if it never abstains.
+        sets: Its prediction sets; ``None`` if its decision has none.
         costs: The mean cost of its answers; ``None`` without costs.
         slices: Parts of the rows, the worst first.
         small_slices: Number of parts with too few rows to be shown.
@@ -87,6 +107,7 @@ class HeadReport:
     risk_coverage: RiskCoverage | None
     decision: Decision
     answered: Answered | None
+    sets: Sets | None
     costs: Costs | None
     slices: tuple[Slice, ...]
     small_slices: int

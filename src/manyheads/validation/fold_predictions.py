@@ -19,7 +19,7 @@ from manyheads.training.method import Method
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class FoldPredictions:
     """One head's predictions of rows that it was not trained on.
 
     Attributes:
@@ -63,9 +63,9 @@ def mean_decision(decisions: Sequence[Decision]) -> Decision:
     return replace(decisions[0], temperature=temperature, thresholds=thresholds.tolist())
 
 
-def predict_held_out(
+def predict_folds(
     method: Method, core: HeadedCore, names: Iterable[str], parts: Sequence[TrainingData]
-) -> dict[str, HeldOut]:
+) -> dict[str, FoldPredictions]:
     """Return the predictions of each part's evaluation rows by heads trained on its training rows.
 
     Every training is the method's whole procedure, from the heads' specs on. The model is unchanged: copies of its
@@ -95,7 +95,7 @@ def predict_held_out(
     part_of = np.repeat(np.arange(len(parts)), [len(part.evaluate) for part in parts])
     order = np.argsort(rows, kind="stable")
     return {
-        name: HeldOut(
+        name: FoldPredictions(
             head.spec,
             rows[order],
             part_of[order],
