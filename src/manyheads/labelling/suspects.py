@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -72,7 +74,8 @@ def _one_label(spec: OneLabelSpec, targets: np.ndarray, scores: np.ndarray) -> l
 
     given, found = most_probable(targets), scores.astype(np.float64)
     found /= found.sum(axis=1, keepdims=True)
-    flagged = np.flatnonzero(find_label_issues(given, found, n_jobs=1))
+    with _quiet():
+        flagged = np.flatnonzero(find_label_issues(given, found, n_jobs=1))
     own = found[np.arange(len(given)), given]
     found[np.arange(len(given)), given] = -1
     best = found.argmax(axis=1)
@@ -85,7 +88,8 @@ def _several_labels(spec: MultiLabel, targets: np.ndarray, scores: np.ndarray) -
 
     given, found = targets >= DEFAULT_THRESHOLD, scores.astype(np.float64)
     labels = [np.flatnonzero(row).tolist() for row in given]
-    flagged = np.asarray(find_multilabel_issues_per_class(labels, found, n_jobs=1), dtype=bool)
+    with _quiet():
+        flagged = np.asarray(find_multilabel_issues_per_class(labels, found, n_jobs=1), dtype=bool)
     own = np.where(given, found, 1 - found)
     worst = np.where(flagged, own, np.inf).min(axis=1)
     suggested = given ^ flagged
@@ -93,3 +97,11 @@ def _several_labels(spec: MultiLabel, targets: np.ndarray, scores: np.ndarray) -
         Suspect(int(at), tuple(labels[at]), tuple(np.flatnonzero(suggested[at]).tolist()), float(worst[at]))
         for at in np.flatnonzero(flagged.any(axis=1))
     ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence cleanlab's warnings of labels with few rows: cross-fitting has a note on these."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
