@@ -59,7 +59,7 @@ def test_one_label_per_row(case: str, labels: list[str]) -> None:
     spec, targets = mh.Multiclass(labels), positions(case, draw)
     targets[targets >= len(labels)] = 0
     logits = logits_for(case, draw, len(labels))
-    found = measured(spec, targets, logits).metrics()
+    found = measured(spec, targets, logits).metrics
     kept = targets != MISSING
     true, shown = targets[kept], spec.scores(logits[kept], NEUTRAL)
     scores = shown.astype(np.float64) / shown.sum(axis=1, keepdims=True, dtype=np.float64)
@@ -107,7 +107,7 @@ def test_labels_and_confusion(case: str) -> None:
 def test_ordered_labels(case: str) -> None:
     draw = drawn(3)
     spec, targets, logits = mh.Ordinal(LABELS), positions(case, draw), logits_for(case, draw, 3)
-    found = measured(spec, targets, logits).metrics()
+    found = measured(spec, targets, logits).metrics
     kept = targets != MISSING
     true, guess = targets[kept], spec.positions(logits[kept])
     assert found["mean_absolute_error"] == pytest.approx(sk.mean_absolute_error(true, guess))
@@ -116,8 +116,8 @@ def test_ordered_labels(case: str) -> None:
 
 def test_kappa_of_one_label_alone_is_undefined() -> None:
     found = measured(mh.Ordinal(LABELS), np.zeros(9, dtype=np.int64), np.full((9, 3), -5, dtype=np.float32))
-    assert np.isnan(found.metrics()["quadratic_kappa"])
-    assert found.metrics()["accuracy"] == 1
+    assert np.isnan(found.metrics["quadratic_kappa"])
+    assert found.metrics["accuracy"] == 1
 
 
 @pytest.mark.parametrize("case", ["random", "no positive", "one label without rows", "missing labels", "ties"])
@@ -153,7 +153,7 @@ def test_several_labels_per_row(case: str) -> None:
         "roc_auc": np.mean(areas) if areas else np.nan,
         "average_precision": np.mean(ranked) if ranked else 0.0,
     }
-    assert found.metrics() == pytest.approx(expected, nan_ok=True, rel=1e-6)
+    assert found.metrics == pytest.approx(expected, nan_ok=True, rel=1e-6)
     by_label = sk.precision_recall_fscore_support(true, guess, zero_division=0)
     table = [[one.precision, one.recall, one.f1, one.rows] for one in found.by_label()]
     np.testing.assert_allclose(table, np.stack(by_label, axis=1))
@@ -178,7 +178,7 @@ def test_numbers_and_counts(case: str) -> None:
         spec.scores(logits[kept], NEUTRAL)[:, 0].astype(np.float64) for spec in (mh.Regression(), mh.Count())
     )
     varies = len(np.unique(true)) > 1
-    assert measured(mh.Regression(), targets, logits).metrics() == pytest.approx(
+    assert measured(mh.Regression(), targets, logits).metrics == pytest.approx(
         {
             "r2": sk.r2_score(true, value) if varies else np.nan,
             "mean_absolute_error": sk.mean_absolute_error(true, value),
@@ -188,7 +188,7 @@ def test_numbers_and_counts(case: str) -> None:
         nan_ok=True,
         **EXACT,
     )
-    found = measured(mh.Count(), targets, logits).metrics()
+    found = measured(mh.Count(), targets, logits).metrics
     assert found["mean_poisson_deviance"] == pytest.approx(sk.mean_poisson_deviance(true, count), rel=1e-6)
     expected = sk.d2_tweedie_score(true, count, power=1) if varies else np.nan
     assert found["d2"] == pytest.approx(expected, nan_ok=True, rel=1e-6)
@@ -212,7 +212,7 @@ def test_words_and_entities(scheme: str) -> None:
     kept = [row != MISSING for row in Ragged(values, offsets)]
     true = [row[own] for row, own in zip(Ragged(values, offsets), kept, strict=True) if own.any()]
     predicted = [row[own] for row, own in zip(guess, kept, strict=True) if own.any()]
-    metrics = found.metrics()
+    metrics = found.metrics
     assert metrics["accuracy"] == pytest.approx(sk.accuracy_score(np.concatenate(true), np.concatenate(predicted)))
     assert len(found.rows) == len(true) == len(found.sums)
     if scheme == "plain":
@@ -240,11 +240,11 @@ def test_a_label_that_only_the_table_has_counts_as_wrong_and_is_never_dropped() 
     found = measures_of(rows)
     guess = [*logits[:5].argmax(axis=1)]
     true = [0, 1, 4, 2, 4]
-    assert found.metrics()["accuracy"] == pytest.approx(sk.accuracy_score(true, guess))
-    assert found.metrics()["macro_f1"] == pytest.approx(sk.f1_score(true, guess, average="macro", zero_division=0))
+    assert found.metrics["accuracy"] == pytest.approx(sk.accuracy_score(true, guess))
+    assert found.metrics["macro_f1"] == pytest.approx(sk.f1_score(true, guess, average="macro", zero_division=0))
     known = np.array([0, 1, 3])
     loss = sk.log_loss([0, 1, 2], spec.scores(logits[known].astype(np.float64), NEUTRAL), labels=range(4))
-    assert found.metrics()["log_loss"] == pytest.approx(loss, rel=1e-5)
+    assert found.metrics["log_loss"] == pytest.approx(loss, rel=1e-5)
     zebra = found.by_label()[-1]
     assert (zebra.label, zebra.rows, zebra.predicted, zebra.recall) == ("zebra", 2, 0, 0.0)
     assert not found.right[[2, 4]].any()
@@ -252,8 +252,8 @@ def test_a_label_that_only_the_table_has_counts_as_wrong_and_is_never_dropped() 
     assert several is not None
     hits = np.array([[9, -9, -9, -9], [-9, 9, -9, -9]], dtype=np.float32)
     found = measures_of(scored_rows(mh.MultiLabel(LABELS), None, hits, mh.Decision(thresholds=[0.5] * 4), several))
-    assert found.metrics()["micro_recall"] == pytest.approx(2 / 3)
-    assert found.metrics()["exact_match"] == 0.5
+    assert found.metrics["micro_recall"] == pytest.approx(2 / 3)
+    assert found.metrics["exact_match"] == 0.5
 
 
 def test_metrics_of_a_part_are_those_of_its_rows() -> None:

@@ -15,8 +15,10 @@ from manyheads.checkpoint.load import is_checkpoint
 from manyheads.checkpoint.replace_decision import replace_decision
 from manyheads.checkpoint.target import check_target
 from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
+from manyheads.cli.option_groups import given
 from manyheads.cli.tables import read_input, text_columns
 from manyheads.deciding.promises.decision_fit import DecisionFit
+from manyheads.deciding.promises.goals import Goals
 from manyheads.errors import ConfigError, counted
 from manyheads.model import HeadedModel, fit_decision
 from manyheads.runtime.files import check_writable
@@ -40,26 +42,14 @@ _NUMBERS = {
 
 def run_decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> None:
     """Fit the decision, save the model with it, and report what it promises."""
-    thresholds = _thresholds(goals.thresholds)
+    asked = {**given(goals), "thresholds": _thresholds(goals.thresholds)}
+    Goals(**asked)
     _check_output(source.model, output)
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
-    fit = fit_decision(
-        model,
-        source.head,
-        table,
-        text_columns(source.text, [model.heads[source.head]], source.data),
-        max_error=goals.max_error,
-        confidence=goals.confidence,
-        answered=goals.answered,
-        abstain_by=goals.abstain_by,
-        set_coverage=goals.set_coverage,
-        set_by=goals.set_by,
-        thresholds=thresholds,
-        costs=goals.costs,
-        max_length=source.max_length,
-        long_text=source.long_text,
-    )
+    text = text_columns(source.text, [model.heads[source.head]], source.data)
+    limits = {"max_length": source.max_length, "long_text": source.long_text}
+    fit = fit_decision(model, source.head, table, text, **limits, **asked)  # type: ignore[arg-type]
     if output.out is None:
         replace_decision(Path(source.model), source.head, fit.decision)
     else:

@@ -8,7 +8,7 @@ import numpy as np
 
 from manyheads.heads.abstention import abstention_scores
 from manyheads.heads.decision import Decision
-from manyheads.heads.prediction_sets import prediction_sets
+from manyheads.heads.prediction_sets import conformity_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,4 +64,5 @@ def _abstained(scores: np.ndarray, decision: Decision) -> np.ndarray | None:
 def _sets(scores: np.ndarray, positions: np.ndarray, decision: Decision) -> np.ndarray | None:
     if decision.set_threshold is None:
         return None
-    return prediction_sets(scores, positions, decision.set_threshold, decision.set_by)
+    inside: np.ndarray = conformity_scores(scores, positions, decision.set_by) <= decision.set_threshold
+    return inside

@@ -33,10 +33,10 @@ class Decision:
         abstain_below: A prediction with an abstention score below this is marked as abstained; ``None`` for never.
         abstain_by: The abstention score, from 0 to 1: ``"entropy"``, 1 minus the entropy of the scores as a share of
             the largest possible one, or ``"probability"``, the largest score.
-        set_threshold: The largest conformity score, from 0 to 1, of the labels in a prediction set, which always
-            contains the predicted label; ``None`` for no sets.
+        set_threshold: The largest conformity score, from 0 to 1, of the labels in a prediction set; ``None`` for no
+            sets.
         set_by: The conformity score: ``"lac"``, 1 minus the label's score (Sadinle et al. 2019), or ``"aps"``, the sum
-            of the scores from the largest to the label's (Romano et al. 2020).
+            of the scores from the largest to the label's (Romano et al. 2020). That of the predicted label is 0.
         set_coverage: The share of sets that contain the right label, as promised with ``set_threshold``.
         costs: The cost of each answer (labels, labels), in the order of the labels: a row per right label, a column per
             predicted one. The label with the least expected cost is predicted. ``None`` for no costs.

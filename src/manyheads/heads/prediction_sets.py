@@ -2,11 +2,13 @@
 
 With the probabilities p of one text, the conformity score of label y is ::
 
-    lac    1 - p_y                                    (Sadinle, Lei and Wasserman 2019)
-    aps    sum of p_j over the labels j with p_j >= p_y   (Romano, Sesia and Candes 2020, without randomization)
+    0                                                  for the predicted label, else
+    lac    1 - p_y                                     (Sadinle, Lei and Wasserman 2019)
+    aps    sum of p_j over the labels j up to y, from the most to the least probable
+                                                       (Romano, Sesia and Candes 2020, without randomization)
 
-The predicted label always is in the set, so no set is empty. Where the predicted label alone is right more often than
-was asked, sets cover more than was asked.
+So the predicted label always is in the set, and no set is empty. As the threshold is fitted to these scores, sets cover
+as many texts as asked, unless the predicted label alone covers more.
 """
 
 from __future__ import annotations
@@ -16,29 +18,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 
-def conformity_scores(scores: np.ndarray, by: str) -> np.ndarray:
+def conformity_scores(scores: np.ndarray, predicted: np.ndarray, by: str) -> np.ndarray:
     """Return the conformity score of each label, fp64 (rows, labels), from 0 (fits best) to 1.
 
     Args:
         scores: Probabilities (rows, labels).
+        predicted: Position of each row's predicted label (rows,).
         by: ``"lac"`` or ``"aps"``.
     """
     found: np.ndarray = np.clip(SET_SCORES[by](scores.astype(np.float64)), 0.0, 1.0)
+    found[np.arange(len(found)), predicted] = 0.0
     return found
-
-
-def prediction_sets(scores: np.ndarray, predicted: np.ndarray, threshold: float, by: str) -> np.ndarray:
-    """Return booleans (rows, labels): the labels in each row's set.
-
-    Args:
-        scores: Probabilities (rows, labels).
-        predicted: Position of each row's predicted label (rows,).
-        threshold: The largest conformity score of a label in the set.
-        by: ``"lac"`` or ``"aps"``.
-    """
-    inside = conformity_scores(scores, by) <= threshold
-    inside[np.arange(len(inside)), predicted] = True
-    return inside
 
 
 def _lac(probabilities: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ def test_each_head_is_measured_on_its_own_labelled_rows(trained: mh.HeadedModel)
     right = {m.row for name in found.heads for m in found.mistakes(name, 100)}
     labelled = [n for n in range(48) if n >= 20]
     assert found.joint.value == pytest.approx(np.mean([n not in right for n in labelled]))
-    assert any("6 rows have no label" in note for note in found.notes)
+    assert any("without a label of any head: 6 rows" in note for note in found.notes)
 
 
 def test_slices_are_by_column_and_by_length_the_worst_first(report: mh.Report) -> None:
@@ -141,7 +141,7 @@ def test_empty_and_cut_texts_are_slices(trained: mh.HeadedModel) -> None:
     values = {(one.column, one.value): one.rows for one in found.heads["urgency"].slices}
     assert values["empty", True] == 24
     assert values["truncated", True] + values["truncated", False] == 48
-    assert any("texts are empty" in note for note in found.notes)
+    assert any("empty: 24 texts" in note for note in found.notes)
 
 
 def test_evaluating_changes_nothing_whatever_the_labels(trained: mh.HeadedModel, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_training_rows_make_baselines_as_they_would_be_trained(trained: mh.Heade
     assert [one.name for one in found.heads["urgency"].baselines] == ["majority", "tfidf"]
     assert [one.name for one in found.heads["tags"].baselines] == ["majority", "words"]
     assert found.heads["urgency"].baselines[1].metrics["accuracy"] == 1  # the same texts
-    assert any("48 evaluated texts are in the training table" in note for note in found.notes)
+    assert any("In the training table too, so that measures may be too good: 48 rows" in note for note in found.notes)
 
 
 def test_bad_input_is_one_line(trained: mh.HeadedModel, saved: Saved) -> None:
@@ -201,7 +201,7 @@ def test_bad_input_is_one_line(trained: mh.HeadedModel, saved: Saved) -> None:
     with pytest.raises(HeadError, match="No head to evaluate"):
         mh.evaluate(model, rows, "note")
     model.add_head("urgency", mh.Multiclass(URGENCY))
-    with pytest.raises(HeadError, match=r"'urgency'.*not trained"):
+    with pytest.raises(HeadError, match="No training of 'urgency'"):
         mh.evaluate(model, rows, "note")
 
 
@@ -270,3 +270,24 @@ def test_decisions_are_measured_as_they_decide(trained: mh.HeadedModel) -> None:
     confident = np.array([max(one.scores.values()) for one in predictions])
     assert found.risk_coverage is not None
     assert found.risk_coverage.confidence[0] == pytest.approx(confident.max())
+
+
+def test_one_row_one_text_and_one_label_are_measured(trained: mh.HeadedModel) -> None:
+    row = rows_of()[0]
+    for rows in ([row], [row] * 25):
+        found = mh.evaluate(trained, rows, "note", by="ward")
+        assert all(head.rows == len(rows) for head in found.heads.values())
+        assert [one.name for one in found.heads["urgency"].baselines] == ["majority"]  # TF-IDF needs two texts
+        assert np.isnan(found.metrics["age"]["r2"])
+        assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["heads"]["age"]["metrics"]["r2"] is None
+        assert "few" in str(found) or len(rows) == 25
+    one_label = [row for row in rows_of() if row["urgency"] == "routine"]
+    found = mh.evaluate(trained, one_label, "note", heads=["urgency", "level"])
+    assert np.isnan(found.metrics["urgency"]["roc_auc"])
+    assert found.metrics["urgency"]["accuracy"] == found.metrics["urgency"]["balanced_accuracy"]
+
+
+def test_words_that_were_all_cut_off_are_an_error(trained: mh.HeadedModel) -> None:
+    rows = [{**row, "tags": [None] * 3 + row["tags"][3:]} for row in rows_of() if len(row["tags"]) > 4]
+    with pytest.raises(LabelError, match="'tags': no labelled word has a token"):
+        mh.evaluate(trained, rows, "note", heads=["tags"], max_length=2)

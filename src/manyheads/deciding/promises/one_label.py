@@ -18,6 +18,7 @@ from manyheads.errors import counted
 from manyheads.heads import Decision, OneLabelSpec
 from manyheads.heads.abstention import abstention_scores
 from manyheads.heads.answers import Answers
+from manyheads.heads.prediction_sets import conformity_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,12 @@ class LabelledLogits:
         """Return the answers of a decision."""
         return self.spec.answers(self.logits, self.scores(decision), decision)
 
+    def conformity(self, decision: Decision, by: str) -> np.ndarray:
+        """Return the conformity score of each row's right label (rows,)."""
+        scores = conformity_scores(self.scores(decision), self.answers(decision).positions, by)
+        right: np.ndarray = scores[np.arange(len(scores)), self.positions]
+        return right
+
     def curve(self, decision: Decision) -> RiskCoverage:
         """Return the risk-coverage curve of the labels that a decision predicts."""
         wrong = self.answers(decision).positions != self.positions
@@ -69,8 +76,7 @@ def fit_one_label(rows: LabelledLogits, decision: Decision, goals: Goals) -> Dec
         decision = replace(decision, abstain_by=goals.abstain_by, abstain_below=None)
         decision = replace(decision, abstain_below=_abstention_threshold(rows, decision, goals))
     if goals.set_coverage is not None:
-        scores = rows.scores(decision)
-        threshold = set_threshold(scores, rows.positions, goals.set_coverage, goals.set_by, rows.owner)
+        threshold = set_threshold(rows.conformity(decision, goals.set_by), goals.set_coverage, rows.owner)
         decision = replace(
             decision, set_threshold=threshold, set_by=goals.set_by, set_coverage=float(goals.set_coverage)
         )

@@ -7,28 +7,24 @@ import math
 import numpy as np
 
 from manyheads.deciding.promises.abstention import ROUNDING, check_rows
-from manyheads.heads.prediction_sets import conformity_scores
 
 
-def set_threshold(scores: np.ndarray, positions: np.ndarray, coverage: float, by: str, owner: str) -> float:
+def set_threshold(conformity: np.ndarray, coverage: float, owner: str) -> float:
     """Return the threshold with which sets contain the right label of at least a share of new texts, on average.
 
     It is the k-th smallest conformity score of the n right labels, see ``quantile_place``.
 
     Args:
-        scores: Probabilities (rows, labels).
-        positions: Position of each row's right label (rows,).
+        conformity: Conformity score of each row's right label (rows,).
         coverage: The share.
-        by: ``"lac"`` or ``"aps"``.
         owner: The table and the head, for messages.
 
     Raises:
         DataError: too few rows.
     """
-    rows = len(positions)
+    rows = len(conformity)
     check_rows(rows, math.ceil(coverage / (1 - coverage) - ROUNDING), f"set_coverage={coverage:g}", owner)
-    right = conformity_scores(scores, by)[np.arange(rows), positions]
-    return float(np.sort(right)[quantile_place(rows, coverage) - 1])
+    return float(np.sort(conformity)[quantile_place(rows, coverage) - 1])
 
 
 def quantile_place(rows: int, coverage: float) -> int:

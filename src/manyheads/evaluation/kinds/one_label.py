@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, Measures, Statements
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, one_hot, ratio
 from manyheads.evaluation.scored_rows import ScoredRows
@@ -75,14 +76,15 @@ class OneLabelMeasures(Measures):
 
     def from_ranks(self) -> dict[str, float]:
         """Return ROC AUC and average precision."""
-        return rank_metrics(self.label_scores())
+        return rank_metrics(self.label_scores)
 
     def by_label(self) -> Sequence[LabelMetrics]:
         """Return metrics of each label."""
-        return label_metrics(self.sums.total(), self.labels, self.label_scores())
+        return label_metrics(self.sums.total(), self.labels, self.label_scores)
 
+    @cached_property
     def label_scores(self) -> Sequence[LabelScores]:
-        """Return the probability of each label."""
+        """The probability of each label."""
         true = self.true[:, None] == np.arange(len(self.labels))
         columns = zip(self.labels, true.T, self.scores.T, strict=True)
         return [LabelScores(label, own, scores, scores, None) for label, own, scores in columns]

@@ -76,7 +76,7 @@ def build_report(
 def _head_report(name: str, rows: EvaluatedRows, parts: Sequence[Part], train: TrainingRows | None) -> HeadReport:
     measures, texts = rows.measures, [rows.texts[row] for row in rows.labelled.tolist()]
     resamples = Resamples(texts)
-    metrics, main = measures.metrics(), rows.spec.main_metric
+    metrics, main = measures.metrics, rows.spec.main_metric
     baselines = baselines_of(measures, rows.as_training_rows(), resamples, train)
     statements = measures.statements()
     # By its own labels, metrics are those of `by_label`.

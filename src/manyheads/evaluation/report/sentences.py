@@ -13,9 +13,9 @@ def calibration_sentence(head: HeadReport) -> Iterator[str]:
     found = head.calibration
     if found is None:
         return
-    judged = "that is within noise"
+    judged = "no more than noise"
     if not found.within_noise:
-        judged = "overconfident" if found.stated > found.true else "too modest"
+        judged = f"more than noise, {'overconfident' if found.stated > found.true else 'too modest'} on the whole"
     yield (
         f"Calibration error {found.error:.3f} (mean |share that came true - mean probability| over "
         f"{len(found.bins)} bins of equally many {found.unit}); a perfectly calibrated head would show "

@@ -57,6 +57,8 @@ def number(value: float | None) -> str:
 
 def shown(value: object) -> str:
     """Return a label, or a text, on one line."""
+    if value is None:
+        return "(missing)"
     parts = value if isinstance(value, tuple) else (value,)
     line = " ".join(" | ".join(map(str, parts)).split()) or "(empty)"
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."
