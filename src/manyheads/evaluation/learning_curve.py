@@ -89,7 +89,7 @@ def learning_curve(measured: Mapping[int, Measures], texts: Sequence[Any]) -> Le
     metric = last.rows.spec.main_metric
     resamples = Resamples(texts)
     draws = np.stack([resamples.metrics(measured[count])[metric] for count in rows], axis=1)
-    scores = np.array([measured[count].metrics()[metric] for count in rows])
+    scores = np.array([measured[count].metrics[metric] for count in rows])
     points = [
         CurvePoint(count, float(score), interval(draws[:, place]))
         for place, (count, score) in enumerate(zip(rows, scores, strict=True))

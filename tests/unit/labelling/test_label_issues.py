@@ -46,16 +46,20 @@ SPECS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(saved: Saved) -> mh.HeadedModel:
     return headed(saved("bert"), SPECS)
 
 
-def test_flipped_labels_are_named_first_and_corrected(model: mh.HeadedModel) -> None:
-    rows = table()
-    issues = mh.label_issues(model, rows, "text", heads=["state"])
-    assert sorted(issue.row for issue in issues[:3]) == FLIPPED
-    for issue in issues[:3]:
+@pytest.fixture(scope="module")
+def issues(model: mh.HeadedModel) -> mh.LabelIssues:
+    return mh.label_issues(model, table(), "text", method=mh.Frozen(cache=None, dtype="float32"), folds=3)
+
+
+def test_flipped_labels_are_named_first_and_corrected(issues: mh.LabelIssues) -> None:
+    rows, found = table(), [issue for issue in issues if issue.head == "state"]
+    assert sorted(issue.row for issue in found[:3]) == FLIPPED
+    for issue in found[:3]:
         assert (issue.given, issue.text) == (rows[issue.row]["state"], rows[issue.row]["text"])
         assert issue.suggested != issue.given
         assert issue.score < 0.5
@@ -63,8 +67,7 @@ def test_flipped_labels_are_named_first_and_corrected(model: mh.HeadedModel) -> 
     assert scores == sorted(scores)
 
 
-def test_several_labels_are_suspected_one_by_one(model: mh.HeadedModel) -> None:
-    issues = mh.label_issues(model, table(), "text")
+def test_several_labels_are_suspected_one_by_one(issues: mh.LabelIssues) -> None:
     first = {issue.row: issue for issue in issues if issue.head == "signs"}
     assert set(FLIPPED) <= set(list(first)[:6])
     issue = first[17]
@@ -73,28 +76,28 @@ def test_several_labels_are_suspected_one_by_one(model: mh.HeadedModel) -> None:
     assert {issue.head for issue in issues} == {"state", "signs"}  # heads that predict numbers are left out
 
 
-def test_the_saved_table_has_all_rows_and_is_trained_on(model: mh.HeadedModel, tmp_path: Path) -> None:
-    rows = table()
-    issues = mh.label_issues(model, rows, "text", heads=["state"])
+def test_the_saved_table_has_all_rows_and_is_trained_on(
+    model: mh.HeadedModel, issues: mh.LabelIssues, tmp_path: Path
+) -> None:
     issues.save(tmp_path / "suspects.csv")
     found = read_table(tmp_path / "suspects.csv")
-    assert found.values("text")[: len(issues)] == [issue.text for issue in issues]
-    assert found.values("state_suggested")[: len(issues)] == [issue.suggested for issue in issues]
-    assert set(found.values("state_suggested")[len(issues) :]) == {None}
-    others = [row["text"] for number, row in enumerate(rows) if number not in {issue.row for issue in issues}]
-    assert found.values("text")[len(issues) :] == others
-    given, suggested = found.values("state"), found.values("state_suggested")
-    corrected = [
-        {"text": text, "state": suggested[row] if row < 3 else given[row]}
-        for row, text in enumerate(found.values("text"))
-    ]
-    assert [row["state"] for row in corrected] == [
-        ("well", "ill")[int(str(row["text"]).split()[-1]) % 2] for row in corrected
-    ]
-    assert mh.train(model, corrected, "text", heads=["state"]).rows["state"]["train"] == 72
+    suspected = list(dict.fromkeys(issue.row for issue in issues))
+    order = [*suspected, *(row for row in range(80) if row not in suspected)]
+    assert found.values("text") == [table()[row]["text"] for row in order]
+    for head in ("state", "signs"):
+        own = {issue.row: issue for issue in issues if issue.head == head}
+        wanted = [own[row].suggested if row in own else None for row in order]
+        written = ["|".join(label) if isinstance(label, tuple) else label for label in wanted]
+        assert found.values(f"{head}_suggested") == [label or None for label in written]
+        assert [score is None for score in found.values(f"{head}_given_score")] == [row not in own for row in order]
+    result = mh.train(model, tmp_path / "suspects.csv", "text", heads=["state"])
+    assert result.rows["state"]["train"] == 72
     with pytest.raises(mh.errors.OutputExistsError):
         issues.save(tmp_path / "suspects.csv")
-    again = mh.label_issues(model, read_table(tmp_path / "suspects.csv"), "text", heads=["state"])
+
+
+def test_a_table_with_such_columns_is_one_line(issues: mh.LabelIssues) -> None:
+    again = mh.LabelIssues(list(issues), read_table(issues.to_arrow()), ["state"], [])
     with pytest.raises(mh.errors.DataError, match="'state_suggested'"):
         again.to_arrow()
 

@@ -11,6 +11,8 @@ import pytest
 from sklearn import metrics as sk
 
 import manyheads as mh
+from manyheads.evaluation.kinds import Measures
+from manyheads.evaluation.kinds.repeated import RepeatedMeasures
 from manyheads.evaluation.power_law import extrapolated
 from tests.laws.oracle import HEADS, RECORDS, headed
 
@@ -57,6 +59,11 @@ def test_metrics_of_repeats_are_means_and_rows_are_of_the_first(model: mh.Headed
             both.heads["urgency"].intervals[metric].high,
         )
         assert low <= value <= high
+
+
+def test_repeated_measures_forget_nothing_that_measures_have() -> None:
+    public = {name for name in vars(Measures) if not name.startswith("_")} - {"metrics"}
+    assert public - set(Measures.__annotations__) <= set(vars(RepeatedMeasures))
 
 
 def test_a_learning_curve_ends_in_the_report(model: mh.HeadedModel) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.evaluation.kinds.base import LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.base import LabelMetrics, Measures, Statements
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.row_sums import RowSums, Sums
 
 
@@ -63,9 +64,10 @@ class RepeatedMeasures(Measures):
         """Return metrics of each label, of the first predictions."""
         return self._first.by_label()
 
+    @property
     def label_scores(self) -> Sequence[LabelScores]:
-        """Return the first scores of each label."""
-        return self._first.label_scores()
+        """The first scores of each label."""
+        return self._first.label_scores
 
     def confusion(self) -> np.ndarray | None:
         """Return counts of the first predictions."""
@@ -82,6 +84,10 @@ class RepeatedMeasures(Measures):
     def abstained(self) -> np.ndarray | None:
         """Return in which rows the first predictions abstain."""
         return self._first.abstained()
+
+    def sets(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the first prediction sets."""
+        return self._first.sets()
 
     def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Return the label positions of the first predictions."""
