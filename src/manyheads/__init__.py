@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     from manyheads.heads.kinds import Regression as Regression
     from manyheads.heads.kinds import Tokens as Tokens
     from manyheads.inference import Predictions as Predictions
+    from manyheads.labelling.label_issues import LabelIssue as LabelIssue
+    from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
+    from manyheads.model import cross_validate as cross_validate
     from manyheads.model import evaluate as evaluate
     from manyheads.model import fit_decision as fit_decision
+    from manyheads.model import label_issues as label_issues
+    from manyheads.model import next_to_label as next_to_label
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -76,6 +81,8 @@ _MODULES = {
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.evaluation.lm_check",
     "LMLogits": "manyheads.taps",
+    "LabelIssue": "manyheads.labelling.label_issues",
+    "LabelIssues": "manyheads.labelling.label_issues",
     "Lexical": "manyheads.taps",
     "LoRA": "manyheads.training.tuning.lora",
     "ManyheadsError": "manyheads.errors",
@@ -97,9 +104,12 @@ _MODULES = {
     "check_lm": "manyheads.model",
     "collate": "manyheads.data.collate",
     "compare": "manyheads.evaluation.compare",
+    "cross_validate": "manyheads.model",
     "evaluate": "manyheads.model",
     "fit_decision": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
+    "label_issues": "manyheads.model",
+    "next_to_label": "manyheads.model",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",
 }

@@ -37,10 +37,14 @@ from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Predictions
 from manyheads.inference import predict as predict_texts
+from manyheads.labelling.find_issues import find_label_issues
+from manyheads.labelling.label_issues import LabelIssues
+from manyheads.labelling.next_rows import next_rows
 from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
 from manyheads.training.methods import as_method
 from manyheads.types import Batch, HeadedOutput, Tokenizer
+from manyheads.validation.cross_validate import cross_validate_table
 
 
 class HeadedModel(nn.Module):
@@ -608,6 +612,156 @@ def fit_decision(
         return predictions.logits[head]
 
     return fit_decision_of(model.heads[head], head, data, Reading(text), goals, logits_of)
+
+
+def cross_validate(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    method: Method | type[Method] | str | None = None,
+    folds: int = 5,
+    repeats: int = 1,
+    heads: Iterable[str] | None = None,
+    by: str | Sequence[str] = (),
+    learning_curve: bool = False,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    seed: int = 0,
+    weight: str | None = None,
+) -> Report:
+    """Measure what training on a table gives, on all its rows: each fold is predicted by heads trained on the others.
+
+    In every fold, the whole procedure runs anew: the search of taps, penalty, temperature and thresholds. Equal texts
+    are in one fold. ``Frozen`` computes the features of each text once for all folds. The model does not change, and
+    its heads may be untrained. Train on all rows afterwards with ``train``.
+
+    Args:
+        model: The model.
+        data: As in ``train``.
+        text: The text column, or two columns for text pairs.
+        method: As in ``train``. One that tunes weights trains from the start in each fold.
+        folds: Number of folds.
+        repeats: Number of divisions into folds. Metrics and their intervals are means over the divisions; mistakes,
+            slices and all else that belongs to single rows are of the first division.
+        heads: Names of the heads; all by default.
+        by: Columns by whose values the rows are sliced, besides the length of the text.
+        learning_curve: Whether to train on an eighth, a quarter and a half of each fold's training rows too, and to
+            extrapolate to twice as many as there are.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        seed: Of the folds and of the trainings.
+        weight: A column with the weight of each row in training; see ``train``.
+
+    Returns:
+        The report of ``evaluate``, on out-of-fold predictions.
+
+    Raises:
+        DataError: a table, column, text or label that cannot be used, or more folds than different texts.
+        LabelError: without one of the folds, a head has too few labels to train on.
+        MethodError: a method that chooses its epoch by the rows that a fold tests.
+
+    Examples:
+        >>> report = mh.cross_validate(model, table, text="note", folds=3)
+        >>> report.heads["urgency"].rows
+        24
+    """
+    return cross_validate_table(
+        model.core,
+        model.tokenizer,
+        data,
+        as_method(method),
+        heads,
+        Reading(text, max_length, long_text, weight),
+        folds,
+        repeats,
+        [by] if isinstance(by, str) else list(by),
+        learning_curve,
+        seed,
+    )
+
+
+def label_issues(
+    model: HeadedModel,
+    data: object,
+    text: str | Sequence[str],
+    heads: Iterable[str] | None = None,
+    method: Method | type[Method] | str | None = None,
+    folds: int = 5,
+    max_length: int | None = None,
+    long_text: str = "truncate",
+    seed: int = 0,
+) -> LabelIssues:
+    """Find the labels of a table that are probably wrong, by confident learning (Northcutt et al. 2021).
+
+    Each row is scored by heads that were trained without its fold, as in ``cross_validate``, so the model's heads may
+    be untrained. cleanlab compares these scores with the labels. The model is not changed.
+
+    Args:
+        model: The model.
+        data: As in ``train``.
+        text: The text column, or two columns for text pairs.
+        heads: Names of ``Multiclass``, ``Ordinal`` or ``MultiLabel`` heads; all of these by default.
+        method: As in ``train``.
+        folds: Number of folds.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        long_text: ``"truncate"``, or raise an ``"error"`` for longer texts.
+        seed: Of the folds and of the trainings.
+
+    Returns:
+        A sequence of issues, the least probable labels first. ``save`` writes them as a table to correct and train on.
+
+    Raises:
+        MissingExtraError: cleanlab is not installed.
+        HeadError: there is no such head.
+        DataError: a table, column, text or label that cannot be used, or more folds than different texts.
+
+    Examples:
+        >>> issues = mh.label_issues(model, table, text="note")
+        >>> len(issues) < len(table)
+        True
+    """
+    reading = Reading(text, max_length, long_text)
+    return find_label_issues(model.core, model.tokenizer, data, as_method(method), heads, reading, folds, seed)
+
+
+def next_to_label(
+    model: HeadedModel,
+    texts: Sequence[str] | Sequence[tuple[str, str]] | Sequence[list[str]],
+    n: int,
+    heads: Iterable[str] | None = None,
+    max_length: int | None = None,
+    cache: str | Path | None = "auto",
+    seed: int = 0,
+) -> list[int]:
+    """Choose the texts to label next: those that trained heads are uncertain of, and that differ from each other.
+
+    A head is uncertain of a text if its two largest probabilities are close: by 1 minus their difference, averaged over
+    the heads. The most uncertain texts, ten times ``n``, are divided into ``n`` clusters by k-means on the heads'
+    features, and each cluster gives the text nearest to its center (Zhdanov 2019).
+
+    Args:
+        model: A model with trained heads.
+        texts: Texts without labels, as in ``predict``.
+        n: Number of texts to choose.
+        heads: Names of the heads to label for; all that predict labels by default.
+        max_length: Maximum tokens per text; the backbone's limit by default.
+        cache: Folder of a feature cache, ``"auto"`` for the user's own, or ``None`` to keep nothing.
+        seed: Of the clusters' start.
+
+    Returns:
+        Positions in ``texts``, the most uncertain first. Empty texts and repetitions are not chosen.
+
+    Raises:
+        HeadError: a head is untrained, or none predicts labels.
+        DataError: ``n`` is not between 1 and the number of different texts.
+
+    Examples:
+        >>> chosen = mh.next_to_label(trained, texts, n=2)
+        >>> len(chosen)
+        2
+    """
+    read = read_texts_from_list(texts)
+    return next_rows(model.core, model.tokenizer, read, n, heads, max_length, open_cache(cache), seed)
 
 
 def check_lm(model: HeadedModel, reference: HeadedModel | nn.Module | str | Path, texts: Sequence[str]) -> LMCheck:

@@ -15,7 +15,8 @@ import typer
 
 from manyheads._version import VERSION
 from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
-from manyheads.cli.evaluate_options import CompareInput, EvaluateInput, EvaluateOutput
+from manyheads.cli.evaluate_options import CompareInput, CrossValidation, EvaluateInput, EvaluateOutput
+from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
 from manyheads.cli.predict_options import PredictInput, PredictOutput
@@ -94,11 +95,11 @@ def predict(source: PredictInput, output: PredictOutput) -> None:
 
 @app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region")
 @grouped
-def evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
+def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
     """Measure a model's heads on labelled rows, beside simple baselines; nothing is changed or written."""
     from manyheads.cli.evaluate import run_evaluate
 
-    run_evaluate(source, output)
+    run_evaluate(source, folds, output)
 
 
 @app.command(cls=Command, epilog="Example: manyheads compare run1/ run2/ --data test.csv")
@@ -139,6 +140,32 @@ def words(source: WordsInput, output: WordsOutput) -> None:
     from manyheads.cli.words import run_words
 
     run_words(source, output)
+
+
+labels_app = typer.Typer(cls=Group, help="Find wrong labels, and texts to label next.", no_args_is_help=True)
+app.add_typer(labels_app, name="labels")
+
+
+@labels_app.command(
+    "suspect",
+    cls=Command,
+    epilog="Example: manyheads labels suspect all-MiniLM-L6-v2 ads.csv -t ad -H level -o out.csv",
+)
+@grouped
+def labels_suspect(source: SuspectInput, output: LabelsOutput) -> None:
+    """Write the table with the labels that are probably wrong first, to correct and to train on."""
+    from manyheads.cli.labels import run_suspect
+
+    run_suspect(source, output)
+
+
+@labels_app.command("next", cls=Command, epilog="Example: manyheads labels next model/ new.csv -n 300 -o to-label.csv")
+@grouped
+def labels_next(source: NextInput, output: LabelsOutput) -> None:
+    """Write the rows whose labels would teach most: uncertain ones that differ from each other."""
+    from manyheads.cli.labels import run_next
+
+    run_next(source, output)
 
 
 cache_app = typer.Typer(cls=Group, help="List or clear cached features.", no_args_is_help=True)

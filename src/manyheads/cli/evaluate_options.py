@@ -47,6 +47,34 @@ class EvaluateInput(OptionGroup):
 
 
 @dataclass(frozen=True)
+class CrossValidation(OptionGroup):
+    """Cross-validation instead of an evaluation of the model as it is."""
+
+    panel: ClassVar[str] = "Cross-validation"
+
+    cross_validate: Annotated[
+        bool,
+        typer.Option(
+            "--cross-validate",
+            help="Train on all but a fold of DATA and predict the fold, for each fold; MODEL may be a backbone, and "
+            "--head a label column, or NAME=COLUMN.",
+        ),
+    ] = False
+    folds: Annotated[int | None, typer.Option("--folds", metavar="COUNT", help="Number of folds (default: 5).")] = None
+    repeats: Annotated[
+        int | None, typer.Option("--repeats", metavar="COUNT", help="Number of divisions into folds (default: 1).")
+    ] = None
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="NAME", help="Training method with its default settings (default: frozen)."),
+    ] = None
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Train on fewer rows too, and extrapolate to twice as many.")
+    ] = False
+    seed: Annotated[int | None, typer.Option("--seed", metavar="NUMBER", help="Random seed (default: 0).")] = None
+
+
+@dataclass(frozen=True)
 class CompareInput(OptionGroup):
     """The two models, and the labelled rows."""
 

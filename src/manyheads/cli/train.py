@@ -15,6 +15,7 @@ from rich.table import Table as RichTable
 
 from manyheads.checkpoint.target import check_target
 from manyheads.cli.chart import learning_curve
+from manyheads.cli.new_heads import new_specs
 from manyheads.cli.run_file.config import (
     CONFIG,
     PartialRun,
@@ -25,17 +26,15 @@ from manyheads.cli.run_file.config import (
     whole_run,
     write_config,
 )
-from manyheads.cli.run_file.heads import asks_column, build_head, check_kept, write_head
+from manyheads.cli.run_file.heads import check_kept, write_head
 from manyheads.cli.run_file.methods import build_method, read_options, write_method
 from manyheads.cli.tables import metric_lines, read_input
 from manyheads.cli.train_options import TrainOptions
 from manyheads.cli.words import read_words
-from manyheads.data.infer import InferredHeads, explain, infer_heads
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.evaluation.lm_check import LMCheck
-from manyheads.heads import HeadSpec
 from manyheads.model import HeadedModel
 from manyheads.runtime.processes import is_first
 from manyheads.training import Method, TrainResult, run_training
@@ -118,24 +117,12 @@ def _add_heads(model: HeadedModel, table: Table, plan: _Plan, console: Console) 
     for name, settings in kept.items():
         check_kept(name, model.heads[name].spec, settings)
     new = {name: {**settings, **plan.new_heads} for name, settings in plan.heads.items() if name not in kept}
-    specs = _specs(table, new, console)
+    specs = new_specs(table, new, console)
     for name, spec in specs.items():
         balanced = plan.balanced and spec.has_labels
         specs[name] = dataclasses.replace(spec, class_weights="balanced") if balanced else spec
         model.add_head(name, specs[name])
     return {name: kept[name] if name in kept else write_head(specs[name]) for name in plan.heads}
-
-
-def _specs(table: Table, heads: Mapping[str, Mapping[str, Any]], console: Console) -> dict[str, HeadSpec]:
-    """Return the heads' specs; missing kinds and labels are inferred from their columns."""
-    columns = {name: settings.get("column", name) for name, settings in heads.items() if asks_column(settings)}
-    inferred = infer_heads(table, list(dict.fromkeys(columns.values()))) if columns else InferredHeads({})
-    for line in explain(inferred):
-        console.print(line, markup=False, highlight=False)
-    return {
-        name: build_head(name, settings, inferred[columns[name]] if name in columns else None)
-        for name, settings in heads.items()
-    }
 
 
 def _added(added: AddedTokens) -> str:

@@ -5,6 +5,7 @@ It does not depend on texts, tables, files or training.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -30,6 +31,13 @@ class HeadedCore(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.heads = HeadCollection()
+
+    def with_copied_heads(self) -> HeadedCore:
+        """Return a core on the same backbone with copies of the heads, which can be trained without a trace."""
+        copied = HeadedCore(self.backbone)
+        copied.heads = copy.deepcopy(self.heads)
+        copied.training = self.training
+        return copied
 
     def build_head(self, spec: HeadSpec, taps: Iterable[Tap] | None = None) -> Head:
         """Return an untrained head for this backbone, in fp32, on its device and in this module's mode.

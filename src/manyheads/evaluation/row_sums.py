@@ -6,7 +6,7 @@ thousand sums are one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,23 @@ class RowSums:
             name: slice(end - part.shape[1], end) for (name, part), end in zip(columns.items(), ends, strict=True)
         }
         self._matrix = sparse.hstack(list(columns.values()), format="csr")
+
+    @staticmethod
+    def side_by_side(each: Sequence[RowSums]) -> RowSums:
+        """Return several numbers of the same rows side by side; ``of_place`` finds each of them in their sums."""
+        return RowSums(
+            {
+                f"{place} {name}": one._matrix[:, columns]
+                for place, one in enumerate(each)
+                for name, columns in one._places.items()
+            }
+        )
+
+    @staticmethod
+    def of_place(sums: Sums, place: int) -> Sums:
+        """Return the sums of one of the numbers that stand side by side."""
+        prefix = f"{place} "
+        return {name.removeprefix(prefix): value for name, value in sums.items() if name.startswith(prefix)}
 
     def __len__(self) -> int:
         return int(self._matrix.shape[0])

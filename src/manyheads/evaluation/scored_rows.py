@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from manyheads.data.unknown_labels import UnknownLabels
-from manyheads.heads import NEUTRAL, Decision, HeadSpec, Ragged
+from manyheads.heads import NEUTRAL, Decision, HeadSpec, MultiLabel, Ragged
 from manyheads.types import MISSING
 
 
@@ -23,6 +24,8 @@ class ScoredRows:
         scores: The scores that ``predict`` gives (rows, score_width), or ``Ragged`` with (words, score_width).
         decision: The head's decision.
         further: Number of labels that only the table has: they have no scores, and count as never predicted.
+        chosen: (rows, labels) booleans: the labels that a head with several labels per row predicts, where rows have
+            decisions of their own, as in cross-validation; ``None`` where ``decision`` is that of all rows.
     """
 
     spec: HeadSpec
@@ -31,6 +34,7 @@ class ScoredRows:
     scores: Any
     decision: Decision
     further: int = 0
+    chosen: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -60,6 +64,27 @@ def scored_rows(
     if unknown is None:
         return ScoredRows(spec, targets, logits, scores, decision)
     return ScoredRows(unknown.spec, targets, logits, scores, decision, unknown.spec.score_width - spec.score_width)
+
+
+def joined_rows(parts: Sequence[ScoredRows], order: np.ndarray, decision: Decision) -> ScoredRows:
+    """Return rows that were scored by different decisions as one.
+
+    Args:
+        parts: The rows of each decision, at least one part.
+        order: The order of the joined rows (rows,): their numbers among those of the parts end to end.
+        decision: The decision that stands for all of them.
+    """
+    targets, logits, scores = (
+        rows_of(_joined([getattr(part, name) for part in parts]), order) for name in ("targets", "logits", "scores")
+    )
+    spec, chosen = parts[0].spec, None
+    if isinstance(spec, MultiLabel):
+        chosen = np.concatenate([spec.chosen(part.scores, part.decision) for part in parts])[order]
+    return ScoredRows(spec, targets, logits, scores, decision, chosen=chosen)
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    return Ragged.joined(values) if isinstance(values[0], Ragged) else np.concatenate(values)
 
 
 def labelled_rows(targets: Any) -> np.ndarray:

@@ -75,7 +75,7 @@ class FeatureSource:
 
     def runs(self, core: HeadedCore) -> bool:
         """Return whether this core's backbone runs."""
-        return self._core is core
+        return self._core.backbone is core.backbone
 
     def without_cache(self, core: HeadedCore) -> FeatureSource:
         """Return a source of the same texts on another core."""

@@ -61,6 +61,10 @@ class Logits(ABC):
         """
 
     @abstractmethod
+    def take(self, rows: np.ndarray) -> Logits:
+        """Return the logits of some rows, in the order given."""
+
+    @abstractmethod
     def __getitem__(self, rows: slice) -> Logits: ...
 
 
@@ -100,6 +104,10 @@ class RowLogits(Logits):
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch (batch, outputs)."""
         self.values[rows] = batch
+
+    def take(self, rows: np.ndarray) -> RowLogits:
+        """Return the logits of some rows, in the order given."""
+        return RowLogits(self.values[rows])
 
     def __getitem__(self, rows: slice) -> RowLogits:
         return RowLogits(self.values[rows])
@@ -143,6 +151,10 @@ class WordLogits(Logits):
         positions = np.arange(batch.shape[1])
         real = positions < self.values.lengths[rows, None]
         self.values.values[(self.values.offsets[rows, None] + positions)[real]] = batch[real]
+
+    def take(self, rows: np.ndarray) -> WordLogits:
+        """Return the logits of some rows, in the order given."""
+        return WordLogits(self.values.take(rows))
 
     def __getitem__(self, rows: slice) -> WordLogits:
         return WordLogits(self.values[rows])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from manyheads.core import HeadedCore
 from manyheads.heads import Head, Logits
@@ -49,6 +51,25 @@ class Method(ABC):
     def other_texts(self) -> object:
         """Further training texts without labels, as a table or a list of strings; ``None`` for none."""
         return None
+
+    @property
+    def chooses_by_evaluation(self) -> bool:
+        """Whether the evaluation rows choose anything, such as an epoch."""
+        return False
+
+    def changing(self, core: HeadedCore) -> Iterable[Tensor]:
+        """Return the backbone's own tensors that training changes."""
+        return ()
+
+    def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
+        """Return the method for several trainings on parts of the same rows, which compute once what they share.
+
+        Args:
+            core: The backbone and all heads.
+            heads: The heads to train.
+            data: All rows; the parts differ in ``train`` and ``evaluate``.
+        """
+        return self
 
     @abstractmethod
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:

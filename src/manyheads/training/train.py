@@ -47,10 +47,10 @@ def run_training(
         files: File name -> content of further files to save with the model.
     """
     started = time.perf_counter()
-    _check_settings(evaluation)
+    check_settings(evaluation)
     if process_count() > 1 and not method.several_processes:
         raise MethodError(f"{type(method).__name__} runs in one process; start it without torchrun")
-    chosen = _chosen_heads(core, heads)
+    chosen = chosen_heads(core, heads)
     if out is not None:
         check_target(out, overwrite, _paths(core, data, evaluation.data))
         check_space(out, saved_size(core.backbone, core.heads))
@@ -76,7 +76,10 @@ def run_training(
             raise CheckpointError(f"{error}; {_rescued(core, tokenizer, lm_check)}") from error
     wait_for_all()
     method.tidy()
-    of_heads = [*few_rows_notes(trained), *(note for one in trained.values() for note in one.notes)]
+    of_heads = [
+        *few_rows_notes(trained, evaluation.data is None),
+        *(note for one in trained.values() for note in one.notes),
+    ]
     notes = [
         *prepared.notes,
         *outcome.notes,
@@ -89,7 +92,13 @@ def run_training(
     return dataclasses.replace(result, candidates=list(outcome.candidates))
 
 
-def _check_settings(evaluation: Evaluation) -> None:
+def check_settings(evaluation: Evaluation) -> None:
+    """Check the seed and the type of the fraction.
+
+    Raises:
+        MethodError: the seed is no whole number in its range.
+        DataError: the fraction is no number.
+    """
     seed, fraction = evaluation.seed, evaluation.fraction
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise MethodError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
@@ -118,7 +127,7 @@ def _rescued(core: HeadedCore, tokenizer: Tokenizer, lm_check: LMCheck) -> str:
     return "the trained heads could not be saved anywhere else and are only in memory"
 
 
-def _chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, Head]:
+def chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, Head]:
     """Return the heads to train.
 
     Raises:

@@ -23,6 +23,8 @@ from manyheads.training.result import OutOfFold
 
 # Fewer evaluation rows are pointed out: the standard error of an accuracy of .8 is then above .07.
 FEW_ROWS = 30
+# With fewer labelled rows, a tenth of them is a hundred: too few to tell much, and cross-validation is cheap.
+SMALL_TABLE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +138,26 @@ class TrainedHead:
         }
 
 
-def few_rows_notes(trained: Mapping[str, TrainedHead]) -> list[str]:
-    """Return a sentence on heads with too few evaluation rows, if there are any."""
+def few_rows_notes(trained: Mapping[str, TrainedHead], held_out: bool) -> list[str]:
+    """Return sentences on heads with too few evaluation rows, and on a table that is small enough to test all its rows.
+
+    Args:
+        trained: The heads.
+        held_out: Whether the evaluation rows are of the training table.
+    """
+    prepared = next(iter(trained.values())).prepared
+    evaluated = len(prepared.evaluation_rows)
+    rows = len(prepared.train_rows) + evaluated
+    if not held_out or not evaluated or rows >= SMALL_TABLE:
+        return _few_rows(trained)
+    return [
+        *_few_rows(trained),
+        f"The metrics are of {counted(evaluated, 'row')} only; cross_validate (manyheads evaluate --cross-validate) "
+        f"tests all {rows}.",
+    ]
+
+
+def _few_rows(trained: Mapping[str, TrainedHead]) -> list[str]:
     few = {name: one.rows["evaluate"] for name, one in trained.items() if 0 < one.rows["evaluate"] < FEW_ROWS}
     if not few:
         return []

@@ -34,7 +34,8 @@ class MultiLabelMeasures(Measures):
         self.thresholds = [*thresholds, *[DEFAULT_THRESHOLD] * rows.further]
         self.true: np.ndarray = rows.targets >= DEFAULT_THRESHOLD
         self.scores = rows.padded(rows.scores)
-        self.predicted = rows.padded(rows.spec.chosen(rows.scores, rows.decision))
+        chosen = rows.spec.chosen(rows.scores, rows.decision) if rows.chosen is None else rows.chosen
+        self.predicted = rows.padded(chosen)
 
     @property
     def right(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from manyheads.evaluation.calibration import Calibration
 from manyheads.evaluation.evaluated_rows import EvaluatedRows, Mistake
 from manyheads.evaluation.joint import JointAccuracy
 from manyheads.evaluation.kinds import LabelMetrics
+from manyheads.evaluation.learning_curve import LearningCurve
 from manyheads.evaluation.report.costs import Costs
 from manyheads.evaluation.report.plain import plain_json
 from manyheads.evaluation.resamples import Interval
@@ -87,6 +88,7 @@ class HeadReport:
         small_slices: Number of parts with too few rows to be shown.
         notes: Sentences for the user.
         evaluated: The rows, with targets and logits, that all of this was computed from.
+        learning_curve: The main metric for fewer training rows, and for twice as many; ``None`` if not measured.
     """
 
     name: str
@@ -111,6 +113,7 @@ class HeadReport:
     small_slices: int
     notes: tuple[str, ...]
     evaluated: EvaluatedRows = field(repr=False, metadata={"plain": False})
+    learning_curve: LearningCurve | None = None
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
@@ -158,6 +161,17 @@ class Report:
             ['accuracy', 'average_precision']
         """
         return {name: head.metrics for name, head in self.heads.items()}
+
+    @property
+    def learning_curve(self) -> dict[str, LearningCurve]:
+        """Head name -> its learning curve, if ``cross_validate`` was asked for them; else empty.
+
+        Examples:
+            >>> mh.evaluate(trained, table, text="note").learning_curve
+            {}
+        """
+        curves = {name: head.learning_curve for name, head in self.heads.items()}
+        return {name: curve for name, curve in curves.items() if curve is not None}
 
     def mistakes(self, head: str, most: int = 50) -> list[Mistake]:
         """Return the rows that a head got wrong, the most confident predictions first.

@@ -48,7 +48,8 @@ def _overview(report: Report) -> Table:
 
 def _head(head: HeadReport) -> Iterator[RenderableType]:
     yield Text(head.name, style="bold")
-    sentences = [head.verdict, *calibration_sentence(head), *decision_sentences(head), *head.notes]
+    curve = [] if head.learning_curve is None else [head.learning_curve.sentence]
+    sentences = [head.verdict, *calibration_sentence(head), *decision_sentences(head), *curve, *head.notes]
     for sentence in sentences:
         yield Padding(Text(sentence), (0, 0, 0, 2))
     yield _metrics(head)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from manyheads.core import HeadedCore
 from manyheads.errors import MethodError, listed
@@ -86,8 +88,7 @@ class Auto(Method):
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Compare the methods, then train with the chosen one; if it fails, the model is unchanged."""
-        methods = candidates(len(core.backbone.facts.widths) - 1, self.keep_lm)
-        choice = self._choice(methods, core, heads, data)
+        choice = self._choice(self._methods(core), core, heads, data)
         outcome = choice.method.fit(core, heads, data)
         return replace(
             outcome,
@@ -96,9 +97,16 @@ class Auto(Method):
             candidates=tuple(choice.candidates),
         )
 
+    def changing(self, core: HeadedCore) -> Iterable[Tensor]:
+        """Return the backbone's own tensors that the chosen method may change."""
+        return [tensor for method in self._methods(core) for tensor in method.changing(core)]
+
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
         return {"method": "Auto", "minutes": float(self.minutes), "keep_lm": self.keep_lm}
+
+    def _methods(self, core: HeadedCore) -> list[Method]:
+        return candidates(len(core.backbone.facts.widths) - 1, self.keep_lm)
 
     def _choice(
         self, methods: Sequence[Method], core: HeadedCore, heads: Mapping[str, Head], data: TrainingData

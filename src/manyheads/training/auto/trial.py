@@ -8,9 +8,9 @@ from manyheads.core import HeadedCore
 from manyheads.heads import Head, Logits
 from manyheads.training.auto.run_watch import RunWatch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.meanwhile import trained_meanwhile
 from manyheads.training.method import Method
 from manyheads.training.tuning.method import Tuning
-from manyheads.training.tuning.rollback import restored_afterwards
 
 
 def logits_after(
@@ -32,5 +32,5 @@ def logits_after(
         from manyheads.training.tuning.run import try_out  # imports transformers' Trainer, which is slow
 
         return try_out(method, core, heads, data, watch).logits
-    with restored_afterwards(core, heads, []):
-        return method.fit(core, heads, data).logits
+    with trained_meanwhile(method, core, heads, data) as outcome:
+        return outcome.logits

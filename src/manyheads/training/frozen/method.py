@@ -29,6 +29,19 @@ from manyheads.training.solving.criterion import LOSS, MAIN, METRICS
 from manyheads.types import BackboneFacts
 
 
+@dataclass(frozen=True, eq=False)
+class SharedFeatures:
+    """Features of all rows, for one training or several.
+
+    Attributes:
+        core: The core that computes them.
+        source: The features.
+    """
+
+    core: HeadedCore
+    source: FeatureSource
+
+
 @dataclass(frozen=True)
 class Frozen(Method):
     """Train heads on a frozen backbone: one backbone pass per text, whose features are cached, then one fit per head.
@@ -85,9 +98,17 @@ class Frozen(Method):
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Search taps, compute features once, then fit every head on its labelled rows."""
-        cache = open_cache(self.cache)
-        running = self._feature_core(core, heads, data, cache)
-        source = FeatureSource(running, data.tokenized, cache, identity_of(running.backbone, data.digest))
+        return self.fit_on(self._features(core, heads, data), core, heads, data)
+
+    def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
+        """Return the method on features that are computed once."""
+        return FrozenOnFeatures(self, self._features(core, heads, data))
+
+    def fit_on(
+        self, features: SharedFeatures, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData
+    ) -> Outcome:
+        """Search taps and fit every head on its labelled rows; see ``fit``."""
+        running, source = features.core, features.source
         read_heads = {name for head in heads.values() for name in head.reads_heads}
         fits = [HeadFit(core, data, name, stacked=name in read_heads) for name in heads]
         all_rows = np.concatenate([data.train, data.evaluate])
@@ -115,6 +136,12 @@ class Frozen(Method):
         """Return the method's name and settings, without the cache: it does not affect the result."""
         dtype = str(self.dtype).removeprefix("torch.")
         return {"method": "Frozen", "dtype": dtype, "l2": self.l2, "select_by": self.select_by}
+
+    def _features(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> SharedFeatures:
+        cache = open_cache(self.cache)
+        running = self._feature_core(core, heads, data, cache)
+        identity = identity_of(running.backbone, data.digest)
+        return SharedFeatures(running, FeatureSource(running, data.tokenized, cache, identity))
 
     def _feature_core(
         self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, cache: FeatureCache | None
@@ -145,6 +172,27 @@ class Frozen(Method):
     def _usable(self, found: Shortlist, default: BackboneTap) -> Shortlist:
         """Return a shortlist in the form in which this method solves it."""
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenOnFeatures(Method):
+    """``Frozen`` for several trainings on parts of the same rows: each text is computed once.
+
+    Args:
+        method: The method.
+        features: The features of all rows.
+    """
+
+    method: Frozen
+    features: SharedFeatures
+
+    def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
+        """Search taps and fit every head; see ``Frozen.fit``."""
+        return self.method.fit_on(self.features, core, heads, data)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the method's name and settings."""
+        return self.method.describe()
 
 
 @dataclass(frozen=True)

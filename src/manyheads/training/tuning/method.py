@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import transformers
-from torch import Tensor
 
 from manyheads.backbone import Backbone
 from manyheads.core import HeadedCore
@@ -161,9 +160,14 @@ class Tuning(Method):
     def plan(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, weighting: Weighting) -> TuningPlan:
         """Return the module to train and its learning rates; the heads have their initial weights."""
 
-    def changing(self, core: HeadedCore) -> Iterable[Tensor]:
-        """Return the backbone's own tensors that training changes."""
-        return ()
+    @property
+    def chooses_by_evaluation(self) -> bool:
+        """Whether the evaluation rows choose the epoch."""
+        return self.best_by is not None
+
+    def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
+        """Return the method without checkpoints: a folder belongs to one run."""
+        return replace(self, checkpoints=None, save_steps=None)
 
     def frozen_start(self) -> FrozenStart:
         """Return the method that solves the heads for ``start="frozen"``."""
