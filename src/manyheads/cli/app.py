@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from manyheads._version import VERSION
-from manyheads.cli.evaluate_options import CompareInput, EvaluateInput, EvaluateOutput
+from manyheads.cli.evaluate_options import CompareInput, CompareOutput, EvaluateInput, EvaluateOutput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
 from manyheads.cli.predict_options import PredictInput, PredictOutput
@@ -91,10 +91,10 @@ def predict(source: PredictInput, output: PredictOutput) -> None:
     run_predict(source, output)
 
 
-@app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region")
+@app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region --report report.html")
 @grouped
 def evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
-    """Measure a model's heads on labelled rows, beside simple baselines; nothing is changed or written."""
+    """Measure a model's heads on labelled rows, beside simple baselines; the model does not change."""
     from manyheads.cli.evaluate import run_evaluate
 
     run_evaluate(source, output)
@@ -102,7 +102,7 @@ def evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
 
 @app.command(cls=Command, epilog="Example: manyheads compare run1/ run2/ --data test.csv")
 @grouped
-def compare(source: CompareInput, output: EvaluateOutput) -> None:
+def compare(source: CompareInput, output: CompareOutput) -> None:
     """Measure two models on the same labelled rows, and show which differences are real."""
     from manyheads.cli.compare import run_compare
 
