@@ -21,13 +21,15 @@ class Pictures(Block):
 
     Attributes:
         each: SVG.
-        legend: Sentences on how to read them.
+        legend: How to read them.
+        sentences: What they show.
     """
 
     template: ClassVar[str] = "pictures"
 
     each: Sequence[Markup]
     legend: str
+    sentences: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def shortened(text: str, most: int = _MOST_CHARACTERS) -> str:
 def label_text(value: object, most: int = _MOST_CHARACTERS) -> str:
     """Return a label, several labels, or a text, on one line."""
     parts = value if isinstance(value, tuple | list) else (value,)
-    return shortened(", ".join(map(_cell, parts)), most) or "(none)"
+    return shortened(" | ".join(map(_cell, parts)), most) or "(none)"
 
 
 def _cell(value: object) -> str:

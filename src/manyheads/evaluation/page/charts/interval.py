@@ -28,7 +28,7 @@ def interval_picture(value: float, ends: Interval | None, overall: float, span: 
         f"{value:.3f} beside {overall:.3f} of all rows",
         f"{value:.3f}{said}; all rows {overall:.3f}.",
         _SIZE,
-        whisker((scale(overall), 1), (scale(overall), _SIZE[1] - 1), "reference"),
+        whisker((scale(overall), 1), (scale(overall), _SIZE[1] - 1), "overall"),
         *bar,
         dot((scale(value), middle), "mark"),
     )

@@ -16,9 +16,10 @@ _MOST_POINTS = 120
 
 def precision_recall_curve(one: LabelScores) -> Markup:
     """Return the curve of a label that at least one row has, with a dot at its threshold."""
-    precision, recall, _ = sk.precision_recall_curve(one.true, one.order)
+    # The last point is that of no prediction at all.
+    precision, recall = (part[:-1] for part in sk.precision_recall_curve(one.true, one.order)[:2])
     kept = np.unique(np.linspace(0, len(recall) - 1, _MOST_POINTS).round().astype(np.int64))
-    shown = axes((0, 1), (0, 1), "recall", "precision", _SIZE)
+    shown = axes((0, 1), (0, 1), "recall", f"precision, {label_text(one.label, 34)}", _SIZE)
     points = [shown.place(point) for point in zip(recall[kept].tolist(), precision[kept].tolist(), strict=True)]
     at = None if one.threshold is None else _at(one, one.threshold)
     said = "" if at is None else f" At its threshold {one.threshold:.2f}, precision {at[1]:.3f} and recall {at[0]:.3f}."

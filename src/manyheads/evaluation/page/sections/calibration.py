@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manyheads.evaluation.page.blocks import Pictures, Section, Sentences
+from manyheads.evaluation.page.blocks import Pictures, Section
 from manyheads.evaluation.page.charts.reliability import reliability_diagram
 from manyheads.evaluation.page.subject import Subject
 from manyheads.evaluation.report.sentences import calibration_sentence
@@ -18,5 +18,5 @@ def calibration_section(subject: Subject) -> Section | None:
         "perfectly calibrated head would be in the gray band."
     )
     about = "A score is a probability: of all answers with a score of 0.8, 80% should be right."
-    picture = Pictures([reliability_diagram(found)], legend)
-    return Section("Do scores mean what they say?", about, [picture, Sentences(list(calibration_sentence(subject.head)))])
+    picture = Pictures([reliability_diagram(found)], legend, list(calibration_sentence(subject.head)))
+    return Section("Do scores mean what they say?", about, [picture])

@@ -33,7 +33,7 @@ def labels_section(subject: Subject) -> Section | None:
     head = subject.head
     if not head.by_label:
         return None
-    ordered = sorted(head.by_label, key=lambda one: (one.f1, -one.rows))[:_MOST_LABELS]
+    ordered = sorted(head.by_label, key=lambda one: (one.rows + one.predicted == 0, one.f1, -one.rows))[:_MOST_LABELS]
     shown = {name: cell for name, cell in _COLUMNS.items() if any(cell(one) is not None for one in ordered)}
     columns = ["label", "support", "predicted", *shown]
     rows = [_row(one, list(shown.values()), set(head.unknown_labels)) for one in ordered]
@@ -41,7 +41,7 @@ def labels_section(subject: Subject) -> Section | None:
     def table(some: Sequence[Sequence[str]]) -> Table:
         return Table("Metrics of each label", columns, some)
 
-    blocks = folded_after(_AT_ONCE, rows, table, "{} more labels")
+    blocks = folded_after(_AT_ONCE, rows, table, "{} more")
     rest = len(head.by_label) - len(ordered)
     left_out = [Sentences([f"{rest:,} labels with a larger F1 are left out."])] if rest else []
     entities = "entities" if "entity_f1" in head.metrics else "rows"

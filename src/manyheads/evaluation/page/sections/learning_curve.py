@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyheads.evaluation.page.blocks import Pictures, Section, Sentences
+from manyheads.evaluation.page.blocks import Pictures, Section
 from manyheads.evaluation.page.charts.learning_curve import Point, learning_curve_chart
 from manyheads.evaluation.page.subject import Subject
 from manyheads.evaluation.report.wording import words
@@ -20,8 +20,8 @@ def learning_curve_section(subject: Subject) -> Section | None:
     legend = "Dots are measured on rows that were not trained on, with 95% intervals."
     if expected is not None:
         legend += " The dashed line leads to what a power law through them expects, with its interval."
-    picture = Pictures([learning_curve_chart(words(curve.metric), points, expected)], legend)
-    return Section("Would more labels help?", "", [picture, Sentences([curve.sentence])])
+    picture = Pictures([learning_curve_chart(words(curve.metric), points, expected)], legend, [curve.sentence])
+    return Section("Would more labels help?", "", [picture])
 
 
 def _point(one: Any) -> Point:

@@ -29,4 +29,5 @@ def _row(head: HeadReport, name: str) -> list[Cell]:
 
 
 def _about(one: Baseline) -> str:
-    return f"{BASELINES[one.name]}: {one.about}."
+    name = BASELINES[one.name]
+    return f"{name[0].upper()}{name[1:]}: {one.about}."

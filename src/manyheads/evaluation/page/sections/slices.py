@@ -28,7 +28,7 @@ def slices_section(subject: Subject) -> Section | None:
     def table(some: Sequence[Sequence[Cell]]) -> Table:
         return Table("Slices, the worst first", columns, some)
 
-    blocks = folded_after(_AT_ONCE, rows, table, "{} more slices")
+    blocks = folded_after(_AT_ONCE, rows, table, "{} more")
     small = f" {head.small_slices} slices with fewer than {LEAST_ROWS} rows are left out." if head.small_slices else ""
     about = (
         f"Rows with the same value of a column, or of similar length. Of many slices some are worse by chance: see the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from manyheads.evaluation.page.blocks import Block, Pictures, Section, Table
+from manyheads.evaluation.page.blocks import Block, Folded, Pictures, Section, Sentences, Table
 from manyheads.evaluation.page.charts.lines import lines_over_epochs
 from manyheads.evaluation.page.clean import label_text
 from manyheads.evaluation.page.subject import Subject
@@ -23,21 +23,26 @@ def training_section(subject: Subject) -> Section | None:
     settings = _settings(summary)
     if not settings:
         return None
-    table = Table("Settings", ["setting", "value"], settings, ["value"])
-    return Section("How it was trained", "", [table, *_history(summary.get("history", []))])
+    table = Folded("Settings", [Table("Settings of the training", ["setting", "value"], settings, ["value"])])
+    return Section("How it was trained", "", [Sentences([_sentence(summary)]), *_history(summary), table])
+
+
+def _sentence(summary: Mapping[str, Any]) -> str:
+    rows = summary.get("rows", {}).get("train")
+    on = "" if rows is None else f" on {rows:,} rows"
+    return f"Trained with {summary.get('method', 'an unknown method')}{on}."
 
 
 def _settings(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return names and values of the settings."""
-    rows = summary.get("rows", {})
-    counts = {} if not rows else {"training rows": f"{rows['train']:,}"}
     own = {name: value for name, value in summary.items() if name not in _ELSEWHERE and value is not None}
-    found = own | counts | {f"chosen {name}": value for name, value in summary.get("settings", {}).items()}
+    found = own | {f"chosen {name}": value for name, value in summary.get("settings", {}).items()}
     return [[words(name), label_text(value)] for name, value in found.items()]
 
 
-def _history(history: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _history(summary: Mapping[str, Any]) -> Iterator[Block]:
     """Yield pictures of the losses and the main metric by epoch, with at least two epochs."""
+    history = summary.get("history", [])
     losses = {name: _points(history, key) for key, name in _LOSSES.items()}
     lines = [("loss", {name: points for name, points in losses.items() if len(points) > 1})]
     metric = next((name for record in history for name in record if name not in _NO_METRICS), "")
