@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
     from manyheads.data.vocabulary.propose import WordProposal as WordProposal
     from manyheads.data.vocabulary.propose import WordProposals as WordProposals
+    from manyheads.deciding.promises.decision_fit import DecisionFit as DecisionFit
     from manyheads.errors import ManyheadsError as ManyheadsError
     from manyheads.errors import ManyheadsWarning as ManyheadsWarning
     from manyheads.evaluation.compare import Comparison as Comparison
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from manyheads.model import HeadedModel as HeadedModel
     from manyheads.model import check_lm as check_lm
     from manyheads.model import evaluate as evaluate
+    from manyheads.model import fit_decision as fit_decision
     from manyheads.model import propose_words as propose_words
     from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
@@ -66,6 +68,7 @@ _MODULES = {
     "Comparison": "manyheads.evaluation.compare",
     "Count": "manyheads.heads.kinds",
     "Decision": "manyheads.heads.decision",
+    "DecisionFit": "manyheads.deciding.promises.decision_fit",
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
@@ -95,6 +98,7 @@ _MODULES = {
     "collate": "manyheads.data.collate",
     "compare": "manyheads.evaluation.compare",
     "evaluate": "manyheads.model",
+    "fit_decision": "manyheads.model",
     "infer_heads": "manyheads.data.infer",
     "propose_words": "manyheads.model",
     "train": "manyheads.model",

@@ -295,12 +295,17 @@ class Prediction:
     """One head's prediction for one text; fields that the head's kind does not have are ``None`` or empty.
 
     Attributes:
-        label: The most probable label (multi-class) or the median label (ordinal).
+        label: The most probable label (multi-class) or the median label (ordinal), or, if the head's decision has
+            costs, the label with the least expected cost.
         score: The probability of ``label``.
         scores: Label -> probability.
         labels: The labels whose probability reaches their threshold (multi-label), or one per word (plain tokens).
         value: The predicted number (regression).
         spans: The labelled spans of the text, in order (tokens).
+        abstained: Whether the head abstains, since it is less sure than its decision demands; ``None`` if its decision
+            does not say when to.
+        set: The labels of the prediction set, in the order of the head's labels; ``None`` without sets.
+        cost: The expected cost of ``label``; ``None`` without costs.
 
     Examples:
         >>> prediction = trained.predict(texts)[0]["urgency"]
@@ -314,6 +319,9 @@ class Prediction:
     labels: tuple[object, ...] = ()
     value: float | None = None
     spans: tuple[Span, ...] = ()
+    abstained: bool | None = None
+    set: tuple[object, ...] | None = None
+    cost: float | None = None
 
     def __repr__(self) -> str:
         given = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "scores"}

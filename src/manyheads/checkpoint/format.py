@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,6 +125,16 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write ``heads.json``, the last file of a folder: it lists them all."""
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} | {HEADS_JSON}
+    (folder / HEADS_JSON).write_text(checkpoint_text(checkpoint, files), encoding="utf-8")
+
+
+def checkpoint_text(checkpoint: Checkpoint, files: Iterable[str]) -> str:
+    """Return the text of ``heads.json``.
+
+    Args:
+        checkpoint: Its content.
+        files: The names of all files that were saved in the folder.
+    """
     heads = {
         name: {
             **asdict_shallow(head),
@@ -144,8 +154,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "files": sorted(files),
     }
     record["checksum"] = checksum(record)
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
-    (folder / HEADS_JSON).write_text(text + "\n", encoding="utf-8")
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def checksum(record: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from manyheads._version import VERSION
+from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
 from manyheads.cli.evaluate_options import CompareInput, CompareOutput, EvaluateInput, EvaluateOutput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
@@ -107,6 +108,15 @@ def compare(source: CompareInput, output: CompareOutput) -> None:
     from manyheads.cli.compare import run_compare
 
     run_compare(source, output)
+
+
+@app.command(cls=Command, epilog="Example: manyheads decide model/ valid.csv --head urgency --max-error 0.02")
+@grouped
+def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> None:
+    """Fit when a head abstains, its prediction sets, thresholds or costs, on rows that it was not trained on."""
+    from manyheads.cli.decide import run_decide
+
+    run_decide(source, goals, output)
 
 
 @app.command(epilog="Example: manyheads inspect model/")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from manyheads.cli.evaluate_options import CompareInput, CompareOutput
-from manyheads.cli.text_columns import text_columns
+from manyheads.cli.tables import text_columns
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.evaluation.compare import compare_predictions
@@ -41,5 +41,5 @@ def _names(models: Sequence[str]) -> Sequence[str]:
 
 def _predicted(name: str, table: Table, source: CompareInput) -> dict[str, EvaluatedRows]:
     model = HeadedModel.from_pretrained(name, trust_remote_code=source.trust_remote_code)
-    reading = Reading(text_columns(source.text, model, source.data), source.max_length, source.long_text)
+    reading = Reading(text_columns(source.text, model.heads.values(), source.data), source.max_length, source.long_text)
     return predict_labelled(model.core, model.tokenizer, table, reading, source.head or None)[1]

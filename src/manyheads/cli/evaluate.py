@@ -7,8 +7,7 @@ import json
 from rich.console import Console
 
 from manyheads.cli.evaluate_options import EvaluateInput, EvaluateOutput
-from manyheads.cli.tables import read_input
-from manyheads.cli.text_columns import text_columns
+from manyheads.cli.tables import read_input, text_columns
 from manyheads.evaluation.page import check_page
 from manyheads.evaluation.report.terminal import report_view
 from manyheads.model import HeadedModel, evaluate
@@ -20,7 +19,7 @@ def run_evaluate(source: EvaluateInput, output: EvaluateOutput) -> None:
         check_page(output.report, output.overwrite)
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
-    text = text_columns(source.text, model, source.data)
+    text = text_columns(source.text, model.heads.values(), source.data)
     report = evaluate(
         model,
         table,

@@ -7,8 +7,7 @@ import json
 from rich.console import Console
 
 from manyheads.cli.predict_options import PredictInput, PredictOutput
-from manyheads.cli.tables import read_input
-from manyheads.cli.text_columns import text_columns
+from manyheads.cli.tables import read_input, text_columns
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
 from manyheads.errors import counted
@@ -22,7 +21,7 @@ def run_predict(source: PredictInput, output: PredictOutput) -> None:
     check_output(output.out, output.overwrite)
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
-    texts = read_texts(table, text_columns(source.text, model, source.data))
+    texts = read_texts(table, text_columns(source.text, model.heads.values(), source.data))
     predictions = predict(model.core, model.tokenizer, texts, source.head or None, source.max_length, source.long_text)
     write_output(score_table(table, predictions, output.all_scores), output.out)
     _report(predictions, output)

@@ -19,7 +19,7 @@ import numpy as np
 
 from manyheads.evaluation.kinds import Statements
 
-BINS = 10
+BINS = 15
 DRAWS = 1000
 # Numbers drawn at once.
 _ROOM = 4_000_000

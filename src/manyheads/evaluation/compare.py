@@ -147,7 +147,7 @@ def _differences(head: str, first: EvaluatedRows, second: EvaluatedRows) -> list
     _check_rows(head, first, second)
     resamples = Resamples([first.texts[row] for row in first.labelled.tolist()])
     draws = [resamples.metrics(one.measures) for one in (first, second)]
-    values = [one.measures.metrics() for one in (first, second)]
+    values = [one.measures.metrics for one in (first, second)]
     main, found = first.spec.main_metric, []
     for name in sorted(draws[0], key=lambda name: name != main):
         one, other = values[0][name], values[1][name]

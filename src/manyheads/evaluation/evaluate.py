@@ -10,10 +10,10 @@ import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import LabelledRows, Reading, read_labelled
-from manyheads.data.split import text_groups
+from manyheads.data.split import group_of_each
 from manyheads.data.tables.table import read_table
 from manyheads.data.texts.texts import Texts
-from manyheads.errors import HeadError, listed
+from manyheads.errors import HeadError, LabelError, counted, listed
 from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report import EvaluatedTable, Report, build_report
@@ -88,9 +88,7 @@ def _chosen_heads(core: HeadedCore, names: Iterable[str] | None) -> dict[str, He
         raise HeadError(f"No head to evaluate: {reason}; add one with add_head, and train it")
     untrained = [name for name, head in core.heads.with_dependencies(chosen).items() if not head.is_usable]
     if untrained:
-        raise HeadError(
-            f"Heads {listed(untrained)}: are not trained, so there is nothing to evaluate; train them first"
-        )
+        raise HeadError(f"No training of {listed(untrained)}, so there is nothing to evaluate; train first")
     return chosen
 
 
@@ -102,9 +100,9 @@ def _training_rows(data: object, reading: Reading, heads: Mapping[str, Head]) ->
 
 def _seen_note(evaluated: Sequence[Any], train: Sequence[Any]) -> list[str]:
     """Return a sentence on evaluated texts that the training table contains too."""
-    groups, _ = text_groups([*train, *evaluated])
+    groups = group_of_each([*train, *evaluated])
     seen = int(np.isin(groups[len(train) :], groups[: len(train)]).sum())
-    return [f"{seen} evaluated texts are in the training table too: measures may be too good."] if seen else []
+    return [f"In the training table too, so that measures may be too good: {counted(seen, 'row')}."] if seen else []
 
 
 def _given(texts: Texts, numbers: np.ndarray) -> dict[int, list[Place]]:
@@ -113,13 +111,22 @@ def _given(texts: Texts, numbers: np.ndarray) -> dict[int, list[Place]]:
 
 
 def _evaluated(name: str, head: Head, rows: LabelledRows, predictions: Predictions) -> EvaluatedRows:
-    """Return one head's predictions of the rows; of words that were predicted, if it labels words."""
+    """Return one head's predictions of the rows; of words that were predicted, if it labels words.
+
+    Raises:
+        LabelError: all of a head's labelled words were cut off.
+    """
     targets, unknown, words = rows.targets[name], rows.unknown.get(name), None
     if head.spec.by_word:
         kept = _predicted_words(rows, predictions)
         assert rows.words is not None
         targets, unknown = targets.of_words(kept), None if unknown is None else unknown.of_words(kept)
         words = [[own[word] for word in found.tolist()] for own, found in zip(rows.words, kept, strict=True)]
+    if not targets.labelled.any() and (unknown is None or not unknown.targets.labelled.any()):
+        raise LabelError(
+            f"{rows.source}: head {name!r}: no labelled word has a token: all were cut off; raise max_length, or "
+            "shorten the texts"
+        )
     logits = predictions.logits[name]
     return EvaluatedRows(head.spec, rows.numbers, rows.texts, targets, logits, head.decision, unknown, words)
 
@@ -141,14 +148,14 @@ def _notes(
     """Return sentences on rows and words that were not measured, and on texts that were cut or are empty."""
     found = []
     if len(rows) < count:
-        found.append(f"{rows.source}: {count - len(rows)} rows have no label of any head and were left out.")
+        found.append(f"{rows.source}: left out, without a label of any head: {counted(count - len(rows), 'row')}.")
     for flags, what in ((predictions.truncated, "longer than the limit and cut"), (predictions.empty, "empty")):
         if flags.any():
-            found.append(f"{rows.source}: {int(flags.sum())} texts are {what}; they are measured as predicted.")
+            found.append(f"{rows.source}: measured like any others, but {what}: {counted(int(flags.sum()), 'text')}.")
     for name, one in predicted.items():
         lost = _labelled_items(rows.targets[name]) - _labelled_items(one.targets)
         if lost:
-            found.append(f"Head {name!r}: {lost} labelled words have no token or were cut off, and were left out.")
+            found.append(f"Head {name!r}: left out, without a token or cut off: {counted(lost, 'labelled word')}.")
     return found
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.resamples import Interval, Resamples, interval
-from manyheads.evaluation.row_sums import RowSums
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,5 @@ def joint_accuracy(heads: Mapping[str, EvaluatedRows], texts: Sequence[Any]) -> 
     rows = np.flatnonzero(labelled)
     if not len(rows):
         return None
-    sums = Resamples([texts[row] for row in rows.tolist()]).sums(RowSums({"right": right[rows]}))
-    draws = sums["right"][:, 0] / len(rows)
+    draws = Resamples([texts[row] for row in rows.tolist()]).means(right[rows])
     return JointAccuracy(tuple(joined), len(rows), float(right[rows].mean()), interval(draws))

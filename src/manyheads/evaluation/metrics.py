@@ -60,5 +60,5 @@ def baseline(spec: HeadSpec, train: Any, targets: Any) -> Metrics:
 
 
 def _short(measures: Measures) -> Metrics:
-    found = measures.metrics()
+    found = measures.metrics
     return {name: found[name] for name in measures.short}

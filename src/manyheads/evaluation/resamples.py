@@ -58,6 +58,14 @@ class Resamples:
         parts = [by_text.weighted(weights) for weights in self._weights()]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of a number per row (rows,) in each resample, (draws,); texts with several rows make the
+        number of rows vary.
+        """
+        sums = self.sums(RowSums({"values": values, "rows": np.ones(len(values))}))
+        means: np.ndarray = sums["values"][:, 0] / sums["rows"][:, 0]
+        return means
+
     def metrics(self, measures: Measures) -> dict[str, np.ndarray]:
         """Return metrics (draws,) of each resample by name."""
         return measures.from_sums(self.sums(measures.sums))

@@ -12,11 +12,10 @@ import numpy as np
 
 from manyheads.errors import HeadError, did_you_mean, listed
 from manyheads.heads.abstention import ABSTENTION_SCORES
+from manyheads.heads.prediction_sets import SET_SCORES
 
 # A label is predicted from this probability on, unless its decision has a threshold of its own.
 DEFAULT_THRESHOLD = 0.5
-# The scores by which labels enter a prediction set.
-SET_SCORES = ("lac", "aps")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -32,10 +31,12 @@ class Decision:
         thresholds: For a head with several labels per text, the score from which on each label is predicted, in the
             order of the labels; ``None`` for 0.5 for all.
         abstain_below: A prediction with an abstention score below this is marked as abstained; ``None`` for never.
-        abstain_by: The abstention score: ``"probability"``, the largest score.
-        set_threshold: The threshold of prediction sets, from 0 to 1; ``None`` for no sets.
-        set_by: The score by which labels enter the set: ``"lac"`` (Sadinle et al. 2019) or ``"aps"`` (Romano et al.
-            2020).
+        abstain_by: The abstention score, from 0 to 1: ``"entropy"``, 1 minus the entropy of the scores as a share of
+            the largest possible one, or ``"probability"``, the largest score.
+        set_threshold: The largest conformity score, from 0 to 1, of the labels in a prediction set; ``None`` for no
+            sets.
+        set_by: The conformity score: ``"lac"``, 1 minus the label's score (Sadinle et al. 2019), or ``"aps"``, the sum
+            of the scores from the largest to the label's (Romano et al. 2020). That of the predicted label is 0.
         set_coverage: The share of sets that contain the right label, as promised with ``set_threshold``.
         costs: The cost of each answer (labels, labels), in the order of the labels: a row per right label, a column per
             predicted one. The label with the least expected cost is predicted. ``None`` for no costs.
@@ -53,7 +54,7 @@ class Decision:
     temperature: float = 1.0
     thresholds: Sequence[float] | None = None
     abstain_below: float | None = None
-    abstain_by: str = "probability"
+    abstain_by: str = "entropy"
     set_threshold: float | None = None
     set_by: str = "lac"
     set_coverage: float | None = None
@@ -68,7 +69,7 @@ class Decision:
         self._check_name("abstain_by", tuple(ABSTENTION_SCORES))
         limit, coverage = self.set_threshold, self.set_coverage
         self._check("set_threshold", limit is None or _is_share(limit), "a number from 0 to 1, or None")
-        self._check_name("set_by", SET_SCORES)
+        self._check_name("set_by", tuple(SET_SCORES))
         between = coverage is None or (_is_share(coverage) and 0 < coverage < 1)
         self._check("set_coverage", between, "a number between 0 and 1, or None")
         if coverage is not None and limit is None:
@@ -82,7 +83,12 @@ class Decision:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The names of the settings that differ from their defaults."""
+        """The names of the settings that differ from their defaults.
+
+        Examples:
+            >>> mh.Decision(temperature=1.5).settings
+            ('temperature',)
+        """
         return tuple(item.name for item in fields(self) if getattr(self, item.name) != item.default)
 
     def with_temperature(self, temperature: float) -> Decision:

@@ -86,8 +86,8 @@ def baselines_of(
 def _compared(answer: _Answer, measures: Measures, resamples: Resamples) -> Baseline:
     own = measures.rows
     baseline, metric = measures_of(_with_scores(own, answer.scores)), own.spec.main_metric
-    metrics = baseline.metrics()
-    gain = measures.metrics()[metric] - metrics[metric]
+    metrics = baseline.metrics
+    gain = measures.metrics[metric] - metrics[metric]
     ends = interval(resamples.metrics(measures)[metric] - resamples.metrics(baseline)[metric])
     beaten = ends is not None and is_better(metric, ends.low) and is_better(metric, ends.high)
     return Baseline(answer.name, answer.about, answer.rows, metrics, metric, gain, ends, beaten)

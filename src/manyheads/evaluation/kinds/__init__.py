@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyheads.evaluation.kinds.base import LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.base import LabelMetrics, Measures, Statements
 from manyheads.evaluation.kinds.count import CountMeasures
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.kinds.multiclass import MulticlassMeasures
 from manyheads.evaluation.kinds.multilabel import MultiLabelMeasures
 from manyheads.evaluation.kinds.ordinal import OrdinalMeasures

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.row_sums import RowSums, Sums
 from manyheads.evaluation.scored_rows import ScoredRows
 
@@ -56,25 +58,6 @@ class Statements:
     unit: str
     probabilities: np.ndarray
     true: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class LabelScores:
-    """The scores of one label, for curves.
-
-    Attributes:
-        label: The label.
-        true: (rows,) booleans: the rows that have it.
-        scores: (rows,) its probabilities.
-        order: (rows,) numbers with the order of the probabilities, in which fp32 has more digits.
-        threshold: The stored threshold, or ``None``.
-    """
-
-    label: object
-    true: np.ndarray
-    scores: np.ndarray
-    order: np.ndarray
-    threshold: float | None
 
 
 class Measures(ABC):
@@ -128,8 +111,9 @@ class Measures(ABC):
         """Return metrics of each label; none for numbers."""
         return ()
 
+    @property
     def label_scores(self) -> Sequence[LabelScores]:
-        """Return the scores of each label against all others; none for numbers."""
+        """The scores of each label against all others; none for numbers and words."""
         return ()
 
     def numbers(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -152,12 +136,19 @@ class Measures(ABC):
         """Return (rows,) booleans: whether the head abstains; ``None`` if its decision never does."""
         return None
 
+    def sets(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return whether each row's prediction set contains its label, booleans (rows,), and the sizes of the sets
+        (rows,); ``None`` if the decision has no sets.
+        """
+        return None
+
     def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Return the positions of each row's label, of the label that the head favors, and of the one that it decides
         on, or ``None`` for kinds without costs.
         """
         return None
 
+    @cached_property
     def metrics(self) -> dict[str, float]:
-        """Return all metrics of all rows."""
+        """All metrics of all rows."""
         return {name: float(value[0]) for name, value in self.from_sums(self.sums.total()).items()} | self.from_ranks()

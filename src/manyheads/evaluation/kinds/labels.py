@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
-from manyheads.evaluation.kinds.base import LabelMetrics, LabelScores
+from manyheads.evaluation.kinds.base import LabelMetrics
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.row_sums import Sums, ratio
 
 
@@ -40,7 +40,7 @@ def one_label_metrics(sums: Sums) -> dict[str, np.ndarray]:
 def label_metrics(sums: Sums, labels: Sequence[object], scores: Sequence[LabelScores]) -> list[LabelMetrics]:
     """Return the metrics of each label from its counts (1, labels) and, if there are any, its scores."""
     counts = zip(*(sums[name][0].tolist() for name in ("true", "predicted", "hit")), strict=True)
-    ranks = [(*_ranks(one), one.threshold) for one in scores] or [(None, None, None)] * len(labels)
+    ranks = [(one.roc_auc, one.average_precision, one.threshold) for one in scores] or [(None,) * 3] * len(labels)
     return [
         LabelMetrics(
             label,
@@ -59,16 +59,10 @@ def rank_metrics(scores: Sequence[LabelScores]) -> dict[str, float]:
     """Return the means over labels of ROC AUC (one label against all others) and of average precision; labels for which
     one is undefined are left out, and NaN if all are.
     """
-    areas, precisions = zip(*(_ranks(one) for one in scores), strict=True)
-    return {"roc_auc": _mean(areas), "average_precision": _mean(precisions)}
-
-
-def _ranks(one: LabelScores) -> tuple[float | None, float | None]:
-    """Return ROC AUC and average precision, ``None`` where undefined."""
-    if not one.true.any():
-        return None, None
-    area = None if one.true.all() else float(sk.roc_auc_score(one.true, one.order))
-    return area, float(sk.average_precision_score(one.true, one.order))
+    return {
+        "roc_auc": _mean([one.roc_auc for one in scores]),
+        "average_precision": _mean([one.average_precision for one in scores]),
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
+from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, Measures, Statements
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.kinds.labels import f1_scores, label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, ratio
 from manyheads.evaluation.scored_rows import ScoredRows
@@ -89,15 +90,16 @@ class MultiLabelMeasures(Measures):
 
     def from_ranks(self) -> dict[str, float]:
         """Return ROC AUC and average precision, which is 0 if no row has a label."""
-        found = rank_metrics(self.label_scores())
+        found = rank_metrics(self.label_scores)
         return found if self.true.any() else found | {"average_precision": 0.0}
 
     def by_label(self) -> Sequence[LabelMetrics]:
         """Return metrics of each label."""
-        return label_metrics(self.sums.total(), self.labels, self.label_scores())
+        return label_metrics(self.sums.total(), self.labels, self.label_scores)
 
+    @cached_property
     def label_scores(self) -> Sequence[LabelScores]:
-        """Return the probability of each label."""
+        """The probability of each label."""
         columns = (self.true.T, self.scores.T, self.rows.padded(self.rows.logits).T, self.thresholds)
         return [LabelScores(*label) for label in zip(self.labels, *columns, strict=True)]
 

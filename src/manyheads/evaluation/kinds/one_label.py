@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, LabelScores, Measures, Statements
-from manyheads.evaluation.kinds.deciding import confidences, favored_labels, predicted_labels
+from manyheads.evaluation.kinds.base import LEAST, LabelMetrics, Measures, Statements
+from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.kinds.labels import label_metrics, one_label_metrics, rank_metrics
 from manyheads.evaluation.row_sums import RowSums, Sums, one_hot, ratio
 from manyheads.evaluation.scored_rows import ScoredRows
 from manyheads.heads import OneLabelSpec
+from manyheads.heads.abstention import abstention_scores
 from manyheads.heads.kinds.shares import most_probable
 
 
@@ -27,7 +28,9 @@ class OneLabelMeasures(Measures):
         assert isinstance(rows.spec, OneLabelSpec)
         self.labels = rows.spec.classes
         self.true = most_probable(rows.targets)
-        self.predicted = predicted_labels(rows)
+        self.favored: np.ndarray = rows.spec.positions(rows.logits)
+        self.answers = rows.spec.answers(rows.logits, rows.scores, rows.decision)
+        self.predicted = self.answers.positions
         self.scores = rows.padded(rows.scores)
         scores = self.scores.astype(np.float64)
         self.probabilities: np.ndarray = scores / scores.sum(axis=1, keepdims=True)
@@ -73,14 +76,15 @@ class OneLabelMeasures(Measures):
 
     def from_ranks(self) -> dict[str, float]:
         """Return ROC AUC and average precision."""
-        return rank_metrics(self.label_scores())
+        return rank_metrics(self.label_scores)
 
     def by_label(self) -> Sequence[LabelMetrics]:
         """Return metrics of each label."""
-        return label_metrics(self.sums.total(), self.labels, self.label_scores())
+        return label_metrics(self.sums.total(), self.labels, self.label_scores)
 
+    @cached_property
     def label_scores(self) -> Sequence[LabelScores]:
-        """Return the probability of each label."""
+        """The probability of each label."""
         true = self.true[:, None] == np.arange(len(self.labels))
         columns = zip(self.labels, true.T, self.scores.T, strict=True)
         return [LabelScores(label, own, scores, scores, None) for label, own, scores in columns]
@@ -96,16 +100,22 @@ class OneLabelMeasures(Measures):
 
     def confidence(self) -> np.ndarray:
         """Return the abstention score of the head's decision."""
-        return confidences(self.rows)
+        return abstention_scores(self.rows.scores, self.rows.decision.abstain_by)
 
     def abstained(self) -> np.ndarray | None:
         """Return the rows whose abstention score is below the decision's limit."""
-        below = self.rows.decision.abstain_below
-        return None if below is None else self.confidence() < below
+        return self.answers.abstained
+
+    def sets(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return whether each row's set contains its label, and the sizes of the sets."""
+        if self.answers.sets is None:
+            return None
+        contained = self.rows.padded(self.answers.sets)[np.arange(len(self.true)), self.true]
+        return contained, self.answers.sets.sum(axis=1)
 
     def label_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the positions of the label, the favored one and the predicted one."""
-        return self.true, favored_labels(self.rows), self.predicted
+        return self.true, self.favored, self.predicted
 
     def _shares(self) -> np.ndarray:
         """Return the share of each label (rows, labels)."""

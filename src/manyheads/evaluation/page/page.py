@@ -53,7 +53,9 @@ def html_page(report: Report, suspects: Iterable[SuspectLabel] = ()) -> str:
     """
     heads = list(_heads(report, list(suspects)))
     template = environment().get_template("page.html.jinja")
-    return template.render(report=report, heads=heads, sections=model_sections(report), between=between, version=VERSION)
+    return template.render(
+        report=report, heads=heads, sections=model_sections(report), between=between, version=VERSION
+    )
 
 
 def _heads(report: Report, suspects: list[SuspectLabel]) -> Iterator[HeadPart]:

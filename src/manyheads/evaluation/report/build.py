@@ -15,9 +15,9 @@ from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.joint import joint_accuracy
 from manyheads.evaluation.kinds import Measures
 from manyheads.evaluation.report.costs import costs_of
-from manyheads.evaluation.report.report import Answered, HeadReport, Report
+from manyheads.evaluation.report.report import Answered, HeadReport, Report, Sets
 from manyheads.evaluation.report.verdict import verdict
-from manyheads.evaluation.resamples import Resamples, intervals
+from manyheads.evaluation.resamples import Resamples, interval, intervals
 from manyheads.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from manyheads.evaluation.slices import Part, parts_of, slices_of
 from manyheads.runtime.progress import spinner
@@ -76,7 +76,7 @@ def build_report(
 def _head_report(name: str, rows: EvaluatedRows, parts: Sequence[Part], train: TrainingRows | None) -> HeadReport:
     measures, texts = rows.measures, [rows.texts[row] for row in rows.labelled.tolist()]
     resamples = Resamples(texts)
-    metrics, main = measures.metrics(), rows.spec.main_metric
+    metrics, main = measures.metrics, rows.spec.main_metric
     baselines = baselines_of(measures, rows.as_training_rows(), resamples, train)
     statements = measures.statements()
     # By its own labels, metrics are those of `by_label`.
@@ -99,6 +99,7 @@ def _head_report(name: str, rows: EvaluatedRows, parts: Sequence[Part], train: T
         risk_coverage=_risk_coverage(measures),
         decision=rows.decision,
         answered=_answered(measures),
+        sets=_sets(measures, resamples),
         costs=costs_of(measures, resamples),
         slices=slices,
         small_slices=small,
@@ -121,6 +122,16 @@ def _answered(measures: Measures) -> Answered | None:
     sums = measures.sums.rows(rows).total()
     metrics = {name: float(value[0]) for name, value in measures.from_sums(sums).items()} if len(rows) else {}
     return Answered(len(rows), len(rows) / len(abstained), metrics)
+
+
+def _sets(measures: Measures, resamples: Resamples) -> Sets | None:
+    found = measures.sets()
+    if found is None:
+        return None
+    covered, sizes = found
+    ends = interval(resamples.means(covered))
+    promised = measures.rows.decision.set_coverage
+    return Sets(promised, float(covered.mean()), ends, float(sizes.mean()), float((sizes == 1).mean()))
 
 
 def _notes(name: str, rows: EvaluatedRows, resamples: Resamples) -> list[str]:

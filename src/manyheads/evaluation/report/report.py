@@ -19,8 +19,8 @@ from manyheads.evaluation.kinds import LabelMetrics
 from manyheads.evaluation.report.costs import Costs
 from manyheads.evaluation.report.made import Made
 from manyheads.evaluation.report.plain import plain_json
-from manyheads.evaluation.resamples import Interval
 from manyheads.evaluation.report.suspect_label import SuspectLabel
+from manyheads.evaluation.resamples import Interval
 from manyheads.evaluation.risk_coverage import RiskCoverage
 from manyheads.evaluation.slices import Slice
 from manyheads.heads import Decision
@@ -41,6 +41,25 @@ class Answered:
     rows: int
     share: float
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The prediction sets of a head whose decision gives some.
+
+    Attributes:
+        promised: The promised share of sets that contain the right label; ``None`` if none is recorded.
+        covered: The share that does.
+        interval: Its 95% interval.
+        size: Mean number of labels in a set.
+        single: Share of sets with one label.
+    """
+
+    promised: float | None
+    covered: float
+    interval: Interval | None
+    size: float
+    single: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +84,7 @@ class HeadReport:
         risk_coverage: Errors at every share of answered rows; ``None`` for heads that do not abstain.
         decision: The head's decision.
         answered: The rows that it answers; ``None`` if it never abstains.
+        sets: Its prediction sets; ``None`` if its decision has none.
         costs: The mean cost of its answers; ``None`` without costs.
         slices: Parts of the rows, the worst first.
         small_slices: Number of parts with too few rows to be shown.
@@ -88,6 +108,7 @@ class HeadReport:
     risk_coverage: RiskCoverage | None
     decision: Decision
     answered: Answered | None
+    sets: Sets | None
     costs: Costs | None
     slices: tuple[Slice, ...]
     small_slices: int

@@ -13,9 +13,9 @@ def calibration_sentence(head: HeadReport) -> Iterator[str]:
     found = head.calibration
     if found is None:
         return
-    judged = "that is within noise"
+    judged = "no more than noise"
     if not found.within_noise:
-        judged = "overconfident" if found.stated > found.true else "too modest"
+        judged = f"more than noise, {'overconfident' if found.stated > found.true else 'too modest'} on the whole"
     yield (
         f"Calibration error {found.error:.3f} (mean |share that came true - mean probability| over "
         f"{len(found.bins)} bins of equally many {found.unit}); a perfectly calibrated head would show "
@@ -35,6 +35,14 @@ def decision_sentences(head: HeadReport) -> Iterator[str]:
         value = head.answered.metrics.get(head.main_metric)
         main = "" if value is None else f", with {head.main_metric.replace('_', ' ')} {value:.3f}"
         yield f"With its decision it answers {head.answered.share:.1%} of the rows{main}, and abstains from the rest."
+    if head.sets is not None:
+        sets, ends = head.sets, head.sets.interval
+        between = "" if ends is None else f", 95% interval {ends.low:.1%} to {ends.high:.1%}"
+        promised = "" if sets.promised is None else f" ({sets.promised:.0%} promised{between})"
+        yield (
+            f"Its prediction sets contain the right label in {sets.covered:.1%} of the rows{promised}; they have "
+            f"{sets.size:.2f} labels on average."
+        )
     if head.costs is not None:
         costs = head.costs
         ends = costs.saving_interval

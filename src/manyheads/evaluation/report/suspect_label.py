@@ -6,31 +6,28 @@ from typing import Any, Protocol
 
 
 class SuspectLabel(Protocol):
-    """A label that is probably wrong; ``label_issues`` returns such values.
-
-    Attributes:
-        row: The row's number (from 0) in its table.
-        head: The head's name.
-        text: The text, or the pair of texts.
-        given: The label in the table, or a tuple of labels.
-        suggested: The label, or labels, that other rows suggest.
-        score: Probability of the given label.
-    """
+    """A label that is probably wrong; ``label_issues`` returns such values."""
 
     @property
-    def row(self) -> int: ...
+    def row(self) -> int:
+        """The row's number (from 0) in its table."""
 
     @property
-    def head(self) -> str: ...
+    def head(self) -> str:
+        """The head's name."""
 
     @property
-    def text(self) -> Any: ...
+    def text(self) -> Any:
+        """The text, or the pair of texts."""
 
     @property
-    def given(self) -> Any: ...
+    def given(self) -> Any:
+        """The label in the table, or a tuple of labels."""
 
     @property
-    def suggested(self) -> Any: ...
+    def suggested(self) -> Any:
+        """The label, or labels, that other rows suggest."""
 
     @property
-    def score(self) -> float: ...
+    def score(self) -> float:
+        """Probability of the given label."""

@@ -44,6 +44,8 @@ def formulas(metrics: Iterable[str]) -> Table:
 
 def shown(value: object) -> str:
     """Return a label, or a text, on one line."""
+    if value is None:
+        return "(missing)"
     parts = value if isinstance(value, tuple) else (value,)
     line = " ".join(" | ".join(map(str, parts)).split()) or "(empty)"
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."

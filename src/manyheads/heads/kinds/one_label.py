@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, InputError
+from manyheads.heads.answers import Answers, answers
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
@@ -95,21 +96,45 @@ class OneLabelSpec(LabelledSpec):
                 f"{len(decision.costs)} x {len(decision.costs)}"
             )
 
+    def answers(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Answers:
+        """Return the answers for logits (rows, outputs) and their scores (rows, labels): the label of ``positions``, or
+        the one with the least expected cost, and all else that the decision sets."""
+        return answers(scores, self.positions(logits), decision)
+
     def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
-        """Return the label of ``positions``."""
-        place = int(self.positions(logits))
-        return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
+        """Return the label of ``answers``."""
+        found = self.answers(logits[None], scores[None], decision)
+        place = int(found.positions[0])
+        return Prediction(
+            label=self.labels[place],
+            score=float(scores[place]),
+            scores=self.named(scores),
+            abstained=None if found.abstained is None else bool(found.abstained[0]),
+            set=None if found.sets is None else tuple(self._labels_at(found.sets[0])),
+            cost=None if found.costs is None else float(found.costs[0]),
+        )
 
     def table_columns(
         self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
-        """Return ``{head}_label``, ``{head}_score`` and with ``all_scores`` one column per label."""
-        places = self.positions(logits)
+        """Return ``{head}_label``, ``{head}_score``, as the decision says ``{head}_cost``, ``{head}_abstained`` and
+        ``{head}_set`` (lists), and with ``all_scores`` one column per label."""
+        found = self.answers(logits, scores, decision)
         columns: dict[str, Column] = {
-            f"{head}_label": label_array(self.labels)[places].tolist(),
-            f"{head}_score": np.take_along_axis(scores, places[:, None], axis=1)[:, 0],
+            f"{head}_label": label_array(self.labels)[found.positions].tolist(),
+            f"{head}_score": np.take_along_axis(scores, found.positions[:, None], axis=1)[:, 0],
         }
+        if found.costs is not None:
+            columns[f"{head}_cost"] = found.costs
+        if found.abstained is not None:
+            columns[f"{head}_abstained"] = found.abstained
+        if found.sets is not None:
+            columns[f"{head}_set"] = [self._labels_at(row) for row in found.sets]
         return columns | self.score_columns(head, scores) if all_scores else columns
+
+    def _labels_at(self, chosen: np.ndarray) -> list[object]:
+        """Return the labels at true positions (labels,)."""
+        return [self.labels[place] for place in np.flatnonzero(chosen).tolist()]
 
     def _shares_of(
         self, cell: object, shares: Mapping[object, object] | None, index: LabelIndex, row: int, head: str, source: str

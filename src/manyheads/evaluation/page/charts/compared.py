@@ -53,6 +53,4 @@ def _line(line: Compared, scale: Scale, place: int) -> Markup:
     y, style = place * _ROW + 14, "mark" if place == 0 else "baseline"
     ends = line.interval
     bar = [] if ends is None else [whisker((scale(ends.low), y), (scale(ends.high), y))]
-    return joined(
-        [caption(line.name, _LEFT - 12, y + 4, "end", "value"), *bar, dot((scale(line.value), y), style, 5)]
-    )
+    return joined([caption(line.name, _LEFT - 12, y + 4, "end", "value"), *bar, dot((scale(line.value), y), style, 5)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -10,11 +11,25 @@ from markupsafe import Markup
 from manyheads.evaluation.page.charts.kit.svg import caption, joined, picture, tag
 from manyheads.evaluation.page.clean import label_text
 
-_CHARACTER, _TOP = 7.0, 42.0
+_CHARACTER, _TOP, _GAP = 7.0, 42.0, 5.0
 _MOST_CHARACTERS = 24
 # Fewer labels than these fit into a narrow picture.
 _FEW = 8
 _NARROW, _WIDE = 420.0, 620.0
+_MOST_WIDTH, _MOST_HEIGHT, _TITLE_WIDTH = 60.0, 40.0, 190.0
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The cells' left edge, their number in each direction, their width and their height."""
+
+    left: float
+    count: int
+    width: float
+    height: float
+
+    def corner(self, row: float, column: float) -> tuple[float, float]:
+        return self.left + column * self.width, _TOP + row * self.height
 
 
 def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
@@ -24,35 +39,44 @@ def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
         labels: At least one.
         counts: (labels, labels) numbers of rows, by true and predicted label.
     """
-    names = [f"{label_text(label, _MOST_CHARACTERS)} {place + 1}" for place, label in enumerate(labels)]
+    names = [f"{label_text(label, _MOST_CHARACTERS)} {place}" for place, label in enumerate(labels, start=1)]
+    grid = _grid(names)
+    right, bottom = grid.corner(grid.count, grid.count)
+    size = max(right, grid.left + _TITLE_WIDTH) + 4, bottom + 4
+    shown, every = int(np.trace(counts)), int(counts.sum())
+    description = f"{shown:,} of {every:,} counts are on the diagonal, where the predicted label is right."
+    return picture("Confusion matrix", description, size, *_headers(names, grid), *_cells(counts, grid))
+
+
+def _grid(names: Sequence[str]) -> _Grid:
     left = 8 + _CHARACTER * max(map(len, names))
-    side = min(((_NARROW if len(labels) < _FEW else _WIDE) - left - 4) / len(labels), 60.0)
-    height = min(side, 40.0)
-    rows = counts.sum(axis=1)
-    shares = counts / np.maximum(rows, 1)[:, None]
-    cells = [
-        _cell(int(counts[row, column]), float(shares[row, column]), (left + column * side, _TOP + row * height),
-              (side, height), row == column)
-        for row in range(len(labels))
-        for column in range(len(labels))
-        if counts[row, column] or row == column
-    ]  # fmt: skip
-    beside = [caption(name, left - 5, _TOP + (row + 0.5) * height + 4, "end") for row, name in enumerate(names)]
-    above = [
-        caption(str(column + 1), left + (column + 0.5) * side, _TOP - 6, "middle") for column in range(len(labels))
-    ]
-    title = caption("predicted label, by its number", left, 13, "start", "axis")
-    true = caption("true label", left - 5, _TOP - 6, "end", "axis")
-    right = int(np.trace(counts))
-    size = (max(left + side * len(labels) + 4, left + 190), _TOP + height * len(labels) + 4)
-    description = f"{right:,} of {int(rows.sum()):,} counts are on the diagonal, where the predicted label is right."
-    return picture("Confusion matrix", description, size, title, true, *cells, *above, *beside)
+    room = (_NARROW if len(names) < _FEW else _WIDE) - left
+    width = min(room / len(names), _MOST_WIDTH)
+    return _Grid(left, len(names), width, min(width, _MOST_HEIGHT))
 
 
-def _cell(count: int, share: float, place: tuple[float, float], size: tuple[float, float], right: bool) -> Markup:
-    box = {"x": place[0], "y": place[1], "width": size[0] - 1, "height": size[1] - 1}
-    filled = tag("rect", {**box, "class": "right cell" if right else "cell", "fill-opacity": f"{share:.3f}"})
-    if not count or 7 * len(f"{count}") + 2 > size[0]:
+def _headers(names: Sequence[str], grid: _Grid) -> Iterator[Markup]:
+    """Yield the names beside the rows, and their numbers above the columns."""
+    yield caption("predicted label, by its number", grid.left, 13, "start", "axis")
+    yield caption("true label", grid.left - _GAP, _TOP - 6, "end", "axis")
+    for place, name in enumerate(names):
+        yield caption(name, grid.left - _GAP, grid.corner(place + 0.5, 0)[1] + 4, "end")
+        yield caption(f"{place + 1}", grid.corner(0, place + 0.5)[0], _TOP - 6, "middle")
+
+
+def _cells(counts: np.ndarray, grid: _Grid) -> Iterator[Markup]:
+    """Yield the cells with a count, and all of the diagonal."""
+    shares = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
+    for row, column in np.argwhere((counts > 0) | np.eye(grid.count, dtype=bool)).tolist():
+        yield _cell(int(counts[row, column]), float(shares[row, column]), grid, row, column)
+
+
+def _cell(count: int, share: float, grid: _Grid, row: int, column: int) -> Markup:
+    x, y = grid.corner(row, column)
+    style = "right cell" if row == column else "cell"
+    box = {"x": x, "y": y, "width": grid.width - 1, "height": grid.height - 1}
+    filled = tag("rect", {**box, "class": style, "fill-opacity": f"{share:.3f}"})
+    text = f"{count}"
+    if not count or 6.5 * len(text) + 1 > grid.width:
         return filled
-    middle = place[0] + (size[0] - 1) / 2
-    return joined([filled, caption(f"{count}", middle, place[1] + size[1] / 2 + 3.5, "middle", "count")])
+    return joined([filled, caption(text, x + (grid.width - 1) / 2, y + grid.height / 2 + 3.5, "middle", "count")])

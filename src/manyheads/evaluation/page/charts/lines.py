@@ -24,9 +24,7 @@ def lines_over_epochs(title: str, lines: Mapping[str, Sequence[Range]]) -> Marku
     values = [y for points in lines.values() for _, y in points]
     shown = axes((min(epochs), max(epochs)), rounded_range(values), "epoch", title)
     said = [f"{name}: {points[0][1]:.3f} at first, {points[-1][1]:.3f} at last" for name, points in lines.items()]
-    drawn = [
-        _line(shown, name, points, style) for (name, points), style in zip(lines.items(), _STYLES, strict=False)
-    ]
+    drawn = [_line(shown, name, points, style) for (name, points), style in zip(lines.items(), _STYLES, strict=False)]
     return shown.picture(f"{title} by epoch", f"{'; '.join(said)}.", *drawn)
 
 

@@ -32,7 +32,7 @@ def precision_recall_curve(one: LabelScores) -> Markup:
 
 
 def _at(one: LabelScores, threshold: float) -> tuple[float, float]:
-    """Return recall and precision of the rows from the threshold on; the precision of no row is 1, as in scikit-learn."""
+    """Return recall and precision of the rows from the threshold on; without any, the precision is 1 (scikit-learn)."""
     chosen = one.scores >= threshold
     right = float((chosen & one.true).sum())
     return right / float(one.true.sum()), right / float(chosen.sum()) if chosen.any() else 1.0

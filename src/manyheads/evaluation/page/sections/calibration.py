@@ -14,8 +14,8 @@ def calibration_section(subject: Subject) -> Section | None:
     if found is None:
         return None
     legend = (
-        f"A dot per bin of equally many {found.unit}. On the dashed line, probabilities are right; 95% of the dots of a "
-        "perfectly calibrated head would be in the gray band."
+        f"A dot per bin of equally many {found.unit}. On the dashed line, probabilities are right; of a perfectly "
+        "calibrated head, 95% of the dots would be in the gray band."
     )
     about = "A score is a probability: of all answers with a score of 0.8, 80% should be right."
     picture = Pictures([reliability_diagram(found)], legend, list(calibration_sentence(subject.head)))

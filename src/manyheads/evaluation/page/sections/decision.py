@@ -13,8 +13,8 @@ from manyheads.heads import Decision
 
 _SETS = {"lac": "1 - score", "aps": "sum of scores, from the most probable label on,"}
 _LEGEND = (
-    "If only the rows that it is surest of are answered: the share of wrong answers among them, for every share of rows "
-    "answered."
+    "If only the rows that it is surest of are answered: the share of wrong answers among them, for every share of "
+    "rows answered."
 )
 
 
@@ -67,11 +67,9 @@ def _abstention(decision: Decision) -> str:
 
 
 def _sets(decision: Decision) -> str:
-    coverage = decision.set_coverage
-    promised = "" if coverage is None else f"; {coverage:.3g} of the sets are promised to contain the right label"
     return (
         f"Prediction sets hold the predicted label, and all with a {_SETS[decision.set_by]} of at most "
-        f"{decision.set_threshold:.3g}{promised}."
+        f"{decision.set_threshold:.3g}."
     )
 
 

@@ -31,11 +31,10 @@ def precision_recall_section(subject: Subject) -> Section | None:
 
 
 def _shown(head: HeadReport) -> list[LabelScores]:
-    scores = {one.label: one for one in head.evaluated.measures.label_scores() if one.true.any()}
+    scores = {one.label: one for one in head.evaluated.measures.label_scores if one.true.any()}
     if any(one.threshold is not None for one in scores.values()):
         found = [one for one in head.by_label if one.label in scores]
         worst = sorted(found, key=lambda one: (one.rows < _ENOUGH_ROWS, one.f1))
         return [scores[one.label] for one in worst[:_MOST]]
     # Of two labels, the curve of the rarer one says it all.
     return [min(scores.values(), key=lambda one: one.true.sum())] if len(head.labels) == 2 and scores else []
-

@@ -24,7 +24,11 @@ def reads_section(subject: Subject) -> Section | None:
     sentence = f"It reads {', '.join(map(_in_words, subject.made.reads))}."
     rows = explained_by_tap(subject.made.summary.get("tried", []), subject.made.reads)
     named = [("all that it reads" if " + " in name else name, share) for name, share in rows]
-    block = Pictures([bars("Labels explained by each layer", named)], _LEGEND, [sentence]) if any(share > 0 for _, share in rows) else None
+    block = (
+        Pictures([bars("Labels explained by each layer", named)], _LEGEND, [sentence])
+        if any(share > 0 for _, share in rows)
+        else None
+    )
     return Section("What it reads", "", [block or Sentences([sentence])])
 
 

@@ -38,7 +38,7 @@ def slices_section(subject: Subject) -> Section | None:
 
 
 def _row(one: Slice, overall: float, span: tuple[float, float]) -> list[Cell]:
-    name = f"{one.column}: {'(empty)' if one.value is None else label_text(one.value)}"
+    name = f"{one.column}: {'(missing)' if one.value is None else label_text(one.value)}"
     picture = "" if one.score != one.score else interval_picture(one.score, one.interval, overall, span)
     return [name, f"{one.rows:,}", number(one.score), ends_of(one.interval), picture]
 

@@ -26,6 +26,7 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
+        """Return the place of a number."""
         return self.start + (self.end - self.start) * self._share(value)
 
     @property
