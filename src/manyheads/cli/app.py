@@ -15,7 +15,13 @@ import typer
 
 from manyheads._version import VERSION
 from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
-from manyheads.cli.evaluate_options import CompareInput, CrossValidation, EvaluateInput, EvaluateOutput
+from manyheads.cli.evaluate_options import (
+    CompareInput,
+    CompareOutput,
+    CrossValidation,
+    EvaluateInput,
+    EvaluateOutput,
+)
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
@@ -93,10 +99,10 @@ def predict(source: PredictInput, output: PredictOutput) -> None:
     run_predict(source, output)
 
 
-@app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region")
+@app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region --report report.html")
 @grouped
 def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
-    """Measure a model's heads on labelled rows, beside simple baselines; nothing is changed or written."""
+    """Measure a model's heads on labelled rows, beside simple baselines; the model does not change."""
     from manyheads.cli.evaluate import run_evaluate
 
     run_evaluate(source, folds, output)
@@ -104,7 +110,7 @@ def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutp
 
 @app.command(cls=Command, epilog="Example: manyheads compare run1/ run2/ --data test.csv")
 @grouped
-def compare(source: CompareInput, output: EvaluateOutput) -> None:
+def compare(source: CompareInput, output: CompareOutput) -> None:
     """Measure two models on the same labelled rows, and show which differences are real."""
     from manyheads.cli.compare import run_compare
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manyheads.training.fit import LEAVE_ONE_OUT
+from manyheads.evaluation.searched import explained_by_tap
 
 _WIDTH = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -21,25 +21,9 @@ def search_chart(tried: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[st
         tried: The alternatives in the head's summary.
         chosen: The head's taps, as plain JSON.
     """
-    screened = [alternative for alternative in tried if alternative.get("by") == LEAVE_ONE_OUT]
-    singles = [alternative for alternative in screened if len(alternative["reads"]) == 1]
-    if not singles:
+    rows = explained_by_tap(tried, chosen)
+    if not rows:
         return []
-    fewest = min(alternative["settings"]["rows"] for alternative in singles)
-    alike = [alternative for alternative in singles if alternative["settings"]["rows"] == fewest]
-    layers: dict[int, Mapping[str, Any]] = {}
-    bags: dict[str, Mapping[str, Any]] = {}
-    for alternative in sorted(alike, key=lambda one: float(one["loss"])):
-        tap = alternative["reads"][0]
-        if "layer" in tap:
-            layers.setdefault(tap["layer"], alternative)
-        else:
-            bags.setdefault(_tap_name(tap), alternative)
-    ordered = [*(layers[layer] for layer in sorted(layers)), *(bags[name] for name in sorted(bags))]
-    rows = [(_name(alternative["reads"]), 1 - float(alternative["loss"])) for alternative in ordered]
-    final = [alternative for alternative in screened if _same(alternative["reads"], chosen)]
-    if final and len(chosen) > 1:
-        rows.append((_name(final[-1]["reads"]), 1 - float(final[-1]["loss"])))
     longest = max(len(name) for name, _ in rows)
     most = max(max(value for _, value in rows), 1e-9)
     return [f"{name:<{longest}} {_bar(value / most)} {value:5.1%}" for name, value in rows]
@@ -61,30 +45,6 @@ def learning_curve(history: Sequence[Mapping[str, Any]]) -> str:
     best = points[values.index(high)][0]
     name = metric.replace("_", " ")
     return f"{name} by epoch {bars} from {values[0]:.3f} to {values[-1]:.3f}, best {high:.3f} in epoch {best:g}"
-
-
-def _name(reads: Sequence[Mapping[str, Any]]) -> str:
-    return " + ".join(_tap_name(tap) for tap in reads)
-
-
-def _tap_name(tap: Mapping[str, Any]) -> str:
-    if "reads" in tap:  # a tap around another one
-        return _tap_name(tap["reads"])
-    if tap["tap"] == "lexical":
-        return _bag_name(tap)
-    window = f" ±{tap['window']}" if tap.get("window") else ""
-    return f"{tap['layer']} {tap['pool'] if 'pool' in tap else tap['subword']}{window}"
-
-
-def _bag_name(tap: Mapping[str, Any]) -> str:
-    if tap["first"]:
-        return "first word" if tap["first"] == 1 else f"first {tap['first']} words"
-    return f"{tap['unit']}s" + (" and pairs" if tap["ngrams"][1] == 2 else "")
-
-
-def _same(reads: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether two sets of taps are equal, apart from the number of terms of a lexical tap."""
-    return {_name([tap]) for tap in reads} == {_name([tap]) for tap in chosen}
 
 
 def _bar(share: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from manyheads.cli.evaluate_options import CompareInput, EvaluateOutput
+from manyheads.cli.evaluate_options import CompareInput, CompareOutput
 from manyheads.cli.tables import text_columns
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
@@ -19,7 +19,7 @@ from manyheads.evaluation.report.terminal_comparison import comparison_view
 from manyheads.model import HeadedModel
 
 
-def run_compare(source: CompareInput, output: EvaluateOutput) -> None:
+def run_compare(source: CompareInput, output: CompareOutput) -> None:
     """Measure two saved models on one table, and show which differences are real."""
     table = read_table(source.data)
     models = (source.first, source.second)

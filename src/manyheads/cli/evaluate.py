@@ -10,6 +10,7 @@ from manyheads.cli.evaluate_options import CrossValidation, EvaluateInput, Evalu
 from manyheads.cli.new_heads import with_heads
 from manyheads.cli.tables import read_input, text_columns
 from manyheads.errors import ConfigError
+from manyheads.evaluation.page import check_page
 from manyheads.evaluation.report import Report
 from manyheads.evaluation.report.terminal import report_view
 from manyheads.model import HeadedModel, cross_validate, evaluate
@@ -17,6 +18,8 @@ from manyheads.model import HeadedModel, cross_validate, evaluate
 
 def run_evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
     """Measure a saved model on a table, or cross-validate on it, and show the report."""
+    if output.report is not None:
+        check_page(output.report, output.overwrite)
     show_report(_cross_validated(source, folds) if _asked(source, folds) else _evaluated(source), output)
 
 
@@ -71,10 +74,14 @@ def _evaluated(source: EvaluateInput) -> Report:
 
 
 def show_report(report: Report, output: EvaluateOutput) -> None:
-    """Print a report."""
+    """Print a report, and write its page if one is asked for."""
+    if output.report is not None:
+        report.to_html(output.report, overwrite=output.overwrite)
     if output.as_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
         return
     console = Console(highlight=False)
     for part in report_view(report):
         console.print(part)
+    if output.report is not None:
+        console.print(f"Report written to {output.report}", markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, RemoteCode
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode
 
 TrainedText = Annotated[
     list[str] | None,
@@ -96,5 +96,17 @@ class CompareInput(OptionGroup):
 @dataclass(frozen=True)
 class EvaluateOutput(OptionGroup):
     """The report."""
+
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="FILE", help="Also write the report, with pictures, as one HTML file."),
+    ] = None
+    overwrite: Overwrite = False
+    as_json: Json = False
+
+
+@dataclass(frozen=True)
+class CompareOutput(OptionGroup):
+    """The comparison."""
 
     as_json: Json = False

@@ -17,6 +17,7 @@ from manyheads.errors import HeadError, LabelError, counted, listed
 from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report import EvaluatedTable, Report, build_report
+from manyheads.evaluation.report.made import made_record
 from manyheads.heads import Head, Targets
 from manyheads.inference import Predictions, predict
 from manyheads.runtime.progress import spinner
@@ -39,7 +40,8 @@ def evaluate_table(
     train = None if train_data is None else _training_rows(train_data, reading, chosen)
     table, predicted = predict_labelled(core, tokenizer, data, reading, heads, by)
     seen = [] if train is None else _seen_note(table.texts, next(iter(train.values())).texts)
-    return build_report(replace(table, notes=[*table.notes, *seen]), predicted, train)
+    report = build_report(replace(table, notes=[*table.notes, *seen]), predicted, train)
+    return replace(report, made=made_record(core, chosen))
 
 
 def predict_labelled(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from manyheads.errors import OutputExistsError
+from manyheads.errors import DataError, OutputExistsError
 
 _TEMPORARY = ".part"
 _CHUNK_BYTES = 1 << 24
@@ -66,6 +66,22 @@ def check_writable(path: Path) -> None:
     parent = next(folder for folder in Path(os.path.abspath(path)).parents if os.path.lexists(folder))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputExistsError(f"{path}: {parent} is not a writable folder; choose another path")
+
+
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Check, before any work is done, that a file can be written to a path.
+
+    Raises:
+        DataError: its folder does not exist.
+        OutputExistsError: a file is there and must not be replaced, or a folder, or its folder is not writable.
+    """
+    if not path.absolute().parent.is_dir():
+        raise DataError(f"{path}: the folder {path.parent} does not exist; create it first")
+    check_writable(path)
+    if path.is_dir():
+        raise OutputExistsError(f"{path}: is a folder; choose another path")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path}: already exists; choose another path or pass --overwrite")
 
 
 def copy_file(source: Path, target: Path) -> None:

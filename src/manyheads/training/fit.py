@@ -9,11 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.deciding.temperature import TemperatureFit
+from manyheads.evaluation.searched import LEAVE_ONE_OUT as LEAVE_ONE_OUT
 from manyheads.taps import Tap, write_tap
 
-# How an alternative's loss was measured.
+# How an alternative's loss was measured, if not by LEAVE_ONE_OUT.
 HELD_OUT = "held out"
-LEAVE_ONE_OUT = "leave one out"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
 from manyheads.errors import CheckpointError, DataError, HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import LMCheck, compare_samples, compare_weights, sample_logits
+from manyheads.evaluation.report.plain import plain_json
 from manyheads.heads import Head
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
@@ -67,7 +68,7 @@ def run_training(
     if dict(core.backbone.model.named_modules()) != modules:  # equal weights in other layers compute something else
         lm_check = dataclasses.replace(lm_check, bit_identical=False, max_abs_diff=None)
     for one in trained.values():
-        one.head.summary = one.summary(method, reading) | dict(outcome.record)
+        one.head.summary = one.summary(method, reading) | dict(outcome.record) | {"lm_check": plain_json(lm_check)}
     wait_for_all()
     if out is not None and is_first():
         try:

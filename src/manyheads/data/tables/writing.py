@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from manyheads.errors import DataError, OutputExistsError, listed, one_line
-from manyheads.runtime.files import atomic_write, check_writable
+from manyheads.errors import DataError, listed, one_line
+from manyheads.runtime.files import atomic_write, check_new_file
 
 
 def check_output(out: str, overwrite: bool) -> None:
@@ -22,20 +22,14 @@ def check_output(out: str, overwrite: bool) -> None:
 
     Raises:
         DataError: an ending that names no format, or a folder that does not exist.
-        OutputExistsError: a file is there already, or the folder is not writable.
+        OutputExistsError: as ``check_new_file``.
     """
     if out == "-":
         return
     path = Path(out)
     if path.suffix not in _WRITERS:
         raise DataError(f"{out}: the ending names no format; use one of {listed(_WRITERS)}")
-    if not path.absolute().parent.is_dir():
-        raise DataError(f"{out}: the folder {path.parent} does not exist; create it first")
-    check_writable(path)
-    if path.is_dir():
-        raise OutputExistsError(f"{out}: is a folder; choose another path")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{out}: already exists; choose another path or pass --overwrite")
+    check_new_file(path, overwrite)
 
 
 def write_output(table: pa.Table, out: str) -> None:

@@ -116,6 +116,10 @@ class Measures(ABC):
         """The scores of each label against all others; none for numbers and words."""
         return ()
 
+    def numbers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the true and the predicted number of each row (rows,), or ``None`` for kinds with labels."""
+        return None
+
     def confusion(self) -> np.ndarray | None:
         """Return counts (true label, predicted label), or ``None`` if an item has not exactly one label."""
         return None

@@ -41,6 +41,10 @@ class NumberMeasures(Measures):
         """Return the number and the predicted number."""
         return float(self.true[row]), float(self.predicted[row])
 
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true and the predicted number of each row."""
+        return self.true, self.predicted
+
     def from_ranks(self) -> dict[str, float]:
         """Return Spearman's rank correlation, NaN if all numbers are equal."""
         from scipy.stats import spearmanr

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from manyheads.evaluation.joint import JointAccuracy
 from manyheads.evaluation.kinds import LabelMetrics
 from manyheads.evaluation.learning_curve import LearningCurve
 from manyheads.evaluation.report.costs import Costs
+from manyheads.evaluation.report.made import Made
 from manyheads.evaluation.report.plain import plain_json
+from manyheads.evaluation.report.suspect_label import SuspectLabel
 from manyheads.evaluation.resamples import Interval
 from manyheads.evaluation.risk_coverage import RiskCoverage
 from manyheads.evaluation.slices import Slice
@@ -136,6 +139,7 @@ class Report:
         heads: Head name -> its report.
         joint: The share of rows for which all heads are right; ``None`` with fewer than two heads.
         notes: Sentences for the user.
+        made: How the model was made; ``None`` where each fold made its own.
 
     Examples:
         >>> report = mh.evaluate(trained, table, text="note")
@@ -151,6 +155,7 @@ class Report:
     heads: Mapping[str, HeadReport]
     joint: JointAccuracy | None
     notes: tuple[str, ...]
+    made: Made | None = None
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -212,6 +217,29 @@ class Report:
             "joint": plain_json(self.joint),
             "notes": list(self.notes),
         }
+
+    def to_html(self, path: str | Path, suspects: Iterable[SuspectLabel] = (), overwrite: bool = False) -> None:
+        """Write the report as one HTML file, with all pictures inside, that needs no script and no network.
+
+        It contains texts of the evaluated table: the most confident mistakes, and suspect labels.
+
+        Args:
+            path: The file; its folder must exist.
+            suspects: Labels that are probably wrong, as ``label_issues`` returns them, to be shown with their heads.
+            overwrite: Whether to replace the file.
+
+        Raises:
+            OutputExistsError: the file exists, or its folder is not writable.
+            DataError: its folder does not exist, or it cannot be written.
+
+        Examples:
+            >>> report = mh.evaluate(trained, table, text="note")
+            >>> report.to_html(folder / "report.html")
+        """
+        from manyheads.evaluation.page import check_page, html_page, write_page
+
+        check_page(path, overwrite)
+        write_page(html_page(self, suspects), path)
 
     def __str__(self) -> str:
         from manyheads.evaluation.report.terminal import report_view

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from manyheads.evaluation.report.report import HeadReport, Report
 from manyheads.evaluation.report.sentences import calibration_sentence, decision_sentences
-from manyheads.evaluation.report.terminal_parts import between, ends_of, formulas, number, shown, table, words
+from manyheads.evaluation.report.terminal_parts import formulas, shown, table
+from manyheads.evaluation.report.wording import between, ends_of, number, words
 
 # Lines of each list that are shown; `to_dict` has more.
 _MOST_LABELS, _MOST_SLICES, _MOST_MISTAKES = 10, 5, 3

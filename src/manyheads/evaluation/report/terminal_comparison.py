@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from manyheads.evaluation.report.terminal_parts import ends_of, formulas, number, table, words
+from manyheads.evaluation.report.terminal_parts import formulas, table
+from manyheads.evaluation.report.wording import ends_of, number, words
 
 if TYPE_CHECKING:
     from manyheads.evaluation.compare import Comparison, Difference

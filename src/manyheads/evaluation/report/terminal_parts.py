@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterable
 
 from rich import box
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manyheads.evaluation.metric_facts import METRICS
-from manyheads.evaluation.resamples import Interval
+from manyheads.evaluation.report.wording import words
 
 _WIDTH = 100
 _MOST_CHARACTERS = 300
@@ -48,18 +47,6 @@ def formulas(metrics: Iterable[str]) -> Table:
     return found
 
 
-def words(metric: str) -> str:
-    """Return a metric's name as people read it."""
-    return metric.replace("_", " ")
-
-
-def number(value: float | None) -> str:
-    """Return a number with three digits after the point, or four significant ones if it is large."""
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
-
-
 def shown(value: object) -> str:
     """Return a label, or a text, on one line."""
     if value is None:
@@ -67,13 +54,3 @@ def shown(value: object) -> str:
     parts = value if isinstance(value, tuple) else (value,)
     line = " ".join(" | ".join(map(str, parts)).split()) or "(empty)"
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."
-
-
-def ends_of(ends: Interval | None) -> str:
-    """Return the ends of an interval."""
-    return "-" if ends is None else f"{number(ends.low)} to {number(ends.high)}"
-
-
-def between(ends: Interval | None) -> str:
-    """Return the ends of an interval of a share, in brackets."""
-    return "" if ends is None else f" (95% interval {ends.low:.1%} to {ends.high:.1%})"

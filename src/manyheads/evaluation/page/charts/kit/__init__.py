@@ -1,0 +1,1 @@
+"""What pictures are made of: tags, scales, axes and marks."""
