@@ -13,6 +13,7 @@ import numpy as np
 
 from manyheads.data.labelled import Reading
 from manyheads.errors import counted, listed
+from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics, baseline, measure
 from manyheads.heads import Head, Logits, Targets
 from manyheads.heads.decision import with_new_labels
@@ -118,7 +119,17 @@ class TrainedHead:
             )
         return found
 
-    def summary(self, method: Method, reading: Reading) -> dict[str, Any]:
+    @property
+    def label_rows(self) -> list[int] | None:
+        """Number of training rows with each label, in the order of the labels; ``None`` for numbers and entities."""
+        labels = getattr(self.head.spec, "labels", None)
+        if labels is None or getattr(self.head.spec, "classes", None) != tuple(labels):
+            return None
+        rows = self.targets.take(self.prepared.data.train).classes()
+        counts = Counter(found for row in rows for found in row)
+        return [counts[place] for place in range(len(labels))]
+
+    def summary(self, method: Method, reading: Reading, lm_check: LMCheck) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
         return {
             **method.describe(),
@@ -126,10 +137,18 @@ class TrainedHead:
             **({} if reading.weight is None else {"weight": reading.weight}),
             "settings": self.fit.settings,
             "rows": self.rows,
+            "label_rows": self.label_rows,
             "metrics": _without_nan(self.metrics),
             "history": [_without_nan(record) for record in self.fit.history],
             "tried": [alternative.record() for alternative in self.fit.alternatives],
+            "lm_check": _recorded(lm_check),
         }
+
+
+def _recorded(check: LMCheck) -> dict[str, bool | float | None]:
+    perplexities = {"reference_perplexity": check.reference_perplexity, "perplexity": check.perplexity}
+    known = {name: value for name, value in perplexities.items() if value is not None}
+    return {"bit_identical": check.bit_identical, **_without_nan(known)}
 
 
 def few_rows_notes(trained: Mapping[str, TrainedHead]) -> list[str]:
