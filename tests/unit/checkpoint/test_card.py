@@ -110,7 +110,7 @@ def test_the_card_of_a_trained_model(
     assert "not trained" in section(text, "### `later`")
     assert "is **unchanged**" in section(text, "## Language model")
     assert f"| `hours` | `text` → `hours` | {rows} | {40 - rows} | `Frozen` |" in section(text, "## Data and training")
-    for title in ("## Intended use", "## Limitations", "## Training data", "## Contact"):
+    for title in ("## Intended use", "## Limitations", "## Origin of the data", "## Contact"):
         assert "[More Information Needed]" in section(text, title)
     for secret in (str(tmp_path), str(saved("gpt2")), "private name"):
         assert secret not in text
@@ -267,7 +267,7 @@ def test_hostile_labels_and_columns_are_inert(saved: Saved, tmp_path: Path) -> N
     assert (kinds["html_inline"], kinds["image"]) == (0, 0)
     assert (kinds["link_open"], kinds["strong_open"]) == (1, 1), "more than the template has"
     headings = [after.content for token, after in itertools.pairwise(tokens) if token.type == "heading_open"]
-    assert len(headings) == 10
+    assert len(headings) == 11
     shown = [line for line in text.splitlines() if line.endswith("| 1 | 0.25 |")]
     assert len(shown) == len(HOSTILE)
     codes = {token.content for token in tokens if token.type == "code_inline"}

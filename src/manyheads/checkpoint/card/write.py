@@ -20,7 +20,7 @@ _TEMPLATE = Path(__file__).with_name("template.md.jinja")
 _TO_WRITE = (
     ("Intended use", "Who should use this model, for which texts and which decisions?"),
     ("Limitations", "For which texts, languages or groups of people is it unreliable? What must it not decide?"),
-    ("Training data", "Where do the texts come from, who labelled them by which rules, and may they be used so?"),
+    ("Origin of the data", "Where do the texts come from, who labelled them by which rules, and may they be used so?"),
     ("Contact", "Who answers questions about this model?"),
 )
 
