@@ -254,8 +254,8 @@ def test_metrics_take_the_most_probable_label(votes: np.ndarray) -> None:
     shares[::7] = np.nan
     found = measure(spec, shares, logits)
     kept = ~np.isnan(shares[:, 0])
-    scores = spec.scores(logits[kept].astype(np.float64))
-    guesses, likely = spec.positions(scores), votes[kept].argmax(axis=1)
+    scores = spec.raw_scores(logits[kept].astype(np.float64))
+    guesses, likely = spec.positions(logits[kept]), votes[kept].argmax(axis=1)
     assert found["rows"] == kept.sum()
     assert found["accuracy"] == pytest.approx(accuracy_score(likely, guesses))
     assert found["quadratic_kappa"] == pytest.approx(cohen_kappa_score(likely, guesses, weights="quadratic"))

@@ -93,21 +93,29 @@ def test_the_loss_is_the_one_that_its_authors_document() -> None:
 
 
 def test_the_probabilities_are_products_of_the_conditional_ones() -> None:
-    scores = mh.Ordinal(LEVELS).scores(LOGITS.numpy())
+    scores = mh.Ordinal(LEVELS).raw_scores(LOGITS.numpy())
     # 1/4; 3/4 * 1/2; 3/4 * 1/2 * 3/4; 3/4 * 1/2 * 1/4.
     np.testing.assert_allclose(scores, [[8 / 32, 12 / 32, 9 / 32, 3 / 32]], rtol=1e-6)
     assert scores.dtype == np.float32
 
 
+def logits_of(scores: np.ndarray) -> np.ndarray:
+    """Return the logits (..., labels - 1) of probabilities (..., labels)."""
+    reached = np.cumsum(scores[..., ::-1], axis=-1)[..., ::-1]
+    conditional = reached[..., 1:] / reached[..., :-1]
+    return np.log(conditional / (1 - conditional))
+
+
 def test_the_label_is_the_median_and_its_score_its_own_probability() -> None:
     spec = mh.Ordinal(LEVELS)
     # More than half lies beyond "low" and not beyond "middle", though "low" is the most probable label.
-    reported = spec.prediction(np.array([0.4, 0.3, 0.2, 0.1]))
+    scores = np.array([0.4, 0.3, 0.2, 0.1])
+    reported = spec.prediction(logits_of(scores), scores, mh.Decision())
     assert (reported.label, reported.score) == ("middle", 0.3)
     assert dict(reported.scores) == dict(zip(LEVELS, [0.4, 0.3, 0.2, 0.1], strict=True))
     draw = np.random.default_rng(2).dirichlet(np.ones(4), size=500)
     distance = np.abs(np.arange(4)[:, None] - np.arange(4))
-    np.testing.assert_array_equal(spec.positions(draw), (draw @ distance).argmin(axis=1))
+    np.testing.assert_array_equal(spec.positions(logits_of(draw)), (draw @ distance).argmin(axis=1))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -115,7 +123,7 @@ def test_the_label_is_the_median_and_its_score_its_own_probability() -> None:
 def test_probabilities_stay_probabilities_however_far_the_logits(dtype: type, scale: float) -> None:
     logits = (np.random.default_rng(3).normal(size=(500, 9)) * scale).astype(dtype)
     spec = mh.Ordinal(list(range(10)))
-    scores = spec.scores(logits)
+    scores = spec.raw_scores(logits)
     assert scores.shape == (500, 10)
     assert np.isfinite(scores).all()
     assert (scores >= 0).all()
@@ -125,12 +133,12 @@ def test_probabilities_stay_probabilities_however_far_the_logits(dtype: type, sc
     exact = torch.from_numpy(logits).double().sigmoid().cumprod(dim=1).numpy()
     np.testing.assert_allclose(beyond, exact, atol=20 * np.finfo(dtype).eps)
     far = np.abs(exact - 0.5).min(axis=1) > 1e-5
-    np.testing.assert_array_equal(spec.positions(scores)[far], (exact > 0.5).sum(axis=1)[far])
+    np.testing.assert_array_equal(spec.positions(logits)[far], (exact > 0.5).sum(axis=1)[far])
 
 
 def test_two_labels_are_a_logistic_regression() -> None:
     logits = np.array([[-2.0], [0.5]], dtype=np.float32)
-    scores = mh.Ordinal(["no", "yes"]).scores(logits)
+    scores = mh.Ordinal(["no", "yes"]).raw_scores(logits)
     np.testing.assert_allclose(scores[:, 1], 1 / (1 + np.exp(-logits[:, 0])), rtol=1e-6)
 
 
@@ -164,7 +172,7 @@ def test_the_metrics_are_scikit_learns(ranks: np.ndarray) -> None:
     targets[::7] = -100
     found = measure(spec, targets, logits)
     kept = targets >= 0
-    scores = spec.scores(logits[kept].astype(np.float64))
+    scores = spec.raw_scores(logits[kept].astype(np.float64))
     guesses = (torch.from_numpy(logits[kept]).double().sigmoid().cumprod(dim=1) > 0.5).sum(dim=1).numpy()
     assert found["rows"] == kept.sum()
     assert found["accuracy"] == pytest.approx((guesses == targets[kept]).mean())

@@ -445,11 +445,13 @@ BROKEN: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         (HEADS_JSON, "'job'"),
     ),
     "thresholds of a head that has none": (
-        say("heads", "job", "decision", value={"thresholds": [0.5, 0.5]}),
+        say("heads", "job", "decision", "thresholds", value=[0.5, 0.5]),
         (HEADS_JSON, "'job'", "thresholds"),
     ),
+    "a temperature of zero": (say("heads", "job", "decision", "temperature", value=0), (HEADS_JSON, "'job'", "temper")),
+    "costs of other labels": (say("heads", "job", "decision", "costs", value=[[1.0]]), (HEADS_JSON, "'job'", "costs")),
     "an unknown key of a decision": (
-        say("heads", "job", "decision", value={"thresholds": None, "spy": 1}),
+        say("heads", "job", "decision", "spy", value=1),
         (HEADS_JSON, "'job'", "'spy'"),
     ),
     "a head named outside the folder": (rename_head("../../spy"), (HEADS_JSON, "'../../spy'")),

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import manyheads as mh
 from manyheads.heads import RowTargets
 from manyheads.heads.logits import Logits, RowLogits
-from manyheads.training.tuning.weight_mixture import SHARES, WeightMixture, holding_out, losses_of_shares
+from manyheads.training.tuning.held_out_rows import holding_out
+from manyheads.training.tuning.weight_mixture import SHARES, WeightMixture, losses_of_shares
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, snapshot
 
@@ -85,18 +86,23 @@ def data_of(count: int, texts: list[str] | None = None) -> Any:
 
 
 def test_few_rows_are_all_trained_on() -> None:
-    assert len(holding_out(data_of(199)).held_out) == 0
-    assert len(holding_out(data_of(200)).held_out) == 20
+    assert len(holding_out(data_of(199), 0.1).held_out) == 0
+    assert len(holding_out(data_of(200), 0.1).held_out) == 20
+
+
+def test_another_share_can_be_held_out() -> None:
+    assert len(holding_out(data_of(100), 0.3).held_out) == 30
+    assert len(holding_out(data_of(1000), 0.0).held_out) == 0
 
 
 def test_at_most_500_rows_are_held_out() -> None:
-    assert len(holding_out(data_of(20_000)).held_out) == 500
+    assert len(holding_out(data_of(20_000), 0.1).held_out) == 500
 
 
 def test_held_out_rows_share_no_text_with_training_rows_and_leave_each_class_a_row() -> None:
     data = data_of(400, [f"text {row // 2}" for row in range(405)])
     data.targets["kind"].values[7] = 4  # a class with one row
-    divided = holding_out(data)
+    divided = holding_out(data, 0.1)
     assert sorted([*divided.train, *divided.held_out]) == list(range(400))
     texts = [{data.texts[row] for row in rows} for rows in (divided.train, divided.held_out)]
     assert texts[0].isdisjoint(texts[1])
@@ -104,7 +110,7 @@ def test_held_out_rows_share_no_text_with_training_rows_and_leave_each_class_a_r
 
 
 def test_the_loss_of_each_share_is_the_mean_log_loss_of_its_weights() -> None:
-    data = holding_out(data_of(300))
+    data = holding_out(data_of(300), 0.1)
     truth = data.targets["kind"].values[data.held_out]
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
     head = model.add_head("kind", mh.Multiclass(["a", "b", "c"], loss_weight=2.0))
@@ -128,6 +134,8 @@ def test_the_loss_of_each_share_is_the_mean_log_loss_of_its_weights() -> None:
         ({"tuned_share": -0.1}, "tuned_share must be a finite number of at least 0"),
         ({"tuned_share": "x"}, "tuned_share must be a finite number of at least 0"),
         ({"tuned_share": 0.5, "start": "random"}, "below 1 only with start='frozen'"),
+        ({"held_out": 1}, "held_out must be a share below 1, got 1"),
+        ({"held_out": -0.1}, "held_out must be a finite number of at least 0"),
     ],
 )
 def test_an_impossible_share_is_rejected(settings: dict[str, Any], reported: str) -> None:

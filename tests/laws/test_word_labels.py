@@ -381,7 +381,7 @@ def test_decoded_spans_are_seqevals_entities() -> None:
                 tags[word] -= 1
         scores = np.full((len(tags), 7), 0.05)
         scores[np.arange(len(tags)), tags] = draw.uniform(0.5, 0.7, len(tags))
-        found = spec.prediction(scores).spans
+        found = spec.prediction(np.log(scores), scores, mh.Decision()).spans
         expected = get_entities(names[tags].tolist())
         assert [(span.label, span.start, span.end - 1) for span in found] == expected
         for span in found:

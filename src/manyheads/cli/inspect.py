@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from manyheads.checkpoint.open_model import saved_folder
 from manyheads.cli.chart import learning_curve, search_chart
 from manyheads.cli.tables import metric_lines
 from manyheads.errors import NotACheckpointError, counted
-from manyheads.heads import write_spec
+from manyheads.heads import Decision, write_spec
 from manyheads.taps import write_tap
 
 
@@ -92,6 +91,9 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         table.add_row(*_cells(head, record))
     console.print(table)
     for head, record in facts["heads"].items():
+        decided = _decided(Decision(**record["decision"]))
+        if decided:
+            console.print(f"{head}: {', '.join(decided)}", markup=False, soft_wrap=True)
         curve = learning_curve(record["summary"].get("history", []))
         if curve:
             console.print(f"{head}: {curve}", markup=False)
@@ -117,16 +119,24 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     trained = counted(rows, "training row") if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']}, {counted(len(labels), 'label')}" if labels else record["spec"]["kind"]
-    about = "\n  ".join([name, kind, trained, *_thresholds(record["decision"]["thresholds"])])
+    about = "\n  ".join([name, kind, trained])
     return [about, reads, metric_lines(summary.get("metrics", {}))]
 
 
-def _thresholds(thresholds: Sequence[float] | None) -> list[str]:
-    """Return a line on the thresholds that training fitted, if there are any."""
-    if thresholds is None:
-        return []
-    low, high = min(thresholds), max(thresholds)
-    return [f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}"]
+def _decided(decision: Decision) -> list[str]:
+    """Return a clause on each setting of a decision that differs from its default."""
+    clauses = [] if decision.temperature == 1 else [f"temperature {decision.temperature:.3g}"]
+    if decision.thresholds is not None:
+        low, high = min(decision.thresholds), max(decision.thresholds)
+        clauses.append(f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}")
+    if decision.abstain_below is not None:
+        clauses.append(f"abstains below {decision.abstain_by} {decision.abstain_below:.3g}")
+    if decision.set_threshold is not None:
+        promise = "" if decision.set_coverage is None else f" that cover {decision.set_coverage:.3g}"
+        clauses.append(f"{decision.set_by} sets{promise}")
+    if decision.costs is not None:
+        clauses.append(f"costs up to {max(map(max, decision.costs)):g}")
+    return clauses
 
 
 # Settings of taps that are shown without their names, and values that are not shown.

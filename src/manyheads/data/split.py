@@ -99,6 +99,11 @@ def first_of_each(texts: AnyTexts) -> NDArray[np.int64]:
     return np.sort(np.unique(group_of, return_index=True)[1]).astype(np.int64)
 
 
+def group_of_each(texts: AnyTexts) -> NDArray[np.int64]:
+    """Return the group of every row, int64 from 0: equal texts have one; case and outer spaces are ignored."""
+    return _groups(texts)[0]
+
+
 def _groups(texts: AnyTexts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the group of every row, and the number of rows of every group."""
     numbers: dict[object, int] = {}

@@ -67,7 +67,7 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray, decision: Decis
     positions, logits = positions[present], logits[present]
     if not len(positions):
         return {"rows": 0}
-    guesses, scores = logits.argmax(axis=1), spec.scores(logits.astype(np.float64))
+    guesses, scores = spec.positions(logits), spec.scores(logits.astype(np.float64), decision)
     return {
         "rows": len(positions),
         "accuracy": float(sk.accuracy_score(positions, guesses)),
@@ -80,10 +80,10 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray, decision: Decis
 def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     positions = most_probable(targets)
     present = positions != MISSING
-    positions, scores = positions[present], spec.scores(logits[present].astype(np.float64))
+    positions, logits = positions[present], logits[present].astype(np.float64)
     if not len(positions):
         return {"rows": 0}
-    guesses = spec.positions(scores)
+    guesses, scores = spec.positions(logits), spec.scores(logits, decision)
     ranks = range(len(spec.labels))
     # Kappa divides by what chance would get wrong: nothing, where all is one label.
     alike = len(np.unique([positions, guesses])) == 1
@@ -101,12 +101,13 @@ def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray, decision: Decision
 def _(spec: MultiLabel, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets).any(axis=1)
     # A probability counts as the more probable of yes and no.
-    targets, scores = (targets[present] >= DEFAULT_THRESHOLD).astype(int), spec.scores(logits[present])
+    targets, logits = (targets[present] >= DEFAULT_THRESHOLD).astype(int), logits[present]
     if not len(targets):
         return {"rows": 0}
+    scores = spec.scores(logits, decision)
     guesses, at_half = (spec.chosen(scores, one).astype(int) for one in (decision, NEUTRAL))
     used = targets.any(axis=0)
-    precision = sk.average_precision_score(targets[:, used], scores[:, used], average="macro") if used.any() else 0.0
+    precision = sk.average_precision_score(targets[:, used], logits[:, used], average="macro") if used.any() else 0.0
     return {
         "rows": len(targets),
         **{f"{average}_f1": _f1(targets, guesses, average) for average in ("micro", "macro")},
@@ -142,7 +143,7 @@ def _(spec: Regression, targets: np.ndarray, logits: np.ndarray, decision: Decis
 @measure.register
 def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray, decision: Decision = NEUTRAL) -> Metrics:
     present = ~np.isnan(targets)
-    targets, counts = targets[present].astype(np.float64), spec.scores(logits[present, 0].astype(np.float64))
+    targets, counts = targets[present].astype(np.float64), spec.scores(logits[present, 0].astype(np.float64), decision)
     if not len(targets):
         return {"rows": 0}
     return {
@@ -156,7 +157,7 @@ def _count_metrics(spec: Count, targets: np.ndarray, logits: np.ndarray, decisio
 
 @measure.register
 def _(spec: Tokens, targets: Ragged, logits: Ragged, decision: Decision = NEUTRAL) -> Metrics:
-    guesses = spec.predicted_classes(Ragged(spec.scores(logits.values), logits.offsets))
+    guesses = spec.predicted_classes(logits)
     labelled = [row != MISSING for row in targets]
     rows = [row for row, present in enumerate(labelled) if present.any()]
     if not rows:

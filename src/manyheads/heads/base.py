@@ -18,7 +18,7 @@ from torch import Tensor
 from manyheads.errors import HeadError, listed
 from manyheads.heads.cells.placeholders import without_placeholders
 from manyheads.heads.cells.spans import SplitText
-from manyheads.heads.decision import NEUTRAL, Decision
+from manyheads.heads.decision import Decision
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
 from manyheads.taps import BackboneTap, Hidden, Tap
@@ -119,8 +119,8 @@ class HeadSpec(ABC):
     has_classes: ClassVar[bool] = False
     # Whether its labels can be inferred from a column of a table.
     labels_from_column: ClassVar[bool] = True
-    # Whether each label is predicted from a threshold on, which training fits.
-    has_thresholds: ClassVar[bool] = False
+    # The settings of a decision that have a meaning for it.
+    decided_by: ClassVar[frozenset[str]] = frozenset()
     # Whether its predictions are numbers, or spans of words.
     has_values: ClassVar[bool] = False
     has_spans: ClassVar[bool] = False
@@ -330,28 +330,57 @@ class HeadSpec(ABC):
         """Return encoded targets as what ``scores`` should be, fp32 (rows, score_width), NaN where missing."""
 
     @abstractmethod
-    def scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return what a prediction is read from, (rows, score_width) in the logits' precision: probabilities, or
-        values."""
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return probabilities, or values, of logits as trained, (rows, score_width) in the logits' precision. Training
+        and heads that read this one use them."""
+
+    def scores(self, logits: np.ndarray, decision: Decision) -> np.ndarray:
+        """Return the scores that predictions, tables and metrics show: probabilities, calibrated by the decision's
+        temperature, or values.
+
+        Args:
+            logits: (rows, outputs).
+            decision: The head's decision.
+
+        Returns:
+            (rows, score_width) in the logits' precision.
+        """
+        return self.raw_scores(logits / decision.temperature)
 
     @abstractmethod
-    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
-        """Return the prediction of one row's scores (score_width,)."""
+    def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
+        """Return the prediction of one row.
+
+        Args:
+            logits: (outputs,), or (words, outputs) of a head that labels words.
+            scores: Their ``scores`` with the decision.
+            decision: The head's decision.
+        """
 
     @abstractmethod
     def table_columns(
-        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+        self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
-        """Return the columns that a scored table gets from (rows, score_width) scores."""
+        """Return the columns of a scored table.
+
+        Args:
+            head: The head's name.
+            logits: (rows, outputs), or a ``Ragged`` of (words, outputs) of a head that labels words.
+            scores: Their ``scores`` with the decision.
+            decision: The head's decision.
+            all_scores: Whether to add one column per label.
+        """
 
     def check_decision(self, decision: Decision) -> None:
         """Check that a decision fits this kind of head.
 
         Raises:
-            HeadError: thresholds of a head that has none, or of another number of labels.
+            HeadError: a setting that this kind does not have, or one for another number of labels.
         """
-        if decision.thresholds is not None:
-            raise HeadError(f"{self.owner}: has no thresholds, only MultiLabel has; leave thresholds out")
+        for name in decision.settings:
+            if name not in self.decided_by:
+                others = f"takes {listed(sorted(self.decided_by))}" if self.decided_by else "has no settings"
+                raise HeadError(f"{self.owner}: has no {name}; its decision {others}; leave {name} out")
 
     def _check_init(self) -> None:
         if self.init not in INITS:

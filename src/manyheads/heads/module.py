@@ -99,7 +99,7 @@ class Head(nn.Module):
 
         Examples:
             >>> trained.heads["urgency"].decision
-            Decision(thresholds=None)
+            Decision()
         """
         return self._decision
 
@@ -154,8 +154,9 @@ class Head(nn.Module):
         return [features.detached() for features in mine] if self.spec.detach else mine
 
     def detached_scores(self, logits: Tensor, tap: Output) -> Features:
-        """Return the scores (rows, scores) that a tap reads of its logits (rows, outputs), detached from the graph."""
-        scores = tap.read(self.spec.scores(logits.detach().cpu().numpy()))
+        """Return the scores (rows, scores) that a tap reads of its logits (rows, outputs), detached from the graph: as
+        trained, whatever its decision."""
+        scores = tap.read(self.spec.raw_scores(logits.detach().cpu().numpy()))
         return Features(torch.from_numpy(scores).to(logits.device))
 
     def forward(self, features: Sequence[Features]) -> Tensor:

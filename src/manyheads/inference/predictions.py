@@ -136,7 +136,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         """
         columns: dict[str, Column] = {}
         for name, spec in self._specs.items():
-            columns |= spec.table_columns(name, self._scored(name), all_scores, self._decisions[name])
+            columns |= spec.table_columns(
+                name, self.logits[name], self._scored(name), self._decisions[name], all_scores
+            )
             if spec.has_spans:
                 rows: Any = columns[f"{name}_spans"]
                 columns[f"{name}_spans"] = [self._in_characters(row, spans) for row, spans in enumerate(rows)]
@@ -185,7 +187,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return frame
 
     def _prediction(self, name: str, row: int) -> Prediction:
-        found = self._specs[name].prediction(self._scored(name)[row], self._decisions[name])
+        found = self._specs[name].prediction(self.logits[name][row], self._scored(name)[row], self._decisions[name])
         return replace(found, spans=tuple(self._in_characters(row, found.spans))) if found.spans else found
 
     def _in_characters(self, row: int, spans: Sequence[Span]) -> list[Span]:
@@ -196,7 +198,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
 
     def _scored(self, name: str) -> Any:
         if name not in self._scores:
-            self._scores[name] = self._logits[name].map(self._specs[name].scores)
+            self._scores[name] = self._logits[name].map(
+                lambda logits: self._specs[name].scores(logits, self._decisions[name])
+            )
         return self._scores[name]
 
 

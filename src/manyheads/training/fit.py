@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from manyheads.deciding.temperature import TemperatureFit
 from manyheads.taps import Tap, write_tap
 
 # How an alternative's loss was measured.
@@ -53,6 +54,7 @@ class FitResult:
         history: One record per epoch, for heads that are trained by steps.
         out_of_fold: Logits of the training rows (rows, outputs) fp32, each row's from weights that were fitted without
             it; NaN for rows that no fold held out. Empty without folds.
+        temperature: How its temperature was found; ``None`` for a head without probabilities.
     """
 
     state: dict[str, Tensor]
@@ -60,3 +62,4 @@ class FitResult:
     alternatives: list[Alternative]
     history: list[dict[str, float]]
     out_of_fold: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    temperature: TemperatureFit | None = None

@@ -63,20 +63,23 @@ class EvaluatedRows:
 
     def mistakes(self, most: int) -> list[Mistake]:
         """Return wrong predictions, the most confident first."""
-        scores = self.logits.map(self.spec.scores)
-        found = [self._compared(at, scores[at]) for at in np.flatnonzero(self.targets.labelled).tolist()]
+        scores = self.logits.map(lambda logits: self.spec.scores(logits, self.decision))
+        found = [
+            self._compared(at, self.logits.values[at], scores[at])
+            for at in np.flatnonzero(self.targets.labelled).tolist()
+        ]
         wrong = [mistake for mistake in found if mistake is not None]
         return sorted(wrong, key=lambda mistake: -mistake.score)[:most]
 
-    def _compared(self, at: int, scores: np.ndarray) -> Mistake | None:
+    def _compared(self, at: int, logits: np.ndarray, scores: np.ndarray) -> Mistake | None:
         target, spec = self.targets[at], self.spec
         labels: Sequence[Any] = getattr(spec, "classes", ())
         if isinstance(spec, OneLabelSpec):
-            guess = int(spec.positions(scores))
+            guess = int(spec.positions(logits))
             truth = labels[int(most_probable(self.targets.values[[at]])[0])]
             prediction, score = labels[guess], float(scores[guess])
         elif isinstance(spec, Tokens):
-            guesses, present = spec.predicted_classes(Ragged.single(scores)).values, target != MISSING
+            guesses, present = spec.predicted_classes(Ragged.single(logits)).values, target != MISSING
             truth = tuple(labels[tag] for tag in target[present].tolist())
             prediction = tuple(labels[tag] for tag in guesses[present].tolist())
             score = float(scores.max(axis=1)[present].min(initial=1.0))
@@ -85,7 +88,7 @@ class EvaluatedRows:
             score = abs(truth - prediction)
         else:
             truth = tuple(labels[place] for place in np.flatnonzero(target >= DEFAULT_THRESHOLD).tolist())
-            prediction = spec.prediction(scores, self.decision).labels
+            prediction = spec.prediction(logits, scores, self.decision).labels
             score = float(np.nanmax(np.abs(scores - target)))
         same = truth == prediction
         return None if same else Mistake(int(self.rows[at]), self.texts[at], truth, prediction, score)

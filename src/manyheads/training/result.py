@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from manyheads.deciding.temperature import TemperatureFit
 from manyheads.errors import UnknownHeadError, did_you_mean, listed
 from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics
@@ -41,6 +42,7 @@ class TrainResult:
         chosen: Head name -> its chosen settings.
         search: Head name -> all alternatives that were tried, with their losses on held-out training rows.
         history: Head name -> one record per epoch, for heads trained by gradient steps.
+        temperature: Head name -> how the temperature of its scores was found, for heads with probabilities.
         out_of_fold: Head name -> logits of training rows from weights that were fitted without them.
         lm_check: Whether the backbone's weights, and so its language model, are unchanged bit for bit. They are not if
             tokens were added since the backbone was loaded.
@@ -63,6 +65,7 @@ class TrainResult:
     chosen: dict[str, dict[str, float]]
     search: dict[str, list[Alternative]]
     history: dict[str, list[dict[str, float]]]
+    temperature: dict[str, TemperatureFit]
     out_of_fold: dict[str, OutOfFold]
     lm_check: LMCheck
     notes: list[str]

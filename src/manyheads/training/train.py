@@ -199,6 +199,7 @@ def _result(
         chosen={name: one.fit.settings for name, one in trained.items()},
         search={name: one.fit.alternatives for name, one in trained.items()},
         history={name: one.fit.history for name, one in trained.items()},
+        temperature={name: one.fit.temperature for name, one in trained.items() if one.fit.temperature is not None},
         out_of_fold={name: one.out_of_fold for name, one in trained.items()},
         lm_check=lm_check,
         notes=notes,

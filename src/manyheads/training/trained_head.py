@@ -111,6 +111,13 @@ class TrainedHead:
             found.append(
                 f"Head {name!r}: {counted(len(single), 'label')} with one training row only, such as {single[0]!r}."
             )
+        temperature = self.fit.temperature
+        if temperature is not None and temperature.temperature != 1:
+            found.append(
+                f"Head {name!r}: its scores are calibrated by the temperature {temperature.temperature:.3g}, which "
+                f"lowers the log loss of {temperature.items:,} held-out {self.targets.unit} by {temperature.gain:.3g} "
+                f"(standard error {temperature.error:.1g})."
+            )
         accuracy, majority = (self.metrics.get(key) for key in ("accuracy", "majority_accuracy"))
         if accuracy is not None and majority is not None and accuracy < majority:
             found.append(
@@ -140,6 +147,7 @@ class TrainedHead:
             "label_rows": self.label_rows,
             "metrics": _without_nan(self.metrics),
             "history": [_without_nan(record) for record in self.fit.history],
+            "temperature": None if self.fit.temperature is None else self.fit.temperature.record(),
             "tried": [alternative.record() for alternative in self.fit.alternatives],
             "lm_check": _recorded(lm_check),
         }

@@ -20,8 +20,8 @@ def best_tags(scores: Ragged) -> Ragged:
     """Return the tags (words,) of each text, int64, that form a valid sequence with the largest sum of scores.
 
     Args:
-        scores: (words, tags) of each text: log probabilities, or logits. Tag 0 is ``O``, tags 2k + 1 and 2k + 2 are
-            ``B`` and ``I`` of type k.
+        scores: (words, tags) of each text: logits, or log probabilities, which differ from them by one number per word.
+            Tag 0 is ``O``, tags 2k + 1 and 2k + 2 are ``B`` and ``I`` of type k.
     """
     found = np.empty(len(scores.values), dtype=np.int64)
     # Texts of like length together, the longest first: the ones that go on at a position come first.

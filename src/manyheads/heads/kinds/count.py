@@ -70,7 +70,7 @@ class Count(NumberSpec):
         """Return the logarithm of the mean count."""
         return math.log(max(float(targets.mean()), 1 / (len(targets) + 1)))
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the expected counts (rows, 1)."""
         counts: np.ndarray = np.exp(np.minimum(logits, _LARGEST_LOGIT))
         return counts

@@ -30,6 +30,7 @@ class LabelledSpec(HeadSpec):
 
     least_labels: ClassVar[int]
     has_labels: ClassVar[bool] = True
+    decided_by: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     labels: Sequence[object]
     label_smoothing: float = field(default=0.0, kw_only=True)

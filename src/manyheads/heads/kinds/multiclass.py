@@ -96,11 +96,11 @@ class Multiclass(OneLabelSpec):
         """Return the softmax's ``p (1 - p)``, averaged over rows."""
         return curvature(logits)
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (rows, labels)."""
         return softmax(logits)
 
-    def positions(self, scores: np.ndarray) -> np.ndarray:
-        """Return the positions of the most probable labels."""
-        places: np.ndarray = scores.argmax(axis=-1)
+    def positions(self, logits: np.ndarray) -> np.ndarray:
+        """Return the positions of the most probable labels: those of the largest logits."""
+        places: np.ndarray = logits.argmax(axis=-1)
         return places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
 from manyheads.heads.cells.shares import read_shares, shares_in
 from manyheads.heads.cells.spans import SplitText
-from manyheads.heads.decision import DEFAULT_THRESHOLD, NEUTRAL, Decision
+from manyheads.heads.decision import DEFAULT_THRESHOLD, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import list_items
@@ -52,7 +52,7 @@ class MultiLabel(LabelledSpec):
 
     kind: ClassVar[str] = "multilabel"
     has_label_words: ClassVar[bool] = True
-    has_thresholds: ClassVar[bool] = True
+    decided_by: ClassVar[frozenset[str]] = frozenset({"temperature", "thresholds"})
     least_labels: ClassVar[int] = 1
 
     separator: str = field(default="|", kw_only=True)
@@ -153,7 +153,7 @@ class MultiLabel(LabelledSpec):
         """Return the targets: they are such numbers."""
         return targets
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the sigmoid (rows, labels)."""
         # tanh does not overflow where exp(-logit) would.
         probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
@@ -161,26 +161,27 @@ class MultiLabel(LabelledSpec):
 
     def check_decision(self, decision: Decision) -> None:
         """Check that there is one threshold per label."""
+        super().check_decision(decision)
         if decision.thresholds is not None and len(decision.thresholds) != self.outputs:
             raise HeadError(
                 f"MultiLabel: thresholds must have one number for each of {self.outputs} labels, got "
                 f"{len(decision.thresholds)}"
             )
 
-    def chosen(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> np.ndarray:
+    def chosen(self, scores: np.ndarray, decision: Decision) -> np.ndarray:
         """Return booleans (rows, labels): whether each probability reaches its label's threshold."""
         given = decision.thresholds
         thresholds = DEFAULT_THRESHOLD if given is None else np.array(given, dtype=scores.dtype)
         chosen: np.ndarray = scores >= thresholds
         return chosen
 
-    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
+    def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
         """Return the labels whose probability reaches their threshold."""
         chosen = tuple(self.labels[k] for k in np.flatnonzero(self.chosen(scores, decision)).tolist())
         return Prediction(labels=chosen, scores=self.named(scores))
 
     def table_columns(
-        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+        self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
         """Return ``{head}_labels`` (lists), ``{head}_score`` (the largest) and, if asked, one column per label."""
         chosen = self.chosen(scores, decision)

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from manyheads.heads.base import Column, HeadSpec
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.numbers import with_points
 from manyheads.heads.cells.spans import SplitText
-from manyheads.heads.decision import NEUTRAL, Decision
+from manyheads.heads.decision import Decision
 from manyheads.heads.targets import RowTargets
 from manyheads.runtime.lists import plain
 from manyheads.types import Batch, Prediction
@@ -80,12 +80,12 @@ class NumberSpec(HeadSpec):
         """Return the values as a column."""
         return targets[:, None]
 
-    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
+    def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
         """Return the value."""
         return Prediction(value=float(scores[0]))
 
     def table_columns(
-        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+        self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
         """Return ``{head}_value``."""
         return {f"{head}_value": scores[:, 0]}

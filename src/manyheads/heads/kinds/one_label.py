@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.errors import InputError
+from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import Column
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex, label_array
 from manyheads.heads.cells.shares import normalized, read_shares, shares_in
 from manyheads.heads.cells.spans import SplitText
-from manyheads.heads.decision import NEUTRAL, Decision
+from manyheads.heads.decision import Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.shares import check_shares, label_counts
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
@@ -28,9 +29,11 @@ from manyheads.types import MISSING, Batch, Prediction
 class OneLabelSpec(LabelledSpec):
     """A head that predicts one of its labels per row, and a probability for each."""
 
+    decided_by: ClassVar[frozenset[str]] = frozenset({item.name for item in fields(Decision)} - {"thresholds"})
+
     @abstractmethod
-    def positions(self, scores: np.ndarray) -> np.ndarray:
-        """Return the predicted label's position (...) for scores (..., labels)."""
+    def positions(self, logits: np.ndarray) -> np.ndarray:
+        """Return the predicted label's position (...) for logits (..., outputs), which no temperature changes."""
 
     def encode(
         self, cells: Sequence[object], head: str, source: str, texts: Sequence[SplitText] | None = None
@@ -82,16 +85,26 @@ class OneLabelSpec(LabelledSpec):
         """Return one for the label and zero for the others, or the shares."""
         return one_hot(targets, len(self.labels)) if targets.ndim == 1 else targets
 
-    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
+    def check_decision(self, decision: Decision) -> None:
+        """Check that there is a cost for each pair of labels."""
+        super().check_decision(decision)
+        labels = len(self.labels)
+        if decision.costs is not None and len(decision.costs) != labels:
+            raise HeadError(
+                f"{self.owner}: costs must be {labels} x {labels} numbers, one for each pair of labels, got "
+                f"{len(decision.costs)} x {len(decision.costs)}"
+            )
+
+    def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
         """Return the label of ``positions``."""
-        place = int(self.positions(scores))
+        place = int(self.positions(logits))
         return Prediction(label=self.labels[place], score=float(scores[place]), scores=self.named(scores))
 
     def table_columns(
-        self, head: str, scores: np.ndarray, all_scores: bool, decision: Decision = NEUTRAL
+        self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
         """Return ``{head}_label``, ``{head}_score`` and with ``all_scores`` one column per label."""
-        places = self.positions(scores)
+        places = self.positions(logits)
         columns: dict[str, Column] = {
             f"{head}_label": label_array(self.labels)[places].tolist(),
             f"{head}_score": np.take_along_axis(scores, places[:, None], axis=1)[:, 0],

@@ -81,7 +81,7 @@ class Ordinal(OneLabelSpec):
         cells = torch.where(reaching > 0, squares * reaching, 0.0)
         return cells.sum(dim=0) / reaching.sum().clamp(min=1)
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the labels' probabilities (rows, labels): products of the conditional ones."""
         # In logarithms: neither a far logit nor a long product loses its digits.
         beyond, short = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
@@ -90,11 +90,10 @@ class Ordinal(OneLabelSpec):
         probabilities: np.ndarray = np.exp(reached + np.concatenate([short, none], axis=-1))
         return probabilities
 
-    def positions(self, scores: np.ndarray) -> np.ndarray:
-        """Return the median's: how many labels more than half of the probability lies beyond."""
-        beyond = np.cumsum(scores[..., :0:-1], axis=-1)
-        places: np.ndarray = (beyond > 0.5).sum(axis=-1)
-        return places
+    def positions(self, logits: np.ndarray) -> np.ndarray:
+        """Return the medians of the labels as trained: a temperature can move the median of the calibrated scores, but
+        not the label."""
+        return medians(self.raw_scores(logits))
 
     def _tasks(self, targets: Tensor, class_weights: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return the weight with which each row reaches each task ``k``, that of its labels from ``k`` on, and the
@@ -106,3 +105,11 @@ class Ordinal(OneLabelSpec):
             shares = shares * class_weights
         from_label = shares.flip(1).cumsum(dim=1).flip(1)
         return from_label[:, :-1], from_label[:, 1:]
+
+
+def medians(scores: np.ndarray) -> np.ndarray:
+    """Return the position of the median (...) of probabilities (..., labels): how many labels more than half of the
+    probability lies beyond."""
+    beyond = np.cumsum(scores[..., :0:-1], axis=-1)
+    places: np.ndarray = (beyond > 0.5).sum(axis=-1)
+    return places

@@ -52,6 +52,6 @@ class Regression(NumberSpec):
         """Return 2, the second derivative of a square."""
         return torch.full_like(logits[0], 2.0)
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the logits (rows, 1): they are the values."""
         return logits

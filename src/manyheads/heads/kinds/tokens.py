@@ -29,7 +29,7 @@ from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.placeholders import is_placeholder
 from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words_of_spans
 from manyheads.heads.cells.word_labels import check_count, parsed
-from manyheads.heads.decision import NEUTRAL, Decision
+from manyheads.heads.decision import Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
 from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropies, curvature, one_hot, softmax
 from manyheads.heads.logits import Logits, WordLogits
@@ -41,9 +41,6 @@ from manyheads.taps.words import check_subword, check_window
 from manyheads.types import MISSING, Batch, Prediction, Span
 
 SCHEMES = ("BIO", "plain")
-
-# The smallest probability: its logarithm is finite.
-_LEAST = 1e-37
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,47 +205,42 @@ class Tokens(LabelledSpec):
         """Return one for the tag of each word and zero for the others."""
         return one_hot(targets, self.outputs)
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
+    def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (words, outputs)."""
         return softmax(logits)
 
-    def prediction(self, scores: np.ndarray, decision: Decision = NEUTRAL) -> Prediction:
-        """Return the spans of one text's scores (words, outputs), counted in words; plain labels as a tuple too."""
-        spans = self._spans(scores)
+    def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
+        """Return the spans of one text, counted in words; plain labels as a tuple too."""
+        spans = self._spans(logits, scores)
         return Prediction(spans=spans, labels=tuple(span.label for span in spans) if self.scheme == "plain" else ())
 
     def table_columns(
-        self, head: str, scores: Any, all_scores: bool, decision: Decision = NEUTRAL
+        self, head: str, logits: Any, scores: Any, decision: Decision, all_scores: bool
     ) -> dict[str, Column]:
-        """Return ``{head}_spans``, counted in words, and with ``all_scores`` one column per tag with a number per word.
-
-        Args:
-            head: The head's name.
-            scores: A ``Ragged`` of (words, outputs).
-            all_scores: Whether to add the scores.
-        """
-        rows: Ragged = scores
-        columns: dict[str, Column] = {f"{head}_spans": [list(self._spans(row)) for row in rows]}
+        """Return ``{head}_spans``, counted in words, and with ``all_scores`` one column per tag with a number per
+        word."""
+        spans = [list(self._spans(*row)) for row in zip(logits, scores, strict=True)]
+        columns: dict[str, Column] = {f"{head}_spans": spans}
         if all_scores:
             for place, name in enumerate(self.classes):
-                columns[f"{head}_score_{name}"] = [row[:, place].tolist() for row in rows]
+                columns[f"{head}_score_{name}"] = [row[:, place].tolist() for row in scores]
         return columns
 
-    def predicted_classes(self, scores: Ragged) -> Ragged:
+    def predicted_classes(self, logits: Ragged) -> Ragged:
         """Return the class of each word of each text, int64 (words,): its most probable label, or for entities the tag
-        in the most probable valid sequence of BIO tags.
+        in the most probable valid sequence of BIO tags. No temperature changes it.
 
         Args:
-            scores: (words, outputs) probabilities of each text.
+            logits: (words, outputs) of each text.
         """
         if self.scheme == "plain":
-            return Ragged(scores.values.argmax(axis=1), scores.offsets)
-        return best_tags(Ragged(np.log(np.maximum(scores.values, _LEAST)), scores.offsets))
+            return Ragged(logits.values.argmax(axis=1), logits.offsets)
+        return best_tags(logits)
 
-    def _spans(self, scores: np.ndarray) -> tuple[Span, ...]:
+    def _spans(self, logits: np.ndarray, scores: np.ndarray) -> tuple[Span, ...]:
         if not len(scores):
             return ()
-        tags = self.predicted_classes(Ragged.single(scores)).values
+        tags = self.predicted_classes(Ragged.single(logits)).values
         best = scores[np.arange(len(scores)), tags]
         if self.scheme == "plain":
             pairs = zip(tags.tolist(), best.tolist(), strict=True)

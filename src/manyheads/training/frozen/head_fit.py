@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 
 from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
+from manyheads.deciding.after_training import decide
+from manyheads.deciding.held_out import HeldOut
 from manyheads.features import FeatureSource, FeatureTable
-from manyheads.heads import NEUTRAL, Head
+from manyheads.heads import Decision, Head
 from manyheads.taps import BackboneTap, Tap
 from manyheads.taps.base import Reader
 from manyheads.training.dataset import TrainingData
-from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.stacking import Stacking
 from manyheads.training.searching.choose import fit_simplest
@@ -59,10 +61,10 @@ class HeadFit:
         self.targets = data.targets[name].take(self.rows)
         self.shortlist: Shortlist | None = None
         self.stacked = stacked
-        self.decision = NEUTRAL
+        self.decision = Decision(costs=self.head.decision.costs)
         self._core, self._data = core, data
-        weights = data.weights_of(self.rows[self.targets.items().rows])
-        self._sample_weight = None if weights is None else torch.from_numpy(weights)
+        self._item_weights = data.weights_of(self.rows[self.targets.items().rows])
+        self._sample_weight = None if self._item_weights is None else torch.from_numpy(self._item_weights)
         self._class_weights = class_weights_of(self.head, self.targets, self._sample_weight)
 
     def search_request(self) -> SearchRequest:
@@ -93,8 +95,11 @@ class HeadFit:
             result, self.fitted = fitter.fit(heads[0], sets[0]), heads[0]
         self.fitted.load_state_dict(dict(result.state), strict=True)
         screened = [] if self.shortlist is None else self.shortlist.alternatives
-        self.result = replace(result, alternatives=[*screened, *result.alternatives])
-        self.decision = fitted_decision(self.head.spec, self.targets.items().targets, result.out_of_fold)
+        items = self.targets.items()
+        held_out = HeldOut(result.out_of_fold, items.targets, self._texts(items.rows), self._item_weights).known
+        self.decision, temperature = decide(self.head.spec, held_out, self.head.decision, self._data.seed)
+        alternatives = [*screened, *result.alternatives]
+        self.result = replace(result, alternatives=alternatives, temperature=temperature)
 
     def prepared_head(self, source: FeatureSource, taps: Sequence[Tap]) -> Head:
         """Return a fresh head on the CPU whose readers are prepared on its training rows, without a fit.
@@ -126,6 +131,10 @@ class HeadFit:
         self.head.set_class_weights(None if weights is None else weights.to(device=device, dtype=torch.float32))
         self.head.decision = self.decision
 
+    def _texts(self, rows: np.ndarray) -> list[Any]:
+        """Return the texts of some of its rows."""
+        return [self._data.texts[row] for row in self.rows[rows]]
+
     def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
         items = self.targets.items()
         return HeadTrainingSet(
@@ -133,9 +142,9 @@ class HeadFit:
             taps=head.taps,
             targets=items.targets,
             classes=self.targets.item_classes(),
-            texts=[self._data.texts[row] for row in self.rows[items.rows]],
+            texts=self._texts(items.rows),
             class_weights=self._class_weights,
             seed=self._data.seed,
             sample_weight=self._sample_weight,
-            hold_out_all=self.stacked or self.head.spec.has_thresholds,
+            hold_out_all=self.stacked or "thresholds" in self.head.spec.decided_by,
         )

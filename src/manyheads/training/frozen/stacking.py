@@ -63,7 +63,7 @@ class Stacking:
             held_out, out_of_fold = self._out_of_fold[name]
             _, here, there = np.intersect1d(rows, held_out, assume_unique=True, return_indices=True)
             logits[here] = out_of_fold[there]
-        return torch.from_numpy(self._core.heads[name].spec.scores(logits))
+        return torch.from_numpy(self._core.heads[name].spec.raw_scores(logits))
 
     def _logits(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return a head's logits (rows, outputs) with its new weights, or its own where it does not train."""

@@ -52,7 +52,7 @@ def _held_out_errors(path: RegularizationPath) -> np.ndarray:
         log_probabilities = log_softmax(logits[held_out].astype(np.float64), axis=1)
         errors = -(target_scores * log_probabilities).sum(axis=1) / entropy(target_scores)
     else:
-        residuals = spec.scores(logits[held_out]) - target_scores
+        residuals = spec.raw_scores(logits[held_out]) - target_scores
         errors = np.nansum(residuals**2, axis=1) / spread(target_scores)
     weights = path.problem.weights_of(torch.from_numpy(held_out))
     return errors if weights is None else errors * (weights / weights.mean()).numpy()

@@ -1,4 +1,7 @@
-"""The factor of a head's logits with the least held-out loss: temperature scaling (Guo et al. 2017, section 4.2).
+"""The factor of a head's logits with the least held-out loss in training, part of a solution's weights.
+
+It is found like a temperature (Guo et al. 2017, section 4.2), but by the training loss, class weights included, and for
+each penalty. The temperature of a decision (``deciding/temperature.py``) comes after training and divides logits.
 
 A strong penalty orders classes well but leaves small weights and unsure probabilities, so penalties that are compared
 by the plain held-out loss come out too weak. Comparing them by the loss after scaling, and scaling the chosen solution,
@@ -7,16 +10,13 @@ gives both the better order and the right probabilities (Berta et al. 2025, "Ret
 
 from __future__ import annotations
 
-import math
-
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from manyheads.deciding.temperature import least_loss_factor
 from manyheads.heads import HeadSpec
 
-# The logarithms of the smallest and the largest factor, and the precision of the logarithm.
-_BOUNDS = (math.log(0.1), math.log(20))
-_PRECISION = 1e-3
+# The smallest and the largest factor.
+_LOWEST, _HIGHEST = 0.1, 20.0
 
 
 def best_scale(
@@ -26,10 +26,7 @@ def best_scale(
     class_weights: Tensor | None,
     sample_weight: Tensor | None = None,
 ) -> float:
-    """Return the factor of the logits with the least loss, between 0.1 and 20.
-
-    A normal prior of its logarithm, with standard deviation one, counts like one more item: a few items that are all
-    right do not make the head certain.
+    """Return the factor of the logits with the least loss, between 0.1 and 20, see ``least_loss_factor``.
 
     Args:
         spec: Of a head with labels, whose loss is a log loss.
@@ -39,9 +36,7 @@ def best_scale(
         sample_weight: As the loss takes them.
     """
 
-    def loss(exponent: float) -> float:
-        terms = spec.loss(math.exp(exponent) * logits, targets, class_weights, sample_weight)
-        return float(terms.mean) + exponent**2 / 2 / len(logits)
+    def loss(factor: float) -> float:
+        return float(spec.loss(factor * logits, targets, class_weights, sample_weight).mean)
 
-    found = minimize_scalar(loss, bounds=_BOUNDS, method="bounded", options={"xatol": _PRECISION})
-    return math.exp(found.x) if found.fun < loss(0.0) else 1.0
+    return least_loss_factor(loss, len(logits), _LOWEST, _HIGHEST)

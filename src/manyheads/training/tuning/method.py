@@ -53,9 +53,11 @@ class Tuning(Method):
             Epoch 0, the heads as they were solved before tuning, is among them. The reported metrics are then of the
             rows that selected the epoch.
         tuned_share: Share of the tuned weights in the result; the rest are the weights before tuning (WiSE-FT, Wortsman
-            et al. 2022). ``None`` chooses it, 0 to 1, by the loss on a tenth of the training rows, at most 500, which
-            are then not trained on; with fewer than 200 training rows it is 0.5. It needs ``start="frozen"``, and
-            memory for two copies of the trained weights.
+            et al. 2022). ``None`` chooses it, 0 to 1, by the loss on the held-out rows; without any it is 0.5. It needs
+            ``start="frozen"``, and memory for two copies of the trained weights.
+        held_out: Share of the training rows, at most 500 rows, that are not trained on: they choose ``tuned_share``,
+            and each head's temperature and thresholds are fitted to them. If it is fewer than 20 rows, or with 0, no
+            row is held out, and the temperature is 1.
         patience: Stop after this many epochs without improvement, and keep the best epoch.
         dtype: Precision of the steps: ``"auto"`` (bf16 autocast where the hardware is fast at it), ``"float32"`` (the
             precision of the loaded weights), or ``"bfloat16"``. The dtype of the weights does not change.
@@ -82,6 +84,7 @@ class Tuning(Method):
     weighting: str = "sum"
     best_by: str | Mapping[str, float] | None = None
     tuned_share: float | None = None
+    held_out: float = 0.1
     patience: int | None = None
     dtype: str = "auto"
     gradient_checkpointing: bool = False
@@ -102,13 +105,7 @@ class Tuning(Method):
         for name in ("patience", "save_steps"):
             if getattr(self, name) is not None:
                 self.check_whole(name)
-        if self.tuned_share is not None:
-            self.check_number("tuned_share")
-            if self.tuned_share > 1 or (self.tuned_share < 1 and self.start != "frozen"):
-                raise MethodError(
-                    f"{self.name}: tuned_share must be at most 1, and below 1 only with start='frozen', got "
-                    f"{self.tuned_share!r} with start={self.start!r}"
-                )
+        self._check_shares()
         if self.checkpoints is not None and self.trainer is not None:
             raise MethodError(
                 f"{self.name}: trainer has its own output_dir and save settings; leave checkpoints out, and set "
@@ -117,6 +114,19 @@ class Tuning(Method):
         weights = self.best_by.values() if isinstance(self.best_by, Mapping) else [1.0]
         if not weights or not all(isinstance(weight, int | float) and 0 < weight < math.inf for weight in weights):
             raise MethodError(f"{self.name}: best_by must weight heads by positive numbers, got {self.best_by!r}")
+
+    def _check_shares(self) -> None:
+        self.check_number("held_out")
+        if self.held_out >= 1:
+            raise MethodError(f"{self.name}: held_out must be a share below 1, got {self.held_out!r}")
+        if self.tuned_share is None:
+            return
+        self.check_number("tuned_share")
+        if self.tuned_share > 1 or (self.tuned_share < 1 and self.start != "frozen"):
+            raise MethodError(
+                f"{self.name}: tuned_share must be at most 1, and below 1 only with start='frozen', got "
+                f"{self.tuned_share!r} with start={self.start!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -127,6 +137,11 @@ class Tuning(Method):
     def mixes_weights(self) -> bool:
         """Whether the result may mix the tuned weights with those before tuning."""
         return self.start == "frozen" and self.tuned_share != 1
+
+    @property
+    def chooses_share(self) -> bool:
+        """Whether the share of the tuned weights is chosen on held-out rows."""
+        return self.mixes_weights and self.tuned_share is None
 
     @property
     def lm_factor(self) -> float:

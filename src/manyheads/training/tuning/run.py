@@ -12,12 +12,13 @@ import torch
 import transformers
 
 from manyheads.core import HeadedCore
+from manyheads.deciding.temperature import TemperatureFit
+from manyheads.errors import listed
 from manyheads.evaluation.lm_loss import perplexity
 from manyheads.features import FeatureSource
 from manyheads.heads import Head, Logits
 from manyheads.runtime.processes import from_first, is_first, wait_for_all
 from manyheads.training.dataset import TrainingData
-from manyheads.training.deciding.thresholds import fitted_decision
 from manyheads.training.fit import FitResult
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.method import Outcome
@@ -25,6 +26,7 @@ from manyheads.training.resuming.run_folder import RunFolder, run_facts
 from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator
+from manyheads.training.tuning.held_out_rows import decide_on_held_out, holding_out
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
 from manyheads.training.tuning.rollback import (
@@ -37,7 +39,7 @@ from manyheads.training.tuning.selection import selection_of
 from manyheads.training.tuning.step_module import TrainingRows, TuningPlan, evaluated
 from manyheads.training.tuning.trainer import Trainer
 from manyheads.training.tuning.watch import CountingCollate, Watch, WatchedRun
-from manyheads.training.tuning.weight_mixture import DEFAULT_SHARE, WeightMixture, holding_out, losses_of_shares
+from manyheads.training.tuning.weight_mixture import DEFAULT_SHARE, WeightMixture, losses_of_shares
 
 
 def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
@@ -50,7 +52,7 @@ def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: Trai
         data: Training and evaluation rows.
     """
     method.check(core, heads)
-    return _Run(method, core, heads, _with_held_out_rows(method, data)).outcome(restored_on_failure)
+    return _Run(method, core, heads, _with_held_out_rows(method, heads, data)).outcome(restored_on_failure)
 
 
 def try_out(
@@ -69,12 +71,13 @@ def try_out(
         StoppedRunError: the watch ended the run.
     """
     method.check(core, heads)
-    return _Run(method, core, heads, _with_held_out_rows(method, data), watch).outcome(restored_afterwards)
+    return _Run(method, core, heads, _with_held_out_rows(method, heads, data), watch).outcome(restored_afterwards)
 
 
-def _with_held_out_rows(method: Tuning, data: TrainingData) -> TrainingData:
-    """Return the data with rows held out, if the method chooses the share of the tuned weights on them."""
-    return holding_out(data) if method.mixes_weights and method.tuned_share is None else data
+def _with_held_out_rows(method: Tuning, heads: Mapping[str, Head], data: TrainingData) -> TrainingData:
+    """Return the data with rows held out, if the share of the tuned weights or a decision is to be chosen on them."""
+    decides = any(head.spec.decided_by for head in heads.values())
+    return holding_out(data, method.held_out) if decides or method.chooses_share else data
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Run:
         changing = list(method.changing(core))
         before = perplexity(core, data.tokenized, data.evaluate) if changing else None
         with restored(core, heads, changing):
-            start_heads(method, core, heads, data)
+            started = start_heads(method, core, heads, data)
             weighting = LearnedWeighting(heads, core.backbone.device) if method.weighting == "learned" else Weighting()
             plan = method.plan(core, heads, data, weighting)
             trained = [*plan.rates, *weighting.parameters()]
@@ -109,8 +112,7 @@ class _Run:
             state, notes = self._train(watched, [evaluator, *watching], folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
-            if share > 0:
-                self._decide(plan)
+            temperatures = self._decide(plan) if share > 0 else {name: fit.temperature for name, fit in started.items()}
             if logits is None or share < 1 or not plan.live:
                 logits = evaluated(core, heads, data, data.evaluate)
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
@@ -122,10 +124,14 @@ class _Run:
         if mixture is not None:
             settings["tuned_share"] = share
         learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
-        fits = {name: FitResult({}, settings | learned.get(name, {}), [], evaluator.history[name]) for name in heads}
-        return Outcome(
-            fits, logits, (before, after), (*plan.notes, *notes, *self._share_notes(share), *evaluator.notes(logits))
-        )
+        fits = {
+            name: FitResult(
+                {}, settings | learned.get(name, {}), [], evaluator.history[name], temperature=temperatures.get(name)
+            )
+            for name in heads
+        }
+        notes = (*plan.notes, *notes, *self._share_notes(share), *self._decision_notes(share), *evaluator.notes(logits))
+        return Outcome(fits, logits, (before, after), notes)
 
     def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> tuple[TuningPlan, list[WatchedRun]]:
         """Return the plan and the callback that let the watch follow the run, if there is one."""
@@ -151,20 +157,37 @@ class _Run:
         mixture.mix(share)
         return share
 
-    def _decide(self, plan: TuningPlan) -> None:
-        """Fit thresholds anew on the held-out rows, if there are any: tuning has changed the scores."""
-        heads = {name: head for name, head in self.heads.items() if head.spec.has_thresholds}
-        if not heads or not len(self.data.held_out):
-            return
+    def _decide(self, plan: TuningPlan) -> dict[str, TemperatureFit | None]:
+        """Fit each decision anew to the held-out rows, since tuning has changed the scores; without such rows, leave
+        out the temperature. Return how the temperatures were found.
+        """
+        if not len(self.data.held_out):
+            for head in self.heads.values():
+                head.decision = head.decision.with_temperature(1.0)
+            return {}
         logits = plan.evaluate(self.data.held_out)
-        for name, head in heads.items():
-            targets = self.data.targets[name].take(self.data.held_out)
-            head.decision = fitted_decision(head.spec, targets.items().targets, targets.item_logits(logits[name]))
+        found = from_first(decide_on_held_out(self.heads, self.data, logits))
+        for name, (decision, _) in found.items():
+            self.heads[name].decision = decision
+        return {name: temperature for name, (_, temperature) in found.items()}
+
+    def _decision_notes(self, share: float) -> list[str]:
+        """Return a sentence on the rows that the decisions were fitted to, or on why there were none."""
+        names = [name for name, head in self.heads.items() if "temperature" in head.spec.decided_by]
+        rows = len(self.data.held_out)
+        if not names or share == 0:
+            return []
+        if not rows:
+            why = f"{len(self.data.train)} training rows are too few to hold some out for it"
+            return [
+                f"Scores of {listed(names)} are not calibrated: {why if self.method.held_out else 'held_out is 0'}."
+            ]
+        return [f"The decisions of {listed(names)} are fitted to {rows} held-out training rows."]
 
     def _share_notes(self, share: float) -> list[str]:
         """Return a sentence on a share that was chosen."""
         rows = len(self.data.held_out)
-        if not rows:
+        if not rows or not self.method.chooses_share:
             return []
         if share == 0:
             return [f"Tuning did not lower the loss on {rows} held-out training rows, so the weights are as before it."]
@@ -212,17 +235,21 @@ class _Run:
         )
 
 
-def start_heads(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> None:
-    """Give the heads initial weights for the backbone as it is: solved on frozen features, or random."""
+def start_heads(
+    method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData
+) -> Mapping[str, FitResult]:
+    """Give the heads initial weights for the backbone as it is: solved on frozen features, or random. Return the fits
+    of solved heads.
+    """
     if method.start == "frozen":
-        method.frozen_start().fit(core, heads, data)
-        return
+        return method.frozen_start().fit(core, heads, data).fits
     source = FeatureSource(core, data.tokenized)  # for readers that choose tokens by the training rows
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(data.seed)
         for name, head in heads.items():
             fit = HeadFit(core, data, name)
             fit.install(fit.prepared_head(source, core.resolved(head.spec.taps)))
+    return {}
 
 
 def checkpoint_of(method: Tuning, folder: RunFolder | None) -> str | bool | None:

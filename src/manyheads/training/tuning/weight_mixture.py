@@ -12,23 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from manyheads.data.split import split_by_text
 from manyheads.heads import Head, Logits
-from manyheads.training.dataset import TrainingData, row_classes
+from manyheads.training.dataset import TrainingData
 
 # The shares that are compared, and the share where no rows are held out: what Wortsman et al. recommend without them.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFAULT_SHARE = 0.5
-# The part of the training rows on which they are compared, and the fewest and the most of them: fewer tell little, more
-# are better trained on.
-_FRACTION = 0.1
-_MIN_ROWS, _MAX_ROWS = 20, 500
 
 
 class WeightMixture:
@@ -69,18 +63,6 @@ class WeightMixture:
 
     def _copies(self) -> list[torch.Tensor]:
         return [parameter.detach().to("cpu", copy=True) for parameter in self._parameters]
-
-
-def holding_out(data: TrainingData) -> TrainingData:
-    """Return the data with some training rows held out, to choose the share of the tuned weights; without any if there
-    are too few. Equal texts are on one side, and every class keeps a text to train on.
-    """
-    fraction = min(_FRACTION, _MAX_ROWS / max(len(data.train), 1))
-    if fraction * len(data.train) < _MIN_ROWS:
-        return data
-    texts = [data.texts[row] for row in data.train]
-    train, held_out = split_by_text(texts, fraction, data.seed, row_classes(data.targets, data.train))
-    return replace(data, train=data.train[train], held_out=data.train[held_out])
 
 
 def losses_of_shares(

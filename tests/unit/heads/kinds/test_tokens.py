@@ -206,9 +206,10 @@ def test_plain_labels_of_spans_leave_other_words_unlabelled() -> None:
 
 def test_plain_labels_are_spans_of_one_word() -> None:
     spec = mh.Tokens(["noun", "verb"], scheme="plain")
-    spans = spec.prediction(np.array([[0.2, 0.8], [0.9, 0.1]])).spans
+    scores = np.array([[0.2, 0.8], [0.9, 0.1]])
+    spans = spec.prediction(np.log(scores), scores, mh.Decision()).spans
     assert spans == (mh.Span(0, 1, "verb", 0.8), mh.Span(1, 2, "noun", 0.9))
-    assert spec.prediction(np.empty((0, 2))).spans == ()
+    assert spec.prediction(np.empty((0, 2)), np.empty((0, 2)), mh.Decision()).spans == ()
 
 
 # --- what a head reads ----------------------------------------------------------------------------

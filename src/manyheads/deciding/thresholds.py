@@ -12,9 +12,12 @@ positive rows::
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from manyheads.heads import NEUTRAL, Decision, HeadSpec
+from manyheads.deciding.held_out import HeldOut
+from manyheads.heads import Decision, HeadSpec
 from manyheads.heads.decision import DEFAULT_THRESHOLD
 
 PSEUDO_POSITIVES = 10
@@ -24,21 +27,21 @@ _MIN_POSITIVES = 20
 _STEPS = 100
 
 
-def fitted_decision(spec: HeadSpec, targets: np.ndarray, logits: np.ndarray) -> Decision:
-    """Return the decision of a head, fitted on rows that its weights were not fitted on.
+def fit_thresholds(spec: HeadSpec, held_out: HeldOut, decision: Decision) -> Decision:
+    """Return a head's decision with thresholds for its scores; unchanged if the head has none, or too few rows.
 
     Args:
         spec: The head's spec.
-        targets: Encoded targets (rows, ...).
-        logits: Logits (rows, outputs), NaN for rows without; or empty.
+        held_out: Rows that its weights were not trained on.
+        decision: Its decision, with the temperature of the scores.
     """
-    if not spec.has_thresholds or not len(logits):
-        return NEUTRAL
-    known = ~np.isnan(logits).any(axis=1) & ~np.isnan(targets).any(axis=1)
-    positives = targets[known] >= DEFAULT_THRESHOLD
+    if "thresholds" not in spec.decided_by:
+        return decision
+    rows = held_out.take(np.flatnonzero(~np.isnan(held_out.targets).any(axis=1)))
+    positives = rows.targets >= DEFAULT_THRESHOLD
     if positives.sum() < _MIN_POSITIVES:
-        return NEUTRAL
-    return Decision(thresholds=best_thresholds(spec.scores(logits[known]), positives).tolist())
+        return decision
+    return replace(decision, thresholds=best_thresholds(spec.scores(rows.logits, decision), positives).tolist())
 
 
 def best_thresholds(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import f1_score
 
 import manyheads as mh
-from manyheads.training.deciding.thresholds import PSEUDO_POSITIVES, best_thresholds, fitted_decision
+from manyheads.deciding.held_out import HeldOut
+from manyheads.deciding.thresholds import PSEUDO_POSITIVES, best_thresholds, fit_thresholds
 from tests.families import WORDS
 
 Saved = Callable[[str], Path]
@@ -84,18 +85,26 @@ def test_among_equal_thresholds_the_middle_one_is_taken() -> None:
 def test_with_fewer_than_twenty_positive_cells_one_half_is_kept(positives: int) -> None:
     logits = np.where(np.arange(100) < positives, -1.0, -3.0)[:, None].astype(np.float32)
     targets = (np.arange(100) < positives)[:, None].astype(np.float32)
-    found = fitted_decision(mh.MultiLabel(labels=["a"]), targets, logits)
+    found = fit_thresholds(mh.MultiLabel(labels=["a"]), HeldOut(logits, targets, [""] * 100), mh.Decision())
     assert (found == mh.Decision()) == (positives < 20)
 
 
 def test_rows_without_logits_or_labels_do_not_count() -> None:
     scores, labels = scores_and_labels()
-    spec = mh.MultiLabel(labels=LABELS)
+    spec, texts = mh.MultiLabel(labels=LABELS), [""] * (len(labels) + 10)
     logits = np.log(scores / (1 - scores))
-    expected = fitted_decision(spec, labels.astype(np.float32), logits)
+    expected = fit_thresholds(spec, HeldOut(logits, labels.astype(np.float32), texts), mh.Decision())
     further_logits = np.concatenate([logits, np.full((5, 5), np.nan), np.ones((5, 5))])
     further_targets = np.concatenate([labels, np.ones((5, 5)), np.full((5, 5), np.nan)]).astype(np.float32)
-    assert fitted_decision(spec, further_targets, further_logits) == expected
+    assert fit_thresholds(spec, HeldOut(further_logits, further_targets, texts).known, mh.Decision()) == expected
+
+
+def test_thresholds_are_of_calibrated_scores() -> None:
+    scores, labels = scores_and_labels()
+    spec, targets, logits = mh.MultiLabel(labels=LABELS), labels.astype(np.float32), 3 * np.log(scores / (1 - scores))
+    found = fit_thresholds(spec, HeldOut(logits, targets, [""] * len(labels)), mh.Decision(temperature=3))
+    expected = best_thresholds(scores, labels).tolist()
+    assert found == mh.Decision(temperature=3, thresholds=expected)
 
 
 # --- with a model ----------------------------------------------------------------------------------

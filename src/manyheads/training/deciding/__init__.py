@@ -1,1 +1,0 @@
-"""Fit how heads turn scores into answers, on rows that did not fit the scores."""

@@ -1,0 +1,63 @@
+"""Training rows that are not trained on: what is chosen by few numbers is chosen on them, last of all the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from manyheads.data.split import split_by_text
+from manyheads.deciding.after_training import decide
+from manyheads.deciding.held_out import HeldOut
+from manyheads.deciding.temperature import TemperatureFit
+from manyheads.heads import Decision, Head, Logits
+from manyheads.training.dataset import TrainingData, row_classes
+
+# The fewest and the most of them: fewer tell little, more are better trained on.
+MIN_ROWS, MAX_ROWS = 20, 500
+
+
+def holding_out(data: TrainingData, fraction: float) -> TrainingData:
+    """Return the data with a share of the training rows held out, at most 500 rows; without any if they are fewer than
+    20. Equal texts are on one side, and every class keeps a text to train on.
+
+    Args:
+        data: All rows.
+        fraction: Share of the training rows, from 0 to below 1.
+    """
+    fraction = min(fraction, MAX_ROWS / max(len(data.train), 1))
+    if fraction * len(data.train) < MIN_ROWS:
+        return data
+    texts = [data.texts[row] for row in data.train]
+    train, held_out = split_by_text(texts, fraction, data.seed, row_classes(data.targets, data.train))
+    return replace(data, train=data.train[train], held_out=data.train[held_out])
+
+
+def held_out_of(data: TrainingData, name: str, logits: Logits) -> HeldOut:
+    """Return a head's labelled items of the held-out rows.
+
+    Args:
+        data: Contains the held-out rows.
+        name: The head's name.
+        logits: Its logits of the held-out rows.
+    """
+    targets = data.targets[name].take(data.held_out)
+    items = targets.items()
+    rows = data.held_out[items.rows]
+    texts = [data.texts[row] for row in rows]
+    return HeldOut(targets.item_logits(logits), items.targets, texts, data.weights_of(rows))
+
+
+def decide_on_held_out(
+    heads: Mapping[str, Head], data: TrainingData, logits: Mapping[str, Logits]
+) -> dict[str, tuple[Decision, TemperatureFit | None]]:
+    """Return each head's decision, fitted to the held-out rows, and how its temperature was found.
+
+    Args:
+        heads: The heads, with new weights and the decision of their start.
+        data: Contains the held-out rows.
+        logits: Head name -> logits of these rows.
+    """
+    return {
+        name: decide(head.spec, held_out_of(data, name, logits[name]), head.decision, data.seed)
+        for name, head in heads.items()
+    }
