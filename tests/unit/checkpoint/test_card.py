@@ -10,6 +10,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,34 @@ def test_the_card_of_a_trained_model(
     with pytest.warns(mh.errors.UntrainedHeadWarning):
         printed = run_snippets(out, monkeypatch)
     assert "'urgency': Prediction(label=" in printed
+
+
+def test_every_setting_of_a_decision_is_described(model: mh.HeadedModel, tmp_path: Path) -> None:
+    head = model.heads["urgency"]
+    neutral = section(card_with(model, tmp_path / "neutral"), "### `urgency`")
+    assert "Scores are used as they are" in neutral
+    head.decision = mh.Decision(
+        temperature=1.75,
+        abstain_below=0.625,
+        abstain_by="probability",
+        set_threshold=0.0625,
+        set_by="aps",
+        set_coverage=0.9375,
+        costs=[[0, 10], [3.5, 0]],
+    )
+    described = section(card_with(model, tmp_path / "decided"), "### `urgency`")
+    for words in (
+        "temperature 1.75",
+        "(`probability`) is below 0.625",
+        "(APS, Romano et al. 2020) have the threshold 0.0625",
+    ):
+        assert words in described
+    assert "right label of at least 0.9375 of the texts" in described
+    assert (
+        "| right label | `low` | `high` |\n| --- | --- | --- |\n| `low` | 0 | 10 |\n| `high` | 3.5 | 0 |" in described
+    )
+    named = {*head.decision.settings, "thresholds", "set_by", "abstain_by"}
+    assert named == {item.name for item in fields(mh.Decision)}, "describe the new settings in the card too"
 
 
 def test_loading_and_saving_again_gives_the_same_card(model: mh.HeadedModel, tmp_path: Path) -> None:
