@@ -215,7 +215,7 @@ def test_files_and_what_loads_from_them(family: Family, saved: Saved, forked: Mo
     assert ("generation_config.json" in names) == family.generates
     for name in names:
         assert (folder / name).read_bytes() == (source / name).read_bytes(), name
-    assert {path.name for path in folder.iterdir()} - names == {HEADS_JSON, HEADS_WEIGHTS}
+    assert {path.name for path in folder.iterdir()} - names == {"README.md", HEADS_JSON, HEADS_WEIGHTS}
     batch, again = layouts(family)["right"], mh.HeadedModel.from_pretrained(folder)
     expected = plain_logits(family, plain_model(family, source), batch)
     assert torch.equal(plain_logits(family, again.backbone, batch), expected)

@@ -17,7 +17,7 @@ from manyheads.backbone.branches.branches import Branches
 from manyheads.backbone.facts import observe_facts
 from manyheads.backbone.forward import ForwardPass, run_branch_from_states
 from manyheads.backbone.identity.digest import tensors_digest
-from manyheads.backbone.identity.identity import Provenance
+from manyheads.backbone.identity.identity import Origin, Provenance
 from manyheads.backbone.identity.source import Source
 from manyheads.backbone.join_states import Joiner
 from manyheads.backbone.limits import table_limit
@@ -98,6 +98,10 @@ class Backbone(nn.Module):
     def use_token_budget(self, tokens: int | None) -> None:
         """Put this many tokens in a batch from now on; measure it again for ``None``."""
         self.token_budget = tokens
+
+    def use_origin(self, origin: Origin) -> None:
+        """Record the origin of the weights in its source, a saved model."""
+        self.provenance = replace(self.provenance, source_origin=origin)
 
     @property
     def name(self) -> str:

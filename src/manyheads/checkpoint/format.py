@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from manyheads.checkpoint.card.seal import CARD, is_edited
 from manyheads.errors import (
     CorruptCheckpointError,
     HeadNameError,
@@ -31,6 +33,8 @@ PROTOCOL = 1
 HEADS_JSON = "heads.json"
 HEADS_WEIGHTS = "heads.safetensors"
 KINDS = ("full", "reference", "heads")
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Record = TypeVar("Record")
 
@@ -50,6 +54,9 @@ class BackboneRecord:
         name: The path or hub id it was loaded by, if any.
         revision: The hub revision, if one was named.
         token_budget: The fastest number of tokens per batch, as measured; saved, since batches affect the last bits.
+        base: The hub id of the checkpoint that its weights come from, through any number of saves; ``None`` for a local
+            one, or none.
+        tuned: Whether its weights or tokens differ from those of that checkpoint; ``None`` without one.
     """
 
     kind: str
@@ -61,6 +68,8 @@ class BackboneRecord:
     name: str | None
     revision: str | None
     token_budget: int | None
+    base: str | None
+    tuned: bool | None
 
 
 @dataclass(frozen=True)
@@ -165,10 +174,14 @@ def checksum(record: Mapping[str, Any]) -> str:
 
 
 def saved_files(folder: Path) -> frozenset[str]:
-    """Return the names of the files that were saved in a folder; none if manyheads did not save it."""
+    """Return the names of the files that were saved in a folder; none if manyheads did not save it.
+
+    A model card that a person edited is theirs and not among them.
+    """
     try:
         record = json.loads((folder / HEADS_JSON).read_text("utf-8"))
-        return frozenset(_names(record["files"]) if record["protocol"] == PROTOCOL else ())
+        files = frozenset(_names(record["files"]) if record["protocol"] == PROTOCOL else ())
+        return files - {CARD} if is_edited(folder) else files
     except (OSError, ValueError, RecursionError, LookupError, TypeError, CorruptCheckpointError):
         return frozenset()
 
@@ -216,6 +229,10 @@ def _parsed(record: object) -> Checkpoint:
         raise CorruptCheckpointError(f"backbone: kind {backbone.kind!r} is not among {listed(KINDS)}")
     if not (backbone.token_budget is None or (type(backbone.token_budget) is int and backbone.token_budget > 0)):
         raise CorruptCheckpointError(f"backbone: token_budget must be a positive number, got {backbone.token_budget!r}")
+    if not (backbone.base is None or (isinstance(backbone.base, str) and _HUB_ID.fullmatch(backbone.base))):
+        raise CorruptCheckpointError(f"backbone: base must be a hub id or null, got {backbone.base!r:.200}")
+    if backbone.tuned not in (None, True, False):
+        raise CorruptCheckpointError(f"backbone: tuned must be true, false or null, got {backbone.tuned!r:.200}")
     _typed(record["weights"], str, "weights")
     branches = {name: _branch(name, raw) for name, raw in _typed(record["branches"], dict, "branches").items()}
     records: dict[str, HeadRecord] = {}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from manyheads.backbone import load_backbone
+from manyheads.backbone.identity.identity import Origin
 from manyheads.backbone.identity.source import locate
 from manyheads.backbone.load import load_tokenizer, tokenizer_in, wrap_model
 from manyheads.backbone.merged import is_adapter
@@ -88,8 +89,10 @@ def _read(
         _add_stock_head(core)
     else:
         check_backbone(opened, loaded)
+        record = opened.checkpoint.backbone
+        loaded.use_origin(Origin(record.base, record.tuned))
         check_same_tokenizer(opened, tokenizer)
-        loaded.use_token_budget(opened.checkpoint.backbone.token_budget)
+        loaded.use_token_budget(record.token_budget)
         attach_heads(core, opened, {saved: saved for saved in opened.checkpoint.heads})
     return core, tokenizer
 

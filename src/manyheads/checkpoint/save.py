@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,11 @@ from manyheads.backbone.identity.tokenizer import tokenizer_digest
 from manyheads.backbone.load import tokenizer_in
 from manyheads.backbone.quiet import transformers_quiet
 from manyheads.checkpoint.adapter import write_adapters
+from manyheads.checkpoint.card.base_card import BaseCard, license_in
+from manyheads.checkpoint.card.seal import CARD, is_edited
+from manyheads.checkpoint.card.write import write_card
 from manyheads.checkpoint.format import (
+    HEADS_JSON,
     HEADS_WEIGHTS,
     KINDS,
     BackboneRecord,
@@ -88,6 +93,7 @@ def save_checkpoint(
     with held(folder):
         check()
         _check_keeps_backbone(folder, kind, sources)
+        keeps_card = is_edited(folder)
     check_space(folder, saved_size(backbone, heads, kind))
     with spinner("Saving the model"), _writing(folder), atomic_folder(folder, check, saved_files) as fresh:
         if kind == "full":
@@ -96,12 +102,21 @@ def save_checkpoint(
         name, revision = _origin(backbone)
         config, tokens = config_digest(backbone.model), None if tokenizer is None else tokenizer_digest(tokenizer)
         record = BackboneRecord(
-            kind, backbone.name, fingerprint, digest, config, tokens, name, revision, backbone.token_budget
+            kind,
+            backbone.name,
+            fingerprint,
+            digest,
+            config,
+            tokens,
+            name,
+            revision,
+            backbone.token_budget,
+            *astuple(backbone.provenance.origin(digest)),
         )
         branches = _branches_read(backbone, heads)
         files_of = write_adapters(fresh, branches, name if backbone.provenance.in_files(digest) else None)
-        write_heads(fresh, record, heads, branches, files_of)
         _write_texts(fresh, files or {})
+        write_heads(fresh, record, heads, branches, files_of, None if keeps_card else _base_card(backbone))
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.mark_saved(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
@@ -144,8 +159,9 @@ def write_heads(
     heads: Mapping[str, Head],
     branches: Mapping[str, Branch],
     files: Mapping[str, dict[str, str]],
+    base_card: BaseCard | None,
 ) -> None:
-    """Write ``heads.safetensors`` and ``heads.json``.
+    """Write ``heads.safetensors``, the model card and ``heads.json``.
 
     In the file, a head's tensors are named ``head.weight``, a branch's ``branch/weight``: no head's name holds a slash.
 
@@ -155,6 +171,7 @@ def write_heads(
         heads: The heads.
         branches: The branches that they read.
         files: By branch, the files that hold it already, with their SHA-256.
+        base_card: Facts on the backbone for the model card; ``None`` to write no card.
     """
     tensors = {f"{name}.{key}": tensor for name, head in heads.items() for key, tensor in _weights(head).items()}
     for name in (name for name in branches if name not in files):
@@ -163,7 +180,10 @@ def write_heads(
     digest = file_digest(folder / HEADS_WEIGHTS)
     records = {name: _head_record(head) for name, head in heads.items()}
     beside = {name: _branch_record(branch, files.get(name, {})) for name, branch in branches.items()}
-    write_checkpoint(folder, Checkpoint(record, beside, digest, records, VERSION))
+    checkpoint = Checkpoint(record, beside, digest, records, VERSION)
+    if base_card is not None:
+        write_card(folder, checkpoint, base_card)
+    write_checkpoint(folder, checkpoint)
 
 
 def _branch_record(branch: Branch, files: dict[str, str]) -> BranchRecord:
@@ -183,7 +203,7 @@ def _branches_read(backbone: Backbone, heads: Mapping[str, Head]) -> dict[str, B
 def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
-        if path.name != name or path.exists():
+        if path.name != name or path.exists() or name in (HEADS_WEIGHTS, HEADS_JSON, CARD):
             raise CheckpointError(f"{name!r}: an extra file of a saved model needs a plain name that no other file has")
         path.write_text(text, encoding="utf-8")
 
@@ -245,6 +265,16 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
         return None, None
     name = str(source.folder.resolve()) if Path(source.name).expanduser().exists() else source.name
     return name, source.revision
+
+
+def _base_card(backbone: Backbone) -> BaseCard:
+    model = type(backbone.model)
+    loadable = model.__name__ if model.__module__.startswith("transformers.") else None
+    return BaseCard(
+        language_model=backbone.lm is not None,
+        transformers_class=loadable,
+        license={} if backbone.source is None else license_in(backbone.source.folder),
+    )
 
 
 def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None, digest: str) -> None:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from manyheads.backbone.row_groups import AllRows
 from manyheads.checkpoint import save_checkpoint
+from manyheads.checkpoint.card.seal import CARD, is_edited
 from manyheads.checkpoint.save import saved_size
 from manyheads.checkpoint.target import check_space, check_target
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
 from manyheads.errors import CheckpointError, DataError, HeadError, MethodError, listed
 from manyheads.evaluation.lm_check import LMCheck, compare_samples, compare_weights, sample_logits
-from manyheads.evaluation.report.plain import plain_json
 from manyheads.heads import Head
 from manyheads.runtime.processes import is_first, process_count, wait_for_all
 from manyheads.training.dataset import Evaluation, TrainingData
@@ -68,7 +68,7 @@ def run_training(
     if dict(core.backbone.model.named_modules()) != modules:  # equal weights in other layers compute something else
         lm_check = dataclasses.replace(lm_check, bit_identical=False, max_abs_diff=None)
     for one in trained.values():
-        one.head.summary = one.summary(method, reading) | dict(outcome.record) | {"lm_check": plain_json(lm_check)}
+        one.head.summary = one.summary(method, reading, lm_check) | dict(outcome.record)
     wait_for_all()
     if out is not None and is_first():
         try:
@@ -88,6 +88,7 @@ def run_training(
         *_padding_note(core),
         *_dependent_heads_note(core, chosen),
         *_new_tokens_note(core),
+        *_kept_card_note(out),
     ]
     result = _result(trained, prepared, lm_check, notes, time.perf_counter() - started, out)
     return dataclasses.replace(result, candidates=list(outcome.candidates))
@@ -182,6 +183,13 @@ def _new_tokens_note(core: HeadedCore) -> list[str]:
         f"{count} tokens were added since the backbone was loaded; they take probability from all other tokens, so the "
         "language model's output changes."
     ]
+
+
+def _kept_card_note(out: Path | None) -> list[str]:
+    """Return a sentence on a model card that a person edited, and which saving therefore kept."""
+    if out is None or not is_edited(out):
+        return []
+    return [f"{out / CARD} was edited, so it was kept as it is; check whether it describes the new model."]
 
 
 def _result(

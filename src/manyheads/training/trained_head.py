@@ -14,7 +14,9 @@ import numpy as np
 from manyheads.data.labelled import Reading
 from manyheads.errors import counted, listed
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
+from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics, baseline, short_metrics
+from manyheads.evaluation.report.plain import plain_json
 from manyheads.heads import Head, Logits, Targets
 from manyheads.training.fit import FitResult
 from manyheads.training.method import Method
@@ -123,7 +125,17 @@ class TrainedHead:
             )
         return found
 
-    def summary(self, method: Method, reading: Reading) -> dict[str, Any]:
+    @property
+    def label_rows(self) -> list[int] | None:
+        """Number of training rows with each label, in the order of the labels; ``None`` for numbers and entities."""
+        labels = getattr(self.head.spec, "labels", None)
+        if labels is None or getattr(self.head.spec, "classes", None) != tuple(labels):
+            return None
+        rows = self.targets.take(self.prepared.data.train).classes()
+        counts = Counter(found for row in rows for found in row)
+        return [counts[place] for place in range(len(labels))]
+
+    def summary(self, method: Method, reading: Reading, lm_check: LMCheck) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
         return {
             **method.describe(),
@@ -131,10 +143,12 @@ class TrainedHead:
             **({} if reading.weight is None else {"weight": reading.weight}),
             "settings": self.fit.settings,
             "rows": self.rows,
+            "label_rows": self.label_rows,
             "metrics": _without_nan(self.metrics),
             "history": [_without_nan(record) for record in self.fit.history],
             "temperature": None if self.fit.temperature is None else self.fit.temperature.record(),
             "tried": [alternative.record() for alternative in self.fit.alternatives],
+            "lm_check": plain_json(lm_check),
         }
 
 

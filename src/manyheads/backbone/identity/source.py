@@ -41,6 +41,11 @@ class Source:
     stamps: dict[str, tuple[int, int]]
 
     @property
+    def hub_id(self) -> str | None:
+        """The hub id that it was loaded by; ``None`` for a folder."""
+        return None if self.folder == Path(self.name).expanduser() else self.name
+
+    @property
     def weight_files(self) -> list[Path]:
         """The weight files that transformers reads, the index first."""
         return _weight_files(self.folder)
@@ -139,7 +144,7 @@ def _downloaded(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = [*_COMPANIONS, "*.safetensors"]
+    patterns = [*_COMPANIONS, "README.md", "*.safetensors"]
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
         if not _weight_files(folder):

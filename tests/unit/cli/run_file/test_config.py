@@ -232,10 +232,20 @@ def test_the_file_is_no_part_of_the_backbone(run: Run, place: Path) -> None:
     transformers.AutoModelForMaskedLM.from_pretrained(place / "model")
 
 
+def test_a_second_run_replaces_the_file_and_the_card_of_the_first(run: Run, place: Path) -> None:
+    assert run("train", "--config", write(place, whole()))[0] == 0
+    first = {name: (place / "model" / name).read_text("utf-8") for name in ("run.toml", "README.md")}
+    tables = whole()
+    tables["method"] = {**tables.get("method", {}), "l2": 0.5}
+    assert run("train", "--config", write(place, {**tables, "overwrite": True}))[0] == 0
+    for name, text in first.items():
+        assert (place / "model" / name).read_text("utf-8") != text, name
+
+
 def test_a_text_beside_the_model_takes_no_name_of_its_files(place: Path) -> None:
     model = mh.HeadedModel.from_pretrained(place / "bert")
     model.add_head("job_type", mh.Multiclass(["full", "part"]))
-    for name in ("config.json", "heads.json", "../up.toml"):
+    for name in ("config.json", "heads.json", "README.md", "../up.toml"):
         with pytest.raises(mh.errors.CheckpointError, match=name):
             run_training(
                 *(model.core, model.tokenizer, place / "ads.csv", Frozen(), None, Reading("ad"), Evaluation()),
