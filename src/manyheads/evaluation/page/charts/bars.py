@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from manyheads.evaluation.page.charts.kit.svg import caption, joined, picture, tag
-from manyheads.evaluation.page.clean import shortened
+from manyheads.evaluation.page.charts.kit.text_width import fitted, text_width
 
-_WIDTH, _ROW, _CHARACTER = 380.0, 19.0, 7.0
-_MOST_CHARACTERS = 22
+_WIDTH, _ROW, _NAME_WIDTH = 380.0, 19.0, 150.0
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]]) -> Markup:
@@ -20,8 +19,8 @@ def bars(title: str, rows: Sequence[tuple[str, float]]) -> Markup:
         title: What they show.
         rows: Names and shares, at least one.
     """
-    names = [shortened(name, _MOST_CHARACTERS) for name, _ in rows]
-    left = 8 + _CHARACTER * max(map(len, names))
+    names = [fitted(name, _NAME_WIDTH) for name, _ in rows]
+    left = 8 + max(map(text_width, names))
     most = max(max(share for _, share in rows), 1e-9)
     best = max(rows, key=lambda row: row[1])
     unit = (_WIDTH - left - 52) / most

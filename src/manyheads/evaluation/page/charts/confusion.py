@@ -9,10 +9,13 @@ import numpy as np
 from markupsafe import Markup
 
 from manyheads.evaluation.page.charts.kit.svg import caption, joined, picture, tag
+from manyheads.evaluation.page.charts.kit.text_width import fitted, text_width
 from manyheads.evaluation.page.clean import label_text
 
-_CHARACTER, _TOP, _GAP = 7.0, 42.0, 5.0
-_MOST_CHARACTERS = 24
+_TOP, _GAP = 42.0, 5.0
+_NAME_WIDTH, _LEAST_LEFT = 170.0, 76.0
+# After a name that is written from right to left, its number stands on the right too.
+_LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
 # Fewer labels than these fit into a narrow picture.
 _FEW = 8
 _NARROW, _WIDE = 420.0, 620.0
@@ -39,7 +42,7 @@ def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
         labels: At least one.
         counts: (labels, labels) numbers of rows, by true and predicted label.
     """
-    names = [f"{label_text(label, _MOST_CHARACTERS)} {place}" for place, label in enumerate(labels, start=1)]
+    names = [_name(label, place) for place, label in enumerate(labels, start=1)]
     grid = _grid(names)
     right, bottom = grid.corner(grid.count, grid.count)
     size = max(right, grid.left + _TITLE_WIDTH) + 4, bottom + 4
@@ -48,8 +51,12 @@ def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
     return picture("Confusion matrix", description, size, *_headers(names, grid), *_cells(counts, grid))
 
 
+def _name(label: object, place: int) -> str:
+    return f"{fitted(label_text(label), _NAME_WIDTH)}{_LEFT_TO_RIGHT} {place}"
+
+
 def _grid(names: Sequence[str]) -> _Grid:
-    left = 8 + _CHARACTER * max(map(len, names))
+    left = max(8 + max(map(text_width, names)), _LEAST_LEFT)
     room = (_NARROW if len(names) < _FEW else _WIDE) - left
     width = min(room / len(names), _MOST_WIDTH)
     return _Grid(left, len(names), width, min(width, _MOST_HEIGHT))

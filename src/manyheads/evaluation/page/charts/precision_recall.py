@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 
 from manyheads.evaluation.kinds import LabelScores
 from manyheads.evaluation.page.charts.kit.axes import axes, dot, path
+from manyheads.evaluation.page.charts.kit.text_width import fitted
 from manyheads.evaluation.page.clean import label_text
 
 _SIZE = (300.0, 220.0)
@@ -19,7 +20,7 @@ def precision_recall_curve(one: LabelScores) -> Markup:
     # The last point is that of no prediction at all.
     precision, recall = (part[:-1] for part in sk.precision_recall_curve(one.true, one.order)[:2])
     kept = np.unique(np.linspace(0, len(recall) - 1, _MOST_POINTS).round().astype(np.int64))
-    shown = axes((0, 1), (0, 1), "recall", f"precision, {label_text(one.label, 34)}", _SIZE)
+    shown = axes((0, 1), (0, 1), "recall", fitted(f"precision, {label_text(one.label)}", _SIZE[0]), _SIZE)
     points = [shown.place(point) for point in zip(recall[kept].tolist(), precision[kept].tolist(), strict=True)]
     at = None if one.threshold is None else _at(one, one.threshold)
     said = "" if at is None else f" At its threshold {one.threshold:.2f}, precision {at[1]:.3f} and recall {at[0]:.3f}."
