@@ -377,6 +377,8 @@ class HeadedModel(nn.Module):
     def save_pretrained(self, folder: str | Path, backbone: str = "full", overwrite: bool = False) -> None:
         """Save backbone, tokenizer and heads atomically; the folder is also a plain Hugging Face checkpoint.
 
+        A model card, ``README.md``, is written with them, unless the folder has one that a person edited.
+
         Args:
             folder: A new or empty folder, unless ``overwrite`` is true.
             backbone: ``"full"``, or ``"reference"`` to save only the backbone's name and fingerprint with the heads.
