@@ -67,7 +67,8 @@ def _(spec: Multiclass, targets: np.ndarray, logits: np.ndarray, decision: Decis
     positions, logits = positions[present], logits[present]
     if not len(positions):
         return {"rows": 0}
-    guesses, scores = spec.positions(logits), spec.scores(logits.astype(np.float64), decision)
+    scores = spec.scores(logits.astype(np.float64), decision)
+    guesses = spec.answers(logits, scores, decision).positions
     return {
         "rows": len(positions),
         "accuracy": float(sk.accuracy_score(positions, guesses)),
@@ -83,7 +84,8 @@ def _(spec: Ordinal, targets: np.ndarray, logits: np.ndarray, decision: Decision
     positions, logits = positions[present], logits[present].astype(np.float64)
     if not len(positions):
         return {"rows": 0}
-    guesses, scores = spec.positions(logits), spec.scores(logits, decision)
+    scores = spec.scores(logits, decision)
+    guesses = spec.answers(logits, scores, decision).positions
     ranks = range(len(spec.labels))
     # Kappa divides by what chance would get wrong: nothing, where all is one label.
     alike = len(np.unique([positions, guesses])) == 1

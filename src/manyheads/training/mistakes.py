@@ -75,7 +75,7 @@ class EvaluatedRows:
         target, spec = self.targets[at], self.spec
         labels: Sequence[Any] = getattr(spec, "classes", ())
         if isinstance(spec, OneLabelSpec):
-            guess = int(spec.positions(logits))
+            guess = int(spec.answers(logits[None], scores[None], self.decision).positions[0])
             truth = labels[int(most_probable(self.targets.values[[at]])[0])]
             prediction, score = labels[guess], float(scores[guess])
         elif isinstance(spec, Tokens):
