@@ -1,7 +1,7 @@
 """When to use a fitted temperature: the log loss that each rule costs, on logits whose right temperature is known.
 
 Run with ``python -m benchmarks.temperature_rule``. Labels are drawn from 20 logits divided by the right temperature. A
-rule decides on 200 or 500 rows, and its cost is the log loss of 20,000 others above that of the right temperature; means
+rule decides on 200 or 500 rows. Its cost is the log loss of 20,000 others above that of the right temperature, the mean
 of 40 draws.
 """
 
