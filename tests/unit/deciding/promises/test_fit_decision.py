@@ -152,6 +152,22 @@ def test_neutral_decisions_add_nothing(unchanged: mh.HeadedModel) -> None:
     assert list(predictions.columns()) == ["urgency_label", "urgency_score"]
 
 
+@pytest.mark.parametrize("kind", [mh.Multiclass, mh.Ordinal])
+def test_metrics_and_mistakes_are_of_the_labels_that_costs_predict(saved: Callable[[str], Path], kind: Any) -> None:
+    """L29: training keeps the costs of a head."""
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    model.add_head("urgency", kind(labels=LABELS, reads=mh.Hidden()))
+    model.heads["urgency"].decision = mh.Decision(costs=[[0, 1, 1], [1, 0, 1], [90, 90, 0]])
+    fresh = ROWS[:40]
+    result = mh.train(model, ROWS[40:], text="note", method=mh.Frozen(l2=0.1), eval_data=fresh)
+    assert model.heads["urgency"].decision.costs is not None
+    predicted = [row["urgency"].label for row in model.predict([str(row["note"]) for row in fresh])]
+    wrong = [number for number, row in enumerate(fresh) if predicted[number] != row["urgency"]]
+    assert result.metrics["urgency"]["accuracy"] == 1 - len(wrong) / len(fresh)
+    assert sorted(mistake.row for mistake in result.mistakes("urgency")) == wrong
+    assert all(mistake.prediction == predicted[mistake.row] for mistake in result.mistakes("urgency"))
+
+
 def called(*arguments: object) -> int:
     """Run the command line in this process and return its exit status."""
     with pytest.MonkeyPatch.context() as patch:
