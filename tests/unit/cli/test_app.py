@@ -135,7 +135,7 @@ def test_inspect_shows_decisions(run: Run, trained: Path, tmp_path: Path) -> Non
     decision = mh.Decision(temperature=1.25, abstain_below=0.5, set_threshold=0.8, set_coverage=0.9, costs=costs)
     model.heads["job_type"].decision = decision
     model.save_pretrained(tmp_path / "decided")
-    shown = "job_type: temperature 1.25, abstains below probability 0.5, lac sets that cover 0.9, costs up to 1\n"
+    shown = "job_type: temperature 1.25, abstains below entropy 0.5, lac sets that cover 0.9, costs up to 1\n"
     assert shown in run("inspect", tmp_path / "decided")[1]
     facts = json.loads(run("inspect", tmp_path / "decided", "--json")[1])
     assert mh.Decision(**facts["heads"]["job_type"]["decision"]) == decision
