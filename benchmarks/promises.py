@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
 
 import manyheads as mh
 from benchmarks.data import minilm
+from manyheads.deciding.promises.abstention import threshold_for_share
 from manyheads.deciding.promises.goals import Goals
 from manyheads.deciding.promises.one_label import LabelledLogits, fit_one_label
 from manyheads.errors import DataError
-from manyheads.heads.abstention import ABSTENTION_SCORES, abstention_scores
+from manyheads.heads.abstention import abstention_scores
 
 SEEDS = 20
-CONFIDENT_SEEDS = 100
+ERROR_SEEDS = 100
 TABLES = ("clinc150", "banking77", "hwu64")
 COVERAGES = (0.9, 0.95, 0.98)
 ERRORS = (0.01, 0.02, 0.05)
@@ -105,21 +107,20 @@ def sets(table: str, data: Scored) -> None:
             print(f"| {table} | {by} | {coverage:.2f} | {covered:.4f} | {size:.2f} |", flush=True)
 
 
-def errors(table: str, data: Scored, confidence: float | None, seeds: int) -> None:
-    """Print the error of the answers to fresh rows, and in how many draws it holds."""
+def errors(table: str, data: Scored, confidence: float | None) -> None:
+    """Print the error of the answers to fresh rows (mean over the first seeds, and over all), the share of rows that is
+    answered, the share of draws in which the error holds or no threshold is found, and the number of the latter."""
     for most in ERRORS:
-        found = [_error(data, most, confidence, seed) for seed in range(seeds)]
+        found = [_error(data, most, confidence, seed) for seed in range(ERROR_SEEDS)]
         kept = [one for one in found if one is not None]
         if not kept:
             print(f"| {table} | {most:.2f} | {confidence or 'average'} | no threshold in any draw |", flush=True)
             continue
         wrong, answered = np.array(kept).T
-        holds = (np.sum(wrong <= most) + len(found) - len(kept)) / len(found)
-        print(
-            f"| {table} | {most:.2f} | {confidence or 'average'} | {wrong.mean():.4f} | {answered.mean():.3f} | "
-            f"{holds:.2f} | {len(found) - len(kept)} |",
-            flush=True,
-        )
+        none = len(found) - len(kept)
+        shares = (wrong[:SEEDS].mean(), wrong.mean(), answered.mean(), (np.sum(wrong <= most) + none) / len(found))
+        shown = " | ".join(f"{share:.4f}" for share in shares)
+        print(f"| {table} | {most:.2f} | {confidence or 'average'} | {shown} | {none} |", flush=True)
 
 
 def _error(data: Scored, most: float, confidence: float | None, seed: int) -> tuple[float, float] | None:
@@ -135,32 +136,39 @@ def _error(data: Scored, most: float, confidence: float | None, seed: int) -> tu
 
 
 def out_of_scope(data: Scored, answered: float = 0.95) -> None:
-    """Print how many texts in and out of scope are abstained from, with a threshold fitted to validation rows in scope,
-    for each abstention score and for others.
+    """Print, for abstention scores and others, with a threshold fitted to validation rows in scope: the share of test
+    rows in scope that is answered, the share of texts out of scope that is not, and how well the score tells the right
+    answers from the wrong ones in scope (area under the ROC curve).
     """
-    for by in ABSTENTION_SCORES:
-        fit = fit_one_label(data.held_out, data.decision, Goals(answered=answered, abstain_by=by))
-        found = data.rows.answers(fit.decision)
-        scores = data.rows.spec.scores(data.outside, fit.decision)
-        caught = abstention_scores(scores, by) < fit.decision.abstain_below
-        assert found.abstained is not None
-        right = found.positions == data.rows.positions
-        print(
-            f"| {by} | {(~found.abstained).mean():.3f} | {right.mean():.3f} | {(right & ~found.abstained).mean():.3f} | "
-            f"{caught.mean():.3f} |",
-            flush=True,
-        )
-    for name, score in OTHERS.items():
-        here, inner, outer = (score(logits) for logits in (data.held_out.logits, data.rows.logits, data.outside))
-        threshold = np.quantile(here, 1 - answered)
-        print(f"| {name} | {(inner >= threshold).mean():.3f} | | | {(outer < threshold).mean():.3f} |", flush=True)
+    rows = data.rows
+    right = rows.answers(data.decision).positions == rows.positions
+    of_scores = {
+        name: lambda logits, own=own: own(rows.spec.scores(logits, data.decision)) for name, own in SCORES.items()
+    }
+    for name, score in (of_scores | OF_LOGITS).items():
+        held_out, inside, outside = map(score, (data.held_out.logits, rows.logits, data.outside))
+        threshold = threshold_for_share(held_out, answered, "")
+        shares = ((inside >= threshold).mean(), (outside < threshold).mean(), roc_auc_score(right, inside))
+        print(f"| {name} | {' | '.join(f'{share:.3f}' for share in shares)} |", flush=True)
 
 
-OTHERS = {
+def sharpened(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities at another temperature."""
+    return softmax(np.log(np.maximum(scores.astype(np.float64), 1e-300)) / temperature, axis=1)
+
+
+# From calibrated probabilities (rows, labels) to (rows,).
+SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "entropy": lambda scores: abstention_scores(scores, "entropy"),
+    "probability": lambda scores: abstention_scores(scores, "probability"),
+    "probability at temperature 2": lambda scores: sharpened(scores, 2).max(axis=1),
+    "entropy at temperature 2": lambda scores: abstention_scores(sharpened(scores, 2), "entropy"),
+    "margin of the two largest": lambda scores: np.diff(np.sort(scores, axis=1)[:, -2:], axis=1)[:, 0],
+}
+# Of the logits.
+OF_LOGITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "largest logit": lambda logits: logits.max(axis=1),
-    "largest probability at temperature 2": lambda logits: softmax(logits / 2, axis=1).max(axis=1),
     "energy": lambda logits: np.logaddexp.reduce(logits.astype(np.float64), axis=1),
-    "margin of probabilities": lambda logits: np.diff(np.sort(softmax(logits, axis=1), axis=1)[:, -2:], axis=1)[:, 0],
 }
 
 
@@ -168,17 +176,18 @@ def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--tables", nargs="+", default=TABLES)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
-    for table in TABLES:
+    for table in options.tables:
         data = scored(options.folder, table, options.keep)
         accuracy = (data.rows.answers(data.decision).positions == data.rows.positions).mean()
         print(f"\n{table}: accuracy {accuracy:.3f} on {len(data.rows.positions):,} rows", flush=True)
-        sets(table, data)
-        errors(table, data, None, SEEDS)
-        errors(table, data, 0.95, CONFIDENT_SEEDS)
         if len(data.outside):
             out_of_scope(data)
+        sets(table, data)
+        errors(table, data, None)
+        errors(table, data, 0.95)
 
 
 if __name__ == "__main__":

@@ -501,6 +501,7 @@ def evaluate(
     train_data: object = None,
     max_length: int | None = None,
     long_text: str = "truncate",
+    cache: str | Path | None = None,
 ) -> Report:
     """Measure a model's heads on labelled rows that they were not trained on. The model does not change.
 
@@ -517,6 +518,7 @@ def evaluate(
             themselves: the constant answer is the best one of these rows, and the model of words is cross-validated.
         max_length: Maximum tokens per text; the backbone's limit by default.
         long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        cache: Folder of a feature cache, or ``"auto"``, as in ``predict``.
 
     Returns:
         Per head: metrics with 95% intervals, baselines, calibration, risk at every coverage, slices and mistakes.
@@ -532,7 +534,8 @@ def evaluate(
     """
     columns = [by] if isinstance(by, str) else list(by)
     reading = Reading(text, max_length, long_text)
-    return evaluate_table(model.core, model.tokenizer, data, reading, heads, columns, train_data)
+    kept = open_cache(cache)
+    return evaluate_table(model.core, model.tokenizer, data, reading, heads, columns, train_data, kept)
 
 
 def fit_decision(

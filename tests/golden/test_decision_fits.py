@@ -104,14 +104,14 @@ def test_the_curve_answers_equal_scores_together() -> None:
     np.testing.assert_allclose(curve.coverage, [0.2, 0.6, 0.8, 1])
 
 
-def test_max_error_takes_the_lowest_threshold_with_one_error_to_spare() -> None:
+def test_max_error_takes_the_lowest_threshold_with_two_errors_to_spare() -> None:
     scores, wrong = np.arange(100, 0, -1) / 100, np.zeros(100, dtype=bool)
     wrong[[40, 60, 99]] = True
-    # All 100 answers have three errors: 4 / 101 <= .05.
+    # All 100 answers have three errors: 5 / 101 <= .05.
     assert threshold_for_error(risk_coverage(scores, wrong), 0.05, "") == 0.01
     wrong[[97, 98]] = True
-    # All have five: 6 / 101 > .05. The 99 surest have four: 5 / 100 <= .05.
-    assert threshold_for_error(risk_coverage(scores, wrong), 0.05, "") == 0.02
+    # The 98 surest have three, 5 / 99 > .05; the 97 surest have two, 4 / 98 <= .05.
+    assert threshold_for_error(risk_coverage(scores, wrong), 0.05, "") == 0.04
 
 
 def test_answered_takes_a_low_quantile() -> None:
@@ -166,8 +166,8 @@ def test_thresholds_for_a_precision_and_a_recall() -> None:
     scores = np.arange(40, 0, -1) / 40
     positives = np.arange(40) < 30
     positives[10] = False
-    # Precision .9: 30 answers have one error, 2 / 31 <= .1; 31 have two, 3 / 32 <= .1; 32 have three, 4 / 33 > .1.
-    assert for_precision(scores, positives, 0.9) == 10 / 40
+    # Precision .9: 30 answers have one error, 3 / 31 <= .1; 31 have two, 4 / 32 > .1.
+    assert for_precision(scores, positives, 0.9) == 11 / 40
     assert for_precision(scores, ~positives, 0.9) is None
     # Recall .9 of 29 positives: floor(.1 * 30) = 3, the third lowest of them.
     assert for_recall(scores, positives, 0.9) == 13 / 40

@@ -91,6 +91,9 @@ def _show(name: str, facts: dict[str, Any]) -> None:
         table.add_row(*_cells(head, record))
     console.print(table)
     for head, record in facts["heads"].items():
+        decided = _decided(Decision(**record["decision"]))
+        if decided:
+            console.print(f"{head}: {', '.join(decided)}", markup=False, soft_wrap=True)
         curve = learning_curve(record["summary"].get("history", []))
         if curve:
             console.print(f"{head}: {curve}", markup=False)
@@ -116,24 +119,24 @@ def _cells(name: str, record: dict[str, Any]) -> list[str]:
     trained = counted(rows, "training row") if rows is not None else ("trained" if record["trained"] else untrained)
     reads = "\n".join(_reads(*pair) for pair in _with_own_layers(record))
     kind = f"{record['spec']['kind']}, {counted(len(labels), 'label')}" if labels else record["spec"]["kind"]
-    about = "\n  ".join([name, kind, trained, *_decided(Decision(**record["decision"]))])
+    about = "\n  ".join([name, kind, trained])
     return [about, reads, metric_lines(summary.get("metrics", {}))]
 
 
 def _decided(decision: Decision) -> list[str]:
-    """Return a line on each setting of a decision that differs from its default."""
-    lines = [] if decision.temperature == 1 else [f"temperature {decision.temperature:.3g}"]
+    """Return a clause on each setting of a decision that differs from its default."""
+    clauses = [] if decision.temperature == 1 else [f"temperature {decision.temperature:.3g}"]
     if decision.thresholds is not None:
         low, high = min(decision.thresholds), max(decision.thresholds)
-        lines.append(f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}")
+        clauses.append(f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}")
     if decision.abstain_below is not None:
-        lines.append(f"abstains below {decision.abstain_by} {decision.abstain_below:.3g}")
+        clauses.append(f"abstains below {decision.abstain_by} {decision.abstain_below:.3g}")
     if decision.set_threshold is not None:
         promise = "" if decision.set_coverage is None else f" that cover {decision.set_coverage:.3g}"
-        lines.append(f"{decision.set_by} sets{promise}")
+        clauses.append(f"{decision.set_by} sets{promise}")
     if decision.costs is not None:
-        lines.append(f"costs up to {max(map(max, decision.costs)):g}")
-    return lines
+        clauses.append(f"costs up to {max(map(max, decision.costs)):g}")
+    return clauses
 
 
 # Settings of taps that are shown without their names, and values that are not shown.

@@ -18,6 +18,7 @@ from manyheads.evaluation.baselines import TrainingRows
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report import EvaluatedTable, Report, build_report
 from manyheads.evaluation.report.made import made_record
+from manyheads.features.cache import FeatureCache
 from manyheads.heads import Head, Targets
 from manyheads.inference import Predictions, predict
 from manyheads.runtime.progress import spinner
@@ -33,12 +34,13 @@ def evaluate_table(
     heads: Iterable[str] | None = None,
     by: Sequence[str] = (),
     train_data: object = None,
+    cache: FeatureCache | None = None,
 ) -> Report:
     """Measure heads on the labelled rows of a table; the arguments are those of ``evaluate``."""
     chosen = _chosen_heads(core, heads)
     # The training table is read first: an error in it is found before anything is predicted.
     train = None if train_data is None else _training_rows(train_data, reading, chosen)
-    table, predicted = predict_labelled(core, tokenizer, data, reading, heads, by)
+    table, predicted = predict_labelled(core, tokenizer, data, reading, heads, by, cache)
     seen = [] if train is None else _seen_note(table.texts, next(iter(train.values())).texts)
     report = build_report(replace(table, notes=[*table.notes, *seen]), predicted, train)
     return replace(report, made=made_record(core, chosen))
@@ -51,6 +53,7 @@ def predict_labelled(
     reading: Reading,
     heads: Iterable[str] | None = None,
     by: Sequence[str] = (),
+    cache: FeatureCache | None = None,
 ) -> tuple[EvaluatedTable, dict[str, EvaluatedRows]]:
     """Predict the labelled rows of a table; return them, and each head's predictions. The arguments are those of
     ``evaluate``.
@@ -63,7 +66,7 @@ def predict_labelled(
     numbers = np.flatnonzero(labelled.any_label)
     rows = labelled.take(numbers)
     texts = Texts(rows.texts, labelled.texts.empty[numbers], _given(labelled.texts, numbers))
-    predictions = predict(core, tokenizer, texts, chosen, reading.max_length, reading.long_text)
+    predictions = predict(core, tokenizer, texts, chosen, reading.max_length, reading.long_text, cache)
     predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
     evaluated = EvaluatedTable(
         source=table.name,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -125,6 +126,20 @@ def test_inspect_shows_heads_and_plain_checkpoints(run: Run, trained: Path, save
     code, out, _ = run("inspect", saved("gpt2"))
     assert code == 0
     assert "GPT2LMHeadModel" in out
+
+
+def test_inspect_shows_decisions(run: Run, trained: Path, tmp_path: Path) -> None:
+    model = mh.HeadedModel.from_pretrained(trained)
+    labels = len(model.heads["job_type"].spec.labels)  # type: ignore[attr-defined]
+    costs = (1 - np.eye(labels)).tolist()
+    settings = {"abstain_below": 0.5, "abstain_by": "probability", "set_threshold": 0.8, "set_coverage": 0.9}
+    decision = mh.Decision(temperature=1.25, costs=costs, **settings)
+    model.heads["job_type"].decision = decision
+    model.save_pretrained(tmp_path / "decided")
+    shown = "job_type: temperature 1.25, abstains below entropy 0.5, lac sets that cover 0.9, costs up to 1\n"
+    assert shown in run("inspect", tmp_path / "decided")[1]
+    facts = json.loads(run("inspect", tmp_path / "decided", "--json")[1])
+    assert mh.Decision(**facts["heads"]["job_type"]["decision"]) == decision
 
 
 CASES = (

@@ -40,36 +40,54 @@ def fit_multilabel(
         DataError: too few rows with any label, or none of the labels reaches the goal.
     """
     scores, positives = spec.scores(logits, decision), targets >= DEFAULT_THRESHOLD
-    owner = f"{source}: head {head!r}"
+    fitted = _fitted(scores, positives, goal, f"{source}: head {head!r}")
+    before = decision.thresholds or [DEFAULT_THRESHOLD] * len(fitted)
+    found = [old if new is None else new for old, new in zip(before, fitted, strict=True)]
+    decision = replace(decision, thresholds=found)
+    kept = {label: int(count) for label, count, new in zip(spec.labels, positives.sum(axis=0), fitted, strict=True)
+            if new is None}  # fmt: skip
+    measures = _measures(positives, spec.chosen(scores, decision))
+    return DecisionFit(head, decision, len(scores), (_promise(goal),), measures, notes=_kept_note(kept))
+
+
+def _fitted(
+    scores: np.ndarray, positives: np.ndarray, goal: str | Mapping[str, float], owner: str
+) -> list[float | None]:
+    """Return the threshold of each label, ``None`` where none is known to reach the goal."""
     if isinstance(goal, str):
         if positives.sum() < MIN_POSITIVES:
             raise DataError(
                 f"{owner}: thresholds='f1' needs at least {MIN_POSITIVES} labels in all rows, got {positives.sum()}; "
                 "add rows"
             )
-        fitted: list[float | None] = list(best_thresholds(scores, positives).tolist())
-        promises = ["The thresholds are those with the largest F1 on these rows."]
-    else:
-        ((name, share),) = goal.items()
-        fitted = [RULES[name](*columns, share) for columns in zip(scores.T, positives.T, strict=True)]
-        promises = [f"Each label has a {name} of at least {share:.4g}, on average."]
-    kept = [label for label, threshold in zip(spec.labels, fitted, strict=True) if threshold is None]
-    if len(kept) == len(fitted):
-        raise DataError(f"{owner}: no threshold of any label is known to reach {goal}; add rows, or ask for less")
-    before = decision.thresholds or [DEFAULT_THRESHOLD] * len(fitted)
-    found = [old if new is None else new for old, new in zip(before, fitted, strict=True)]
-    decision = replace(decision, thresholds=found)
-    notes = _kept_note(kept, positives.sum(axis=0)[[threshold is None for threshold in fitted]])
-    measures = _measures(positives, spec.chosen(scores, decision))
-    return DecisionFit(head, decision, len(scores), tuple(promises), measures, notes=notes)
+        return list(best_thresholds(scores, positives).tolist())
+    ((name, share),) = goal.items()
+    fitted = [RULES[name](*columns, share) for columns in zip(scores.T, positives.T, strict=True)]
+    if all(threshold is None for threshold in fitted):
+        raise DataError(
+            f"{owner}: no threshold of any label is known to reach a {name} of {share:g}; add rows, or ask for less"
+        )
+    return fitted
 
 
-def _kept_note(labels: list[object], positives: np.ndarray) -> tuple[str, ...]:
-    """Return a sentence on labels that keep their thresholds, if there are any."""
-    if not labels:
+def _promise(goal: str | Mapping[str, float]) -> str:
+    if isinstance(goal, str):
+        return "The thresholds are those with the largest F1 on these rows."
+    ((name, share),) = goal.items()
+    return f"Each label has a {name} of at least {share:.4g}, on average."
+
+
+def _kept_note(kept: Mapping[object, int]) -> tuple[str, ...]:
+    """Return a sentence on labels that keep their thresholds, if there are any.
+
+    Args:
+        kept: These labels, and the number of rows that have each.
+    """
+    if not kept:
         return ()
-    few = counted(int(positives[0]), "row")
-    return (f"No promise for {counted(len(labels), 'label')}, such as {labels[0]!r} ({few}): thresholds kept.",)
+    label, rows = next(iter(kept.items()))
+    first = f"{label!r} ({counted(rows, 'row')})"
+    return (f"No promise for {counted(len(kept), 'label')}, such as {first}; the threshold stays as it was.",)
 
 
 def _measures(positives: np.ndarray, chosen: np.ndarray) -> dict[str, float]:

@@ -65,13 +65,12 @@ class LabelledLogits:
 
 
 def fit_one_label(rows: LabelledLogits, decision: Decision, goals: Goals) -> DecisionFit:
-    """Return a decision with these goals. What is not asked for stays; an abstention that was fitted to the labels
-    predicted with other costs does not.
+    """Return a decision with these goals. What is not asked for stays, but new costs drop an abstention and sets, which
+    were fitted to other predicted labels.
     """
-    decision = replace(decision, abstain_by=goals.abstain_by) if decision.abstain_below is None else decision
     if goals.costs is not None:
         costs = read_costs(goals.costs, rows.spec.labels, f"Head {rows.head!r}")
-        decision = replace(decision, costs=costs.tolist(), abstain_below=None)
+        decision = replace(decision.with_temperature(decision.temperature), costs=costs.tolist())
     if goals.max_error is not None or goals.answered is not None:
         decision = replace(decision, abstain_by=goals.abstain_by, abstain_below=None)
         decision = replace(decision, abstain_below=_abstention_threshold(rows, decision, goals))
@@ -105,7 +104,9 @@ def _measures(rows: LabelledLogits, decision: Decision) -> dict[str, float]:
     measures = {"error_of_all": float(wrong.mean())}
     if found.abstained is not None:
         answered = ~found.abstained
-        measures |= {"answered": float(answered.mean()), "error": float(wrong[answered].mean())}
+        measures["answered"] = float(answered.mean())
+        if answered.any():
+            measures["error"] = float(wrong[answered].mean())
     if found.sets is not None:
         inside = found.sets[np.arange(len(wrong)), rows.positions]
         measures |= {"set_coverage": float(inside.mean()), "set_size": float(found.sets.sum(axis=1).mean())}

@@ -38,9 +38,7 @@ def report_view(report: Report) -> Iterator[RenderableType]:
 
 
 def _overview(report: Report) -> Table:
-    found = table(
-        "head", "rows", "metric", "value", "95% interval", "majority", "simple model", left=("head", "metric")
-    )
+    found = table("head", "rows", "metric", "value", "95% interval", "majority", "words", left=("head", "metric"))
     for head in report.heads.values():
         baselines = [number(one.metrics[head.main_metric]) for one in head.baselines]
         value, interval = head.metrics[head.main_metric], head.intervals.get(head.main_metric)

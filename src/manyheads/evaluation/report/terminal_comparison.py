@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from manyheads.evaluation.report.terminal_parts import formulas, table
 from manyheads.evaluation.report.wording import ends_of, number, words
 
 if TYPE_CHECKING:
-    from manyheads.evaluation.compare import Comparison
+    from manyheads.evaluation.compare import Comparison, Difference
 
 
 def comparison_view(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield the parts of a comparison."""
     first, second = comparison.names
     yield Text(f"{first} and {second} on the same rows of {comparison.source}; difference = {second} - {first}.")
-    found = table(
-        "head", "rows", "metric", first, second, "difference", "95% interval", "better", left=("head", "metric")
-    )
-    for one in comparison.differences:
-        better = {"first": first, "second": second, None: "-"}[one.better]
-        values = [number(one.first), number(one.second), f"{one.difference:+.3f}", ends_of(one.interval), better]
-        cells = [one.head if one.main else "", f"{one.rows:,}" if one.main else "", words(one.metric), *values]
-        found.add_row(*map(Text, cells))
-    yield found
+    for head in dict.fromkeys(one.head for one in comparison.differences):
+        own = [one for one in comparison.differences if one.head == head]
+        yield Text(f"{head}: {own[0].rows:,} labelled rows", style="bold")
+        yield _of_head(own, first, second)
     if comparison.left_out:
         yield Text(f"Only one of the two has: {', '.join(comparison.left_out)}.")
     yield Text(
@@ -36,3 +32,12 @@ def comparison_view(comparison: Comparison) -> Iterator[RenderableType]:
         f"{len(comparison.differences)}. What the measures mean:"
     )
     yield formulas(one.metric for one in comparison.differences)
+
+
+def _of_head(differences: Sequence[Difference], first: str, second: str) -> Table:
+    found = table("metric", first, second, "difference", "95% interval", "better", left=("metric",))
+    for one in differences:
+        better = {"first": first, "second": second, None: "-"}[one.better]
+        values = [number(one.first), number(one.second), f"{one.difference:+.3f}", ends_of(one.interval), better]
+        found.add_row(*map(Text, [words(one.metric), *values]))
+    return found

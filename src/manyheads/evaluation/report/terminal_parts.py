@@ -15,6 +15,7 @@ from manyheads.evaluation.report.wording import words
 
 _WIDTH = 100
 _MOST_CHARACTERS = 300
+_WIDEST_TITLE = 12
 
 
 def as_text(view: Iterable[RenderableType]) -> str:
@@ -30,7 +31,11 @@ def table(*titles: str, left: Iterable[str] = ()) -> Table:
     """Return an empty table with these columns, all but ``left`` aligned to the right."""
     found = Table(box=box.SIMPLE, pad_edge=False)
     for title in titles:
-        found.add_column(Text(title), justify="left" if title in left else "right", overflow="fold")
+        if title in left:
+            found.add_column(Text(title), overflow="fold")
+        else:
+            # A number that is broken into two lines would be misread; only a long title is.
+            found.add_column(Text(title), justify="right", overflow="fold", no_wrap=len(title) <= _WIDEST_TITLE)
     return found
 
 

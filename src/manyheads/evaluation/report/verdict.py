@@ -37,6 +37,8 @@ def _joined(baselines: Sequence[Baseline]) -> str:
 
 
 def _gain(one: Baseline) -> str:
+    """Return the head's gain over a baseline, and how many rows the baseline learnt from: often fewer than the head."""
+    fitted = "" if one.name == "majority" else f"fitted on {one.rows:,} rows; "
     if one.interval is None:
-        return "gain of unknown certainty"
-    return f"gain {one.gain:+.3f}, 95% interval {one.interval.low:+.3f} to {one.interval.high:+.3f}"
+        return f"{fitted}gain of unknown certainty"
+    return f"{fitted}gain {one.gain:+.3f}, 95% interval {one.interval.low:+.3f} to {one.interval.high:+.3f}"

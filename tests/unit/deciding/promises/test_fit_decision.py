@@ -93,8 +93,9 @@ def test_what_is_not_asked_for_stays(model: mh.HeadedModel) -> None:
     second = mh.fit_decision(model, "urgency", ROWS, "note", set_coverage=0.8, set_by="aps").decision
     assert (second.abstain_below, second.abstain_by) == (first.abstain_below, "probability")
     third = mh.fit_decision(model, "urgency", ROWS, "note", costs=np.ones((3, 3)) - np.eye(3)).decision
-    assert third.abstain_below is None  # it was fitted to the labels without costs
-    assert (third.set_by, third.set_threshold) == ("aps", second.set_threshold)
+    assert (third.abstain_below, third.set_threshold) == (None, None)  # both were fitted to the labels without costs
+    fourth = mh.fit_decision(model, "urgency", ROWS, "note", answered=0.9).decision
+    assert fourth.costs == third.costs
 
 
 @pytest.mark.parametrize("goal", ["f1", {"precision": 0.6}, {"recall": 0.8}])
