@@ -28,8 +28,8 @@ def risk_coverage_curve(found: RiskCoverage, answered: tuple[float, float] | Non
         f"With at most {RISK:.0%} errors, {found.coverage_at_risk:.1%} of the rows can be answered; answering all rows "
         f"gives {found.risk[-1]:.1%} errors." + ("" if answered is None else _said(answered)),
         path([(shown.x.start, level), (shown.x.end, level)], "reference"),
-        caption(f"{RISK:.0%} errors", shown.x.start + 4, level - 4),
         path(points, "curve"),
+        caption(f"{RISK:.0%} errors", shown.x.start + 4, level - 4, "start", "tick halo"),
         *chosen,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manyheads.evaluation.evaluated_rows import Mistake
 from manyheads.evaluation.page.blocks import Example, Examples, Section, folded_after
-from manyheads.evaluation.page.clean import label_text
+from manyheads.evaluation.page.clean import label_text, shown_text
 from manyheads.evaluation.page.sections.differing_words import differing_words
 from manyheads.evaluation.page.subject import Subject
 from manyheads.evaluation.report.report import HeadReport
@@ -42,4 +42,4 @@ def _example(one: Mistake, named: str, head: HeadReport) -> Example:
     answers = differing_words(one, head.evaluated) or (one.truth, one.prediction)
     truth, prediction = map(label_text, answers)
     facts = [("true", truth), ("predicted", prediction), (named, number(one.score))]
-    return Example(one.row + 1, label_text(one.text), facts)
+    return Example(one.row + 1, shown_text(one.text), facts)

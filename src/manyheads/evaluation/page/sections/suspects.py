@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manyheads.evaluation.page.blocks import Example, Examples, Section, folded_after
-from manyheads.evaluation.page.clean import label_text
+from manyheads.evaluation.page.clean import label_text, shown_text
 from manyheads.evaluation.page.subject import Subject
 from manyheads.evaluation.report.suspect_label import SuspectLabel
 from manyheads.evaluation.report.wording import number
@@ -29,4 +29,4 @@ def _example(one: SuspectLabel) -> Example:
         ("suggested", label_text(one.suggested)),
         ("probability of the given one", number(one.score)),
     ]
-    return Example(one.row + 1, label_text(one.text), facts)
+    return Example(one.row + 1, shown_text(one.text), facts)
