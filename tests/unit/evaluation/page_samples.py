@@ -71,8 +71,8 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def hostile_report(folder: Path) -> mh.Report:
-    """Return the report of a model with all heads; the folder holds its backbone."""
+def hostile_model(folder: Path) -> mh.HeadedModel:
+    """Return a trained model with all heads; the folder holds its backbone."""
     model = mh.HeadedModel.from_pretrained(folder)
     for name, make in HEADS.items():
         model.add_head(name, make())
@@ -81,4 +81,9 @@ def hostile_report(folder: Path) -> mh.Report:
     model.heads["hostile"].decision = mh.Decision(
         temperature=1.5, abstain_below=0.3, set_threshold=0.7, set_coverage=0.9, costs=costs
     )
+    return model
+
+
+def hostile_report(model: mh.HeadedModel) -> mh.Report:
+    """Return the report of the model on all rows."""
     return mh.evaluate(model, rows(), "note", by=[SCRIPT])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+import manyheads as mh
 from manyheads.evaluation.kinds import LabelScores
 from manyheads.evaluation.page.charts.bars import bars
 from manyheads.evaluation.page.charts.kit.scale import LogScale, Scale, round_numbers, rounded_range, tick_text
@@ -18,8 +19,10 @@ from manyheads.evaluation.page.charts.lines import lines_over_epochs
 from manyheads.evaluation.page.charts.precision_recall import precision_recall_curve
 from manyheads.evaluation.page.charts.scatter import scatter
 from manyheads.evaluation.page.sections.learning_curve import learning_curve_section
+from manyheads.evaluation.page.sections.reads import _WORDS, tap_in_words
 from manyheads.evaluation.page.subject import Subject
 from manyheads.evaluation.resamples import Interval
+from manyheads.taps import Branched, Tap, write_tap
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,22 @@ def test_a_learning_curve_leads_to_what_more_rows_would_give() -> None:
     assert list(block.sentences) == ["More labels would help."]
     assert "Expected with 400 rows: 0.750." in block.each[0]
     assert block.each[0].count("<circle") == 4
+
+
+@pytest.mark.parametrize(
+    ("tap", "expected"),
+    [
+        (mh.Hidden(layer=-2, pool="mean"), "layer -2 (mean pooling)"),
+        (mh.Hidden(layer="mix", pool="last"), "layer mix (last pooling)"),
+        (mh.LMLogits(pool="last"), "logits of the language model (last pooling)"),
+        (mh.Lexical(unit="word", first=1), "first word"),
+        (mh.Output("urgency"), "scores of the head urgency"),
+        (Branched(branch="fork", reads=mh.Hidden(layer=-1, pool="cls")), "layer -1 (cls pooling) of fork"),
+    ],
+)
+def test_taps_in_words(tap: Tap, expected: str) -> None:
+    assert tap_in_words(write_tap(tap)) == expected
+
+
+def test_every_kind_of_tap_has_words() -> None:
+    assert set(_WORDS) == set(Tap._kinds)

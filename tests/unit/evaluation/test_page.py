@@ -26,7 +26,7 @@ from manyheads.evaluation.report import EvaluatedTable, build_report
 from manyheads.heads.targets import RowTargets
 from manyheads.types import MISSING
 from tests.unit.evaluation.browser import BROWSER, measured_in_browser
-from tests.unit.evaluation.page_samples import HEADS, SUSPECTS, hostile_report
+from tests.unit.evaluation.page_samples import HEADS, SUSPECTS, hostile_model, hostile_report, rows
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +34,7 @@ else:
     import tomli as tomllib
 
 Saved = Callable[[str], Path]
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "wbr", "br", "img", "link", "input", "hr"}
 TITLES = {
     "Metrics",
     "Which labels are confused",
@@ -85,8 +85,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(saved: Saved) -> mh.Report:
-    return hostile_report(saved("gpt2"))
+def model(saved: Saved) -> mh.HeadedModel:
+    return hostile_model(saved("gpt2"))
+
+
+@pytest.fixture(scope="module")
+def report(model: mh.HeadedModel) -> mh.Report:
+    return hostile_report(model)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +162,15 @@ def test_sections_without_content_are_left_out(report: mh.Report) -> None:
     alone = replace(report, heads={"size": report.heads["size"]}, joint=None, made=None)
     titles = set(Page(html_page(alone)).texts["h3"]) - {""}
     assert titles == {"Metrics", "Predicted and true numbers", "Slices", "Largest errors", "Evaluated data"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_metrics_that_are_undefined_are_no_error(model: mh.HeadedModel, count: int) -> None:
+    few = Page(html_page(mh.evaluate(model, rows()[:count], "note")))
+    assert few.children.count(("svg", "title")) == len(few.all("svg")) > 10
+    for tag, attributes in few.tags:
+        for name in ("x", "y", "cx", "cy", "width", "height", "points", "x1", "y2"):
+            assert not re.search("nan|inf", attributes.get(name) or ""), (tag, attributes)
 
 
 def test_ten_thousand_rows_are_less_than_two_megabytes() -> None:

@@ -14,7 +14,8 @@ from manyheads.evaluation.report.report import Report
 
 def model_sections(report: Report) -> list[Section]:
     """Return the sections that have something to show."""
-    parts = {"Evaluated data": _data(report), "Language model": _lm(report.made), "Model": _model(report.made)}
+    kept = "Backbone" if report.made is None or not report.made.has_lm else "Language model"
+    parts = {"Evaluated data": _data(report), kept: _lm(report.made), "Model": _model(report.made)}
     found = {title: list(sentences) for title, sentences in parts.items()}
     return [Section(title, "", [Sentences(sentences)]) for title, sentences in found.items() if sentences]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from manyheads.evaluation.page.blocks import Pictures, Section, Sentences
@@ -21,7 +21,7 @@ def reads_section(subject: Subject) -> Section | None:
     """Return the taps, and the chart of the search if there was one."""
     if subject.made is None:
         return None
-    sentence = f"It reads {', '.join(map(_in_words, subject.made.reads))}."
+    sentence = f"It reads {', '.join(map(tap_in_words, subject.made.reads))}."
     rows = explained_by_tap(subject.made.summary.get("tried", []), subject.made.reads)
     named = [("all that it reads" if " + " in name else name, share) for name, share in rows]
     block = (
@@ -32,9 +32,23 @@ def reads_section(subject: Subject) -> Section | None:
     return Section("What it reads", "", [block or Sentences([sentence])])
 
 
-def _in_words(tap: Mapping[str, Any]) -> str:
-    inner = tap.get("reads", tap)
-    if "layer" not in inner:
-        return tap_name(inner)
-    layer, _, how = tap_name(inner).partition(" ")
-    return f"layer {layer} ({how}{' pooling' if 'pool' in inner else ''})"
+def tap_in_words(tap: Mapping[str, Any]) -> str:
+    """Return a tap, given as plain JSON, as people read it."""
+    return _WORDS[tap["tap"]](tap)
+
+
+def _layer(tap: Mapping[str, Any]) -> str:
+    layer, _, how = tap_name(tap).partition(" ")
+    return f"layer {layer} ({how}{' pooling' if 'pool' in tap else ''})"
+
+
+# Kind of tap -> words.
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "hidden": _layer,
+    "words": _layer,
+    "lexical": tap_name,
+    "lm_logits": lambda tap: f"logits of the language model ({tap['pool']} pooling)",
+    "output": lambda tap: f"scores of the head {tap['head']}",
+    "branched": lambda tap: f"{tap_in_words(tap['reads'])} of {tap['branch']}",
+    "prompted": lambda tap: f"{tap_in_words(tap['reads'])} with a prompt",
+}
