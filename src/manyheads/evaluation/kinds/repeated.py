@@ -69,6 +69,10 @@ class RepeatedMeasures(Measures):
         """The first scores of each label."""
         return self._first.label_scores
 
+    def numbers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the true and the first predicted numbers."""
+        return self._first.numbers()
+
     def confusion(self) -> np.ndarray | None:
         """Return counts of the first predictions."""
         return self._first.confusion()
