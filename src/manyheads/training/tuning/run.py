@@ -130,7 +130,8 @@ class _Run:
             )
             for name in heads
         }
-        notes = (*plan.notes, *notes, *self._share_notes(share), *self._decision_notes(share), *evaluator.notes(logits))
+        chosen = (*self._decision_notes(share), *self._share_notes(share))
+        notes = (*chosen, *plan.notes, *notes, *evaluator.notes(logits))
         return Outcome(fits, logits, (before, after), notes)
 
     def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> tuple[TuningPlan, list[WatchedRun]]:
