@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 import manyheads as mh
 from manyheads.evaluation.kinds import LabelScores
 from manyheads.evaluation.page.charts.bars import bars
+from manyheads.evaluation.page.charts.confusion import confusion_matrix
 from manyheads.evaluation.page.charts.kit.scale import LogScale, Scale, round_numbers, rounded_range, tick_text
 from manyheads.evaluation.page.charts.kit.text_width import fitted, text_width
 from manyheads.evaluation.page.charts.lines import lines_over_epochs
@@ -68,6 +69,11 @@ def test_the_dot_of_a_threshold_is_its_precision_and_recall() -> None:
     assert said
     expected = [sk.precision_score(true, scores >= 0.6), sk.recall_score(true, scores >= 0.6)]
     assert [float(number.rstrip(".")) for number in said.groups()] == pytest.approx(expected, abs=5e-4)
+
+
+def test_the_shade_of_a_cell_is_its_share_of_all_rows_with_the_true_label() -> None:
+    drawn = confusion_matrix(["yes", "no"], np.array([[3, 1], [0, 2]]), np.array([8, 2]))
+    assert re.findall('fill-opacity="([.0-9]+)"', drawn) == ["0.375", "0.125", "1.000"]
 
 
 def test_pictures_of_many_and_of_odd_numbers() -> None:

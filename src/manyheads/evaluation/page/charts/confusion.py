@@ -35,12 +35,13 @@ class _Grid:
         return self.left + column * self.width, _TOP + row * self.height
 
 
-def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
+def confusion_matrix(labels: Sequence[object], counts: np.ndarray, rows: np.ndarray) -> Markup:
     """Return the matrix: a row per true label, a column per predicted one with the number of its label.
 
     Args:
         labels: At least one.
         counts: (labels, labels) numbers of rows, by true and predicted label.
+        rows: (labels,) numbers of rows with each true label, also of those whose predicted label is not shown.
     """
     names = [_name(label, place) for place, label in enumerate(labels, start=1)]
     grid = _grid(names)
@@ -48,7 +49,7 @@ def confusion_matrix(labels: Sequence[object], counts: np.ndarray) -> Markup:
     size = max(right, grid.left + _TITLE_WIDTH) + 4, bottom + 4
     shown, every = int(np.trace(counts)), int(counts.sum())
     description = f"{shown:,} of {every:,} counts are on the diagonal, where the predicted label is right."
-    return picture("Confusion matrix", description, size, *_headers(names, grid), *_cells(counts, grid))
+    return picture("Confusion matrix", description, size, *_headers(names, grid), *_cells(counts, rows, grid))
 
 
 def _name(label: object, place: int) -> str:
@@ -71,9 +72,9 @@ def _headers(names: Sequence[str], grid: _Grid) -> Iterator[Markup]:
         yield caption(f"{place + 1}", grid.corner(0, place + 0.5)[0], _TOP - 6, "middle")
 
 
-def _cells(counts: np.ndarray, grid: _Grid) -> Iterator[Markup]:
+def _cells(counts: np.ndarray, rows: np.ndarray, grid: _Grid) -> Iterator[Markup]:
     """Yield the cells with a count, and all of the diagonal."""
-    shares = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
+    shares = counts / np.maximum(rows, 1)[:, None]
     for row, column in np.argwhere((counts > 0) | np.eye(grid.count, dtype=bool)).tolist():
         yield _cell(int(counts[row, column]), float(shares[row, column]), grid, row, column)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from markupsafe import Markup
 
 from manyheads.evaluation.calibration import Calibration
@@ -26,8 +28,7 @@ def reliability_diagram(found: Calibration) -> Markup:
     )
 
 
-def _band(found: Calibration, place: object) -> Markup:
-    assert callable(place)
-    lower: list[Range] = [place((one.stated, one.band[0])) for one in found.bins]
-    upper: list[Range] = [place((one.stated, one.band[1])) for one in found.bins]
+def _band(found: Calibration, place: Callable[[Range], Range]) -> Markup:
+    lower = [place((one.stated, one.band[0])) for one in found.bins]
+    upper = [place((one.stated, one.band[1])) for one in found.bins]
     return area([*lower, *reversed(upper)], "band")

@@ -24,7 +24,8 @@ def confusion_section(subject: Subject) -> Section | None:
     kept = _most_confused(counts)
     named = [labels[place] for place in kept.tolist()]
     part = "" if len(kept) == len(labels) else f" The {len(kept)} of {len(labels)} labels in most errors are shown."
-    matrix = Pictures([confusion_matrix(named, counts[np.ix_(kept, kept)])], _ABOUT + part)
+    picture = confusion_matrix(named, counts[np.ix_(kept, kept)], counts[kept].sum(axis=1))
+    matrix = Pictures([picture], _ABOUT + part)
     return Section("Which labels are confused", "", [matrix, *_pairs(labels, counts)])
 
 
