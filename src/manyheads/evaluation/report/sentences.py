@@ -46,9 +46,10 @@ def decision_sentences(head: HeadReport) -> Iterator[str]:
     if head.costs is not None:
         costs = head.costs
         ends = costs.saving_interval
-        saved = "" if ends is None else f" (95% interval {ends.low:+.3f} to {ends.high:+.3f})"
+        saved = "" if ends is None else f" (95% interval of the saving {ends.low:+.3f} to {ends.high:+.3f})"
         answered = "" if costs.answered is None else f"; {costs.answered:.3f} on the rows that it answers"
+        compared = f"{abs(costs.saving):.3f} {'less' if costs.saving >= 0 else 'more'}"
         yield (
-            f"Mean cost of its answers {costs.decided:.3f}, {costs.saving:.3f} less{saved} than always giving the most "
-            f"probable label{answered}."
+            f"Mean cost of its answers {costs.decided:.3f}, {compared} than always giving the most probable label"
+            f"{saved}{answered}."
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from manyheads.evaluation.learning_curve import CurvePoint
 from manyheads.evaluation.page.blocks import Pictures, Section
 from manyheads.evaluation.page.charts.learning_curve import Point, learning_curve_chart
 from manyheads.evaluation.page.subject import Subject
@@ -12,7 +11,7 @@ from manyheads.evaluation.report.wording import words
 
 def learning_curve_section(subject: Subject) -> Section | None:
     """Return the learning curve, where the report has one."""
-    curve = getattr(subject.head, "learning_curve", None)
+    curve = subject.head.learning_curve
     if curve is None:
         return None
     points = [_point(one) for one in curve.points]
@@ -24,5 +23,5 @@ def learning_curve_section(subject: Subject) -> Section | None:
     return Section("Would more labels help?", "", [picture])
 
 
-def _point(one: Any) -> Point:
+def _point(one: CurvePoint) -> Point:
     return Point(one.rows, one.score, one.interval)
