@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from manyheads.evaluation.compare import compare as compare
     from manyheads.evaluation.lm_check import LMCheck as LMCheck
     from manyheads.evaluation.report import Report as Report
+    from manyheads.functions.check_lm import check_lm as check_lm
+    from manyheads.functions.cross_validate import cross_validate as cross_validate
+    from manyheads.functions.evaluate import evaluate as evaluate
+    from manyheads.functions.fit_decision import fit_decision as fit_decision
+    from manyheads.functions.label_issues import label_issues as label_issues
+    from manyheads.functions.next_to_label import next_to_label as next_to_label
+    from manyheads.functions.propose_words import propose_words as propose_words
+    from manyheads.functions.train import train as train
     from manyheads.heads.decision import Decision as Decision
     from manyheads.heads.kinds import Count as Count
     from manyheads.heads.kinds import Multiclass as Multiclass
@@ -42,14 +50,6 @@ if TYPE_CHECKING:
     from manyheads.labelling.label_issues import LabelIssue as LabelIssue
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
-    from manyheads.model import check_lm as check_lm
-    from manyheads.model import cross_validate as cross_validate
-    from manyheads.model import evaluate as evaluate
-    from manyheads.model import fit_decision as fit_decision
-    from manyheads.model import label_issues as label_issues
-    from manyheads.model import next_to_label as next_to_label
-    from manyheads.model import propose_words as propose_words
-    from manyheads.model import train as train
     from manyheads.taps import Hidden as Hidden
     from manyheads.taps import Lexical as Lexical
     from manyheads.taps import LMLogits as LMLogits
@@ -101,17 +101,17 @@ _MODULES = {
     "Trainer": "manyheads.training.tuning.trainer",
     "WordProposal": "manyheads.data.vocabulary.propose",
     "WordProposals": "manyheads.data.vocabulary.propose",
-    "check_lm": "manyheads.model",
+    "check_lm": "manyheads.functions.check_lm",
     "collate": "manyheads.data.collate",
     "compare": "manyheads.evaluation.compare",
-    "cross_validate": "manyheads.model",
-    "evaluate": "manyheads.model",
-    "fit_decision": "manyheads.model",
+    "cross_validate": "manyheads.functions.cross_validate",
+    "evaluate": "manyheads.functions.evaluate",
+    "fit_decision": "manyheads.functions.fit_decision",
     "infer_heads": "manyheads.data.infer",
-    "label_issues": "manyheads.model",
-    "next_to_label": "manyheads.model",
-    "propose_words": "manyheads.model",
-    "train": "manyheads.model",
+    "label_issues": "manyheads.functions.label_issues",
+    "next_to_label": "manyheads.functions.next_to_label",
+    "propose_words": "manyheads.functions.propose_words",
+    "train": "manyheads.functions.train",
 }
 
 __all__ = sorted([*_MODULES, "__version__", "errors"])

@@ -20,7 +20,8 @@ from manyheads.cli.tables import read_input, text_columns
 from manyheads.deciding.promises.decision_fit import DecisionFit
 from manyheads.deciding.promises.goals import Goals
 from manyheads.errors import ConfigError, counted
-from manyheads.model import HeadedModel, fit_decision
+from manyheads.functions.fit_decision import fit_decision
+from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_writable
 
 # How a measure is described; shares are printed as percentages.

@@ -13,7 +13,9 @@ from manyheads.errors import ConfigError
 from manyheads.evaluation.page import check_page
 from manyheads.evaluation.report import Report
 from manyheads.evaluation.report.terminal import report_view
-from manyheads.model import HeadedModel, cross_validate, evaluate
+from manyheads.functions.cross_validate import cross_validate
+from manyheads.functions.evaluate import evaluate
+from manyheads.model import HeadedModel
 
 
 def run_evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:

@@ -17,9 +17,10 @@ from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
 from manyheads.errors import DataError, counted, listed
 from manyheads.features import open_cache
+from manyheads.functions.label_issues import label_issues
 from manyheads.heads.cells.cells import is_missing
 from manyheads.labelling.next_rows import next_rows
-from manyheads.model import HeadedModel, label_issues
+from manyheads.model import HeadedModel
 
 
 def run_suspect(source: SuspectInput, output: LabelsOutput) -> None:

@@ -15,7 +15,7 @@ from manyheads.cli.tables import read_input
 from manyheads.cli.words_options import WordsInput, WordsOutput
 from manyheads.data.vocabulary.propose import WordProposals
 from manyheads.errors import DataError, OutputExistsError
-from manyheads.model import propose_words
+from manyheads.functions.propose_words import propose_words
 from manyheads.runtime.files import atomic_write
 
 

@@ -1,0 +1,1 @@
+"""The public functions that take a ``HeadedModel``, one per file."""
