@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode, TrainedText
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,7 @@ class DecideInput(OptionGroup):
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model saved by manyheads.")]
     data: Data
     head: Annotated[str, typer.Option("--head", "-H", metavar="NAME", help="The head whose decision is fitted.")]
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
-    ] = None
+    text: TrainedText = None
     max_length: MaxLength = None
     long_text: LongText = "truncate"
     format: FileFormat = "csv"

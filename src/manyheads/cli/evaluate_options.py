@@ -8,12 +8,8 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Model, Overwrite, RemoteCode, TrainedText
 
-TrainedText = Annotated[
-    list[str] | None,
-    typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
-]
 EvaluatedHead = Annotated[
     list[str] | None,
     typer.Option("--head", "-H", metavar="NAME", help="Head to evaluate; repeatable (default: all)."),
@@ -26,9 +22,7 @@ class EvaluateInput(OptionGroup):
 
     panel: ClassVar[str] = "Model and data"
 
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
-    ]
+    model: Model
     data: Data
     text: TrainedText = None
     head: EvaluatedHead = None

@@ -8,12 +8,8 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, MaxLength, Overwrite, RemoteCode
+from manyheads.cli.options import Data, FileFormat, Json, MaxLength, Overwrite, RemoteCode, TrainedText
 
-OptionalText = Annotated[
-    list[str] | None,
-    typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
-]
 Folds = Annotated[int, typer.Option("--folds", metavar="COUNT", help="Number of folds.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", help="Random seed.")]
 
@@ -28,7 +24,7 @@ class SuspectInput(OptionGroup):
         str, typer.Argument(metavar="MODEL", help="Checkpoint folder, hub id, or model saved by manyheads.")
     ]
     data: Data
-    text: OptionalText = None
+    text: TrainedText = None
     head: Annotated[
         list[str] | None,
         typer.Option("--head", "-H", metavar="COLUMN", help="Label column, or NAME=COLUMN (default: the model's)."),
@@ -49,7 +45,7 @@ class NextInput(OptionGroup):
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, with trained heads.")]
     data: Data
     count: Annotated[int, typer.Option("--count", "-n", metavar="ROWS", help="Number of rows to choose.")]
-    text: OptionalText = None
+    text: TrainedText = None
     head: Annotated[
         list[str] | None,
         typer.Option("--head", "-H", metavar="NAME", help="Head to label for; repeatable (default: all)."),

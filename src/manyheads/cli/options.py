@@ -7,8 +7,15 @@ from typing import Annotated
 import typer
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file; '-' for standard input.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
+]
 Text = Annotated[
     list[str] | None, typer.Option("--text", "-t", metavar="COLUMN", help="Text column; repeat for text pairs.")
+]
+TrainedText = Annotated[
+    list[str] | None,
+    typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]

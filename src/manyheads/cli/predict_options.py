@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Overwrite, RemoteCode
+from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Model, Overwrite, RemoteCode, TrainedText
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,9 @@ class PredictInput(OptionGroup):
 
     panel: ClassVar[str] = "Model and data"
 
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
-    ]
+    model: Model
     data: Data
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", "-t", metavar="COLUMN", help="Text column (default: the one used in training)."),
-    ] = None
+    text: TrainedText = None
     head: Annotated[
         list[str] | None,
         typer.Option("--head", "-H", metavar="NAME", help="Head to predict with; repeatable (default: all)."),
