@@ -130,13 +130,20 @@ def _decided(decision: Decision) -> list[str]:
         low, high = min(decision.thresholds), max(decision.thresholds)
         clauses.append(f"threshold {low:g}" if low == high else f"thresholds {low:g} to {high:g}")
     if decision.abstain_below is not None:
-        clauses.append(f"abstains below {decision.abstain_by} {decision.abstain_below:.3g}")
+        clauses.append(f"abstains below {decision.abstain_by} {decision.abstain_below:.3g}{_error_promise(decision)}")
     if decision.set_threshold is not None:
         promise = "" if decision.set_coverage is None else f" that cover {decision.set_coverage:.3g}"
         clauses.append(f"{decision.set_by} sets{promise}")
     if decision.costs is not None:
         clauses.append(f"costs up to {max(map(max, decision.costs)):g}")
     return clauses
+
+
+def _error_promise(decision: Decision) -> str:
+    if decision.max_error is None:
+        return ""
+    confidence = "" if decision.confidence is None else f", confidence {decision.confidence:.3g}"
+    return f" (at most {decision.max_error:.3g} of the answers wrong{confidence})"
 
 
 # Settings of taps that are shown without their names, and values that are not shown.

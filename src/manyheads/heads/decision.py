@@ -17,6 +17,9 @@ from manyheads.heads.prediction_sets import SET_SCORES
 # A label is predicted from this probability on, unless its decision has a threshold of its own.
 DEFAULT_THRESHOLD = 0.5
 
+# Promise -> the setting that it belongs to.
+_PROMISED_WITH = {"max_error": "abstain_below", "confidence": "max_error", "set_coverage": "set_threshold"}
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Decision:
@@ -33,6 +36,9 @@ class Decision:
         abstain_below: A prediction with an abstention score below this is marked as abstained; ``None`` for never.
         abstain_by: The abstention score, from 0 to 1: ``"entropy"``, 1 minus the entropy of the scores as a share of
             the largest possible one, or ``"probability"``, the largest score.
+        max_error: The largest share of wrong answers, as promised with ``abstain_below``.
+        confidence: The share of draws of the rows it was fitted to in which ``max_error`` holds, as promised with it;
+            ``None`` if it holds on average.
         set_threshold: The largest conformity score, from 0 to 1, of the labels in a prediction set; ``None`` for no
             sets.
         set_by: The conformity score: ``"lac"``, 1 minus the label's score (Sadinle et al. 2019), or ``"aps"``, the sum
@@ -55,6 +61,8 @@ class Decision:
     thresholds: Sequence[float] | None = None
     abstain_below: float | None = None
     abstain_by: str = "entropy"
+    max_error: float | None = None
+    confidence: float | None = None
     set_threshold: float | None = None
     set_by: str = "lac"
     set_coverage: float | None = None
@@ -67,13 +75,15 @@ class Decision:
         below = self.abstain_below
         self._check("abstain_below", below is None or _is_number(below), "a finite number, or None")
         self._check_name("abstain_by", tuple(ABSTENTION_SCORES))
-        limit, coverage = self.set_threshold, self.set_coverage
+        limit = self.set_threshold
         self._check("set_threshold", limit is None or _is_share(limit), "a number from 0 to 1, or None")
         self._check_name("set_by", tuple(SET_SCORES))
-        between = coverage is None or (_is_share(coverage) and 0 < coverage < 1)
-        self._check("set_coverage", between, "a number between 0 and 1, or None")
-        if coverage is not None and limit is None:
-            raise HeadError("Decision: set_coverage is promised with set_threshold; give that too, or leave it out")
+        for name, needed in _PROMISED_WITH.items():
+            promise = getattr(self, name)
+            between = promise is None or (_is_share(promise) and 0 < promise < 1)
+            self._check(name, between, "a number between 0 and 1, or None")
+            if promise is not None and getattr(self, needed) is None:
+                raise HeadError(f"Decision: {name} is promised with {needed}; give that too, or leave it out")
         self._check("costs", self.costs is None or _is_square(self.costs), "a square of finite numbers, or None")
         for item in fields(self):
             object.__setattr__(self, item.name, _as_floats(getattr(self, item.name)))

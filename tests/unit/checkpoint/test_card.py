@@ -129,6 +129,8 @@ def test_every_setting_of_a_decision_is_described(model: mh.HeadedModel, tmp_pat
         temperature=1.75,
         abstain_below=0.625,
         abstain_by="probability",
+        max_error=0.03125,
+        confidence=0.96875,
         set_threshold=0.0625,
         set_by="aps",
         set_coverage=0.9375,
@@ -141,6 +143,7 @@ def test_every_setting_of_a_decision_is_described(model: mh.HeadedModel, tmp_pat
         "(APS, Romano et al. 2020) have the threshold 0.0625",
     ):
         assert words in described
+    assert "At most 0.03125 of the answers are wrong, with a confidence of 0.9688" in described
     assert "right label of at least 0.9375 of the texts" in described
     assert (
         "| right label | `low` | `high` |\n| --- | --- | --- |\n| `low` | 0 | 10 |\n| `high` | 3.5 | 0 |" in described

@@ -132,10 +132,14 @@ def test_inspect_shows_decisions(run: Run, trained: Path, tmp_path: Path) -> Non
     model = mh.HeadedModel.from_pretrained(trained)
     labels = len(model.heads["job_type"].spec.labels)  # type: ignore[attr-defined]
     costs = (1 - np.eye(labels)).tolist()
-    decision = mh.Decision(temperature=1.25, abstain_below=0.5, set_threshold=0.8, set_coverage=0.9, costs=costs)
+    sets = {"set_threshold": 0.8, "set_coverage": 0.9}
+    decision = mh.Decision(temperature=1.25, abstain_below=0.5, max_error=0.02, **sets, costs=costs)
     model.heads["job_type"].decision = decision
     model.save_pretrained(tmp_path / "decided")
-    shown = "job_type: temperature 1.25, abstains below entropy 0.5, lac sets that cover 0.9, costs up to 1\n"
+    shown = (
+        "job_type: temperature 1.25, abstains below entropy 0.5 (at most 0.02 of the answers wrong), lac sets that "
+        "cover 0.9, costs up to 1\n"
+    )
     assert shown in run("inspect", tmp_path / "decided")[1]
     facts = json.loads(run("inspect", tmp_path / "decided", "--json")[1])
     assert mh.Decision(**facts["heads"]["job_type"]["decision"]) == decision

@@ -35,6 +35,8 @@ def test_settings_are_floats_and_tuples_and_only_those_given_are_shown() -> None
         ({"set_threshold": 1.1}, "set_threshold must be a number from 0 to 1"),
         ({"set_threshold": 0.5, "set_coverage": 1}, "set_coverage must be a number between 0 and 1"),
         ({"set_coverage": 0.9}, ".*give that too"),
+        ({"max_error": 0.1}, "max_error is promised with abstain_below"),
+        ({"abstain_below": 0.5, "confidence": 0.9}, "confidence is promised with max_error"),
         ({"costs": []}, "costs must be a square"),
         ({"costs": [[0, 1]]}, "costs must be a square"),
         ({"costs": [[0, float("nan")], [1, 0]]}, "costs must be a square"),

@@ -36,7 +36,14 @@ def _thresholds(decision: Decision, labels: list[str]) -> str:
 
 def _abstention(decision: Decision, labels: list[str]) -> str:
     score = f"abstention score ({code(decision.abstain_by)})"
-    return f"A prediction is marked as abstained if its {score} is below {decision.abstain_below:.4g}."
+    sentence = f"A prediction is marked as abstained if its {score} is below {decision.abstain_below:.4g}."
+    if decision.max_error is None:
+        return sentence
+    held = "on average" if decision.confidence is None else f"with a confidence of {decision.confidence:.4g}"
+    return (
+        f"{sentence} At most {decision.max_error:.4g} of the answers are wrong, {held}, if the texts are like those "
+        "that the threshold was fitted on."
+    )
 
 
 def _sets(decision: Decision, labels: list[str]) -> str:

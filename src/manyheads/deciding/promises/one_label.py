@@ -72,8 +72,9 @@ def fit_one_label(rows: LabelledLogits, decision: Decision, goals: Goals) -> Dec
         costs = read_costs(goals.costs, rows.spec.labels, f"Head {rows.head!r}")
         decision = replace(decision.with_temperature(decision.temperature), costs=costs.tolist())
     if goals.max_error is not None or goals.answered is not None:
-        decision = replace(decision, abstain_by=goals.abstain_by, abstain_below=None)
-        decision = replace(decision, abstain_below=_abstention_threshold(rows, decision, goals))
+        decision = replace(decision, abstain_by=goals.abstain_by, abstain_below=None, max_error=None, confidence=None)
+        below = _abstention_threshold(rows, decision, goals)
+        decision = replace(decision, abstain_below=below, max_error=goals.max_error, confidence=goals.confidence)
     if goals.set_coverage is not None:
         threshold = set_threshold(rows.conformity(decision, goals.set_by), goals.set_coverage, rows.owner)
         decision = replace(

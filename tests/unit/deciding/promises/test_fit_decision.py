@@ -64,7 +64,7 @@ def test_goals_combine_into_one_decision(model: mh.HeadedModel, head: str) -> No
     fit = mh.fit_decision(model, head, ROWS, "note", max_error=0.4, set_coverage=0.9, costs=costs)
     assert model.heads[head].decision is fit.decision
     assert fit.decision.temperature == temperature
-    assert fit.decision.set_coverage == 0.9
+    assert (fit.decision.set_coverage, fit.decision.max_error, fit.decision.confidence) == (0.9, 0.4, None)
     assert fit.decision.abstain_by == "entropy"
     assert fit.decision.costs == ((0, 1, 1), (1, 0, 1), (10, 4, 0))
     assert fit.rows == len(ROWS)
@@ -94,8 +94,10 @@ def test_what_is_not_asked_for_stays(model: mh.HeadedModel) -> None:
     assert (second.abstain_below, second.abstain_by) == (first.abstain_below, "probability")
     third = mh.fit_decision(model, "urgency", ROWS, "note", costs=np.ones((3, 3)) - np.eye(3)).decision
     assert (third.abstain_below, third.set_threshold) == (None, None)  # both were fitted to the labels without costs
-    fourth = mh.fit_decision(model, "urgency", ROWS, "note", answered=0.9).decision
-    assert fourth.costs == third.costs
+    fourth = mh.fit_decision(model, "urgency", ROWS, "note", max_error=0.5).decision
+    assert (fourth.costs, fourth.max_error) == (third.costs, 0.5)
+    fifth = mh.fit_decision(model, "urgency", ROWS, "note", answered=0.9).decision
+    assert (fifth.costs, fifth.max_error) == (third.costs, None)
 
 
 @pytest.mark.parametrize("goal", ["f1", {"precision": 0.6}, {"recall": 0.8}])

@@ -63,7 +63,11 @@ def _thresholds(decision: Decision) -> str:
 
 
 def _abstention(decision: Decision) -> str:
-    return f"It abstains where its abstention score ({decision.abstain_by}) is below {decision.abstain_below:.3g}."
+    sentence = f"It abstains where its abstention score ({decision.abstain_by}) is below {decision.abstain_below:.3g}."
+    if decision.max_error is None:
+        return sentence
+    held = "on average" if decision.confidence is None else f"with a confidence of {decision.confidence:.3g}"
+    return f"{sentence} Promised: at most {decision.max_error:.3g} of its answers are wrong, {held}."
 
 
 def _sets(decision: Decision) -> str:
