@@ -18,20 +18,8 @@ import pyarrow as pa
 import transformers
 
 import manyheads as mh
-from benchmarks.data import cut, minilm, shuffled
-from manyheads.data.tables.table import read_table
+from benchmarks.data import minilm, rows_of
 from manyheads.heads import HeadSpec
-
-
-def rows_of(path: Path, heads: list[str], train: int, test: int, seed: int) -> tuple[pa.Table, pa.Table]:
-    """Return training and test rows, with the columns that are used."""
-    if not path.is_dir():
-        both = cut(path, train, test, seed)
-    else:
-        parts = [read_table(path / f"{name}.jsonl").to_arrow() for name in ("train", "test")]
-        both = (shuffled(parts[0], train, seed), shuffled(parts[1], test, seed))
-    first, second = (part.select(["text", *heads]) for part in both)
-    return first, second
 
 
 def report(name: str, specs: Mapping[str, HeadSpec], result: mh.TrainResult) -> None:
@@ -51,7 +39,8 @@ def main() -> None:
     path, names, *rest = [value for value in sys.argv[1:] if value != "keep_lm=False"]
     heads = names.split(",")
     train_rows, test_rows, minutes, seed = (float(value) for value in (rest + ["2000", "1000", "5", "0"][len(rest) :]))
-    train, test = rows_of(Path(path), heads, int(train_rows), int(test_rows), int(seed))
+    both = rows_of(Path(path), int(train_rows), int(test_rows), int(seed))
+    train, test = (part.select(["text", *heads]) for part in both)
     specs = mh.infer_heads(pa.concat_tables([train, test]), heads)
     print(
         f"| method | {' | '.join(f'{name}: {spec.main_metric} | log loss' for name, spec in specs.items())} | seconds |"

@@ -1,8 +1,8 @@
 """Whether scores are probabilities: log loss and calibration error on test rows, without the temperature and with it.
 
 Run with ``python -m benchmarks.calibration occupation_tasks.csv --heads occupation_group activity --method Fork``. The
-calibration error is of the predicted labels and their scores, in bins of equally many rows (Naeini et al. 2015). Its
-noise floor is the error that exact probabilities would show on as many rows: mean and 95% quantile of 500 draws.
+calibration error of the predicted labels' scores and its noise floor, mean and 95% quantile, are those of ``evaluate``
+(``manyheads/evaluation/calibration.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from sklearn.metrics import log_loss
 import manyheads as mh
 from benchmarks.data import cut, minilm
 from manyheads.data.tables.table import read_table
+from manyheads.evaluation.calibration import calibration
+from manyheads.evaluation.kinds import Statements
 
 METHODS: dict[str, Callable[[], object]] = {
     "Frozen": mh.Frozen,
@@ -36,31 +38,14 @@ METHODS: dict[str, Callable[[], object]] = {
     "Full, tuned_share=1": lambda: mh.Full(tuned_share=1),
     "Full, lr=1e-4, tuned_share=1": lambda: mh.Full(lr=1e-4, tuned_share=1),
 }
-DRAWS = 500
 
 
-def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int) -> float:
-    """Return the expected calibration error of scores (rows,) of which these were right (rows,)."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.unique(np.arange(bins) * len(scores) // bins)
-    stated, true = (np.add.reduceat(values[order].astype(np.float64), starts) for values in (scores, right))
-    return float(np.abs(stated - true).sum() / len(scores))
-
-
-def noise_floor(scores: np.ndarray, bins: int) -> tuple[float, float]:
-    """Return the mean and the 95% quantile of the error if each score is right with just its probability."""
-    draw = np.random.default_rng(0)
-    errors = [calibration_error(scores, draw.random(len(scores)) < scores, bins) for _ in range(DRAWS)]
-    return float(np.mean(errors)), float(np.quantile(errors, 0.95))
-
-
-def shown(logits: np.ndarray, truth: np.ndarray, temperature: float, bins: int) -> str:
+def shown(logits: np.ndarray, truth: np.ndarray, temperature: float) -> str:
     """Return log loss, calibration error and its floor."""
     scores = softmax(logits.astype(np.float64) / temperature, axis=1)
     loss = log_loss(truth, scores, labels=range(scores.shape[1]))
-    stated, right = scores.max(axis=1), scores.argmax(axis=1) == truth
-    mean, high = noise_floor(stated, bins)
-    return f"{loss:.3f} | {calibration_error(stated, right, bins):.3f} | {mean:.3f}, {high:.3f}"
+    found = calibration(Statements("predicted labels", scores.max(axis=1), scores.argmax(axis=1) == truth))
+    return f"{loss:.3f} | {found.error:.3f} | {found.floor:.3f}, {found.floor_high:.3f}"
 
 
 def measured(args: argparse.Namespace, train: pa.Table, test: pa.Table, method: str, seed: int) -> None:
@@ -80,7 +65,7 @@ def measured(args: argparse.Namespace, train: pa.Table, test: pa.Table, method: 
         accuracy = float((logits.argmax(axis=1) == truth).mean())
         share = result.chosen[name].get("tuned_share")
         kept = f"{fit.temperature:.3f} ({fit.fitted:.3f}, {fit.gain:+.4f} of {fit.error:.4f}, {fit.items})"
-        raw, calibrated = (shown(logits, truth, one, args.bins) for one in (1.0, fit.temperature))
+        raw, calibrated = (shown(logits, truth, one) for one in (1.0, fit.temperature))
         way = method if share is None else f"{method} ({share:g})"
         print(f"| {way} | {name} | {accuracy:.3f} | {kept} | {raw} | {calibrated} | {seconds:.0f} |", flush=True)
 
@@ -109,7 +94,6 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=["Frozen"], choices=METHODS)
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--test", type=int, default=2000)
-    parser.add_argument("--bins", type=int, default=15)
     parser.add_argument("--seed", type=int, nargs="+", default=[1])
     args = parser.parse_args()
     title = "log loss | calibration error | floor"

@@ -52,6 +52,14 @@ def cut(table: object, train: int, test: int, seed: int = 1) -> tuple[pa.Table, 
     return rows.slice(0, train), rows.slice(train)
 
 
+def rows_of(path: Path, train: int, test: int, seed: int) -> tuple[pa.Table, pa.Table]:
+    """Return training and test rows of a table, or of a folder with ``train.jsonl`` and ``test.jsonl``."""
+    if not path.is_dir():
+        return cut(path, train, test, seed)
+    first, second = (read_table(path / f"{name}.jsonl").to_arrow() for name in ("train", "test"))
+    return shuffled(first, train, seed), shuffled(second, test, seed)
+
+
 def minilm() -> str:
     """Return where MiniLM lies."""
     return str(get_model_path())

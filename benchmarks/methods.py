@@ -20,8 +20,7 @@ import pyarrow as pa
 import transformers
 
 import manyheads as mh
-from benchmarks.data import cut, minilm, shuffled
-from manyheads.data.tables.table import read_table
+from benchmarks.data import minilm, rows_of
 from manyheads.heads import HeadSpec
 
 METHODS: dict[str, Callable[[], mh.Frozen | mh.Fork | mh.LoRA | mh.Full]] = {
@@ -30,14 +29,6 @@ METHODS: dict[str, Callable[[], mh.Frozen | mh.Fork | mh.LoRA | mh.Full]] = {
     "LoRA": mh.LoRA,
     "Full": mh.Full,
 }
-
-
-def rows_of(path: Path, train: int, test: int, seed: int) -> tuple[pa.Table, pa.Table]:
-    """Return training and test rows."""
-    if not path.is_dir():
-        return cut(path, train, test, seed)
-    first, second = (read_table(path / f"{name}.jsonl").to_arrow() for name in ("train", "test"))
-    return shuffled(first, train, seed), shuffled(second, test, seed)
 
 
 def measured(

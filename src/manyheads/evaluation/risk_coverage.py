@@ -1,16 +1,12 @@
-"""How many rows a head can answer with how many errors, if it leaves the least certain ones unanswered.
-
-The rows are sorted by confidence. At each confidence c (El-Yaniv and Wiener 2010)::
-
-    coverage(c) = share of rows with a confidence of at least c
-    risk(c)     = share of these rows that are answered wrongly
-"""
+"""The risk-coverage curve of a report: few points, and the coverage at 5% risk (see ``deciding/promises``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from manyheads.deciding.promises.risk_coverage import risk_coverage as whole_curve
 
 RISK = 0.05
 # Points that are kept of the curve.
@@ -41,17 +37,12 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
         confidence: (rows,).
         right: (rows,) booleans.
     """
-    order = np.argsort(-confidence, kind="stable")
-    ranked = confidence[order]
-    # The last row of each confidence.
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    answered = ends + 1
-    coverage, risk = answered / len(ranked), np.cumsum(~right[order])[ends] / answered
-    allowed = coverage[risk <= RISK]
-    kept = np.unique(np.linspace(0, len(ends) - 1, _POINTS).round().astype(np.int64))
+    curve = whole_curve(confidence, ~right)
+    allowed = curve.coverage[curve.risk <= RISK]
+    kept = np.unique(np.linspace(0, len(curve.answered) - 1, _POINTS).round().astype(np.int64))
     return RiskCoverage(
-        tuple(coverage[kept].tolist()),
-        tuple(risk[kept].tolist()),
-        tuple(ranked[ends][kept].astype(np.float64).tolist()),
+        tuple(curve.coverage[kept].tolist()),
+        tuple(curve.risk[kept].tolist()),
+        tuple(curve.thresholds[kept].tolist()),
         float(allowed.max(initial=0.0)),
     )

@@ -58,6 +58,16 @@ def _lowest(places: np.ndarray, values: np.ndarray) -> float:
     return float((places[0] + places[1]) / 2 - left / (2 * curvature))
 
 
+def _without_logits(problem: Problem, texts: Sequence[Any], rows: Tensor) -> HeldOut:
+    weights = problem.weights_of(rows)
+    return HeldOut(
+        logits=np.empty((0, problem.spec.outputs), dtype=np.float32),
+        targets=problem.targets[rows].numpy(),
+        texts=[texts[row] for row in rows.tolist()],
+        weights=None if weights is None else weights.numpy(),
+    )
+
+
 class RegularizationPath:
     """The steps of one head on one set of taps, and the best of them.
 
@@ -90,7 +100,8 @@ class RegularizationPath:
         self.criterion = HeldOutLoss() if criterion is None else criterion
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
-        self._texts, self._held_out = texts, list(held_out)
+        self._held_out = list(held_out)
+        self._compared = _without_logits(problem, texts, torch.cat(self._held_out))
         self._best_logits: list[Tensor] = []
 
     def add(self, step: Step) -> tuple[float, float]:
@@ -103,7 +114,7 @@ class RegularizationPath:
             step = replace(step, scale=best_scale(spec, logits, targets, weights, by_row))
         loss = float(spec.loss(step.scale * logits, targets, weights, by_row).mean)
         scaled = [step.scale * fold for fold in folds]
-        value = self.criterion.value(spec, self._as_held_out(rows, torch.cat(scaled).numpy()), loss)
+        value = self.criterion.value(spec, replace(self._compared, logits=torch.cat(scaled).numpy()), loss)
         if all(value < alternative.loss for alternative in self.alternatives):
             self.best, self._best_logits = step, scaled
         self.alternatives.append(Alternative(self.taps, step.settings, value, self.criterion.by))
@@ -111,16 +122,8 @@ class RegularizationPath:
 
     @property
     def held_out(self) -> HeldOut:
-        """The held-out rows, in the order of all rows, and the best step's logits of them."""
-        logits = self.out_of_fold
-        rows = torch.from_numpy(np.flatnonzero(~np.isnan(logits[:, 0])))
-        return self._as_held_out(rows, logits[rows.numpy()])
-
-    def _as_held_out(self, rows: Tensor, logits: np.ndarray) -> HeldOut:
-        weights = self.problem.weights_of(rows)
-        texts = [self._texts[row] for row in rows.tolist()]
-        targets = self.problem.targets[rows].numpy()
-        return HeldOut(logits, targets, texts, None if weights is None else weights.numpy())
+        """The rows on which the steps are compared, with the best step's logits, fold by fold."""
+        return replace(self._compared, logits=torch.cat(self._best_logits).numpy())
 
     @property
     def refined(self) -> Step:
