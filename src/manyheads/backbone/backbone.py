@@ -259,6 +259,15 @@ class Backbone(nn.Module):
         if self.device.type == "meta":
             raise BackboneError(f"{self.name}: its weights are on the meta device and have no values; load it again")
 
+    def check_generates(self) -> None:
+        """Check that the model generates text.
+
+        Raises:
+            NoLanguageModelError: it does not.
+        """
+        if not self.model.can_generate():  # type: ignore[operator]
+            raise NoLanguageModelError(f"{self.name}: does not generate text; load a generating model")
+
     def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.
 
@@ -310,8 +319,7 @@ class Backbone(nn.Module):
             NoLanguageModelError: the model does not generate text.
         """
         self.check_values()
-        if not self.model.can_generate():  # type: ignore[operator]
-            raise NoLanguageModelError(f"{self.name}: does not generate text; load a generating model")
+        self.check_generates()
         return GeneratingPass(self._forward_pass, self.row_groups, lambda: self._left_padding_is_exact)
 
     @cached_property

@@ -22,7 +22,14 @@ from manyheads.types import Batch, Request, States
 
 # What ``generate`` and a model's forward both take, without an effect on the states of the prompts.
 _WITHOUT_EFFECT = frozenset(
-    "use_cache output_attentions output_hidden_states logits_to_keep decoder_input_ids decoder_attention_mask".split()
+    {
+        "use_cache",
+        "output_attentions",
+        "output_hidden_states",
+        "logits_to_keep",
+        "decoder_input_ids",
+        "decoder_attention_mask",
+    }
 )
 _ONE_TOKEN = {"max_new_tokens": 1, "do_sample": False, "num_beams": 1, "num_return_sequences": 1, "pad_token_id": 0}
 
@@ -65,7 +72,8 @@ class GeneratingPass:
         if not prefill.complete or not self._share_a_pass(layout.batch, prefill.repeats):
             return output, None
         hidden = {layer: layout.to_right(states) for layer, states in prefill.hidden.items()}
-        return output, self.forward.after_trunk(padded, request, hidden)
+        with evaluating(self.forward.branches):
+            return output, self.forward.after_trunk(padded, request, hidden)
 
     def serves(self, request: Request) -> bool:
         """Return whether a request's states come from a prefill: hidden states, and those of forks above them."""
