@@ -1,4 +1,4 @@
-"""L2, L6, L23: ``generate_and_predict`` gives the tokens of ``generate`` and the answers of ``predict``, in one pass."""
+"""L2, L6, L23: ``generate_and_predict`` gives the tokens of ``generate``, the answers of ``predict``, in one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import manyheads as mh
-from tests.families import GENERATING, TEXTS, Family
+from tests.families import BY_NAME, GENERATING, TEXTS, Family
 from tests.laws.oracle import HEADS, headed, over, rows_of, stack
 
 Saved = Callable[[str], Path]
@@ -26,13 +26,15 @@ MODES: dict[str, dict[str, Any]] = {
     "beams": {"do_sample": False, "num_beams": 3, "num_return_sequences": 2},
     "sampling": {"do_sample": True, "temperature": 2.0, "num_return_sequences": 2},
     "penalty": {"do_sample": False, "repetition_penalty": 1.8, "no_repeat_ngram_size": 2},
-    "no cache": {"do_sample": False, "use_cache": False},
-    "static cache": {"do_sample": False, "cache_implementation": "static"},
-    "chunks": {"do_sample": False, "prefill_chunk_size": 3},
-    "lookup": {"do_sample": False, "prompt_lookup_num_tokens": 2},
 }
-# Plain generate raises: its state is no cache of keys and values.
-CANNOT = {("mamba", "chunks"), ("mamba", "lookup"), ("mamba", "static cache")}
+# How a prefill runs, on one family for each way in which it does.
+WAYS: dict[str, dict[str, Any]] = {
+    "no cache": {"use_cache": False},
+    "static cache": {"cache_implementation": "static"},
+    "chunks": {"prefill_chunk_size": 3},
+    "lookup": {"prompt_lookup_num_tokens": 2},
+    "guidance": {"guidance_scale": 1.5},
+}
 # One prompt alone, since assisted generation takes one.
 ALONE = {"lookup"}
 
@@ -99,10 +101,25 @@ def assert_same_predictions(found: mh.Predictions, expected: mh.Predictions) -> 
 @pytest.mark.parametrize("mode", MODES)
 @over("L2", GENERATING)
 def test_same_tokens_same_predictions_one_pass(family: Family, mode: str, attached: Models) -> None:
-    if (family.name, mode) in CANNOT:
-        pytest.skip("plain generate raises")
-    model, prompts = attached(family), TEXTS[:1] if mode in ALONE else TEXTS[:7]
-    batch, settings = batch_of(family, len(prompts)), {**STEPS, **MODES[mode], "pad_token_id": 0}
+    assert_same_in_one_pass(family, attached(family), TEXTS[:7], MODES[mode])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@over("L23", [BY_NAME[name] for name in ("gpt2", "llama", "gemma3", "mamba", "t5")])
+def test_every_way_to_run_the_prompts_is_one_pass(family: Family, way: str, attached: Models) -> None:
+    model, prompts = attached(family), TEXTS[:1] if way in ALONE else TEXTS[:7]
+    settings = {"do_sample": False, **WAYS[way]}
+    try:
+        model.generate(**batch_of(family, len(prompts)), **STEPS, **settings, pad_token_id=0)
+    except (ValueError, TypeError) as error:  # what plain generate cannot do, this cannot do either
+        with pytest.raises(type(error)):
+            model.generate_and_predict(prompts, **STEPS, **settings, pad_token_id=0)
+    else:
+        assert_same_in_one_pass(family, model, prompts, settings)
+
+
+def assert_same_in_one_pass(family: Family, model: mh.HeadedModel, prompts: list[str], options: dict[str, Any]) -> None:
+    batch, settings = batch_of(family, len(prompts)), {**STEPS, **options, "pad_token_id": 0}
     torch.manual_seed(3)
     with recorded_calls(model.backbone) as expected_calls:
         sequences = model.generate(**batch, **settings)

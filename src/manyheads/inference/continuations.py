@@ -25,5 +25,5 @@ def continuations(tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], rows: 
 
 def by_prompt(texts: Sequence[str], prompts: int) -> Continuations:
     """Return one text for each prompt, or a list of texts where several were generated."""
-    count = len(texts) // prompts
-    return [*texts] if count == 1 else [[*texts[start : start + count]] for start in range(0, len(texts), count)]
+    count = len(texts) // max(prompts, 1)
+    return [*texts] if count < 2 else [[*texts[start : start + count]] for start in range(0, len(texts), count)]

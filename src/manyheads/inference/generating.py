@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
-from manyheads.backbone.limits import table_limit, token_limit
 from manyheads.backbone.stack.right_padding import right_pad
 from manyheads.core import HeadedCore
 from manyheads.data.texts.texts import Texts
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.errors import InputError, SecondPassWarning, listed
+from manyheads.errors import SecondPassWarning, listed
 from manyheads.features.extract import check_finite
 from manyheads.heads import Head
 from manyheads.inference.continuations import Continuations, by_prompt, continuations
+from manyheads.inference.generate_options import check_options, check_room, completed, padding_id
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.scorer import Scorer
 from manyheads.taps import BackboneTap
 from manyheads.types import Features, Tokenizer
-
-# Arguments of ``generate`` that are made from the prompts.
-_FROM_PROMPTS = ("inputs", "input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 
 
 def generate_and_predict(
@@ -37,9 +35,6 @@ def generate_and_predict(
 ) -> tuple[Continuations, Predictions]:
     """Continue prompts as ``generate`` does and predict them as ``Scorer`` does.
 
-    Features that a prefill does not compute are read in another pass: under a prompt, in a LoRA adapter, of a pooler,
-    and those of heads that were trained in another precision.
-
     Args:
         core: Backbone and heads.
         tokenizer: The backbone's own.
@@ -48,121 +43,87 @@ def generate_and_predict(
         options: Options of ``generate``.
 
     Returns:
-        Per prompt, the generated text, or a list of them if there are several; and the predictions.
+        For each prompt the generated text, or a list of texts if there are several; and the predictions.
 
     Raises:
         NoLanguageModelError: the backbone does not generate text.
         HeadError: there is no head.
-        InputError: an option that the prompts become, or a prompt that leaves no room for new tokens.
+        InputError: an option that is made from the prompts, or a prompt that leaves no room for new tokens.
     """
-    _check_options(options)
+    check_options(options)
     core.backbone.check_generates()
     heads = None if heads is None else [*core.heads.chosen(heads)]
     scorer = Scorer(core, tokenizer)
     loaded = scorer.in_loaded_precision(heads)
-    texts: list[str] = []
+    generation = _Generation(core, tokenizer, loaded, options)
+    predictions = scorer.with_pass(prompts, heads, generation)
+    _warn_of_precision(core, {name: core.heads[name] for name in predictions.heads if name not in loaded})
+    return by_prompt(generation.texts, len(predictions)), predictions
 
-    def run(tokenized: Tokenized) -> Mapping[BackboneTap, Features]:
+
+@dataclass(frozen=True)
+class _Generation:
+    """The pass that generates: called with the tokens of the prompts, it returns what heads read of them.
+
+    Features that a prefill does not compute are left out: those under a prompt, of a LoRA adapter, or of a pooler.
+
+    Attributes:
+        core: Backbone and heads.
+        tokenizer: The backbone's own.
+        heads: The heads that are asked in the precision of the loaded weights.
+        options: Options of ``generate``.
+        texts: The generated texts, once it was called.
+    """
+
+    core: HeadedCore
+    tokenizer: Tokenizer
+    heads: Mapping[str, Head]
+    options: Mapping[str, Any]
+    texts: list[str] = field(default_factory=list)
+
+    def __call__(self, tokenized: Tokenized) -> dict[BackboneTap, Features]:
+        """Generate, and return the features of the prompts by ``stored`` tap, on the CPU."""
         if not len(tokenized):
             return {}
-        _check_room(core, tokenizer, tokenized, options)
-        output, features = _generate(core, tokenizer, tokenized, _prefill_taps(core, loaded), options)
-        texts.extend(_texts(core, tokenizer, tokenized, getattr(output, "sequences", output)))
-        return features
+        backbone, rows, taps = self.core.backbone, np.arange(len(tokenized)), self._taps()
+        check_room(tokenized, self.options, backbone.model, self.tokenizer)
+        pad = padding_id(self.options, backbone.model, self.tokenizer)
+        options = completed(self.options, backbone.model, self.tokenizer)
+        padded = right_pad(tokenized.batch(rows).to(backbone.device))
+        output, states = backbone.generation(padded, self.core.request(taps), pad, options)
+        self.texts.extend(self._decoded(tokenized, getattr(output, "sequences", output)))
+        if states is None:
+            self._warn_of_second_pass(taps)
+            return {}
+        with torch.no_grad():
+            read = {tap: tap.read(states) for tap in taps}
+        check_finite(self.core, rows, read)
+        return {tap: features.cpu() for tap, features in read.items()}
 
-    predictions = scorer.with_pass(prompts, heads, run)
-    _warn_of_precision(core, {name: core.heads[name] for name in predictions.heads if name not in loaded})
-    return by_prompt(texts, len(predictions)) if texts else [], predictions
+    def _taps(self) -> list[BackboneTap]:
+        """Return the taps whose features a prefill computes."""
+        facts, generation = self.core.backbone.facts, self.core.backbone.generation
+        taps = dict.fromkeys(tap.stored for tap in self.core.heads.taps_of(self.heads) if tap.needs_pass(facts))
+        return [tap for tap in taps if generation.serves(tap.request(facts))]
 
+    def _decoded(self, tokenized: Tokenized, sequences: Tensor) -> list[str]:
+        """Return the generated texts, in the order of the sequences."""
+        rows = sequences.tolist()
+        count, longest = len(rows) // len(tokenized), tokenized.lengths.max()
+        if self.core.backbone.model.config.is_encoder_decoder:  # type: ignore[union-attr]
+            return continuations(self.tokenizer, [[]] * len(rows), rows)
+        prompts = [tokenized.ids(number // count) for number in range(len(rows))]
+        unpadded = [row[longest - len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
+        return continuations(self.tokenizer, prompts, unpadded)
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in _FROM_PROMPTS:
-        if name in options:
-            raise InputError(
-                f"generate_and_predict: {name} is made from the prompts; leave it out, or call generate and predict"
-            )
-
-
-def _check_room(core: HeadedCore, tokenizer: Tokenizer, tokenized: Tokenized, options: Mapping[str, Any]) -> None:
-    asked = options.get("max_new_tokens")
-    new = max(asked, 1) if isinstance(asked, int) else 1
-    most, lengths = _longest_prompt(core.backbone.model, tokenizer, new), tokenized.lengths
-    if most is not None and lengths.max() > most:
-        row = int((lengths > most).argmax())
-        raise InputError(
-            f"The list of prompts, row {row + 1}: has {lengths[row]} tokens, {core.backbone.name} has room for {most} "
-            f"before {new} new ones ({(lengths > most).sum()} such prompts); shorten it, or lower max_new_tokens"
-        )
-
-
-def _longest_prompt(model: nn.Module, tokenizer: Tokenizer, new: int) -> int | None:
-    """Return the most tokens of a prompt before ``new`` tokens, or ``None``."""
-    if model.config.is_encoder_decoder:  # type: ignore[union-attr]
-        return None  # the decoder has positions of its own
-    table, limit = table_limit(model), token_limit(model, tokenizer)
-    # Only a table of learned positions ends for certain. The last new token takes no position: it is never read.
-    known = ([] if table is None else [table - new + 1]) + ([] if limit is None else [limit - 1])
-    return min(known, default=None)
-
-
-def _prefill_taps(core: HeadedCore, heads: Mapping[str, Head]) -> list[BackboneTap]:
-    """Return the taps whose features come from a prefill."""
-    facts, generation = core.backbone.facts, core.backbone.generation
-    taps = dict.fromkeys(tap.stored for tap in core.heads.taps_of(heads) if tap.needs_pass(facts))
-    return [tap for tap in taps if generation.serves(tap.request(facts))]
-
-
-def _generate(
-    core: HeadedCore,
-    tokenizer: Tokenizer,
-    tokenized: Tokenized,
-    taps: Sequence[BackboneTap],
-    options: Mapping[str, Any],
-) -> tuple[Any, dict[BackboneTap, Features]]:
-    """Return the output of ``generate``, and the features of the prompts by tap, on the CPU."""
-    rows = np.arange(len(tokenized))
-    padded = right_pad(tokenized.batch(rows).to(core.backbone.device))
-    pad, filled = _with_padding(core, tokenizer, options)
-    output, states = core.backbone.generation(padded, core.request(taps), pad, filled)
-    if states is None:
+    def _warn_of_second_pass(self, taps: list[BackboneTap]) -> None:
         if taps:
             warnings.warn(
-                f"{core.backbone.name}: with these options or prompts, generate does not compute what heads read, so "
-                "they read the prompts in a second pass",
+                f"{self.core.backbone.name}: with these options or prompts, generate does not compute what heads were "
+                "trained on, so they read the prompts in a second pass",
                 SecondPassWarning,
                 stacklevel=6,
             )
-        return output, {}
-    with torch.no_grad():
-        read = {tap: tap.read(states) for tap in taps}
-    check_finite(core, rows, read)
-    return output, {tap: features.cpu() for tap, features in read.items()}
-
-
-def _with_padding(core: HeadedCore, tokenizer: Tokenizer, options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Return the id of padding, and the options with it where ``generate`` would have to guess it."""
-    filled = dict(options)
-    if filled.get("stop_strings"):
-        filled.setdefault("tokenizer", tokenizer)
-    config: Any = options.get("generation_config") or core.backbone.model.generation_config
-    end = filled.get("eos_token_id", config.eos_token_id)
-    end = end[0] if isinstance(end, list) and end else end
-    if "generation_config" not in options and config.pad_token_id is None and isinstance(end, int):
-        filled.setdefault("pad_token_id", end)
-    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, end, 0)
-    return next(int(pad) for pad in known if isinstance(pad, int)), filled
-
-
-def _texts(core: HeadedCore, tokenizer: Tokenizer, tokenized: Tokenized, sequences: torch.Tensor) -> list[str]:
-    """Return the generated texts, in the order of the sequences."""
-    rows = sequences.tolist()
-    count = len(rows) // len(tokenized)
-    if core.backbone.model.config.is_encoder_decoder:  # type: ignore[union-attr]
-        return continuations(tokenizer, [[]] * len(rows), rows)
-    lengths = np.repeat(tokenized.lengths, count)
-    prompts = [tokenized.ids(number // count) for number in range(len(rows))]
-    unpadded = [row[lengths.max() - length :] for row, length in zip(rows, lengths, strict=True)]
-    return continuations(tokenizer, prompts, unpadded)
 
 
 def _warn_of_precision(core: HeadedCore, heads: Mapping[str, Head]) -> None:
