@@ -86,7 +86,7 @@ def test_features_by_token_have_one_vector_per_token(model: mh.HeadedModel) -> N
 
 @pytest.mark.parametrize("tap", [mh.Lexical(), mh.Output("urgency"), "mean"])
 def test_what_has_no_features_of_its_own_is_refused(model: mh.HeadedModel, tap: object) -> None:
-    with pytest.raises(mh.errors.HeadError, match="mh.Hidden"):
+    with pytest.raises(mh.errors.HeadError, match=r"mh\.Hidden"):
         model.features(TEXTS, [tap])
 
 
