@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from manyheads.backbone.stack.outputs import layer_of
 from manyheads.errors import BackboneError
@@ -42,6 +43,7 @@ class Prefill:
         self._depth = _depth(stack)
         self._parameters = inspect.signature(stack.forward)
         self._chunks: list[dict[int, Tensor]] = []
+        self._handles: list[RemovableHandle] = []
 
     @property
     def complete(self) -> bool:

@@ -131,10 +131,10 @@ def _warn_of_precision(core: HeadedCore, heads: Mapping[str, Head]) -> None:
     names = [name for name in heads if any(tap.needs_pass(facts) for tap in core.heads.taps_of([name]))]
     if names:
         precision = heads[names[0]].summary["precision"]
+        loaded = str(next(core.backbone.stack.parameters()).dtype).removeprefix("torch.")
         warnings.warn(
-            f"Heads {listed(names)}: were trained on {precision} features, which generate does not compute here, so "
-            f"they read the prompts in a second pass; load the model with dtype={precision!r}, or train them in its "
-            "precision: Frozen(dtype=...)",
+            f"Heads {listed(names)}: were trained on {precision} features and the language model runs in {loaded}, so "
+            f"they read the prompts in a second pass; load the model with dtype={precision!r} for one pass",
             SecondPassWarning,
             stacklevel=4,
         )
