@@ -19,7 +19,7 @@ import manyheads as mh
 from benchmarks.data import cut
 
 NEW_TOKENS = 32
-ROUNDS = 7
+ROUNDS = 5
 OPTIONS = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
 
 
