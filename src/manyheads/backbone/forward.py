@@ -75,7 +75,9 @@ class ForwardPass:
         # blocks keep no cache.
         if not templates or torch.is_grad_enabled():
             return separate
-        shared = separate.sharing_prefixes(padded, plain=lm or not request.trunk.empty)
+        reader = self.trunk.reader
+        plain = reader.layers - 1 if lm else reader.blocks_run(request.trunk)
+        shared = separate.sharing_prefixes(padded, plain)
         return shared if shared.is_sharing and self.trunk.extends_cache else separate
 
     def _resumed_branches(self, request: Request, lm: bool) -> list[str]:

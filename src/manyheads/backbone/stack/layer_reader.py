@@ -76,6 +76,12 @@ class LayerReader:
             pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
         return States(hidden, padded.mask, padded.batch.input_ids, pooled, words=padded.words)
 
+    def blocks_run(self, request: Request) -> int:
+        """Return how many blocks run for the layers and pooler output of a request."""
+        if request.pooled or not request.layers <= set(self.entries):
+            return self.layers - 1
+        return max((int(self.entries[layer].rpartition(".")[2]) for layer in request.layers), default=0)
+
     def _can_hook(self, stack: nn.Module, layers: frozenset[int]) -> bool:
         """Return whether hooks on blocks give these layers.
 
