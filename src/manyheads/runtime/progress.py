@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 _running: list[Progress] = []
+# Blocks of ``quietly`` that are open.
+_quiet: list[object] = []
 
 logger = logging.getLogger("manyheads.progress")
 # Seconds after which a step has lines in the log.
@@ -61,6 +63,17 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Show nothing meanwhile: for short steps of long work that is not ours to show, such as a stream."""
+    token = object()
+    _quiet.append(token)
+    try:
+        yield
+    finally:
+        _quiet.remove(token)
+
+
+@contextmanager
 def spinner(description: str) -> Iterator[None]:
     """Show that work of unknown size is running, such as ``"Hashing weights"``."""
     with _display() as progress:
@@ -84,6 +97,9 @@ def log_step(message: str) -> None:
 @contextmanager
 def _logged(message: str) -> Iterator[None]:
     """Write a line when a step has run for two seconds, and one when it ends; none for a short step."""
+    if not logger.isEnabledFor(logging.INFO):  # no thread for a timer whose line nobody reads
+        yield
+        return
     started, timer = time.monotonic(), threading.Timer(_LONG, log_step, [f"{message} ..."])
     timer.daemon = True
     timer.start()
@@ -99,7 +115,7 @@ def _logged(message: str) -> Iterator[None]:
 @contextmanager
 def _display() -> Iterator[Progress | None]:
     """Yield the display that is running, or a new one; ``None`` where nothing is shown."""
-    if not (is_first() and sys.stderr.isatty()):
+    if _quiet or not (is_first() and sys.stderr.isatty()):
         yield None
         return
     if _running:
