@@ -81,12 +81,14 @@ class ForwardPass:
 
     def _passes(self, padded: RightPadded, request: Request, lm: bool) -> PromptPasses:
         templates = self.templates(request)
-        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.layers, templates, request.prompts)
+        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.reader, templates, request.prompts)
         # Sharing saves nothing where gradients are recorded: the backward needs the same memory, and checkpointed
         # blocks keep no cache.
         if not templates or torch.is_grad_enabled():
             return separate
-        shared = separate.sharing_prefixes(padded, plain=lm or not request.trunk.empty)
+        reader = self.trunk.reader
+        plain = reader.layers - 1 if lm else reader.blocks_run(request.trunk)
+        shared = separate.sharing_prefixes(padded, plain)
         return shared if shared.is_sharing and self.trunk.extends_cache else separate
 
     def _resumed_branches(self, request: Request, lm: bool) -> list[str]:
