@@ -138,13 +138,28 @@ def _text(cell: object, place: str) -> str:
     """Return a cell's text, ``""`` where there is none."""
     if cell is None:
         return ""
+    problem = _problem(cell)
+    if problem is not None:
+        raise TextError(f"{place}: {problem}")
+    return str(cell) if str(cell).strip() else ""
+
+
+def _problem(cell: object) -> str | None:
+    """Return why a cell that is not missing is no text, or ``None``."""
     if not isinstance(cell, str):
-        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first")
+        return f"a text must be a string, got {_shown(cell)}; convert it to text first"
     if not (cell.isascii() or _is_encodable(cell)):
-        raise TextError(
-            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
-        )
-    return str(cell) if cell.strip() else ""
+        return f"a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
+    return None
+
+
+def text_problem(cell: object, column: str) -> str | None:
+    """Return why a cell is neither a text, nor missing, nor a list of words, or ``None`` if it is one of these."""
+    try:
+        _single([cell], [f"column {column!r}"])
+    except TextError as error:
+        return str(error)
+    return None
 
 
 def _is_encodable(text: str) -> bool:
