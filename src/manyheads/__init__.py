@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from manyheads.functions.fit_decision import fit_decision as fit_decision
     from manyheads.functions.label_issues import label_issues as label_issues
     from manyheads.functions.next_to_label import next_to_label as next_to_label
+    from manyheads.functions.predictor import Predictor as Predictor
     from manyheads.functions.propose_words import propose_words as propose_words
     from manyheads.functions.train import train as train
     from manyheads.heads.decision import Decision as Decision
@@ -93,6 +94,7 @@ _MODULES = {
     "Output": "manyheads.taps",
     "Prediction": "manyheads.types",
     "Predictions": "manyheads.inference",
+    "Predictor": "manyheads.functions.predictor",
     "Regression": "manyheads.heads.kinds",
     "Report": "manyheads.evaluation.report",
     "Span": "manyheads.types",

@@ -23,8 +23,8 @@ from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
-from manyheads.inference import Predictions
-from manyheads.inference import predict as predict_texts
+from manyheads.inference import Predictions, Scorer, ScoringSettings
+from manyheads.taps import Tap
 from manyheads.types import Batch, HeadedOutput, Tokenizer
 
 
@@ -313,7 +313,43 @@ class HeadedModel(nn.Module):
             True
         """
         read = read_texts_from_list(texts)
-        return predict_texts(self.core, self.tokenizer, read, heads, max_length, long_text, open_cache(cache))
+        scorer = Scorer(self.core, self.tokenizer, ScoringSettings(max_length, long_text), open_cache(cache))
+        return scorer(read, heads)
+
+    def features(
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        taps: Tap | Sequence[Tap],
+        max_length: int | None = None,
+        dtype: torch.dtype | str = "auto",
+        cache: str | Path | None = None,
+    ) -> Any:
+        """Return features of texts, such as embeddings, from one pass of the backbone: what a head on these taps reads.
+
+        Args:
+            texts: As in ``predict``.
+            taps: What to read: ``mh.Hidden(...)`` or ``mh.LMLogits(...)``, or several of them.
+            max_length: Maximum tokens per text; the backbone's limit by default.
+            dtype: Precision of the pass: ``"auto"`` for that of the loaded weights, or a torch dtype or its name.
+            cache: As in ``predict``. Training with ``Frozen`` keeps its features there, in its own precision.
+
+        Returns:
+            For one tap, fp32 (rows, width), or a sequence of (tokens, width) if the tap reads every token; for several
+            taps, such arrays by tap.
+
+        Raises:
+            HeadError: a tap that this backbone does not have, or one without features of its own.
+            TextError: a text that is not a string.
+
+        Examples:
+            >>> model.features(texts, mh.Hidden(layer=-2, pool="mean")).shape
+            (3, 32)
+        """
+        chosen = [taps] if isinstance(taps, Tap) else [*taps]
+        settings = ScoringSettings(max_length, dtype=dtype)
+        scorer = Scorer(self.core, self.tokenizer, settings, open_cache(cache))
+        found = scorer.features(read_texts_from_list(texts), chosen)
+        return found[taps] if isinstance(taps, Tap) else found
 
     @property
     def generate(self) -> Callable[..., Any]:

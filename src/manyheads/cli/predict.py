@@ -11,7 +11,7 @@ from manyheads.cli.tables import read_input, text_columns
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
 from manyheads.errors import counted
-from manyheads.inference import Predictions, predict
+from manyheads.inference import Predictions, Scorer, ScoringSettings
 from manyheads.inference.score_table import FLAG_COLUMN, score_table
 from manyheads.model import HeadedModel
 
@@ -22,7 +22,8 @@ def run_predict(source: PredictInput, output: PredictOutput) -> None:
     table = read_input(source.data, source.format)
     model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
     texts = read_texts(table, text_columns(source.text, model.heads.values(), source.data))
-    predictions = predict(model.core, model.tokenizer, texts, source.head or None, source.max_length, source.long_text)
+    settings = ScoringSettings(source.max_length, source.long_text)
+    predictions = Scorer(model.core, model.tokenizer, settings)(texts, source.head or None)
     write_output(score_table(table, predictions, output.all_scores), output.out)
     _report(predictions, output)
 

@@ -20,7 +20,7 @@ from manyheads.evaluation.report import EvaluatedTable, Report, build_report
 from manyheads.evaluation.report.made import made_record
 from manyheads.features.cache import FeatureCache
 from manyheads.heads import Head, Targets
-from manyheads.inference import Predictions, predict
+from manyheads.inference import Predictions, Scorer, ScoringSettings
 from manyheads.runtime.progress import spinner
 from manyheads.runtime.words import Place
 from manyheads.types import Tokenizer
@@ -66,7 +66,8 @@ def predict_labelled(
     numbers = np.flatnonzero(labelled.any_label)
     rows = labelled.take(numbers)
     texts = Texts(rows.texts, labelled.texts.empty[numbers], _given(labelled.texts, numbers))
-    predictions = predict(core, tokenizer, texts, chosen, reading.max_length, reading.long_text, cache)
+    settings = ScoringSettings(reading.max_length, reading.long_text)
+    predictions = Scorer(core, tokenizer, settings, cache)(texts, chosen)
     predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
     evaluated = EvaluatedTable(
         source=table.name,

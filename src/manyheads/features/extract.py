@@ -23,12 +23,17 @@ Receive = Callable[[np.ndarray, Mapping[BackboneTap, Features]], None]
 
 
 def run_pass(
-    core: HeadedCore, tokenized: Tokenized, rows: np.ndarray, taps: Sequence[BackboneTap], receive: Receive
+    core: HeadedCore,
+    tokenized: Tokenized,
+    rows: np.ndarray,
+    taps: Sequence[BackboneTap],
+    receive: Receive,
+    batch_tokens: int | None = None,
 ) -> None:
     """Run the backbone over rows, one forward per batch of rows of like length.
 
-    How many tokens a batch holds is measured in a long pass and then kept with the backbone, so that the same rows
-    meet the same batches ever after.
+    How many tokens a batch holds is measured in a long pass, unless it is given, and then kept with the backbone, so
+    that the same rows meet the same batches ever after.
 
     Args:
         core: The core, which is in eval mode during the pass.
@@ -36,9 +41,10 @@ def run_pass(
         rows: Those to run, all different.
         taps: Resolved taps.
         receive: Called with each batch's rows and its features by tap, on the CPU.
+        batch_tokens: Tokens per batch, padding included; ``None`` for the fastest number.
     """
     lengths = tokenized.lengths[rows]
-    batches = Batches(lengths, core.backbone.token_budget)
+    batches = Batches(lengths, core.backbone.token_budget if batch_tokens is None else batch_tokens)
     with evaluating(core), progress_bar("Reading texts", int(lengths.sum()), "tokens") as advance:
         for places in batches:
             started = time.perf_counter()
@@ -47,7 +53,8 @@ def run_pass(
             receive(rows[places], {tap: features.cpu() for tap, features in read.items()})
             batches.took(time.perf_counter() - started)
             advance(int(lengths[places].sum()))
-    core.backbone.use_token_budget(batches.measured)
+    if batch_tokens is None:
+        core.backbone.use_token_budget(batches.measured)
 
 
 def check_finite(core: HeadedCore, rows: np.ndarray, read: Mapping[BackboneTap, Features]) -> None:

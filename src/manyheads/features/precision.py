@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def feature_core(
     """
     backbone = core.backbone
     if isinstance(dtype, torch.dtype):
-        return _in_precision(core, dtype)
+        return in_precision(core, dtype)
     if backbone.provenance.dtype_chosen:
         return core
     reading = [tap for tap in _resolved(core, taps) if tap.needs_pass(backbone.facts)]
@@ -70,7 +70,7 @@ def feature_core(
         fast = _fast_core(core, tokenized, reading, cache, digest)
         if fast is not None:
             return fast
-    return _in_precision(core, torch.float32)
+    return in_precision(core, torch.float32)
 
 
 def precision_record(core: HeadedCore, running: HeadedCore) -> dict[str, str]:
@@ -78,25 +78,10 @@ def precision_record(core: HeadedCore, running: HeadedCore) -> dict[str, str]:
     return {"precision": _precision_of(running), "loaded_precision": _precision_of(core)}
 
 
-def prediction_cores(core: HeadedCore, heads: Mapping[str, Head]) -> list[tuple[HeadedCore, dict[str, Head]]]:
-    """Return the heads in groups that are asked in one precision, each with the core to run: the precision of the
-    features that a head was trained on.
-
-    The loaded precision is kept for heads of other methods, where ``dtype="auto"`` chose bf16 on hardware that was
-    faster at it than this, and where the caller has loaded the backbone in another precision since.
+def trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
+    """Return the precision of the features that a head was trained on, or ``None`` to keep that of the loaded weights;
+    see ``RunningCores.groups``.
     """
-    groups: dict[torch.dtype | None, dict[str, Head]] = {}
-    for name, head in heads.items():
-        groups.setdefault(_trained_precision(core, head), {})[name] = head
-    running = {dtype: core if dtype is None else _in_precision(core, dtype) for dtype in groups}
-    joined: dict[int, tuple[HeadedCore, dict[str, Head]]] = {}
-    for dtype, group in groups.items():
-        joined.setdefault(id(running[dtype]), (running[dtype], {}))[1].update(group)
-    return list(joined.values())
-
-
-def _trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
-    """Return the precision in which a head is asked, or ``None`` for that of the loaded weights."""
     dtype = DTYPES.get(str(head.summary.get("precision")))
     backbone = core.backbone
     reloaded = backbone.provenance.dtype_chosen and head.summary.get("loaded_precision") != _precision_of(core)
@@ -113,9 +98,9 @@ def _fast_core(
 ) -> HeadedCore | None:
     """Return the core in bf16 if its features of a few rows agree with those in fp32."""
     try:
-        fast = _in_precision(core, torch.bfloat16)
+        fast = in_precision(core, torch.bfloat16)
         known = cache is not None and _kept(fast, cache, digest, taps)
-        return fast if known or agree(_in_precision(core, torch.float32), fast, tokenized, taps) else None
+        return fast if known or agree(in_precision(core, torch.float32), fast, tokenized, taps) else None
     except (
         BackboneError,
         RuntimeError,
@@ -160,6 +145,7 @@ def agree(exact: HeadedCore, fast: HeadedCore, tokenized: Tokenized, taps: Seque
     return True
 
 
-def _in_precision(core: HeadedCore, dtype: torch.dtype) -> HeadedCore:
+def in_precision(core: HeadedCore, dtype: torch.dtype) -> HeadedCore:
+    """Return a core without heads on the backbone in this precision, or the core itself if it is in it already."""
     converted = core.backbone.in_precision(dtype)
     return core if converted is core.backbone else HeadedCore(converted)

@@ -37,6 +37,7 @@ class FeatureSource:
         tokenized: The texts.
         cache: Where features are kept between runs, or ``None``.
         identity: Everything but tap and text on which features depend; see ``identity_of``.
+        batch_tokens: Tokens per batch, padding included; ``None`` for the fastest number.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class FeatureSource:
         tokenized: Tokenized,
         cache: FeatureCache | None = None,
         identity: Mapping[str, object] | None = None,
+        batch_tokens: int | None = None,
     ) -> None:
         self._core = core
         self._tokenized = tokenized
         self._cache = cache if identity is not None else None
         self._identity = identity
+        self._batch_tokens = batch_tokens
         # Features that are not per word are found by the text alone, whatever its words are.
         keys = {by_word: row_keys(tokenized, by_word) for by_word in (False, True)}
         ranks = [np.unique(keys[by_word], return_inverse=True)[1] for by_word in (False, True)]
@@ -79,7 +82,7 @@ class FeatureSource:
 
     def without_cache(self, core: HeadedCore) -> FeatureSource:
         """Return a source of the same texts on another core."""
-        return FeatureSource(core, self._tokenized)
+        return FeatureSource(core, self._tokenized, batch_tokens=self._batch_tokens)
 
     def by_content(self, rows: np.ndarray) -> np.ndarray:
         """Return the positions of ``rows`` in a pseudo-random order that depends on the contents only."""
@@ -108,7 +111,7 @@ class FeatureSource:
             for tap, features in read.items():
                 gathered[tap].add(self._slots[rows], features)
 
-        run_pass(self._core, self._tokenized, self._first[slots], taps, receive)
+        run_pass(self._core, self._tokenized, self._first[slots], taps, receive, self._batch_tokens)
         for part in gathered.values():
             part.seal()
 

@@ -12,7 +12,7 @@ from manyheads.deciding.promises.decision_fit import DecisionFit
 from manyheads.deciding.promises.fit import fit_decision_of
 from manyheads.deciding.promises.goals import Goals
 from manyheads.features import open_cache
-from manyheads.inference import predict as predict_texts
+from manyheads.inference import Scorer, ScoringSettings
 from manyheads.model import HeadedModel
 
 
@@ -82,10 +82,9 @@ def fit_decision(
         (True, True)
     """
     goals = Goals(max_error, confidence, answered, abstain_by, set_coverage, set_by, thresholds, costs)
-    kept = open_cache(cache)
+    scorer = Scorer(model.core, model.tokenizer, ScoringSettings(max_length, long_text), open_cache(cache))
 
     def logits_of(texts: Texts) -> Any:
-        predictions = predict_texts(model.core, model.tokenizer, texts, [head], max_length, long_text, kept)
-        return predictions.logits[head]
+        return scorer(texts, [head]).logits[head]
 
     return fit_decision_of(model.heads[head], head, data, Reading(text), goals, logits_of)

@@ -1,6 +1,7 @@
 """From texts to predictions."""
 
 from manyheads.inference.predictions import Predictions
-from manyheads.inference.predictor import predict
+from manyheads.inference.scorer import Scorer
+from manyheads.inference.settings import ScoringSettings
 
-__all__ = ["Predictions", "predict"]
+__all__ = ["Predictions", "Scorer", "ScoringSettings"]

@@ -11,6 +11,7 @@ import numpy as np
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import NEUTRAL, Decision, HeadSpec, LabelledSpec, Logits
 from manyheads.heads.base import Column
+from manyheads.taps import Tap
 from manyheads.types import Prediction, Span
 
 Value = TypeVar("Value")
@@ -47,6 +48,8 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
             after the last. ``None`` without token heads. Words that were truncated or have no token are left out.
         empty: (rows,) booleans: the text was empty, so its prediction means little.
         truncated: (rows,) booleans: the text was truncated to the backbone's limit.
+        features: Tap -> fp32 (rows, width), for the taps that were asked for; ``Ragged`` with (tokens, width) per row
+            if the tap reads every token.
 
     Examples:
         >>> predictions = trained.predict(texts)
@@ -62,6 +65,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         truncated: np.ndarray,
         words: Sequence[np.ndarray] | None = None,
         decisions: Mapping[str, Decision] | None = None,
+        features: Mapping[Tap, Any] | None = None,
     ) -> None:
         self._specs = specs
         self._decisions = dict.fromkeys(specs, NEUTRAL) if decisions is None else decisions
@@ -71,6 +75,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         self.words = words
         self.empty = empty
         self.truncated = truncated
+        self.features: Mapping[Tap, Any] = {} if features is None else features
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -117,7 +122,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         if isinstance(index, slice):
             logits = {name: part[index] for name, part in self._logits.items()}
             words = None if self.words is None else self.words[index]
-            return Predictions(self._specs, logits, self.empty[index], self.truncated[index], words, self._decisions)
+            features = {tap: values[index] for tap, values in self.features.items()}
+            empty, truncated = self.empty[index], self.truncated[index]
+            return Predictions(self._specs, logits, empty, truncated, words, self._decisions, features)
         row = range(len(self))[index]
         return ByHead(self.heads, lambda name: self._prediction(name, row))
 

@@ -14,7 +14,7 @@ from manyheads.data.texts.texts import Texts
 from manyheads.errors import DataError, HeadError, listed
 from manyheads.features import BranchedSource, FeatureCache, FeatureSource, FeatureTable, identity_of
 from manyheads.features.apply_heads import apply_heads
-from manyheads.features.precision import prediction_cores
+from manyheads.features.running_cores import RunningCores
 from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head
 from manyheads.labelling.choose import choose_rows
@@ -78,7 +78,7 @@ def _read(
     )
     digest = core.backbone.digest()
     uncertainties, features = [], []
-    for running, group in prediction_cores(core, heads):
+    for running, group in RunningCores(core).groups(heads):
         source = BranchedSource(core, FeatureSource(running, tokenized, cache, identity_of(running.backbone, digest)))
         taps = core.heads.taps_of(group)
         compared = [tap for tap in taps if tap.needs_pass(core.backbone.facts)] or _default(core)

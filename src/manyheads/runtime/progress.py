@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 _running: list[Progress] = []
+# Blocks of ``quietly`` that are open.
+_quiet: list[object] = []
 
 logger = logging.getLogger("manyheads.progress")
 # Seconds after which a step has lines in the log.
@@ -58,6 +60,17 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
             yield advance
         finally:
             progress.remove_task(task)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Show nothing meanwhile: for short steps of long work that is not ours to show, such as a stream."""
+    token = object()
+    _quiet.append(token)
+    try:
+        yield
+    finally:
+        _quiet.remove(token)
 
 
 @contextmanager
@@ -99,7 +112,7 @@ def _logged(message: str) -> Iterator[None]:
 @contextmanager
 def _display() -> Iterator[Progress | None]:
     """Yield the display that is running, or a new one; ``None`` where nothing is shown."""
-    if not (is_first() and sys.stderr.isatty()):
+    if _quiet or not (is_first() and sys.stderr.isatty()):
         yield None
         return
     if _running:

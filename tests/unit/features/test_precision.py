@@ -14,6 +14,7 @@ import manyheads as mh
 from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.pooler import SeparatePooler
 from manyheads.features import identity_of, precision
+from manyheads.features.running_cores import RunningCores
 from tests.families import BY_NAME, HIDDEN, tokenizer_for
 from tests.laws.oracle import changed, different_texts, rows_read, snapshot
 
@@ -171,7 +172,7 @@ def test_heads_trained_in_two_precisions_are_asked_in_two(saved: Saved) -> None:
 
 
 def prediction_precisions(model: mh.HeadedModel) -> set[torch.dtype]:
-    cores = precision.prediction_cores(model.core, model.core.heads)
+    cores = RunningCores(model.core).groups(model.core.heads)
     return {next(core.backbone.stack.parameters()).dtype for core, _ in cores}
 
 

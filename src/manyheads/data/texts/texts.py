@@ -75,27 +75,25 @@ def read_texts(table: Table, text: TextColumns) -> Texts:
     return _paired(_column_texts(table, text[0]), _column_texts(table, text[1]))
 
 
-def read_texts_from_list(items: Iterable[object]) -> Texts:
+def read_texts_from_list(items: Iterable[object], first: int = 1) -> Texts:
     """Return the texts of a list, as ``model.predict`` takes it.
 
     Args:
         items: Any sequence or column of strings, lists of the words of a text, or tuples, which are pairs of texts;
             ``None`` is an empty text.
             Beside a tuple, a list of two is a pair too.
+        first: The number of the first one in messages.
 
     Raises:
         TextError: a bare string instead of a list, an item that is neither, or strings and pairs together.
     """
     if isinstance(items, pa.Array | pa.ChunkedArray):
         items = items.to_pylist()
-    step = _step_to_list(items)
-    if step is not None:
-        raise TextError(f"texts must be a list, got {_shown(items)}; {step}")
-    assert isinstance(items, Iterable)
+    check_is_list(items)
     cells = [plain_cell(item) for item in items]
-    present = [(number, cell) for number, cell in enumerate(cells, start=1) if cell is not None]
+    present = [(number, cell) for number, cell in enumerate(cells, start=first) if cell is not None]
     if not any(_is_pair(cell) and isinstance(cell, tuple) for _, cell in present):
-        return _single(cells, [f"The list of texts, row {row}" for row in range(1, len(cells) + 1)])
+        return _single(cells, [f"The list of texts, row {row}" for row in range(first, first + len(cells))])
     for number, cell in present:
         if not _is_pair(cell):
             raise TextError(
@@ -104,10 +102,21 @@ def read_texts_from_list(items: Iterable[object]) -> Texts:
             )
     pairs = [cell if isinstance(cell, Sequence) else (None, None) for cell in cells]
     sides = [
-        [_text(plain_cell(pair[side]), f"The list of texts, row {row}") for row, pair in enumerate(pairs, start=1)]
+        [_text(plain_cell(pair[side]), f"The list of texts, row {row}") for row, pair in enumerate(pairs, start=first)]
         for side in (0, 1)
     ]
     return _paired(sides[0], sides[1])
+
+
+def check_is_list(items: object) -> None:
+    """Check that an object holds texts, one after the other.
+
+    Raises:
+        TextError: a bare string, a table, or anything else that has no order or no texts.
+    """
+    step = _step_to_list(items)
+    if step is not None:
+        raise TextError(f"texts must be a list, got {_shown(items)}; {step}")
 
 
 def _step_to_list(items: object) -> str | None:
