@@ -90,7 +90,7 @@ def spinner(description: str) -> Iterator[None]:
 
 def log_step(message: str) -> None:
     """Write a line about a step that has no display, such as an epoch, to the log."""
-    if is_first():
+    if is_first() and not _quiet:
         logger.info(message)
 
 
