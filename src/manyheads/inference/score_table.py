@@ -31,7 +31,7 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
     if table.rows != len(predictions):
         raise DataError(f"{table.name}: has {table.rows} rows, but there are predictions for {len(predictions)}")
     scored, added = table.to_arrow(), predictions.to_arrow(all_scores)
-    flags = _flags(predictions)
+    flags = flags_of(predictions)
     if any(flag is not None for flag in flags):
         added = added.append_column(FLAG_COLUMN, pa.array(flags, pa.string()))
     taken = sorted(set(scored.column_names) & set(added.column_names))
@@ -42,6 +42,7 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
     return scored
 
 
-def _flags(predictions: Predictions) -> list[str | None]:
+def flags_of(predictions: Predictions) -> list[str | None]:
+    """Return ``"empty"``, ``"truncated"`` or ``None`` for each text."""
     flags = np.where(predictions.empty, "empty", np.where(predictions.truncated, "truncated", ""))
     return [str(flag) or None for flag in flags]

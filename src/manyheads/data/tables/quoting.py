@@ -55,9 +55,7 @@ def find_quoting(lines: Lines, name: str, delimiter: str, header: str, width: in
     return LITERAL
 
 
-def _standard_problem(
-    lines: Iterable[str], delimiter: str, escape: str | None = None
-) -> tuple[str | None, str | None]:
+def _standard_problem(lines: Iterable[str], delimiter: str, escape: str | None = None) -> tuple[str | None, str | None]:
     """Return where the standard reading breaks down, and a cell that spans lines; ``None`` for none of it."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True, escapechar=escape, doublequote=escape is None)
     spans, before = None, 0

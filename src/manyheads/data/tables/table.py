@@ -139,7 +139,9 @@ def read_stream(file: IO[bytes] | IO[str], format: str) -> Table:
     ending = "." + format.lower().removeprefix(".")
     name = "standard input" if getattr(file, "name", None) in {"<stdin>", 0} else "the stream"
     if ending not in READERS:
-        raise DataError(f"{name}: unknown format {format!r}{did_you_mean(ending, READERS).rstrip('.')}; {KNOWN_FORMATS}")
+        raise DataError(
+            f"{name}: unknown format {format!r}{did_you_mean(ending, READERS).rstrip('.')}; {KNOWN_FORMATS}"
+        )
     content: bytes | str = getattr(file, "buffer", file).read()
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     return READERS[ending](data, name)

@@ -40,7 +40,7 @@ class Texts:
     def part(self, rows: NDArray[np.int64]) -> Texts:
         """Return some rows."""
         given = {place: self.given[row] for place, row in enumerate(rows.tolist()) if row in self.given}
-        return Texts([self.texts[row] for row in rows], self.empty[rows], given)  # type: ignore[arg-type]
+        return Texts([self.texts[row] for row in rows], self.empty[rows], given)
 
     def words(self, rule: str) -> list[list[Place]]:
         """Return the characters of each text's words: the given words, or those that the rule finds.

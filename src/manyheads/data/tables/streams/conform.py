@@ -81,7 +81,7 @@ def _as_utf8(cells: pa.ChunkedArray, errors: list[str | None], column: str) -> p
         binary = cells.cast(pa.large_binary() if pa.types.is_large_string(cells.type) else pa.binary())
         texts = [None if cell is None else cell.decode("utf-8", "replace") for cell in binary.to_pylist()]
         for row, (cell, text) in enumerate(zip(binary.to_pylist(), texts, strict=True)):
-            if cell is not None and text.encode("utf-8") != cell:
+            if text is not None and text.encode("utf-8") != cell:
                 errors[row] = f"column {column!r} is not UTF-8; write the text as UTF-8"
         return pa.chunked_array([pa.array(texts, cells.type)])
     return cells

@@ -51,7 +51,8 @@ class ParquetStream(TableStream):
             return read()
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{self.name}: cannot be read as Parquet; it may be truncated: {one_line(error)}; write or copy it again"
+                f"{self.name}: cannot be read as Parquet; it may be truncated: {one_line(error)}; "
+                "write or copy it again"
             ) from None
 
 
