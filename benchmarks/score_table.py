@@ -55,7 +55,7 @@ def tiny(folder: Path) -> str:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(**sizes)).save_pretrained(folder / "tiny")
-    AutoTokenizer.from_pretrained(backbone).save_pretrained(folder / "tiny")
+    AutoTokenizer.from_pretrained(minilm()).save_pretrained(folder / "tiny")
     return str(folder / "tiny")
 
 
