@@ -23,12 +23,14 @@ from manyheads.scoring.fingerprint import machine, model_fingerprint, precisions
 from manyheads.scoring.journal import Journal, PartRecord
 from manyheads.scoring.manifest import Manifest
 from manyheads.scoring.outputs import Output
-from manyheads.scoring.plan import Part, cut
+from manyheads.scoring.plan import Part, cut, parts_of
 from manyheads.scoring.row_answers import Predict, RowAnswers, columns_of
 from manyheads.scoring.summary import RowError, ScoringSummary
 from manyheads.types import Tokenizer
 
 Item = TypeVar("Item")
+# Fewer tokens leave a GPU idle; the number that a model records may have been measured on a CPU.
+_GPU_TOKEN_BUDGET = 16_384
 # Errors that a part's record and a summary show.
 _FIRST_ERRORS = 3
 
@@ -83,7 +85,7 @@ def score_tables(
         wanted = Wanted(
             model=model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
-            decided={"batch_tokens": core.backbone.token_budget or TOKEN_BUDGET},
+            decided={"batch_tokens": _token_budget(core)},
             machine=machine(core),
             text=scoring.text,
             added=columns.names,
@@ -116,7 +118,8 @@ class _Run:
         journal, before = self._output.journal, sum(record.rows for record in self._kept.values())
         with rate_bar("Scoring", self._manifest.rows, "rows", before) as advance:
             for number, (stream, one) in enumerate(zip(self._streams, self._manifest.inputs, strict=True)):
-                todo = [part for part in self._manifest.parts if part.file == number and part.name not in self._kept]
+                parts = parts_of(number, one.rows, one.part_rows)
+                todo = [part for part in parts if part.name not in self._kept]
                 failure = one.failure or (self._score_file(stream, todo, journal, advance) if todo else None)
                 if failure:
                     failures[stream.name] = failure
@@ -196,6 +199,12 @@ def _settings(core: HeadedCore, heads: Sequence[str], ending: str, scoring: Tabl
         "ending": ending,
         "listed": None,
     }
+
+
+def _token_budget(core: HeadedCore) -> int:
+    """Return tokens per batch without measuring: a clock would make each run's last bits its own."""
+    known = core.backbone.token_budget or TOKEN_BUDGET
+    return max(known, _GPU_TOKEN_BUDGET) if core.backbone.device.type == "cuda" else known
 
 
 def _row_answers(
