@@ -70,7 +70,7 @@ class ForwardPass:
 
     def _passes(self, padded: RightPadded, request: Request, lm: bool) -> PromptPasses:
         templates = self.templates(request)
-        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.layers, templates, request.prompts)
+        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.reader, templates, request.prompts)
         # Sharing saves nothing where gradients are recorded: the backward needs the same memory, and checkpointed
         # blocks keep no cache.
         if not templates or torch.is_grad_enabled():
