@@ -208,11 +208,13 @@ def _types(head: str, spec: HeadSpec) -> dict[str, Any]:
     """Return the Arrow types of a head's columns of labels, which depend on its labels alone, not on the rows."""
     import pyarrow as pa
 
+    from manyheads.data.tables.arrays import arrow_array
+
     if not spec.has_labels:
         return {}
     labels = cast(LabelledSpec, spec).labels
     # Labels of several types have no column type in common but text.
-    label = pa.string() if len({type(label) for label in labels}) > 1 else pa.infer_type(labels)
+    label = pa.string() if len({type(label) for label in labels}) > 1 else arrow_array(labels).type
     span = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label), ("score", pa.float64())])
     several = {f"{head}_labels": pa.list_(label), f"{head}_set": pa.list_(label), f"{head}_spans": pa.list_(span)}
     return {f"{head}_label": label, **several}

@@ -53,7 +53,7 @@ class RowAnswers:
         places = np.flatnonzero([error is None for error in errors])
         readable = rows.take(index_array(places))
         texts = texts_of_cells([ArrowColumn(readable.column(name)).values() for name in self.text], self.listed)
-        found, order = [self.columns.empty_table()], np.full(len(errors), -1)
+        found, order = [pa.Table.from_batches([], self.columns)], np.full(len(errors), -1)
         flags: list[str | None] = [None] * len(errors)
         for part, answer in _answers(self.predict, texts, np.arange(len(texts))):
             own = places[part]

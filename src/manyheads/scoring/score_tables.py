@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manyheads.core import HeadedCore
 from manyheads.data.batching import TOKEN_BUDGET
@@ -232,9 +231,9 @@ def _predict(core: HeadedCore, tokenizer: Tokenizer, heads: Sequence[str], setti
 
 
 def _record(part: Part, scored: pa.Table, size: int) -> PartRecord:
-    flags, errors = scored.column(FLAG_COLUMN), scored.column(ERROR_COLUMN)
-    wrong = [(row, error) for row, error in enumerate(errors.to_pylist(), start=part.start + 1) if error is not None]
-    empty, truncated = (int(pc.sum(pc.equal(flags, flag)).as_py() or 0) for flag in ("empty", "truncated"))
+    flags, errors = (scored.column(name).to_pylist() for name in (FLAG_COLUMN, ERROR_COLUMN))
+    wrong = [(row, error) for row, error in enumerate(errors, start=part.start + 1) if error is not None]
+    empty, truncated = flags.count("empty"), flags.count("truncated")
     return PartRecord(part.name, scored.num_rows, size, empty, truncated, len(wrong), wrong[:_FIRST_ERRORS])
 
 
