@@ -103,6 +103,19 @@ def test_l23_a_prompt_ends_at_its_layer_too(family: Family) -> None:
     assert_same_bits(states.prompts[PROMPT], backbone.stack, {-3})
 
 
+def test_l23_prompts_on_low_layers_do_not_run_all_blocks_to_share_their_text() -> None:
+    backbone = backbone_of(BY_NAME["gpt2"])
+    assert backbone.trunk.extends_cache  # tried on first use, in passes of its own
+    prompts = ["{text} , urgent or routine", "{text} , old or new night"]
+    ran = {}
+    for layer in (-3, -1):
+        request = Request(prompts=dict.fromkeys(prompts, Request(frozenset({layer}))))
+        with torch.no_grad(), block_calls(backbone) as called:
+            backbone(batch_of(BY_NAME["gpt2"]), request)
+        ran[layer] = len(called)
+    assert ran == {-3: 2, -1: 9}  # two passes of one block; one of three blocks, and three blocks for each end
+
+
 def moved(branch: Branch) -> Branch:
     """Move a branch's own weights, so that it computes something else than the backbone."""
     draw = torch.Generator().manual_seed(1)

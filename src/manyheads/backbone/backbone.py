@@ -16,6 +16,7 @@ from manyheads.backbone import pooler as poolers
 from manyheads.backbone.branches.branches import Branches
 from manyheads.backbone.facts import observe_facts
 from manyheads.backbone.forward import ForwardPass, run_branch_from_states
+from manyheads.backbone.generating import GeneratingPass, left_padding_is_exact
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Origin, Provenance
 from manyheads.backbone.identity.source import Source
@@ -268,6 +269,15 @@ class Backbone(nn.Module):
         if self.device.type == "meta":
             raise BackboneError(f"{self.name}: its weights are on the meta device and have no values; load it again")
 
+    def check_generates(self) -> None:
+        """Check that the model generates text.
+
+        Raises:
+            NoLanguageModelError: it does not.
+        """
+        if not self.model.can_generate():  # type: ignore[operator]
+            raise NoLanguageModelError(f"{self.name}: does not generate text; load a generating model")
+
     def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.
 
@@ -300,13 +310,32 @@ class Backbone(nn.Module):
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
         """
         self.check_values()
-        run = ForwardPass(self.trunk, self.branches, self.templates, self._kept)
+        run = self._forward_pass
         groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
         if len(groups) < 2:
             return run(batch, request, lm)
         states, logits = zip(*(run(batch.rows(rows), request, lm) for rows in groups), strict=True)
         joiner = Joiner(groups)
         return joiner.states(states), joiner.tensors(logits) if lm else None
+
+    @property
+    def _forward_pass(self) -> ForwardPass:
+        return ForwardPass(self.trunk, self.branches, self.templates, self._kept)
+
+    @property
+    def generation(self) -> GeneratingPass:
+        """The model's own ``generate``, whose prefill yields states.
+
+        Raises:
+            NoLanguageModelError: the model does not generate text.
+        """
+        self.check_values()
+        self.check_generates()
+        return GeneratingPass(self._forward_pass, self.row_groups, lambda: self._left_padding_is_exact)
+
+    @cached_property
+    def _left_padding_is_exact(self) -> bool:
+        return left_padding_is_exact(self._forward_pass, self.row_groups)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""

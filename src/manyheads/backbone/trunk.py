@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import SeparatePooler, in_class, missing_reason
+from manyheads.backbone.stack.hooks import in_this_thread
 from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.probe import forward_arguments, forward_settings
 from manyheads.backbone.stack.prompts import can_extend_cache
@@ -141,7 +142,7 @@ class Trunk:
 def _recorded(stack: nn.Module) -> Iterator[dict[str, Any]]:
     """Record the stack's output during one forward pass."""
     record: dict[str, Any] = {}
-    handle = stack.register_forward_hook(lambda _module, _inputs, output: record.update(output=output))
+    handle = stack.register_forward_hook(in_this_thread(lambda _module, _inputs, output: record.update(output=output)))
     try:
         yield record
     finally:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
+from manyheads.backbone.backbone import Backbone
 from manyheads.backbone.stack.layer_reader import LayerReader, observe_reader
 from manyheads.backbone.stack.right_padding import right_pad
 from manyheads.types import Batch, Request
@@ -181,3 +182,23 @@ def test_a_pass_of_another_thread_runs_to_its_end() -> None:
 
     reader.read(model.transformer, run, padded, Request(frozenset({-3})))
     assert torch.equal(others[0], alone)
+
+
+@torch.no_grad()
+def test_a_pass_is_not_given_the_output_of_another_thread() -> None:
+    backbone = Backbone(BY_NAME["bert"].build()).eval()
+    top, other = Request(frozenset({-1, -2})), Batch(torch.full((3, 7), 9), torch.ones((3, 7), dtype=torch.int64))
+    alone = backbone(batch_of(), top)[0].hidden
+    main = threading.get_ident()
+
+    def meanwhile(*_: object) -> None:
+        if threading.get_ident() == main:
+            thread = threading.Thread(target=lambda: backbone(other, top))
+            thread.start()
+            thread.join()
+
+    handles = [part.register_forward_hook(meanwhile) for part in (backbone.blocks()[0], backbone.model)]
+    found = backbone(batch_of(), top)[0].hidden
+    for handle in handles:
+        handle.remove()
+    assert all(torch.equal(found[layer], alone[layer]) for layer in alone)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
 from manyheads.backbone.stack.find import find_blocks
+from manyheads.backbone.stack.hooks import in_this_thread
 from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.outputs import block_input, layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_settings, probe, probe_batch
@@ -194,7 +195,7 @@ def _returning(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
     def swap(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         return (hidden_states, *output[1:]) if isinstance(output, tuple) else hidden_states
 
-    handle = block.register_forward_hook(swap)
+    handle = block.register_forward_hook(in_this_thread(swap))
     try:
         yield
     finally:

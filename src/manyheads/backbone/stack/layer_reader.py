@@ -6,7 +6,6 @@ ends at the highest requested layer: the blocks above it cost no time, and the s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.stack.hooks import in_this_thread
 from manyheads.backbone.stack.module_state import ModuleState, kept_state
 from manyheads.backbone.stack.outputs import block_input, layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_settings, probe_batch
@@ -75,6 +75,12 @@ class LayerReader:
         if request.pooled:
             pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
         return States(hidden, padded.mask, padded.batch.input_ids, pooled, words=padded.words)
+
+    def blocks_run(self, request: Request) -> int:
+        """Return how many blocks run for the layers and pooler output of a request."""
+        if request.pooled or not request.layers <= set(self.entries):
+            return self.layers - 1
+        return max((int(self.entries[layer].rpartition(".")[2]) for layer in request.layers), default=0)
 
     def _can_hook(self, stack: nn.Module, layers: frozenset[int]) -> bool:
         """Return whether hooks on blocks give these layers.
@@ -162,17 +168,13 @@ def _entered(inputs: Mapping[str, Tensor], states: Tensor) -> list[str]:
 def _recorded_inputs(
     stack: nn.Module, names: Collection[str], to_end: bool, copied: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """Record the hidden states that enter some blocks; end the pass when all are known, unless it runs ``to_end``.
-
-    Passes of other threads through the same blocks are left alone.
-    """
+    """Record the hidden states that enter some blocks; end the pass when all are known, unless it runs ``to_end``."""
     inputs: dict[str, Tensor] = {}
-    thread = threading.get_ident()
 
+    @in_this_thread
     def record(name: str, states: Any) -> None:
-        if threading.get_ident() != thread or not isinstance(states, Tensor):
-            return
-        inputs.setdefault(name, states.clone() if copied else states)
+        if isinstance(states, Tensor):
+            inputs.setdefault(name, states.clone() if copied else states)
         if len(inputs) == len(names) and not to_end:
             raise _LastLayerRead
 

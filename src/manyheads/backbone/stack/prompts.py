@@ -79,19 +79,21 @@ class PromptPasses:
         """Whether any prompt extends another pass."""
         return bool(self.after_text or self.groups)
 
-    def sharing_prefixes(self, padded: RightPadded, plain: bool) -> PromptPasses:
-        """Return the plan in which every common prefix is computed once.
+    def sharing_prefixes(self, padded: RightPadded, plain: int) -> PromptPasses:
+        """Return the plan in which every common prefix is computed once, where that saves blocks.
+
+        A pass whose cache is extended runs through all blocks.
 
         Args:
             padded: The texts.
-            plain: Whether the plain pass over the texts runs anyway.
+            plain: Number of blocks that the plain pass over the texts runs through anyway; 0 without such a pass.
         """
         longest = padded.mask.shape[1]
         groups: dict[tuple[int, ...], list[str]] = {}
         for prompt in (prompt for prompt in self.templates if self._may_extend_cache(prompt, longest)):
             groups.setdefault(self.templates[prompt].before, []).append(prompt)
-        after_text = tuple(groups.pop((), [])) if plain else ()
-        shared = tuple(tuple(prompts) for prompts in groups.values() if len(prompts) > 1)
+        after_text = tuple(groups.pop((), [])) if plain and self._saves(groups.get((), ()), plain) else ()
+        shared = tuple(tuple(prompts) for prompts in groups.values() if self._saves(prompts))
         extending = {*after_text, *(prompt for group in shared for prompt in group)}
         separate = tuple(prompt for prompt in self.templates if prompt not in extending)
         return replace(self, after_text=after_text, groups=shared, separate=separate)
@@ -116,6 +118,12 @@ class PromptPasses:
             )
             for prompt in prompts
         }
+
+    def _saves(self, prompts: Iterable[str], others: int = 0) -> bool:
+        """Return whether separate passes run more blocks over the text than one that runs through all of them."""
+        return (
+            others + sum(self.reader.blocks_run(self.requests[prompt]) for prompt in prompts) > self.reader.layers - 1
+        )
 
     def _may_extend_cache(self, prompt: str, longest: int) -> bool:
         """Return whether a prompt can extend a cache.
