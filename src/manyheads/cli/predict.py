@@ -19,7 +19,7 @@ from manyheads.cli.predict_options import PredictInput, PredictOutput
 from manyheads.data.tables.streams.find import find_streams, stream_of_input
 from manyheads.data.tables.streams.stream import TableStream
 from manyheads.errors import counted
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
 from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at

@@ -13,8 +13,8 @@ from manyheads.data.tables.columns import ArrowColumn
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
 from manyheads.data.texts.texts import Texts, texts_of_cells
 from manyheads.errors import BackboneError, DataError, InputError, ManyheadsError, listed
+from manyheads.inference.flags import FLAG_COLUMN, flags_of
 from manyheads.inference.predictions import Predictions
-from manyheads.inference.score_table import FLAG_COLUMN, flags_of
 
 # Texts to their predictions, in the same order.
 Predict = Callable[[Texts], Predictions]

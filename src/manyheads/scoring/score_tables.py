@@ -12,7 +12,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.tables.streams.stream import ERROR_COLUMN, TableStream
 from manyheads.errors import DataError
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
 from manyheads.runtime.progress import Advance, rate_bar
