@@ -26,7 +26,7 @@ from rich.table import Table
 
 ROWS = 1_000
 # Times the rows -> repeats.
-REPEATS, TINY_REPEATS = {1: 5, 10: 2}, {5: 2, 50: 1}
+REPEATS, TINY_REPEATS = {1: 3, 10: 1}, {5: 2, 50: 1}
 WAYS = ("memory", "csv", "parquet")
 
 
