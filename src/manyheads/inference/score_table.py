@@ -21,8 +21,8 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
         all_scores: Whether to add one probability column per label.
 
     Returns:
-        ``data`` with ``{head}_label``, ``{head}_score`` and so on, and ``text_flag`` (``"empty"`` or ``"truncated"``)
-        if any text was either.
+        ``data`` with ``{head}_label``, ``{head}_score`` and so on, and ``text_flag`` (``"empty"``, ``"truncated"``
+        or ``"split"``) if any text was one of these.
 
     Raises:
         DataError: another number of rows, or a column whose name the predictions need.
@@ -43,5 +43,6 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
 
 
 def _flags(predictions: Predictions) -> list[str | None]:
-    flags = np.where(predictions.empty, "empty", np.where(predictions.truncated, "truncated", ""))
+    known = {"empty": predictions.empty, "truncated": predictions.truncated, "split": predictions.split}
+    flags = np.select(list(known.values()), list(known), default="")
     return [str(flag) or None for flag in flags]
