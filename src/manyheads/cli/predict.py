@@ -29,17 +29,16 @@ def run_predict(source: PredictInput, output: PredictOutput) -> None:
 
 
 def _report(predictions: Predictions, output: PredictOutput) -> None:
-    rows, empty, truncated = len(predictions), int(predictions.empty.sum()), int(predictions.truncated.sum())
+    flags = {"empty": predictions.empty, "truncated": predictions.truncated, "split": predictions.split}
+    rows, flagged = len(predictions), {name: int(flag.sum()) for name, flag in flags.items()}
     if output.as_json and output.out != "-":
-        counts = {"rows": rows, "heads": list(predictions.heads), "empty": empty, "truncated": truncated}
+        counts = {"rows": rows, "heads": list(predictions.heads), **flagged}
         print(json.dumps({**counts, "out": output.out}, ensure_ascii=False))
         return
     console = Console(stderr=True, highlight=False)
     target = "standard output" if output.out == "-" else output.out
     heads = counted(len(predictions.heads), "head")
     console.print(f"{counted(rows, 'row')} predicted with {heads}: {target}", markup=False)
-    if empty or truncated:
-        console.print(
-            f"Column {FLAG_COLUMN} marks {counted(empty, 'empty text')} and {counted(truncated, 'truncated text')}.",
-            markup=False,
-        )
+    marked = [counted(count, f"{name} text") for name, count in flagged.items() if count]
+    if marked:
+        console.print(f"Column {FLAG_COLUMN} marks {', '.join(marked)}.", markup=False)

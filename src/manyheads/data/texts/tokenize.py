@@ -96,7 +96,10 @@ def tokenize(
     if tokenizer is None:
         raise InputError("This model has no tokenizer, so it cannot read texts; wrap it with one, or call it with ids")
     if long_text not in LONG_TEXT:
-        raise InputError(f"long_text must be 'truncate' or 'error' here, got {long_text!r}")
+        raise InputError(
+            f"long_text must be 'truncate' or 'error' in training, got {long_text!r}; trained heads read windows in "
+            "predict, evaluate and fit_decision"
+        )
     if words is not None and not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"{type(tokenizer).__name__}: does not report the characters of a token, so words have no tokens; "
