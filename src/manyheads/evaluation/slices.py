@@ -1,7 +1,8 @@
 """Parts of the evaluated rows: where a head is worst.
 
 Slices are the values of columns that the caller names, and by themselves the length of the text, and whether it was
-truncated, split or empty. Slices with fewer than ``LEAST_ROWS`` labelled rows are left out: their numbers would be chance.
+truncated, split or empty. Slices with fewer than ``LEAST_ROWS`` labelled rows are left out: their numbers would be
+chance.
 """
 
 from __future__ import annotations
