@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 
@@ -104,9 +104,12 @@ def as_rows(
         return TextParts(texts, readers, [Part(cut, Windows.one_each(len(cut)), readers)], cut.truncated, _places(cut))
     whole = tokenize_whole(core, tokenizer, texts.texts, words)
 
-    def limit_of(taps: Sequence[Tap]) -> int | None:
+    longest = int(whole.lengths.max(initial=0))
+
+    @cache
+    def limit_of(taps: tuple[Tap, ...]) -> int | None:
         limit = window_limit(core, tokenizer, texts.texts, settings.max_length, taps)
-        return limit if limit is not None and (whole.lengths > limit).any() else None
+        return limit if limit is not None and longest > limit else None
 
     parts = []
     for limit, group in _by_limit(core, readers, limit_of).items():
@@ -116,11 +119,11 @@ def as_rows(
 
 
 def _by_limit(
-    core: HeadedCore, readers: Readers, limit_of: Callable[[Sequence[Tap]], int | None]
+    core: HeadedCore, readers: Readers, limit_of: Callable[[tuple[Tap, ...]], int | None]
 ) -> dict[int | None, Readers]:
     """Return the heads and taps whose windows have the same limit, by it; ``None`` where no text is split."""
-    heads = {name: limit_of(core.heads.taps_of([name])) for name in readers.heads}
-    taps = {tap: limit_of([resolved]) for tap, resolved in readers.taps.items()}
+    heads = {name: limit_of(tuple(core.heads.taps_of([name]))) for name in readers.heads}
+    taps = {tap: limit_of((resolved,)) for tap, resolved in readers.taps.items()}
     return {
         limit: Readers(
             {name: head for name, head in readers.heads.items() if heads[name] == limit},
