@@ -204,3 +204,34 @@ def test_streams_split_like_lists(saved: Saved) -> None:
     assert [row["urgency"] for row in streamed] == [row["urgency"] for row in whole]
     assert [row["found"].spans for row in streamed] == [row["found"].spans for row in whole]
     assert whole[4:].split.tolist() == [True, False, False]
+
+
+def test_training_reads_the_beginning_and_says_so(saved: Saved) -> None:
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    model.add_head("urgency", mh.Multiclass(LABELS, reads=mh.Hidden()))
+    table = [*RECORDS, {"text": LONG, "urgency": LABELS[0]}]
+    with pytest.raises(mh.errors.InputError, match="long_text must be 'truncate' or 'error' in training, got 'mean'"):
+        mh.train(model, table, text="text", long_text="mean")
+    mh.train(model, table, text="text", eval_fraction=0, max_length=18)
+    cut = sum(len(str(row["text"]).split()) > 16 for row in table)
+    assert model.heads["urgency"].summary["truncated_texts"] == cut == 3
+    assert model.heads["urgency"].summary["max_length"] == 18
+
+
+def test_features_of_every_token_of_windows_are_an_error(saved: Saved) -> None:
+    model = trained(headed(saved("bert"), {"urgency": mh.Multiclass(LABELS)}))
+    predictor = mh.Predictor(model, long_text="mean", max_length=18)
+    tap = mh.Hidden(pool="attention")
+    assert len(predictor(["burn"], features=[tap]).features[tap][0]) == 3
+    with pytest.raises(mh.errors.InputError, match="features of every token, which 1 text in several windows"):
+        predictor([LONG], features=[tap])
+
+
+@pytest.mark.parametrize("pair", [("burn", LONG), (LONG, "burn")])
+def test_the_longer_text_of_a_pair_is_read_in_windows(saved: Saved, pair: tuple[str, str]) -> None:
+    model = trained(headed(saved("bert"), {"urgency": mh.Multiclass(LABELS)}))
+    found = model.predict([pair], max_length=20, long_text="mean")  # 4 tokens besides the longer text
+    windows = [tuple(part if text == LONG else text for text in pair) for part in window_texts()]
+    expected = model.predict(windows).scores["urgency"].mean(axis=0)
+    np.testing.assert_allclose(found.scores["urgency"][0], expected, atol=1e-5)
+    assert found.windows.tolist() == [len(STARTS)]

@@ -137,7 +137,8 @@ class TrainedHead:
 
     def summary(self, method: Method, reading: Reading, lm_check: LMCheck) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
-        truncated = int(self.prepared.data.tokenized.truncated.sum())
+        data = self.prepared.data
+        truncated = int(data.tokenized.truncated[data.train].sum())
         given = {"weight": reading.weight, "max_length": reading.max_length, "truncated_texts": truncated or None}
         return {
             **method.describe(),
