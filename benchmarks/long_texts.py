@@ -3,8 +3,8 @@
 Run with ``python -m benchmarks.long_texts occupation_tasks.csv``. A frozen MiniLM head is trained on 2,000 single task
 statements, of one of 22 occupation groups each. Documents are made of other statements. Of those after the first 800
 words, 65% are of the document's group; all others are of any other group. In the second kind of document the same
-statements are shuffled, the first ones included. With ``--tokens``, one document of so many tokens is predicted, and
-the peak memory of the process is printed.
+statements are shuffled, the first ones included. With ``--words``, one document of so many words is predicted, and the
+peak memory of the process is printed.
 """
 
 from __future__ import annotations
@@ -86,22 +86,26 @@ def compare(model: mh.HeadedModel, texts: Sequence[str], groups: Sequence[object
             )
 
 
+def print_memory(model: mh.HeadedModel, text: str) -> None:
+    """Print the peak memory of the process before a text is predicted, and after."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = mh.Predictor(model, long_text="mean")([text])
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{found.windows[0]} windows; peak memory {before / 1024:,.0f} MiB before, {after / 1024:,.0f} MiB after")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table")
     parser.add_argument("--documents", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int)
+    parser.add_argument("--words", type=int)
     options = parser.parse_args()
     rows = shuffled(read_table(options.table).to_arrow(), TRAIN + 15_000)
     model, others = trained(rows.slice(0, TRAIN)), rows.slice(TRAIN)
-    if options.tokens:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        text = " ".join(["task"] * options.tokens)
-        found = mh.Predictor(model, long_text="mean")([text])
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(f"{found.windows[0]} windows; peak memory {before / 1024:,.0f} MiB before, {after / 1024:,.0f} MiB after")
+    if options.words:
+        print_memory(model, " ".join(" ".join(others.column("text").to_pylist()).split()[: options.words]))
         return
     pieces, groups = documents(others, options.documents, options.seed)
     draw = np.random.default_rng(options.seed)

@@ -16,7 +16,7 @@ import torch
 
 import manyheads as mh
 from tests.families import FAMILIES, TEXTS, WORDS, Family
-from tests.laws.oracle import RECORDS, headed, over, rows_read
+from tests.laws.oracle import RECORDS, headed, over, rows_read, tags_of
 from tests.unit.evaluation.test_kinds import SPECS
 
 Saved = Callable[[str], Path]
@@ -131,6 +131,10 @@ def test_words_are_read_in_the_window_that_sees_most_around_them(saved: Saved, w
     assert spans, "tags are decoded over the whole text"
     assert max(span.end for span in spans) > len(" ".join(LONG.split()[:16]))
     assert found.logits["found"][3].shape == (0, 5)
+    rows = [{"text": LONG, "found": tags_of(LONG)}]
+    for how, lost in (("truncate", True), ("mean", False)):
+        report = mh.evaluate(model, rows, text="text", heads=["found"], max_length=18, long_text=how)
+        assert any("cut off: 34 labelled words" in note for note in report.notes) is lost
 
 
 def test_prompts_stand_in_every_window_and_take_room_from_no_other_head(saved: Saved) -> None:
