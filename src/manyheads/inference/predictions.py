@@ -230,14 +230,14 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
 def _arrow(values: Column) -> Any:
     import pyarrow as pa
 
-    if isinstance(values, np.ndarray):
-        return pa.array(np.ascontiguousarray(values))
+    from manyheads.data.tables.arrays import arrow_array
+
     try:
-        return pa.array(values)
+        return arrow_array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         # Labels of several types have no column type in common but text.
         texts = [[str(item) for item in value] if isinstance(value, list) else str(value) for value in values]
-        return pa.array(texts)
+        return arrow_array(texts)
 
 
 def _arrow_spans(values: Any, labels: Sequence[object]) -> Any:

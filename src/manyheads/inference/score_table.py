@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from manyheads.data.tables.arrays import arrow_array
 from manyheads.data.tables.table import read_table
 from manyheads.errors import DataError, listed
 from manyheads.inference.predictions import Predictions
@@ -33,7 +34,7 @@ def score_table(data: object, predictions: Predictions, all_scores: bool = False
     scored, added = table.to_arrow(), predictions.to_arrow(all_scores)
     flags = _flags(predictions)
     if any(flag is not None for flag in flags):
-        added = added.append_column(FLAG_COLUMN, pa.array(flags, pa.string()))
+        added = added.append_column(FLAG_COLUMN, arrow_array(flags))
     taken = sorted(set(scored.column_names) & set(added.column_names))
     if taken:
         raise DataError(f"{table.name}: already has the columns {listed(taken)}, which the scores need; rename them")

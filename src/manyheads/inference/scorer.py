@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -29,7 +29,7 @@ from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_parts import Part, Readers, TextParts, as_rows
 from manyheads.runtime.progress import quietly
 from manyheads.taps import BackboneTap, Tap
-from manyheads.types import Prediction, Tokenizer
+from manyheads.types import Features, Prediction, Tokenizer
 
 # Rows, and about how many tokens, whose features are in memory together.
 _CHUNK = 16_384
@@ -105,6 +105,34 @@ class Scorer:
         """
         return self._score(self._prepare(texts, {}, self._resolved(taps))).features
 
+    def with_pass(
+        self,
+        texts: Texts,
+        heads: Iterable[str] | None,
+        run: Callable[[Tokenized], Mapping[BackboneTap, Features]],
+    ) -> Predictions:
+        """Predict texts with features from another pass over them, such as the prefill of a generation.
+
+        Args:
+            texts: As in ``__call__``.
+            heads: As in ``__call__``.
+            run: Returns features of all rows by ``stored`` tap, on the CPU, in the loaded precision; called once. What
+                it does not return is computed here.
+
+        Raises:
+            The same as ``__call__``.
+        """
+        chosen = self._chosen(heads)
+        _warn_untrained(self._core.heads.with_dependencies(chosen))
+        prepared = self._prepare(texts, chosen)
+        (part,) = prepared.parts  # prompts are not split into windows
+        return self._score(prepared, run(part.tokenized))
+
+    def in_loaded_precision(self, heads: Iterable[str] | None) -> dict[str, Head]:
+        """Return those of the chosen heads that are asked in the precision of the loaded weights."""
+        groups = self._running.groups(self._core.heads.chosen(heads))
+        return next((group for running, group in groups if running is self._core), {})
+
     def _streamed(self, items: Iterable[object], heads: Mapping[str, Head]) -> Iterator[Mapping[str, Prediction]]:
         with ThreadPoolExecutor(1, thread_name_prefix="manyheads-tokenize") as worker:
             blocks = (worker.submit(self._prepare_block, *block, heads) for block in _blocks(items))
@@ -144,14 +172,15 @@ class Scorer:
         words = words_for(heads, texts)
         return as_rows(self._core, self._tokenizer, texts, readers, self._settings, words, where)
 
-    def _score(self, prepared: TextParts) -> Predictions:
-        """Run the backbone over all rows, and return the predictions."""
+    def _score(self, prepared: TextParts, known: Mapping[BackboneTap, Features] | None = None) -> Predictions:
+        """Run the backbone over all rows, and return the predictions; ``known`` are features of the rows that need no
+        pass."""
         heads, taps = prepared.readers.heads, prepared.readers.taps
         giving = self._running.for_features(heads) if taps else None
         logits: dict[str, Logits] = {}
         features: dict[Tap, Any] = {}
         for part in prepared.parts:
-            found, values = self._run_part(part, giving)
+            found, values = self._run_part(part, giving, {} if known is None else known)
             logits |= {name: self._of_texts(heads[name], own, part.windows) for name, own in found.items()}
             features |= {tap: values_of_texts(values[tap], part.windows, tap) for tap in values}
         return Predictions(
@@ -171,7 +200,9 @@ class Scorer:
             return logits
         return head.spec.logits_of_texts(logits, windows, self._settings.long_text, head.decision)
 
-    def _run_part(self, part: Part, giving: HeadedCore | None) -> tuple[dict[str, Logits], dict[Tap, Any]]:
+    def _run_part(
+        self, part: Part, giving: HeadedCore | None, known: Mapping[BackboneTap, Features]
+    ) -> tuple[dict[str, Logits], dict[Tap, Any]]:
         """Run the backbone over the rows of a part, some thousands at a time; return the logits of its heads and the
         features of its taps, which the core ``giving`` gives out."""
         tokenized, heads, taps = part.tokenized, part.readers.heads, part.readers.taps
@@ -180,7 +211,8 @@ class Scorer:
         values: dict[Tap, list[Any]] = {tap: [] for tap in taps}
         for rows in _chunks(tokenized.lengths):
             chunk = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
-            logits, found = self._run(chunk, part.readers, giving, digest)
+            own = {tap: features.rows(rows) for tap, features in known.items()}
+            logits, found = self._run(chunk, part.readers, giving, digest, own)
             parts.append(logits)
             for tap, array in found.items():
                 values[tap].append(array)
@@ -191,7 +223,12 @@ class Scorer:
         return joined, {tap: join_values(found, taps[tap], facts) for tap, found in values.items()}
 
     def _run(
-        self, tokenized: Tokenized, readers: Readers, giving: HeadedCore | None, digest: str | None
+        self,
+        tokenized: Tokenized,
+        readers: Readers,
+        giving: HeadedCore | None,
+        digest: str | None,
+        known: Mapping[BackboneTap, Features],
     ) -> tuple[dict[str, Logits], dict[Tap, Any]]:
         """Return the logits of the heads and the features of the taps, each precision in one pass."""
         rows = np.arange(len(tokenized))
@@ -204,6 +241,8 @@ class Scorer:
             given = readers.taps if running is giving else {}
             identity = None if digest is None else identity_of(running.backbone, digest)
             own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget)
+            if running is self._core:
+                own.add(known)
             read = [*self._core.heads.taps_of(group), *given.values()]
             tables = BranchedSource(self._core, own).read(read, rows)
             logits |= apply_heads(self._core, tables, group, rows, tokenized)
