@@ -2,8 +2,8 @@
 
 Run with ``python -m benchmarks.predict [occupation_tasks.csv] [--rows 512] [--long 50] [--repeats 5]``. The rival runs
 ``pipeline("text-classification", batch_size=32)`` once per head, in fp32 as it comes. What a head on a low layer costs
-is measured by ``benchmarks.low_layers``. Every table is one run: ways alternate, and ratios are of medians, of wall time
-and of processor time, which other work on the machine moves less.
+is measured by ``benchmarks.low_layers``. Every table is one run: ways alternate, and ratios are of medians, of wall
+time and of processor time, which other work on the machine moves less.
 """
 
 from __future__ import annotations
