@@ -1,8 +1,8 @@
 """Scoring tables in parts, against the same predictor on the same texts in memory, and what either needs of memory.
 
-``python -m benchmarks.score_table``: MiniLM with two heads, 1 and 10 times the rows, CSV and Parquet, alternating in one
-process. The rate is that of the whole call: counting rows, fingerprints and files included. Seconds of the processor are
-those of all threads; beside other work on the machine, their ratio is the steadier one.
+``python -m benchmarks.score_table``: MiniLM with two heads, 1 and 10 times the rows, CSV and Parquet, alternating in
+one process. The rate is that of the whole call: counting rows, fingerprints and files included. Seconds of the
+processor are those of all threads; beside other work on the machine, their ratio is the steadier one.
 
 ``python -m benchmarks.score_table memory``: the growth of the largest memory of a process above that with the loaded
 model, for 5 and 50 times the rows with a random BERT of two layers.
