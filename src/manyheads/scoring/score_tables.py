@@ -82,7 +82,7 @@ def score_tables(
     columns = columns_of(_predict(core, tokenizer, heads, scoring.settings), len(scoring.text) == 2, scoring.all_scores)
     with output.opened():
         wanted = Wanted(
-            model=model_fingerprint(core, tokenizer, heads),
+            model=lambda: model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
             decided={"batch_tokens": _token_budget(core)},
             machine=machine(core),
