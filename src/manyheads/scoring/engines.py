@@ -1,0 +1,53 @@
+"""Who computes the answers of parts: this process, or the workers of a cluster."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pyarrow as pa
+
+from manyheads.core import HeadedCore
+from manyheads.runtime.threads import threads
+from manyheads.scoring.manifest import Manifest
+from manyheads.scoring.plan import Part
+from manyheads.scoring.row_answers import AnswerSettings
+from manyheads.types import Tokenizer
+
+PartRows = Iterator[tuple[Part, pa.Table]]
+# Parts with their rows, to the same parts with their answers, in the same order.
+Answer = Callable[[PartRows], PartRows]
+
+
+class Engine(ABC):
+    """Computes the answers of parts."""
+
+    @abstractmethod
+    def started(self, settings: AnswerSettings, manifest: Manifest) -> AbstractContextManager[Answer]:
+        """Return a context that yields a function from parts with rows to parts with answers.
+
+        Args:
+            settings: How rows are answered.
+            manifest: The run, with the fingerprint of its model and the number of threads.
+        """
+
+
+class ThisProcess(Engine):
+    """Computes answers here, part after part.
+
+    Args:
+        core: Backbone and heads.
+        tokenizer: The backbone's own.
+    """
+
+    def __init__(self, core: HeadedCore, tokenizer: Tokenizer) -> None:
+        self._core = core
+        self._tokenizer = tokenizer
+
+    @contextmanager
+    def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:
+        """Yield a function that answers parts; see ``Engine``."""
+        answers = settings.answers(self._core, self._tokenizer)
+        with threads(manifest.machine["threads"]):
+            yield lambda parts: ((part, answers(rows)) for part, rows in parts)
