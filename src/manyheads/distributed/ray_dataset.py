@@ -1,0 +1,93 @@
+"""Ray Data answers the rows of its datasets, and writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pa_dataset
+from pyarrow import fs
+
+from manyheads.data.tables.streams.stream import ERROR_COLUMN
+from manyheads.distributed.ray_parts import worker_errors
+from manyheads.distributed.ray_resources import Workers
+from manyheads.distributed.worker import Worker, WorkerSettings
+from manyheads.errors import OutputExistsError
+from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.scoring.summary import RowError, ScoringSummary
+
+# Rows that a worker answers at a time; sorted by length, they leave little padding.
+_ROWS = 2048
+# Rows of a written file.
+_ROWS_OF_FILE = 65_536
+_FIRST_ERRORS = 3
+
+
+def score_dataset(
+    ray: Any, dataset: Any, settings: WorkerSettings, workers: Workers, out: str, overwrite: bool
+) -> ScoringSummary:
+    """Write a dataset with its answers to a folder of Parquet files whose names sort in the order of the rows.
+
+    Raises:
+        OutputExistsError: the folder has files.
+        DataError: a column that is missing or in the way.
+    """
+    _check_empty(out, overwrite)
+    with worker_errors(ray):
+        settings.check(dataset.schema().names, "the Dataset")
+        scored = dataset.map_batches(
+            Worker,
+            fn_constructor_args=(settings, workers.device, workers.cpus),
+            batch_size=_ROWS,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers.count),
+            # Half of what is used, so that tasks that read and write find room on a machine full of workers.
+            num_cpus=workers.cpus / 2,
+            num_gpus=workers.gpus,
+            udf_modifying_row_count=False,
+        )
+        scored.context.execution_options.preserve_order = True
+        scored.write_parquet(
+            out,
+            min_rows_per_file=_ROWS_OF_FILE,
+            mode="overwrite" if overwrite else "append",
+            filename_provider=_part_names(ray),
+        )
+    return _summary(out, settings)
+
+
+def _part_names(ray: Any) -> Any:
+    """Return Ray's provider of names, such that names sort in the order of the rows."""
+
+    class PartNames(ray.data.datasource.FilenameProvider):  # type: ignore[misc]
+        def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+            return f"part-{task_index:06d}-{write_uuid}.parquet"
+
+    return PartNames()
+
+
+def _check_empty(out: str, overwrite: bool) -> None:
+    system, path = fs.FileSystem.from_uri(out)
+    found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    if found and not overwrite:
+        raise OutputExistsError(f"{out}: is not empty; choose another folder, or pass overwrite=True")
+
+
+def _summary(out: str, settings: WorkerSettings) -> ScoringSummary:
+    """Count what was written, from the two columns that tell."""
+    written = pa_dataset.dataset(out, format="parquet")
+    rows = empty = truncated = wrong = 0
+    first: list[RowError] = []
+    for fragment in sorted(written.get_fragments(), key=lambda fragment: fragment.path):
+        table = fragment.to_table(columns=[FLAG_COLUMN, ERROR_COLUMN])
+        flags, errors = table.column(FLAG_COLUMN), table.column(ERROR_COLUMN)
+        rows, wrong = rows + len(table), wrong + len(errors) - errors.null_count
+        empty, truncated = empty + _count(flags, "empty"), truncated + _count(flags, "truncated")
+        for row in pc.indices_nonzero(errors.is_valid()).to_pylist()[: _FIRST_ERRORS - len(first)]:
+            first.append(RowError(fragment.path, row + 1, errors[row].as_py()))
+    return ScoringSummary(out, settings.answers.heads, rows, 0, empty, truncated, wrong, first, {})
+
+
+def _count(flags: pa.ChunkedArray, flag: str) -> int:
+    return int(pc.sum(pc.equal(flags, flag)).as_py() or 0)
