@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +140,7 @@ def test_spark_has_the_answers_of_one_process(
     sql = pytest.importorskip("pyspark.sql", reason="PySpark is not installed: pip install 'manyheads[spark]'")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     spark = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     try:
         notes = spark.read.parquet(str(table)).repartition(4)

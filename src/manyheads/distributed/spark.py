@@ -70,10 +70,8 @@ def score_spark(
     scoring = ScoringSettings(max_length, long_text, dtype, batch_tokens)
     settings = WorkerSettings.of(source, given, names, scoring, all_scores, "the DataFrame")
     settings.check(dataframe.columns, "the DataFrame")
-    schema = dataframe.schema
-    for field in settings.added:
-        schema = schema.add(field.name, types.from_arrow_type(field.type))
-    return dataframe.mapInArrow(partial(_answered, settings), schema)
+    added = [types.StructField(field.name, types.from_arrow_type(field.type)) for field in settings.added]
+    return dataframe.mapInArrow(partial(_answered, settings), types.StructType([*dataframe.schema.fields, *added]))
 
 
 def _import_types() -> Any:
