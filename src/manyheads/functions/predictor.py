@@ -142,7 +142,7 @@ class Predictor:
         Examples:
             >>> summary = mh.Predictor(trained).score_table(table, folder / "scored.csv", text="note")
             >>> summary.rows, summary.errors
-            (12, 0)
+            (24, 0)
         """
         core, names = self._model.core, None if heads is None else list(heads)
         given = None if text is None else [text] if isinstance(text, str) else list(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import os
 import shutil
 import sys
@@ -67,7 +68,7 @@ class Output(ABC):
             with self.writing():
                 control.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(control / "lock", self.name))
-                for abandoned in [*temporary_files(self.folder), *temporary_files(control)]:
+                for abandoned in [*self._abandoned(), *temporary_files(control)]:
                     abandoned.unlink(missing_ok=True)
             try:
                 yield
@@ -87,6 +88,10 @@ class Output(ABC):
                 f"{self.name}: cannot be written: {error.strerror or one_line(error)}; what is complete is kept: free "
                 "space or permit it, and run the same again"
             ) from error
+
+    def _abandoned(self) -> list[Path]:
+        """Return the files that a killed process was writing."""
+        return temporary_files(self.folder)
 
     def clear(self, parts: Sequence[Part], ending: str) -> None:
         """Delete these parts and their manifest."""
@@ -184,6 +189,10 @@ class FileOutput(_JoinedOutput):
     def check(self, overwrite: bool) -> None:
         """Check the file's ending, and that it is absent or may be replaced."""
         check_output(self.name, overwrite)
+
+    def _abandoned(self) -> list[Path]:
+        """Return the files that a killed process was writing."""
+        return super()._abandoned() + temporary_files(self._path.parent, glob.escape(self._path.name))
 
     def join(self, pieces: Iterator[pa.Table], schema: pa.Schema) -> None:
         """Write the file, atomically."""

@@ -15,6 +15,11 @@ class RowError:
         file: Its file.
         row: Its number there, from 1.
         error: Why.
+
+    Examples:
+        >>> summary = mh.Predictor(trained).score_table([{"note": "cough"}, {"note": 5}], folder / "out", text="note")
+        >>> summary.first_errors[0].row
+        2
     """
 
     file: str
@@ -40,7 +45,7 @@ class ScoringSummary:
     Examples:
         >>> summary = mh.Predictor(trained).score_table(table, folder / "scored", text="note")
         >>> summary.rows, summary.errors, summary.failures
-        (12, 0, {})
+        (24, 0, {})
     """
 
     out: str
@@ -59,7 +64,7 @@ class ScoringSummary:
         Examples:
             >>> summary = mh.Predictor(trained).score_table(table, folder / "scored", text="note")
             >>> summary.to_dict()["rows"]
-            12
+            24
         """
         first = [{"file": one.file, "row": one.row, "error": one.error} for one in self.first_errors]
         return {

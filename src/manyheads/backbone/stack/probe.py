@@ -7,9 +7,10 @@ architectures work too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -42,7 +43,17 @@ class Observed:
 def forward_arguments(module: object) -> frozenset[str]:
     """Return the parameter names of a module's ``forward``."""
     forward = getattr(module, "forward", None)
-    return frozenset(inspect.signature(forward).parameters) if forward is not None else frozenset()
+    if forward is None:
+        return frozenset()
+    # Of a method, which all modules of a class share, they are kept: each pass asks several times.
+    method = getattr(forward, "__func__", None)
+    return frozenset(inspect.signature(forward).parameters) if method is None else _method_arguments(method)
+
+
+@lru_cache(maxsize=256)
+def _method_arguments(method: Callable[..., Any]) -> frozenset[str]:
+    """Return the parameter names of a function, without the first one, ``self``."""
+    return frozenset(list(inspect.signature(method).parameters)[1:])
 
 
 def forward_settings(module: nn.Module, hidden_states: bool) -> dict[str, bool]:
@@ -56,14 +67,15 @@ def forward_settings(module: nn.Module, hidden_states: bool) -> dict[str, bool]:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put every submodule in eval mode and disable gradients, then restore each submodule's own mode."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
+    training = [part for part in module.modules() if part.training]
+    if training:
+        module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for part in training:
+            part.training = True
 
 
 def observe(stack: nn.Module, vocabulary: int) -> Observed:

@@ -45,15 +45,15 @@ def byte_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
-    block = file.read(_BLOCK_BYTES)
-    check_plain(block, name)
-    lines, block = block.count(b"\n"), block.removeprefix(_MARK)
-    while block:
-        yield block
-        block = file.read(_BLOCK_BYTES)
+    first = file.read(_BLOCK_BYTES)
+    check_plain(first, name)
+    yield first.removeprefix(_MARK)
+    count = first.count(b"\n")
+    while block := file.read(_BLOCK_BYTES):
         if b"\0" in block:
-            raise nul_byte(name, lines + block.count(b"\n", 0, block.find(b"\0")) + 1)
-        lines += block.count(b"\n")
+            raise nul_byte(name, count + block.count(b"\n", 0, block.find(b"\0")) + 1)
+        yield block
+        count += block.count(b"\n")
 
 
 def is_broken(text: str) -> bool:
