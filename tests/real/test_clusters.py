@@ -105,6 +105,10 @@ def test_a_path_has_the_bytes_of_one_process_though_a_worker_is_killed(
     assert killed() is not None
     assert (summary.rows, summary.empty, summary.errors, summary.failures) == (ROWS, 1, 0, {})
     assert folder_of_parts(tmp_path / "there") == folder_of_parts(tmp_path / "here")
+    sorted((tmp_path / "there").glob("*.parquet"))[1].unlink()  # as if the first run had been killed
+    again = mh.distributed.score_ray(table, model, tmp_path / "there", workers=1)
+    assert again.resumed == ROWS - 8192
+    assert folder_of_parts(tmp_path / "there") == folder_of_parts(tmp_path / "here")
     check_same(pa.concat_tables(map(pq.read_table, sorted((tmp_path / "there").glob("*.parquet")))), expected)
 
 
@@ -117,6 +121,26 @@ def test_a_dataset_has_the_answers_of_one_process_though_a_worker_is_killed(
     assert killed() is not None
     assert (summary.rows, summary.empty, summary.errors) == (ROWS, 1, 0)
     check_same(pa.concat_tables(map(pq.read_table, sorted((tmp_path / "there").glob("*.parquet")))), expected)
+
+
+def test_a_dataset_goes_on_from_checkpoints_of_ray(ray: Any, model: Path, table: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(table)
+    for name, part in {"some": rows.slice(0, 6_000), "more": rows.slice(0, 9_000)}.items():
+        pq.write_table(part, tmp_path / f"{name}.parquet")
+    context = ray.data.DataContext.get_current()
+    context.checkpoint_config = ray.data.checkpoint.CheckpointConfig(
+        id_column="id", checkpoint_path=str(tmp_path / "checkpoints"), delete_checkpoint_on_success=False
+    )
+    try:
+        for name in ("some", "more"):
+            dataset = ray.data.read_parquet(str(tmp_path / f"{name}.parquet"))
+            summary = mh.distributed.score_ray(dataset, model, tmp_path / "out", workers=1)
+    finally:
+        context.checkpoint_config = None
+    assert summary.rows == 9_000
+    files = [pq.read_table(path).column("id").to_pylist() for path in (tmp_path / "out").glob("*.parquet")]
+    assert sorted(map(len, files)) == [3_000, 6_000]
+    assert sorted(row for ids in files for row in ids) == list(range(9_000))
 
 
 def test_another_model_at_the_path_of_a_worker_is_an_error(ray: Any, model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from manyheads.distributed.ray_resources import import_ray, nodes_of, workers_of
 from manyheads.distributed.worker import ModelSource, WorkerSettings
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
-from manyheads.runtime.threads import threads
+from manyheads.scoring.engines import Engine
 from manyheads.scoring.outputs import output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
 from manyheads.scoring.summary import ScoringSummary
@@ -83,10 +83,14 @@ def score_ray(
     core, tokenizer = source.load()
     columns = text_columns(given, core.heads.chosen(names).values(), str(data)[:80])
     scoring = TableScoring([columns] if isinstance(columns, str) else columns, names, settings, all_scores, overwrite)
-    with threads(chosen.cpus):  # those of the workers, which the manifest records
-        return score_tables(
-            core, tokenizer, find_streams(data), output_at(out), scoring, RayWorkers(ray, source, chosen)
-        )
+    engine = RayWorkers(ray, source, chosen)
+    return score_tables(core, tokenizer, find_streams(data), output_at(out), scoring, engine)
+
+
+def ray_engine(model: str, trust_remote_code: bool, workers: int | None) -> Engine:
+    """Return what answers the parts of tables on a Ray cluster; arguments and errors are those of ``score_ray``."""
+    source, ray = ModelSource.of(model, trust_remote_code), import_ray()
+    return RayWorkers(ray, source, workers_of(nodes_of(ray), workers))
 
 
 def _absolute(out: str | os.PathLike[str]) -> str:

@@ -30,10 +30,11 @@ def score_dataset(
     """Write a dataset with its answers to a folder of Parquet files whose names sort in the order of the rows.
 
     Raises:
-        OutputExistsError: the folder has files.
+        OutputExistsError: the folder has files, and Ray Data has no checkpoint to go on with.
         DataError: a column that is missing or in the way.
     """
-    _check_empty(out, overwrite)
+    if not overwrite and dataset.context.checkpoint_config is None:
+        _check_empty(out)
     with worker_errors(ray):
         settings.check(dataset.schema().names, "the Dataset")
         scored = dataset.map_batches(
@@ -67,10 +68,10 @@ def _part_names(ray: Any) -> Any:
     return PartNames()
 
 
-def _check_empty(out: str, overwrite: bool) -> None:
+def _check_empty(out: str) -> None:
     system, path = fs.FileSystem.from_uri(out)
     found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    if found and not overwrite:
+    if found:
         raise OutputExistsError(f"{out}: is not empty; choose another folder, or pass overwrite=True")
 
 

@@ -38,6 +38,11 @@ class RayWorkers(Engine):
         self._source = source
         self._workers = workers
 
+    @property
+    def threads(self) -> int:
+        """The cores of a worker."""
+        return self._workers.cpus
+
     @contextmanager
     def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:
         """Yield a function that answers parts; see ``Engine``."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pyarrow as pa
+import torch
 
 from manyheads.core import HeadedCore
 from manyheads.runtime.threads import threads
@@ -22,6 +23,11 @@ Answer = Callable[[PartRows], PartRows]
 
 class Engine(ABC):
     """Computes the answers of parts."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """The threads of torch that a run is begun with."""
 
     @abstractmethod
     def started(self, settings: AnswerSettings, manifest: Manifest) -> AbstractContextManager[Answer]:
@@ -44,6 +50,11 @@ class ThisProcess(Engine):
     def __init__(self, core: HeadedCore, tokenizer: Tokenizer) -> None:
         self._core = core
         self._tokenizer = tokenizer
+
+    @property
+    def threads(self) -> int:
+        """Those of this process."""
+        return torch.get_num_threads()
 
     @contextmanager
     def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:

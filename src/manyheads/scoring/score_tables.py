@@ -81,6 +81,7 @@ def score_tables(
         DataError: no table can be read, or a column has the name of an added one.
     """
     output.check(scoring.overwrite)
+    engine = ThisProcess(core, tokenizer) if engine is None else engine
     heads = list(core.heads.chosen(scoring.heads))
     columns = columns_of(
         predict_with(core, tokenizer, heads, scoring.settings), len(scoring.text) == 2, scoring.all_scores
@@ -90,13 +91,12 @@ def score_tables(
             model=model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
             decided={"batch_tokens": core.backbone.token_budget or TOKEN_BUDGET},
-            machine=machine(core),
+            machine={**machine(core), "threads": engine.threads},
             text=scoring.text,
             added=columns.names,
             overwrite=scoring.overwrite,
         )
         manifest = begin(streams, output, wanted)
-        engine = ThisProcess(core, tokenizer) if engine is None else engine
         with engine.started(_answer_settings(manifest, scoring, columns), manifest) as answer:
             run = _Run(streams, output, manifest, answer)
             failures = run.score()
