@@ -30,16 +30,35 @@ from manyheads.features.tokenize import tokenize_for
 from manyheads.taps import Tap
 
 
+def sizes(model: mh.HeadedModel) -> list[tuple[int, int]]:
+    """Return the inputs and outputs of the linear layers of a block of BERT's shape."""
+    width, inner = model.backbone.config.hidden_size, model.backbone.config.intermediate_size
+    return [(width, width)] * 4 + [(width, inner), (inner, width)]
+
+
+def linear_layers(
+    sizes: Sequence[tuple[int, int]], tokens: int, dtype: torch.dtype = torch.float32
+) -> Callable[[int], float]:
+    """Return a function that runs plain linear layers of these sizes on so many tokens, in rounds, and returns their
+    FLOPs."""
+    layers = [(nn.Linear(width, out).to(dtype), torch.randn(tokens, width, dtype=dtype)) for width, out in sizes]
+
+    def run(rounds: int) -> float:
+        with torch.inference_mode():
+            for _ in range(rounds):
+                for layer, values in layers:
+                    layer(values)
+        return rounds * 2.0 * tokens * sum(width * out for width, out in sizes)
+
+    return run
+
+
 def peak(sizes: Sequence[tuple[int, int]], tokens: int, seconds: float = 1.0) -> float:
     """Return the FLOPs per second of plain linear layers of these sizes on so many tokens."""
-    layers = [(nn.Linear(width, out), torch.randn(tokens, width)) for width, out in sizes]
-    rounds, started = 0, time.perf_counter()
-    with torch.inference_mode():
-        while time.perf_counter() - started < seconds:
-            for layer, values in layers:
-                layer(values)
-            rounds += 1
-    return rounds * 2 * tokens * sum(width * out for width, out in sizes) / (time.perf_counter() - started)
+    layers, flops, started = linear_layers(sizes, tokens), 0.0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        flops += layers(1)
+    return flops / (time.perf_counter() - started)
 
 
 def useful(model: mh.HeadedModel, lengths: np.ndarray) -> float:
@@ -67,16 +86,15 @@ def measured(path: str, texts: Sequence[str], with_encoder: bool, repeats: int =
     def read(taps: list[Tap]) -> Callable[[], object]:
         return lambda: FeatureSource(model.core, tokenized).read(taps, every)
 
-    width, inner = model.backbone.config.hidden_size, model.backbone.config.intermediate_size
-    sizes = [(width, width)] * 4 + [(width, inner), (inner, width)]
+    block = sizes(model)
     ways: dict[str, Callable[[], object]] = {"one tap": read(one), f"all layers x 3 poolings ({len(many)})": read(many)}
-    ways["linear peak"] = lambda: peak(sizes, TOKEN_BUDGET)
+    ways["linear peak"] = lambda: peak(block, TOKEN_BUDGET)
     if with_encoder:
         rival = encoder(path)
         ways["encode"] = lambda: rival.encode(list(texts), show_progress_bar=False)
     alternate(ways, 1)
     best: list[float] = []
-    ways["linear peak"] = lambda: best.append(peak(sizes, TOKEN_BUDGET))
+    ways["linear peak"] = lambda: best.append(peak(block, TOKEN_BUDGET))
     timed = alternate(ways, repeats)
     base = timed["one tap"].median
     speed = useful(model, tokenized.lengths) / base

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.score_table``: MiniLM with two heads, 1 and 10 times the rows, CSV and Parquet, each in a process
 of its own, alternating. The tables' rate is that of the whole call: counting rows, fingerprints and files included;
-loading the model is not. ``python -m benchmarks.score_table tiny``: 20 and 200 times the rows with a random BERT of two
+loading the model is not. ``python -m benchmarks.score_table tiny``: 5 and 50 times the rows with a random BERT of two
 layers, which is so fast that reading, writing and bookkeeping show, and memory has many parts to grow in.
 """
 
@@ -26,7 +26,7 @@ from rich.table import Table
 
 ROWS = 1_000
 # Times the rows -> repeats.
-REPEATS, TINY_REPEATS = {1: 5, 10: 2}, {20: 2, 200: 1}
+REPEATS, TINY_REPEATS = {1: 3, 10: 1}, {5: 2, 50: 1}
 WAYS = ("memory", "csv", "parquet")
 
 

@@ -38,6 +38,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     ├── UntrainedHeadWarning                   predictions of an untrained head
     ├── InputWarning                           an input that is probably a mistake
     ├── BatchingWarning                        texts cannot share padded batches, so a pass is slower
+    ├── SecondPassWarning                      heads could not read the prompts in the pass of generation
     ├── NewTokensWarning                       tokens were added after heads were trained
     ├── CheckpointWarning                      a damaged training checkpoint; an older one is used
     └── CacheWarning                           cached features were damaged or could not be stored
@@ -207,6 +208,10 @@ class InputWarning(ManyheadsWarning):
 
 class BatchingWarning(ManyheadsWarning):
     """A backbone's states of a text depend on padding or on other texts, so that fewer texts share a pass."""
+
+
+class SecondPassWarning(ManyheadsWarning):
+    """Heads read prompts in a second pass, since the pass of generation does not compute what they were trained on."""
 
 
 class NewTokensWarning(ManyheadsWarning):

@@ -20,10 +20,11 @@ from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.data.collate import check_collated
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
-from manyheads.errors import CheckpointError, InputError, NoLanguageModelError
+from manyheads.errors import CheckpointError, InputError
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
-from manyheads.inference import Predictions, Scorer, ScoringSettings
+from manyheads.inference import Continuations, Predictions, Scorer, ScoringSettings
+from manyheads.inference.generating import generate_and_predict
 from manyheads.taps import Tap
 from manyheads.types import Batch, HeadedOutput, Tokenizer
 
@@ -364,11 +365,49 @@ class HeadedModel(nn.Module):
             >>> tokens.shape[1] - ids.shape[1]
             2
         """
+        self.core.backbone.check_generates()
         backbone: Any = self.backbone
-        if not backbone.can_generate():
-            raise NoLanguageModelError(f"{type(backbone).__name__}: does not generate text; load a generating model")
         generate: Callable[..., Any] = backbone.generate
         return generate
+
+    def generate_and_predict(
+        self,
+        prompts: Sequence[str],
+        heads: Iterable[str] | None = None,
+        max_new_tokens: int | None = None,
+        # Names and defaults of the options are transformers' own; ``generate`` raises for unknown ones.
+        **generate_options: Any,
+    ) -> tuple[Continuations, Predictions]:
+        """Generate text after prompts and predict the prompts, which run through the backbone once.
+
+        The tokens are those of ``generate`` for the same batch of prompts, the predictions those of ``predict``. Heads
+        under a prompt, of LoRA adapters, on a pooler, or trained in another precision than the loaded one need a second
+        pass.
+
+        Args:
+            prompts: The texts; all of them are one batch.
+            heads: Names of the heads; all by default.
+            max_new_tokens: As in ``generate``: the model's generation config decides by default.
+            generate_options: Any other options of ``generate``, such as ``num_beams`` or ``generation_config``.
+
+        Returns:
+            For each prompt the text after it (of an encoder-decoder, the decoder's), without special tokens, or a list
+            of texts with ``num_return_sequences`` above 1; and one row of predictions for each prompt.
+
+        Raises:
+            NoLanguageModelError: the backbone does not generate text.
+            HeadError: there is no head.
+            InputError: no tokenizer, an option that is made from the prompts, or a prompt that leaves no room for new
+                tokens.
+            TextError: a prompt that is not a string.
+
+        Examples:
+            >>> written, predictions = trained.generate_and_predict(texts, max_new_tokens=3, do_sample=False)
+            >>> len(written), len(predictions), predictions.heads
+            (3, 3, ('urgency',))
+        """
+        options = generate_options if max_new_tokens is None else {**generate_options, "max_new_tokens": max_new_tokens}
+        return generate_and_predict(self.core, self.tokenizer, read_texts_from_list(prompts), heads, options)
 
     def merge_adapter(self, name: str | None = None, change_lm: bool = False) -> None:
         """Merge a LoRA adapter into the backbone's weights; its heads then read the backbone itself.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
@@ -86,6 +87,11 @@ class Features:
 
     values: Tensor
     mask: Tensor | None = None
+
+    def rows(self, rows: np.ndarray) -> Features:
+        """Return the features of some rows, by their numbers."""
+        places = torch.from_numpy(rows)
+        return Features(self.values[places], None if self.mask is None else self.mask[places])
 
     def detached(self) -> Features:
         """Return the features detached from the graph."""
@@ -363,7 +369,7 @@ class Tokenizer(Protocol):
     def convert_ids_to_tokens(self, ids: Any) -> Any:
         """Return the token of an id, or the tokens of several."""
 
-    def decode(self, token_ids: Any) -> str:
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False) -> str:
         """Return the text of token ids."""
 
     def save_pretrained(self, save_directory: Any) -> Any:

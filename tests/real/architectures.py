@@ -227,7 +227,9 @@ def _factory(architecture: str) -> Any:
 
 
 def trial(architecture: str) -> Outcome:
-    """Build an architecture, train a head on it, save, load and predict; compare rows alone with rows in a batch."""
+    """Build an architecture, train a head on it, save, load and predict, and predict beside a generation; compare rows
+    alone with rows in a batch.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -270,11 +272,25 @@ def _moved(model: mh.HeadedModel, folder: Path) -> str:
     moved = {
         "alone": float(np.abs(alone - together).max()) / spread,
         "loaded": float(np.abs(again - together).max()) / spread,
+        "beside generation": _moved_by_generation(model, texts[:6]),
         "lm": 0.0 if before is None else float((_lm(model.backbone, ids) - before).abs().max()),  # type: ignore[operator]
     }
     if result.lm_check is not None and not result.lm_check.bit_identical:
         moved["lm_check"] = 1.0
     return ", ".join(f"{name} {value:.2g}" for name, value in moved.items() if not value <= TOLERANCE)
+
+
+def _moved_by_generation(model: mh.HeadedModel, texts: list[str]) -> float:
+    """Return how predictions move if a generation computes them; 0 where plain ``generate`` raises an error."""
+    try:
+        model.generate(**model.tokenizer(texts[:1], return_tensors="pt"), max_new_tokens=2, do_sample=False)
+    except Exception:
+        return 0.0
+    model.add_head("b", mh.Multiclass(labels=["x", "y"]))  # of no other precision than the loaded one
+    expected = model.predict(texts, heads=["b"]).logits["b"]
+    _, found = model.generate_and_predict(texts, heads=["b"], max_new_tokens=2, do_sample=False)
+    model.remove_head("b")
+    return float(np.abs(found.logits["b"] - expected).max()) / (float(expected.std()) or 1.0)
 
 
 def _lm(model: Any, ids: torch.Tensor) -> torch.Tensor | None:

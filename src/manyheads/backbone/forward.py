@@ -58,6 +58,17 @@ class ForwardPass:
         prompts = self._run_prompts(padded, request, passes, output)
         return replace(output.states, branches=branches, prompts=prompts), output.logits
 
+    def after_trunk(self, padded: RightPadded, request: Request, hidden: Mapping[int, Tensor]) -> States:
+        """Return the requested states after a pass of the trunk in another place, such as ``generate``.
+
+        Args:
+            padded: The batch.
+            request: Layers of the trunk, and branches that can resume from them.
+            hidden: Layer -> right-padded hidden states of the trunk (rows, tokens, width).
+        """
+        trunk = States(hidden, padded.mask, padded.batch.input_ids, words=padded.words)
+        return replace(trunk, branches=self._run_branches(padded, request, list(request.branches), trunk))
+
     def _check_ids(self, ids: Tensor) -> None:
         name, limit, vocabulary = self.trunk.name, self.trunk.token_limit, vocabulary_size(self.trunk.model)
         if limit is not None and ids.shape[1] > limit:
@@ -70,12 +81,14 @@ class ForwardPass:
 
     def _passes(self, padded: RightPadded, request: Request, lm: bool) -> PromptPasses:
         templates = self.templates(request)
-        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.layers, templates, request.prompts)
+        separate = PromptPasses.without_sharing(self.trunk.stack, self.trunk.reader, templates, request.prompts)
         # Sharing saves nothing where gradients are recorded: the backward needs the same memory, and checkpointed
         # blocks keep no cache.
         if not templates or torch.is_grad_enabled():
             return separate
-        shared = separate.sharing_prefixes(padded, plain=lm or not request.trunk.empty)
+        reader = self.trunk.reader
+        plain = reader.layers - 1 if lm else reader.blocks_run(request.trunk)
+        shared = separate.sharing_prefixes(padded, plain)
         return shared if shared.is_sharing and self.trunk.extends_cache else separate
 
     def _resumed_branches(self, request: Request, lm: bool) -> list[str]:

@@ -153,13 +153,13 @@ def observe_row_groups(run: Run, vocabulary: int, limit: int | None, device: tor
         raise BackboneError(f"{name}: cannot run texts of {_SHORT} and {long} tokens: {one_line(error)}") from error
     if not bool(torch.isfinite(alone).all() and torch.isfinite(long_alone).all()):
         return AllRows()  # an overflow is an error of the texts that are read, not of heads that are added
-    if not _stays(run, full, ones, long_alone):  # Reformer draws its hashes at random for long rows
+    if not stays(run, full, ones, long_alone):  # Reformer draws its hashes at random for long rows
         raise BackboneError(f"{name}: gives different states for the same text each time, so no head can read it")
-    if _stays(run, ids.masked_fill(mask == 0, 0), mask, alone):
+    if stays(run, ids.masked_fill(mask == 0, 0), mask, alone):
         return AllRows()
-    if _stays(run, ids[:, :_SHORT], torch.ones_like(ids[:, :_SHORT]), alone):
+    if stays(run, ids[:, :_SHORT], torch.ones_like(ids[:, :_SHORT]), alone):
         return EqualLengths()
-    if _stays(run, short, torch.ones_like(short), alone):
+    if stays(run, short, torch.ones_like(short), alone):
         return SingleRows()
     raise BackboneError(f"{name}: gives different states for the same text each time, so no head can read it")
 
@@ -171,8 +171,15 @@ def not_finite(name: str, what: str, dtype: torch.dtype) -> str:
     return f"{name}: {what} are not finite in {precision}; {step}"
 
 
-def _stays(run: Run, ids: Tensor, mask: Tensor, alone: Tensor) -> bool:
-    """Return whether the first row has the states that it has alone."""
+def stays(run: Run, ids: Tensor, mask: Tensor, alone: Tensor) -> bool:
+    """Return whether the first row of a batch has the states that it has alone.
+
+    Args:
+        run: Runs the stack.
+        ids: Token ids (rows, tokens), right-padded.
+        mask: (rows, tokens).
+        alone: The states of the first row alone (1, tokens, width).
+    """
     try:
         states = run(ids, mask)[:1, : alone.shape[1]].float()
     except Exception:  # an architecture may not accept padding, or several rows; then they are not run so

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from manyheads.backbone.limits import table_limit
 from manyheads.backbone.pooler import SeparatePooler, in_class, missing_reason
-from manyheads.backbone.stack.outputs import states_of
+from manyheads.backbone.stack.hooks import in_this_thread
+from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.probe import forward_arguments, forward_settings
 from manyheads.backbone.stack.prompts import can_extend_cache
 from manyheads.backbone.stack.right_padding import RightPadded
@@ -42,7 +43,7 @@ class Trunk:
     Attributes:
         model: The Hugging Face model.
         path: Name of the stack in the model; empty if the model is the stack.
-        layers: Number of hidden states, the embeddings' output included.
+        reader: Reads hidden states by layer.
         causal: Whether a token attends only to earlier tokens.
         pooler: A trained pooler outside the model, or ``None``.
         random_pooler: Whether a pooler inside the stack was initialized at random while loading.
@@ -50,7 +51,7 @@ class Trunk:
 
     model: nn.Module
     path: str
-    layers: int
+    reader: LayerReader
     causal: bool
     pooler: SeparatePooler | None = None
     random_pooler: bool = False
@@ -71,6 +72,11 @@ class Trunk:
         stack = self.stack
         untrained = in_class(stack) and missing_reason(stack, self.pooler, self.random_pooler)
         return cast(nn.Module, stack.pooler) if untrained else None
+
+    @property
+    def layers(self) -> int:
+        """Number of hidden states, the embeddings' output included."""
+        return self.reader.layers
 
     @cached_property
     def token_limit(self) -> int | None:
@@ -105,7 +111,9 @@ class Trunk:
             raise InputError(f"{self.name}: lm=True needs decoder_input_ids for its decoder; pass them")
 
     def run(self, padded: RightPadded, request: Request, lm: bool = False, keep_cache: bool = False) -> TrunkOutput:
-        """Run the stack, inside the language model if its logits are requested; nothing runs for an empty request.
+        """Run the stack up to the highest requested layer, or all of the language model if its logits are requested.
+
+        Nothing runs for an empty request.
 
         Args:
             padded: A right-padded batch.
@@ -113,28 +121,28 @@ class Trunk:
             lm: Whether to return the language model's logits.
             keep_cache: Whether to return the key-value cache.
         """
-        if request.empty and not lm:
-            return TrunkOutput(States({}, padded.mask, padded.batch.input_ids))
-        runner = self.model if lm else self.stack
-        inputs = padded.batch.inputs()
-        settings = forward_settings(runner, hidden_states=bool(request.layers - {-1}))
-        settings |= {"use_cache": True} if keep_cache else {}
-        if lm:
+        runner, inputs = self.model if lm else self.stack, padded.batch.inputs()
+        outputs: list[Any] = []
+
+        def run(hidden_states: bool) -> Any:
+            settings = forward_settings(runner, hidden_states) | ({"use_cache": True} if keep_cache else {})
             with _recorded(self.stack) as record:
-                output = runner(**inputs, **settings)
-            states = states_of(record["output"], padded, request, self.pooler, self.layers)
-            logits = output.logits if "decoder_input_ids" in inputs else padded.restore(output.logits)
-        else:
-            output = runner(**inputs, **settings)
-            states, logits = states_of(output, padded, request, self.pooler, self.layers), None
-        return TrunkOutput(states, logits, output.past_key_values if keep_cache else None)
+                outputs.append(runner(**inputs, **settings))
+            return record["output"]
+
+        states = self.reader.read(self.stack, run, padded, request, self.pooler, to_end=lm or keep_cache)
+        logits: Tensor | None = None
+        if lm:
+            logits = outputs[-1].logits
+            logits = logits if "decoder_input_ids" in inputs else padded.restore(logits)
+        return TrunkOutput(states, logits, outputs[-1].past_key_values if keep_cache else None)
 
 
 @contextmanager
 def _recorded(stack: nn.Module) -> Iterator[dict[str, Any]]:
     """Record the stack's output during one forward pass."""
     record: dict[str, Any] = {}
-    handle = stack.register_forward_hook(lambda _module, _inputs, output: record.update(output=output))
+    handle = stack.register_forward_hook(in_this_thread(lambda _module, _inputs, output: record.update(output=output)))
     try:
         yield record
     finally:

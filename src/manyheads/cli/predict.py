@@ -19,11 +19,11 @@ from manyheads.cli.predict_options import PredictEngine, PredictInput, PredictOu
 from manyheads.data.tables.streams.find import find_streams, stream_of_input
 from manyheads.data.tables.streams.stream import TableStream
 from manyheads.errors import ConfigError, counted
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
 from manyheads.scoring.engines import Engine
-from manyheads.scoring.outputs import Output, StandardOutput, output_at
+from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
 from manyheads.scoring.summary import ScoringSummary
 from manyheads.types import Tokenizer
@@ -47,7 +47,7 @@ def run_predict(source: PredictInput, engine: PredictEngine, output: PredictOutp
                 summary = _scored(source, output, streams, target, answering)
         except KeyboardInterrupt as interrupt:
             _exit_interrupted(target, isinstance(interrupt, _Terminated))
-    _report(summary, output)
+    _report(summary, output, target)
     if summary.failures or summary.errors:
         sys.exit(_FAILED if summary.failures else _ROW_ERRORS)
 
@@ -113,19 +113,21 @@ def _exit_interrupted(target: Output, terminated: bool) -> NoReturn:
     sys.exit(_TERMINATED if terminated else _INTERRUPTED)
 
 
-def _report(summary: ScoringSummary, output: PredictOutput) -> None:
+def _report(summary: ScoringSummary, output: PredictOutput, target: Output) -> None:
     if output.as_json and output.out != "-":
         print(json.dumps(summary.to_dict(), ensure_ascii=False))
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for line in _lines(summary):
+    for line in _lines(summary, target):
         console.print(line, markup=False)
 
 
-def _lines(summary: ScoringSummary) -> Iterator[str]:
+def _lines(summary: ScoringSummary, target: Output) -> Iterator[str]:
     heads = counted(len(summary.heads), "head")
     earlier = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
-    yield f"{counted(summary.rows, 'row')} predicted with {heads}{earlier}: {summary.out}"
+    is_written = isinstance(target, FolderOutput) or not summary.failures
+    where = summary.out if is_written else f"{summary.out} is written when all files can be read"
+    yield f"{counted(summary.rows, 'row')} predicted with {heads}{earlier}: {where}"
     if summary.empty or summary.truncated:
         flagged = f"{counted(summary.empty, 'empty text')} and {counted(summary.truncated, 'truncated text')}"
         yield f"Column {FLAG_COLUMN} marks {flagged}."

@@ -49,8 +49,8 @@ def score_ray(
         heads: Names of the heads; all by default.
         dtype: As in ``Predictor``.
         long_text: As in ``Predictor``.
-        batch_tokens: As in ``Predictor``, except that ``"auto"`` is the number saved with the model, or 2,048, so that
-            all workers answer alike.
+        batch_tokens: As in ``Predictor``, except that ``"auto"`` is the number saved with the model, or 2,048 (on
+            GPUs at least 16,384), so that all workers answer alike.
         max_length: As in ``Predictor``.
         all_scores: Whether to add one probability column per label.
         overwrite: Whether other results in ``out`` are replaced.
@@ -78,7 +78,7 @@ def score_ray(
     ray = import_ray()
     chosen = workers_of(nodes_of(ray), workers)
     if isinstance(data, ray.data.Dataset):
-        own = WorkerSettings.of(source, given, names, settings, all_scores, "the Dataset")
+        own = WorkerSettings.of(source, given, names, settings, all_scores, "the Dataset", chosen.gpus > 0)
         return score_dataset(ray, data, own, chosen, _absolute(out), overwrite)
     core, tokenizer = source.load()
     columns = text_columns(given, core.heads.chosen(names).values(), str(data)[:80])

@@ -14,7 +14,7 @@ from manyheads.distributed.ray_parts import worker_errors
 from manyheads.distributed.ray_resources import Workers
 from manyheads.distributed.worker import Worker, WorkerSettings
 from manyheads.errors import OutputExistsError
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.scoring.summary import RowError, ScoringSummary
 
 # Rows that a worker answers at a time; sorted by length, they leave little padding.

@@ -43,6 +43,11 @@ class RayWorkers(Engine):
         """The cores of a worker."""
         return self._workers.cpus
 
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether a worker has one."""
+        return self._workers.gpus > 0
+
     @contextmanager
     def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:
         """Yield a function that answers parts; see ``Engine``."""

@@ -13,16 +13,16 @@ import torch
 
 from manyheads.checkpoint.open_model import open_model
 from manyheads.core import HeadedCore
-from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.tables.streams.conform import conformed
 from manyheads.errors import ConfigError, MissingColumnError, WrongBackboneError, did_you_mean, listed
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
 from manyheads.runtime.progress import quietly
 from manyheads.scoring.fingerprint import model_fingerprint
 from manyheads.scoring.manifest import differences
 from manyheads.scoring.row_answers import AnswerSettings, check_names, columns_of, predict_with
+from manyheads.scoring.score_tables import fixed_token_budget
 from manyheads.types import Tokenizer
 
 
@@ -82,6 +82,7 @@ class WorkerSettings:
         settings: ScoringSettings,
         all_scores: bool,
         name: str,
+        uses_gpu: bool = False,
     ) -> WorkerSettings:
         """Load the model once here, and return what workers are to do with it.
 
@@ -92,6 +93,7 @@ class WorkerSettings:
             settings: How texts are scored.
             all_scores: Whether to add one column per label.
             name: The table's name, for messages.
+            uses_gpu: Whether workers have GPUs.
 
         Raises:
             ManyheadsError: the model cannot be loaded, or its heads or the settings allow no prediction.
@@ -100,7 +102,7 @@ class WorkerSettings:
         chosen = core.heads.chosen(heads)
         columns = text_columns(text, chosen.values(), name)
         text = [columns] if isinstance(columns, str) else list(columns)
-        settings = replace(settings, batch_tokens=settings.token_budget or core.backbone.token_budget or TOKEN_BUDGET)
+        settings = replace(settings, batch_tokens=settings.token_budget or fixed_token_budget(core, uses_gpu))
         added = columns_of(predict_with(core, tokenizer, list(chosen), settings), len(text) == 2, all_scores)
         answers = AnswerSettings(list(chosen), text, settings, False, added, all_scores)
         return cls(source, json.dumps(model_fingerprint(core, tokenizer, chosen)), answers)

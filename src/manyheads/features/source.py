@@ -76,6 +76,16 @@ class FeatureSource:
         tables = {stored: self._tables.get(stored, ids) for stored in kept.values()}
         return {tap: tables[tap] if tap == own else DerivedTable(tap, tables[own]) for tap, own in kept.items()}
 
+    def add(self, read: Mapping[BackboneTap, Features]) -> None:
+        """Take features that another pass computed.
+
+        Args:
+            read: The features of all texts by ``stored`` tap, on the CPU.
+        """
+        for tap, features in read.items():
+            table = self._tables.setdefault(tap, PieceTable(self._slots))
+            table.add(self._slots, np.arange(len(self._slots)), Piece.joined([features]))
+
     def runs(self, core: HeadedCore) -> bool:
         """Return whether this core's backbone runs."""
         return self._core.backbone is core.backbone

@@ -1,7 +1,8 @@
 """From texts to predictions."""
 
+from manyheads.inference.continuations import Continuations
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
 
-__all__ = ["Predictions", "Scorer", "ScoringSettings"]
+__all__ = ["Continuations", "Predictions", "Scorer", "ScoringSettings"]

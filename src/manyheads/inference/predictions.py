@@ -208,11 +208,13 @@ def _types(head: str, spec: HeadSpec) -> dict[str, Any]:
     """Return the Arrow types of a head's columns of labels, which depend on its labels alone, not on the rows."""
     import pyarrow as pa
 
+    from manyheads.data.tables.arrays import arrow_array
+
     if not spec.has_labels:
         return {}
     labels = cast(LabelledSpec, spec).labels
     # Labels of several types have no column type in common but text.
-    label = pa.string() if len({type(label) for label in labels}) > 1 else pa.array(labels).type
+    label = pa.string() if len({type(label) for label in labels}) > 1 else arrow_array(labels).type
     span = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label), ("score", pa.float64())])
     several = {f"{head}_labels": pa.list_(label), f"{head}_set": pa.list_(label), f"{head}_spans": pa.list_(span)}
     return {f"{head}_label": label, **several}
@@ -222,9 +224,12 @@ def _arrow(values: Column, type_: Any) -> Any:
     """Return a column as an array of a type; without one, it has numbers, or a list of them per row."""
     import pyarrow as pa
 
+    from manyheads.data.tables.arrays import arrow_array
+
     if isinstance(values, np.ndarray):
-        return pa.array(np.ascontiguousarray(values))
-    return pa.array([_written(value, type_) for value in values], pa.list_(pa.float64()) if type_ is None else type_)
+        return arrow_array(values)
+    written = [_written(value, type_) for value in values]
+    return arrow_array(written, pa.list_(pa.float64()) if type_ is None else type_)
 
 
 def _written(value: Any, type_: Any) -> Any:

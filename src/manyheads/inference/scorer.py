@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -29,7 +29,7 @@ from manyheads.inference.predictions import Predictions
 from manyheads.inference.settings import ScoringSettings
 from manyheads.runtime.progress import quietly
 from manyheads.taps import BackboneTap, Tap
-from manyheads.types import Prediction, Tokenizer
+from manyheads.types import Features, Prediction, Tokenizer
 
 # Rows whose features are in memory together.
 _CHUNK = 16_384
@@ -104,6 +104,33 @@ class Scorer:
         """
         return self._score(self._prepare(texts, {}, self._resolved(taps))).features
 
+    def with_pass(
+        self,
+        texts: Texts,
+        heads: Iterable[str] | None,
+        run: Callable[[Tokenized], Mapping[BackboneTap, Features]],
+    ) -> Predictions:
+        """Predict texts with features from another pass over them, such as the prefill of a generation.
+
+        Args:
+            texts: As in ``__call__``.
+            heads: As in ``__call__``.
+            run: Returns features of all rows by ``stored`` tap, on the CPU, in the loaded precision; called once. What
+                it does not return is computed here.
+
+        Raises:
+            The same as ``__call__``.
+        """
+        chosen = self._chosen(heads)
+        _warn_untrained(self._core.heads.with_dependencies(chosen))
+        prepared = self._prepare(texts, chosen)
+        return self._score(prepared, run(prepared.tokenized))
+
+    def in_loaded_precision(self, heads: Iterable[str] | None) -> dict[str, Head]:
+        """Return those of the chosen heads that are asked in the precision of the loaded weights."""
+        groups = self._running.groups(self._core.heads.chosen(heads))
+        return next((group for running, group in groups if running is self._core), {})
+
     def _streamed(self, items: Iterable[object], heads: Mapping[str, Head]) -> Iterator[Mapping[str, Prediction]]:
         with ThreadPoolExecutor(1, thread_name_prefix="manyheads-tokenize") as worker:
             blocks = (worker.submit(self._prepare_block, *block, heads) for block in _blocks(items))
@@ -155,7 +182,7 @@ class Scorer:
         )
         return _Prepared(texts, tokenized, heads, taps)
 
-    def _score(self, prepared: _Prepared) -> Predictions:
+    def _score(self, prepared: _Prepared, known: Mapping[BackboneTap, Features] | None = None) -> Predictions:
         """Run the backbone over all rows, some thousands at a time, and return the predictions."""
         tokenized, heads, taps = prepared.tokenized, prepared.heads, prepared.taps
         digest = None if self._cache is None else self._core.backbone.digest()
@@ -164,7 +191,8 @@ class Scorer:
         for start in range(0, len(tokenized), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
             part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
-            logits, found = self._run(part, heads, taps, digest)
+            own = {tap: features.rows(rows) for tap, features in (known or {}).items()}
+            logits, found = self._run(part, heads, taps, digest, own)
             parts.append(logits)
             for tap, array in found.items():
                 values[tap].append(array)
@@ -180,7 +208,12 @@ class Scorer:
         )
 
     def _run(
-        self, tokenized: Tokenized, heads: Mapping[str, Head], taps: Mapping[Tap, BackboneTap], digest: str | None
+        self,
+        tokenized: Tokenized,
+        heads: Mapping[str, Head],
+        taps: Mapping[Tap, BackboneTap],
+        digest: str | None,
+        known: Mapping[BackboneTap, Features],
     ) -> tuple[dict[str, Logits], dict[Tap, Any]]:
         """Return the logits of the heads and the features of the taps, each precision in one pass."""
         rows = np.arange(len(tokenized))
@@ -192,6 +225,8 @@ class Scorer:
             given = taps if running is giving else {}
             identity = None if digest is None else identity_of(running.backbone, digest)
             own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget)
+            if running is self._core:
+                own.add(known)
             read = [*self._core.heads.taps_of(group), *given.values()]
             tables = BranchedSource(self._core, own).read(read, rows)
             logits |= apply_heads(self._core, tables, group, rows, tokenized)

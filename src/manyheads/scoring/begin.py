@@ -20,6 +20,7 @@ from manyheads.errors import (
     InputWarning,
     MissingColumnError,
     WrongManifestError,
+    counted,
     did_you_mean,
     listed,
 )
@@ -80,8 +81,9 @@ def begin(streams: Streams, output: Output, wanted: Wanted) -> Manifest:
                 f"{output.name}: has parts that were scored otherwise: {problem}; choose another place, or pass "
                 "overwrite=True (--overwrite) to score the table anew"
             )
-        output.clear(before.parts, before.settings["ending"])
     manifest = _new(streams, wanted)
+    if before is not None:
+        output.clear(before.parts, before.settings["ending"])
     with output.writing():
         output.journal.keep({})
         manifest.write(output.manifest)
@@ -102,23 +104,20 @@ def _earlier(output: Output, overwrite: bool) -> Manifest | None:
 def _problem(before: Manifest, streams: Streams, wanted: Wanted) -> str:
     """Return what differs between an earlier run and this one, or ``""``."""
     now = {name: before.settings.get(name) if value is None else value for name, value in wanted.settings.items()}
-    return differences(
-        {"model": before.model, "settings": before.settings, "input": _identities(before.inputs)},
-        {"model": wanted.model, "settings": now, "input": _current(before, streams)},
-    )
+    found = differences({"model": before.model, "settings": before.settings}, {"model": wanted.model, "settings": now})
+    return "; ".join(filter(None, [found, _changed_input(before.inputs, streams)]))
 
 
-def _identities(inputs: Sequence[Input]) -> dict[str, str]:
-    return {f"{number} {PurePath(one.name).name}": one.identity for number, one in enumerate(inputs)}
-
-
-def _current(before: Manifest, streams: Streams) -> dict[str, str]:
-    """Return the identities of the files; one that could not be read may have changed."""
-    inputs = [Input(stream.name, stream.identity) for stream in streams]
-    for number, (one, now) in enumerate(zip(before.inputs, inputs, strict=False)):
-        if one.failure is not None:
-            inputs[number] = replace(now, identity=one.identity)
-    return _identities(inputs)
+def _changed_input(before: Sequence[Input], streams: Streams) -> str:
+    """Return which file differs from the earlier ones, or ``""``; one that could not be read may have changed."""
+    if len(before) != len(streams):
+        return f"the source has {counted(len(streams), 'file')}, had {len(before)}"
+    for one, stream in zip(before, streams, strict=True):
+        if PurePath(one.name).name != PurePath(stream.name).name:
+            return f"the source has {stream.name} in the place of {one.name}"
+        if one.failure is None and one.identity != stream.identity:
+            return f"{stream.name} has changed"
+    return ""
 
 
 def _warn_of_machine(before: Manifest, machine: Mapping[str, Any], name: str) -> None:

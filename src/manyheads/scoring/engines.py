@@ -29,6 +29,11 @@ class Engine(ABC):
     def threads(self) -> int:
         """The threads of torch that a run is begun with."""
 
+    @property
+    @abstractmethod
+    def uses_gpu(self) -> bool:
+        """Whether the backbone runs on a GPU."""
+
     @abstractmethod
     def started(self, settings: AnswerSettings, manifest: Manifest) -> AbstractContextManager[Answer]:
         """Return a context that yields a function from parts with rows to parts with answers.
@@ -55,6 +60,11 @@ class ThisProcess(Engine):
     def threads(self) -> int:
         """Those of this process."""
         return torch.get_num_threads()
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether the model was loaded to one."""
+        return self._core.backbone.device.type == "cuda"
 
     @contextmanager
     def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from manyheads.core import HeadedCore
+from manyheads.data.tables.arrays import arrow_array, index_array
 from manyheads.data.tables.columns import ArrowColumn
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
 from manyheads.data.texts.texts import Texts, texts_of_cells
 from manyheads.errors import BackboneError, DataError, InputError, ManyheadsError, listed
+from manyheads.inference.flags import FLAG_COLUMN, flags_of
 from manyheads.inference.predictions import Predictions
-from manyheads.inference.score_table import FLAG_COLUMN, flags_of
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
 from manyheads.types import Tokenizer
@@ -54,9 +55,9 @@ class RowAnswers:
         """
         errors = rows.column(ERROR_COLUMN).to_pylist()
         places = np.flatnonzero([error is None for error in errors])
-        readable = rows.take(pa.array(places))
+        readable = rows.take(index_array(places))
         texts = texts_of_cells([ArrowColumn(readable.column(name)).values() for name in self.text], self.listed)
-        found, order = [self.columns.empty_table()], np.full(len(errors), -1)
+        found, order = [pa.Table.from_batches([], self.columns)], np.full(len(errors), -1)
         flags: list[str | None] = [None] * len(errors)
         for part, answer in _answers(self.predict, texts, np.arange(len(texts))):
             own = places[part]
@@ -69,7 +70,7 @@ class RowAnswers:
                 flags[row] = flag
         if self.truncated_is_error:
             _reject_truncated(flags, errors, order)
-        answered = pa.concat_tables(found).take(pa.array(order, mask=order < 0))
+        answered = pa.concat_tables(found).take(index_array(order))
         return _joined(rows.drop_columns([ERROR_COLUMN]), answered, flags, errors)
 
 
@@ -163,7 +164,7 @@ def _reject_truncated(flags: list[str | None], errors: list[str | None], order: 
 def _joined(rows: pa.Table, answered: pa.Table, flags: Sequence[str | None], errors: Sequence[str | None]) -> pa.Table:
     names = [*answered.column_names, FLAG_COLUMN, ERROR_COLUMN]
     for name, column in zip(
-        names, [*answered.columns, pa.array(flags, pa.string()), pa.array(errors, pa.string())], strict=True
+        names, [*answered.columns, arrow_array(flags, pa.string()), arrow_array(errors, pa.string())], strict=True
     ):
         rows = rows.append_column(name, column)
     return rows

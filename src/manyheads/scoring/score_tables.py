@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manyheads.core import HeadedCore
 from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.tables.streams.stream import ERROR_COLUMN, TableStream
 from manyheads.errors import DataError
-from manyheads.inference.score_table import FLAG_COLUMN
+from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.runtime.progress import rate_bar
 from manyheads.scoring.begin import Wanted, begin
@@ -22,11 +21,13 @@ from manyheads.scoring.fingerprint import machine, model_fingerprint, precisions
 from manyheads.scoring.journal import PartRecord
 from manyheads.scoring.manifest import Manifest
 from manyheads.scoring.outputs import Output
-from manyheads.scoring.plan import Part, cut
+from manyheads.scoring.plan import Part, cut, parts_of
 from manyheads.scoring.row_answers import AnswerSettings, columns_of, predict_with
 from manyheads.scoring.summary import RowError, ScoringSummary
 from manyheads.types import Tokenizer
 
+# Fewer tokens leave a GPU idle; the number that a model records may have been measured on a CPU.
+_GPU_TOKEN_BUDGET = 16_384
 # Errors that a part's record and a summary show.
 _FIRST_ERRORS = 3
 
@@ -90,7 +91,7 @@ def score_tables(
         wanted = Wanted(
             model=model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
-            decided={"batch_tokens": core.backbone.token_budget or TOKEN_BUDGET},
+            decided={"batch_tokens": fixed_token_budget(core, engine.uses_gpu)},
             machine={**machine(core), "threads": engine.threads},
             text=scoring.text,
             added=columns.names,
@@ -104,6 +105,12 @@ def score_tables(
         if not failures:
             output.finish(manifest.parts, manifest.settings["ending"], _unused(records.values()))
     return run.summary(heads, records, failures)
+
+
+def fixed_token_budget(core: HeadedCore, uses_gpu: bool) -> int:
+    """Return tokens per batch without measuring: a clock would make each run's last bits its own."""
+    known = core.backbone.token_budget or TOKEN_BUDGET
+    return max(known, _GPU_TOKEN_BUDGET) if uses_gpu else known
 
 
 class _Run:
@@ -164,7 +171,8 @@ class _Run:
         """Yield the parts that are not complete with their rows, and note why a file cannot be read to its end."""
         manifest, text = self._manifest, self._manifest.settings["text"]
         for number, (stream, one) in enumerate(zip(self._streams, manifest.inputs, strict=True)):
-            todo = [part for part in manifest.parts if part.file == number and part.name not in self._kept]
+            parts = parts_of(number, one.rows, one.part_rows)
+            todo = [part for part in parts if part.name not in self._kept]
             if one.failure:
                 failures[stream.name] = one.failure
             elif todo:
@@ -196,9 +204,9 @@ def _answer_settings(manifest: Manifest, scoring: TableScoring, columns: pa.Sche
 
 
 def _record(part: Part, scored: pa.Table, size: int) -> PartRecord:
-    flags, errors = scored.column(FLAG_COLUMN), scored.column(ERROR_COLUMN)
-    wrong = [(row, error) for row, error in enumerate(errors.to_pylist(), start=part.start + 1) if error is not None]
-    empty, truncated = (int(pc.sum(pc.equal(flags, flag)).as_py() or 0) for flag in ("empty", "truncated"))
+    flags, errors = (scored.column(name).to_pylist() for name in (FLAG_COLUMN, ERROR_COLUMN))
+    wrong = [(row, error) for row, error in enumerate(errors, start=part.start + 1) if error is not None]
+    empty, truncated = flags.count("empty"), flags.count("truncated")
     return PartRecord(part.name, scored.num_rows, size, empty, truncated, len(wrong), wrong[:_FIRST_ERRORS])
 
 

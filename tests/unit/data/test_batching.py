@@ -128,3 +128,18 @@ def test_no_rows_are_no_batches() -> None:
 
 def test_rows_without_tokens_do_no_harm() -> None:
     assert [rows.tolist() for rows in plan_batches(np.zeros(3, dtype=np.int64), 2)] == [[0, 1], [2]]
+
+
+def test_a_batch_ends_before_rows_that_would_be_mostly_padding() -> None:
+    of = np.array([100] * 10 + [10] * 50)
+    assert [rows.tolist() for rows in plan_batches(of, 2048)] == [list(range(10)), list(range(10, 60))]
+
+
+def test_a_little_padding_is_cheaper_than_another_forward() -> None:
+    assert [len(rows) for rows in plan_batches(np.array([21] * 40 + [20] * 40), 2048)] == [80]
+
+
+def test_few_rows_of_many_lengths_have_little_padding() -> None:
+    of = lengths(500, 60)
+    padded = sum(len(rows) * int(of[rows].max()) for rows in plan_batches(of))
+    assert of.sum() / padded > 0.95

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from manyheads.backbone.stack.outputs import states_of
+from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.probe import forward_settings
 from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import BackboneError
@@ -26,17 +26,22 @@ class Branch(nn.Module, ABC):
     Attributes:
         stack: The copy of the stack.
         pooler: The branch's own copy of a pooler outside the stack, or ``None``.
-        layers: Number of hidden states, the embeddings' output included.
+        reader: Reads hidden states by layer.
     """
 
     kind: ClassVar[str]
 
-    def __init__(self, stack: nn.Module, pooler: nn.Module | None, layers: int) -> None:
+    def __init__(self, stack: nn.Module, pooler: nn.Module | None, reader: LayerReader) -> None:
         super().__init__()
         self.stack = stack
         self.pooler = pooler
-        self.layers = layers
+        self.reader = reader
         self.training = stack.training
+
+    @property
+    def layers(self) -> int:
+        """Number of hidden states, the embeddings' output included."""
+        return self.reader.layers
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -65,15 +70,17 @@ class Branch(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} cannot resume from hidden states")
 
     def forward(self, padded: RightPadded, request: Request) -> States:
-        """Run the whole branch, from token ids.
+        """Run the branch from token ids, up to the highest requested layer.
 
         Args:
             padded: A right-padded batch.
             request: The states that taps need.
         """
-        settings = forward_settings(self.stack, hidden_states=bool(request.layers - {-1}))
-        output = self.stack(**padded.batch.inputs(), **settings)
-        return states_of(output, padded, request, self.pooler, self.layers)
+
+        def run(hidden_states: bool) -> Any:
+            return self.stack(**padded.batch.inputs(), **forward_settings(self.stack, hidden_states))
+
+        return self.reader.read(self.stack, run, padded, request, self.pooler)
 
 
 def sharing_copy(module: nn.Module, own: Iterable[nn.Parameter] = ()) -> nn.Module:

@@ -73,7 +73,7 @@ def build_fork(trunk: Trunk, top: int) -> ForkBranch:
         BackboneError: the stack has fewer blocks, or no separate blocks.
     """
     _check_plain(trunk)
-    return ForkBranch(trunk.stack, trunk.pooler, trunk.layers, top, trunk.unread_pooler)
+    return ForkBranch(trunk.stack, trunk.pooler, trunk.reader, top, trunk.unread_pooler)
 
 
 def _check_plain(trunk: Trunk) -> None:
@@ -101,7 +101,7 @@ def build_lora(trunk: Trunk, settings: LoRASettings, seed: int = 0) -> LoRABranc
         MissingExtraError: PEFT is not installed.
     """
     _check_plain(trunk)
-    return LoRABranch(trunk.stack, trunk.pooler, trunk.layers, trunk.path, settings, seed)
+    return LoRABranch(trunk.stack, trunk.pooler, trunk.reader, trunk.path, settings, seed)
 
 
 def build_branch(trunk: Trunk, kind: str, settings: Mapping[str, Any]) -> Branch:

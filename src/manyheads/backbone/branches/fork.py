@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
 from manyheads.backbone.stack.find import find_blocks
-from manyheads.backbone.stack.outputs import layer_of, states_of
+from manyheads.backbone.stack.hooks import in_this_thread
+from manyheads.backbone.stack.layer_reader import LayerReader
+from manyheads.backbone.stack.outputs import block_input, layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_settings, probe, probe_batch
 from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import BackboneError
@@ -39,20 +42,21 @@ class ForkBranch(Branch):
     kind: ClassVar[str] = "fork"
 
     def __init__(
-        self, stack: nn.Module, pooler: nn.Module | None, layers: int, top: int, unread: nn.Module | None = None
+        self, stack: nn.Module, pooler: nn.Module | None, reader: LayerReader, top: int, unread: nn.Module | None = None
     ) -> None:
         """Fork a stack.
 
         Args:
             stack: The backbone's stack.
             pooler: A pooler outside the stack.
-            layers: Number of hidden states.
+            reader: Reads the stack's hidden states by layer.
             top: Number of blocks to copy.
             unread: A module after the blocks that is not copied, such as an untrained pooler.
 
         Raises:
             BackboneError: the stack has fewer blocks, or no separate blocks.
         """
+        layers = reader.layers
         blocks = top_blocks(stack, layers, top)
         following = [parameter for part in modules_after(stack, blocks[-1]) for parameter in part.parameters()]
         below = {id(parameter) for block in find_blocks(stack, layers - 1)[:-top] for parameter in block.parameters()}
@@ -60,7 +64,7 @@ class ForkBranch(Branch):
         excluded = below if unread is None else below | {id(parameter) for parameter in unread.parameters()}
         own = [parameter for parameter in own if id(parameter) not in excluded]
         whole = sharing_copy(stack, own)
-        super().__init__(whole, None if pooler is None else sharing_copy(pooler, pooler.parameters()), layers)
+        super().__init__(whole, None if pooler is None else sharing_copy(pooler, pooler.parameters()), reader)
         self.top = top
         self.entry = _entry_layer(whole, layers, top)
         shared = {id(parameter) for parameter in stack.parameters()}
@@ -97,11 +101,11 @@ class ForkBranch(Branch):
         return parts
 
     def resume_from_states(self, padded: RightPadded, request: Request, known: Mapping[int, Tensor]) -> States:
-        """Run the top blocks alone; see ``Branch.resume_from_states``."""
+        """Run the top blocks alone, up to the highest requested layer; see ``Branch.resume_from_states``."""
         assert self.upper is not None
+        run = partial(_run_upper, self.upper, self.layers, self.top, padded, known[self.entry])
         above = Request(request.layers - self._below(request), request.pooled)
-        output = _run_upper(self.upper, self.layers, self.top, padded, known[self.entry], bool(above.layers - {-1}))
-        states = states_of(output, padded, above, self.pooler, self.layers)
+        states = self.reader.read(self.upper, run, padded, above, self.pooler)
         below = {layer: known[layer] for layer in self._below(request)}
         return replace(states, hidden={**states.hidden, **below})
 
@@ -161,7 +165,7 @@ class PassThrough:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the hidden states unchanged."""
-        hidden_states = args[0] if args else kwargs["hidden_states"]
+        hidden_states = block_input(args, kwargs)
         if self.items is None:
             return hidden_states
         arguments = _by_position_or_name(args, kwargs)
@@ -173,13 +177,11 @@ def _by_position_or_name(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> di
     return arguments | dict(kwargs)
 
 
-def _run_upper(
-    upper: nn.Module, layers: int, top: int, padded: RightPadded, hidden_states: Tensor, all_states: bool
-) -> Any:
-    """Run a stack with pass-through lower blocks, from the hidden states that enter its top blocks."""
+def _run_upper(upper: nn.Module, layers: int, top: int, padded: RightPadded, entry: Tensor, hidden_states: bool) -> Any:
+    """Run a stack with pass-through lower blocks, from the states that enter its top blocks."""
     below = find_blocks(upper, layers - 1)[-top - 1]
-    with _returning(below, hidden_states):
-        return upper(**padded.batch.inputs(), **forward_settings(upper, all_states))
+    with _returning(below, entry):
+        return upper(**padded.batch.inputs(), **forward_settings(upper, hidden_states))
 
 
 @contextmanager
@@ -193,7 +195,7 @@ def _returning(block: nn.Module, hidden_states: Tensor) -> Iterator[None]:
     def swap(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         return (hidden_states, *output[1:]) if isinstance(output, tuple) else hidden_states
 
-    handle = block.register_forward_hook(swap)
+    handle = block.register_forward_hook(in_this_thread(swap))
     try:
         yield
     finally:
@@ -207,7 +209,7 @@ def _entry_layer(stack: nn.Module, layers: int, top: int) -> int:
     """
     inputs: list[Tensor] = []
     handle = top_blocks(stack, layers, top)[0].register_forward_pre_hook(
-        lambda _, args, kwargs: inputs.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        lambda _, args, kwargs: inputs.append(block_input(args, kwargs)), with_kwargs=True
     )
     try:
         output = probe(stack, hidden_states=True)
@@ -263,7 +265,7 @@ def _agree(whole: nn.Module, upper: nn.Module, layers: int, top: int, entry: int
         expected = whole(**padded.batch.inputs(), **forward_settings(whole, hidden_states=True))
         known = layer_of(expected, entry, layers)
         try:
-            found = _run_upper(upper, layers, top, padded, known, all_states=True)
+            found = _run_upper(upper, layers, top, padded, known, hidden_states=True)
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
             return False  # The blocks need more than hidden states from the lower ones.
     above = range(entry + 1, 0)

@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from manyheads.backbone.branches.branch import Branch, sharing_copy
 from manyheads.backbone.stack.find import find_blocks
+from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.probe import probe
 from manyheads.errors import BackboneError, MissingExtraError, did_you_mean, listed, one_line
 
@@ -98,14 +99,14 @@ class LoRABranch(Branch):
     kind: ClassVar[str] = "lora"
 
     def __init__(
-        self, stack: nn.Module, pooler: nn.Module | None, layers: int, path: str, lora: LoRASettings, seed: int
+        self, stack: nn.Module, pooler: nn.Module | None, reader: LayerReader, path: str, lora: LoRASettings, seed: int
     ) -> None:
         """Insert adapters into a copy of a stack.
 
         Args:
             stack: The backbone's stack.
             pooler: A pooler outside the stack; it is not adapted.
-            layers: Number of hidden states.
+            reader: Reads the stack's hidden states by layer.
             path: Name of the stack in the backbone's model.
             lora: The adapters' settings.
             seed: Random seed of the initial weights.
@@ -118,7 +119,7 @@ class LoRABranch(Branch):
         prefix = f"{path}." if path else ""
         with _requires_grad_restored(stack):
             _inject(copied, lora, prefix, seed)
-        super().__init__(copied, None if pooler is None else sharing_copy(pooler), layers)
+        super().__init__(copied, None if pooler is None else sharing_copy(pooler), reader)
         self.lora = lora
         self._paths = {name: name.removeprefix(prefix) for name in lora.targets}
         self.training = stack.training

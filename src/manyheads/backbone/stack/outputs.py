@@ -1,35 +1,22 @@
-"""From a stack's output to the states that heads read."""
+"""Hidden states in a stack's output, and in the arguments of its blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from manyheads.backbone.stack.right_padding import RightPadded
 from manyheads.errors import BackboneError
-from manyheads.types import Request, States
-
-
-def states_of(output: Any, padded: RightPadded, request: Request, pooler: nn.Module | None, layers: int) -> States:
-    """Return the requested states of a stack's output.
-
-    Args:
-        output: The stack's output, as transformers returns it.
-        padded: The batch that the stack ran on.
-        request: The states that taps need.
-        pooler: A pooler outside the stack.
-        layers: Expected number of hidden states.
-    """
-    hidden = {layer: layer_of(output, layer, layers) for layer in request.layers}
-    pooled: Tensor | None = None
-    if request.pooled:
-        pooled = output.pooler_output if pooler is None else pooler(output.last_hidden_state)
-    return States(hidden, padded.mask, padded.batch.input_ids, pooled, words=padded.words)
 
 
 def layer_of(output: Any, layer: int, layers: int) -> Tensor:
     """Return a hidden state by its negative index; -1 is the last hidden state, after the final norm.
+
+    Args:
+        output: The stack's output, as transformers returns it.
+        layer: The negative index.
+        layers: Expected number of hidden states.
 
     Raises:
         BackboneError: the output does not have the expected number of hidden states.
@@ -42,3 +29,8 @@ def layer_of(output: Any, layer: int, layers: int) -> Tensor:
         raise BackboneError(f"hidden_states: expected {layers} layers, got {len(states) if states else 0}")
     chosen: Tensor = states[layer]
     return chosen
+
+
+def block_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return the hidden states among the arguments of a block's forward; ``None`` if there are none."""
+    return args[0] if args else kwargs.get("hidden_states")

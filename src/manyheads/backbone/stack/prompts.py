@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from manyheads.backbone.stack.layer_reader import LayerReader
 from manyheads.backbone.stack.module_state import kept_state
-from manyheads.backbone.stack.outputs import layer_of
 from manyheads.backbone.stack.probe import evaluating, forward_arguments, forward_settings, probe_batch
-from manyheads.backbone.stack.right_padding import RightPadded
+from manyheads.backbone.stack.right_padding import RightPadded, right_pad
 from manyheads.errors import HeadError, InputError
 from manyheads.types import Batch, Request, States, Template, WordPieces
 
@@ -51,7 +51,7 @@ class PromptPasses:
 
     Attributes:
         stack: The backbone's stack.
-        layers: Number of hidden states.
+        reader: Reads its hidden states by layer.
         templates: Prompt -> its token ids.
         requests: Prompt -> the states that taps need.
         after_text: Prompts that extend the plain pass over the texts.
@@ -60,7 +60,7 @@ class PromptPasses:
     """
 
     stack: nn.Module
-    layers: int
+    reader: LayerReader
     templates: Mapping[str, Template]
     requests: Mapping[str, Request]
     after_text: tuple[str, ...]
@@ -69,29 +69,31 @@ class PromptPasses:
 
     @staticmethod
     def without_sharing(
-        stack: nn.Module, layers: int, templates: Mapping[str, Template], requests: Mapping[str, Request]
+        stack: nn.Module, reader: LayerReader, templates: Mapping[str, Template], requests: Mapping[str, Request]
     ) -> PromptPasses:
         """Return a plan in which every prompt has a pass of its own."""
-        return PromptPasses(stack, layers, templates, requests, (), (), tuple(templates))
+        return PromptPasses(stack, reader, templates, requests, (), (), tuple(templates))
 
     @property
     def is_sharing(self) -> bool:
         """Whether any prompt extends another pass."""
         return bool(self.after_text or self.groups)
 
-    def sharing_prefixes(self, padded: RightPadded, plain: bool) -> PromptPasses:
-        """Return the plan in which every common prefix is computed once.
+    def sharing_prefixes(self, padded: RightPadded, plain: int) -> PromptPasses:
+        """Return the plan in which every common prefix is computed once, where that saves blocks.
+
+        A pass whose cache is extended runs through all blocks.
 
         Args:
             padded: The texts.
-            plain: Whether the plain pass over the texts runs anyway.
+            plain: Number of blocks that the plain pass over the texts runs through anyway; 0 without such a pass.
         """
         longest = padded.mask.shape[1]
         groups: dict[tuple[int, ...], list[str]] = {}
         for prompt in (prompt for prompt in self.templates if self._may_extend_cache(prompt, longest)):
             groups.setdefault(self.templates[prompt].before, []).append(prompt)
-        after_text = tuple(groups.pop((), [])) if plain else ()
-        shared = tuple(tuple(prompts) for prompts in groups.values() if len(prompts) > 1)
+        after_text = tuple(groups.pop((), [])) if plain and self._saves(groups.get((), ()), plain) else ()
+        shared = tuple(tuple(prompts) for prompts in groups.values() if self._saves(prompts))
         extending = {*after_text, *(prompt for group in shared for prompt in group)}
         separate = tuple(prompt for prompt in self.templates if prompt not in extending)
         return replace(self, after_text=after_text, groups=shared, separate=separate)
@@ -112,10 +114,16 @@ class PromptPasses:
         """Return the states of each prompt, from the states and the key-value cache of their prefix."""
         return {
             prompt: extend_from_cache(
-                self.stack, cache, prefix, self.templates[prompt].after, self.requests[prompt], self.layers
+                self.stack, cache, prefix, self.templates[prompt].after, self.requests[prompt], self.reader
             )
             for prompt in prompts
         }
+
+    def _saves(self, prompts: Iterable[str], others: int = 0) -> bool:
+        """Return whether separate passes run more blocks over the text than one that runs through all of them."""
+        return (
+            others + sum(self.reader.blocks_run(self.requests[prompt]) for prompt in prompts) > self.reader.layers - 1
+        )
 
     def _may_extend_cache(self, prompt: str, longest: int) -> bool:
         """Return whether a prompt can extend a cache.
@@ -202,9 +210,9 @@ def _with_prompt(row: Sequence[int], template: Template, after: bool) -> list[in
 
 
 def extend_from_cache(
-    stack: nn.Module, cache: Any, prefix: States, after: Sequence[int], request: Request, layers: int
+    stack: nn.Module, cache: Any, prefix: States, after: Sequence[int], request: Request, reader: LayerReader
 ) -> States:
-    """Return the states of a prefix and of the tokens after it, computing only the latter.
+    """Return the states of a prefix and of the tokens after it, computing only the latter, up to the highest layer.
 
     Args:
         stack: A causal stack.
@@ -212,18 +220,21 @@ def extend_from_cache(
         prefix: The states of the prefix, in every requested layer.
         after: Token ids to append to each row.
         request: The requested layers.
-        layers: Number of hidden states.
+        reader: Reads the stack's hidden states by layer.
     """
     rows, device = len(prefix.mask), prefix.mask.device
     ids = torch.tensor(after, device=device).expand(rows, -1)
     mask = torch.cat([prefix.mask, torch.ones_like(ids, dtype=torch.bool)], dim=1)
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long(), "past_key_values": copy.deepcopy(cache)}
+    inputs = {"input_ids": ids, "attention_mask": mask.long()}
     if "position_ids" in forward_arguments(stack):
         inputs["position_ids"] = prefix.mask.sum(dim=1, keepdim=True) + torch.arange(len(after), device=device)
-    output = stack(**inputs, **forward_settings(stack, bool(request.layers - {-1})) | {"use_cache": True})
-    hidden = {
-        layer: torch.cat([prefix.hidden[layer], layer_of(output, layer, layers)], dim=1) for layer in request.layers
-    }
+
+    def run(hidden_states: bool) -> Any:
+        settings = forward_settings(stack, hidden_states) | {"use_cache": True}
+        return stack(**inputs, past_key_values=copy.deepcopy(cache), **settings)
+
+    added = reader.read(stack, run, right_pad(Batch(ids, torch.ones_like(ids))), request)
+    hidden = {layer: torch.cat([prefix.hidden[layer], added.hidden[layer]], dim=1) for layer in request.layers}
     return States(hidden, mask, torch.cat([prefix.input_ids, ids], dim=1))
 
 
@@ -242,7 +253,7 @@ def can_extend_cache(stack: nn.Module) -> bool:
         if cache is None:
             return False
         states = States({-1: prefix.last_hidden_state}, padded.mask, padded.batch.input_ids)
-        extended = extend_from_cache(stack, cache, states, after, Request(frozenset({-1})), 0)
+        extended = extend_from_cache(stack, cache, states, after, Request(frozenset({-1})), LayerReader(0, {}))
     found = extended.hidden[-1][:, -len(after) :]
     ends = whole.attention_mask.sum(dim=1).tolist()
     expected = torch.stack([row[end - len(after) : end] for row, end in zip(in_one_pass, ends, strict=True)])

@@ -77,7 +77,7 @@ def _write_tsv(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
 
 
 def _write_delimited(pieces: Pieces, schema: pa.Schema, file: Any, delimiter: str) -> None:
-    flat = _flat(schema.empty_table()).schema
+    flat = pa.schema([(field.name, pa.string() if pa.types.is_nested(field.type) else field.type) for field in schema])
     with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(delimiter=delimiter)) as writer:
         for piece in pieces:
             writer.write_table(_flat(piece))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from manyheads.data.tables.arrays import arrow_array
 from manyheads.data.tables.csv_table import DELIMITERS, header_cells, header_record, named_columns
 from manyheads.data.tables.plain_text import not_utf8
 from manyheads.data.tables.quoting import BACKSLASH, LITERAL, STANDARD, find_quoting, unlimited_fields
@@ -97,7 +98,9 @@ class CsvStream(TableStream):
                 if error is not None:
                     some[row] = _as_wide(some[row], dialect.width)
             cells = list(zip(*some, strict=True))
-            columns = [pa.array([cell or None for cell in cells[places[name]]], pa.string()) for name in schema.names]
+            columns = [
+                arrow_array([cell or None for cell in cells[places[name]]], pa.string()) for name in schema.names
+            ]
             yield with_errors(columns, schema, errors)
 
     def _lines(self) -> Iterator[str]:

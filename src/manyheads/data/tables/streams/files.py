@@ -116,7 +116,9 @@ class RemoteFile(File):
     @property
     def name(self) -> str:  # type: ignore[override]
         """Its URL."""
-        return f"{self.protocol}://{self.path.lstrip('/') if self.protocol != 'file' else self.path}"
+        if is_url(self.path):  # as web servers' file system has them
+            return self.path
+        return f"{self.protocol}://{self.path if self.protocol == 'file' else self.path.lstrip('/')}"
 
     @property
     def identity(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from manyheads.data.tables.streams.stream import TableStream
 from manyheads.data.tables.streams.table_stream import MemoryStream
 from manyheads.data.tables.table import KNOWN_FORMATS, READERS, not_found, read_table
 from manyheads.errors import DataError, did_you_mean
+
+_BLOCK_BYTES = 1 << 20
 
 
 def find_streams(source: object) -> list[TableStream]:
@@ -66,16 +68,22 @@ def stream_of_input(file: IO[bytes], format: str, copy: Path) -> TableStream:
         guess = did_you_mean(ending, READERS).rstrip(".")
         raise DataError(f"standard input: unknown format {format!r}{guess}; {KNOWN_FORMATS}")
     target = copy.with_suffix(ending)
+    digest = hashlib.sha256()
     with target.open("wb") as writer:
-        shutil.copyfileobj(file, writer, 1 << 20)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            writer.write(block)
     stream = stream_of(LocalFile(target))
-    stream.name = "standard input"
+    # The copy's time of change says nothing.
+    stream.name, stream.identity = "standard input", digest.hexdigest()
     return stream
 
 
 def _local_files(path: Path) -> Sequence[File]:
     if os.path.isdir(path):
-        found: list[Path] = sorted(file for file in path.iterdir() if LocalFile(file).ending in _STREAMS)
+        # Hidden files are those of other programs, or results that are not complete.
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        found: list[Path] = sorted(file for file in visible if LocalFile(file).ending in _STREAMS)
         _check_any(found, str(path))
     elif os.path.exists(path):
         found = [path]

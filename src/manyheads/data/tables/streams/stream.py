@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from manyheads.data.tables.arrays import arrow_array
+
 # The last column of every piece: why a row cannot be read, null for the others.
 ERROR_COLUMN = "error"
 # Rows of a piece.
@@ -72,7 +74,7 @@ class TableStream(ABC):
 
 def with_errors(columns: Sequence[pa.Array], schema: pa.Schema, errors: Sequence[str | None]) -> pa.Table:
     """Return a piece of its columns and errors."""
-    return pa.table([*columns, pa.array(errors, pa.string())], with_error_column(schema))
+    return pa.table([*columns, arrow_array(errors, pa.string())], with_error_column(schema))
 
 
 def with_error_column(schema: pa.Schema) -> pa.Schema:
