@@ -20,8 +20,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import manyheads as mh
+from manyheads.cli.app import app
 from tests.docs.samples import triage_table
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
@@ -106,8 +108,10 @@ def test_a_path_has_the_bytes_of_one_process_though_a_worker_is_killed(
     assert (summary.rows, summary.empty, summary.errors, summary.failures) == (ROWS, 1, 0, {})
     assert folder_of_parts(tmp_path / "there") == folder_of_parts(tmp_path / "here")
     sorted((tmp_path / "there").glob("*.parquet"))[1].unlink()  # as if the first run had been killed
-    again = mh.distributed.score_ray(table, model, tmp_path / "there", workers=1)
-    assert again.resumed == ROWS - 8192
+    command = ["predict", str(model), str(table), "--out", str(tmp_path / "there"), "--engine", "ray", "--workers", "2"]
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0
+    assert f"{ROWS - 8192:,} of them by an earlier run" in again.output
     assert folder_of_parts(tmp_path / "there") == folder_of_parts(tmp_path / "here")
     check_same(pa.concat_tables(map(pq.read_table, sorted((tmp_path / "there").glob("*.parquet")))), expected)
 
