@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -48,14 +50,24 @@ def score_dataset(
             num_gpus=workers.gpus,
             udf_modifying_row_count=False,
         )
-        scored.context.execution_options.preserve_order = True
-        scored.write_parquet(
-            out,
-            min_rows_per_file=_ROWS_OF_FILE,
-            mode="overwrite" if overwrite else "append",
-            filename_provider=_part_names(ray),
-        )
+        with _in_order(scored.context.execution_options):
+            scored.write_parquet(
+                out,
+                min_rows_per_file=_ROWS_OF_FILE,
+                mode="overwrite" if overwrite else "append",
+                filename_provider=_part_names(ray),
+            )
     return _summary(out, settings)
+
+
+@contextmanager
+def _in_order(options: Any) -> Iterator[None]:
+    """Have rows in order meanwhile; the options are also those of the caller's dataset."""
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        yield
+    finally:
+        options.preserve_order = before
 
 
 def _part_names(ray: Any) -> Any:

@@ -57,20 +57,26 @@ def workers_of(nodes: list[dict[str, float]], wanted: int | None) -> Workers:
     Raises:
         ConfigError: less than one worker, or more than there are cores or GPUs.
     """
-    cpus = [int(node.get("CPU", 0)) for node in nodes]
-    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-    room = gpus or sum(cpus)
-    if wanted is not None and not 1 <= wanted <= room:
+    gpus = 1 if any(node.get("GPU") for node in nodes) else 0
+    most = max([1, *(int(node.get("CPU", 0)) for node in nodes)])
+    usual = min(_CPUS, most)
+    room = _room(nodes, 1, gpus)
+    if wanted is None:
+        wanted = max(1, room if gpus else _room(nodes, usual, gpus))
+    elif not 1 <= wanted <= room:
         raise ConfigError(
             f"workers must be between 1 and the cluster's {room} {'GPUs' if gpus else 'cores'}, got {wanted}"
         )
-    if gpus:
-        count = wanted or gpus
-        return Workers(count, max(1, min(_CPUS, sum(cpus) // count)), 1)
-    if wanted is not None:
-        return Workers(wanted, max(1, min(sum(cpus) // wanted, max(cpus))))
-    each = min(_CPUS, max(cpus, default=1))
-    return Workers(max(1, sum(own // each for own in cpus)), each)
+    # More than fit on the machines would wait for room until the end.
+    fitting = (cpus for cpus in range(usual if gpus else most, 0, -1) if _room(nodes, cpus, gpus) >= wanted)
+    return Workers(wanted, next(fitting, 1), gpus)
+
+
+def _room(nodes: list[dict[str, float]], cpus: int, gpus: int) -> int:
+    """Return how many workers with so many cores fit on the machines, with a GPU each if ``gpus``."""
+    by_cores = [int(node.get("CPU", 0)) // cpus for node in nodes]
+    by_gpus = [int(node.get("GPU", 0)) for node in nodes]
+    return sum(map(min, by_cores, by_gpus)) if gpus else sum(by_cores)
 
 
 def nodes_of(ray: Any) -> list[dict[str, float]]:

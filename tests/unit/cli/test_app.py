@@ -156,6 +156,8 @@ CASES = (
     "empty table",
     "no such table",
     "output exists",
+    "unknown engine",
+    "workers of no cluster",
     "unknown ending",
     "unknown head",
     "not a number for a layer",

@@ -88,7 +88,9 @@ def test_columns_are_checked_before_any_work(
         ([{"CPU": 2.0}], 2, Workers(2, 1)),
         ([{"CPU": 16.0}, {"CPU": 8.0}, {"memory": 1.0}], None, Workers(6, 4)),
         ([{"CPU": 32.0, "GPU": 4.0}, {"CPU": 8.0}], None, Workers(4, 4, 1)),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], 3, Workers(3, 1)),
         ([{"CPU": 4.0, "GPU": 4.0}], None, Workers(4, 1, 1)),
+        ([{"CPU": 8.0, "GPU": 4.0}], 2, Workers(2, 4, 1)),
     ],
 )
 def test_workers_fill_the_cluster(nodes: list[dict[str, float]], wanted: int | None, expected: Workers) -> None:
