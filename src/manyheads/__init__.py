@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from manyheads.labelling.label_issues import LabelIssue as LabelIssue
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
+    from manyheads.scoring.summary import RowError as RowError
+    from manyheads.scoring.summary import ScoringSummary as ScoringSummary
     from manyheads.taps import Hidden as Hidden
     from manyheads.taps import Lexical as Lexical
     from manyheads.taps import LMLogits as LMLogits
@@ -97,6 +99,8 @@ _MODULES = {
     "Predictor": "manyheads.functions.predictor",
     "Regression": "manyheads.heads.kinds",
     "Report": "manyheads.evaluation.report",
+    "RowError": "manyheads.scoring.summary",
+    "ScoringSummary": "manyheads.scoring.summary",
     "Span": "manyheads.types",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",

@@ -24,7 +24,9 @@ Each class stands for one decision that a caller could make. Each also derives f
     │   ├── CorruptCheckpointError             files that contradict themselves, each other or their checksum
     │   ├── WrongBackboneError                 heads of another backbone
     │   ├── WrongRunError                      checkpoints of another training run
+    │   ├── WrongManifestError                 scored parts of another model, input or settings
     │   └── OutputExistsError (FileExistsError)
+    ├── OutputError (OSError)                  an output cannot be written: no space, no permission, in use
     ├── MethodError (ValueError)               invalid settings of a training method, or ones that do not fit the run
     ├── TrainingError (ArithmeticError)        training stopped because a number is not finite
     ├── CacheError (OSError)                   an unusable folder or size limit of the feature cache
@@ -147,8 +149,16 @@ class WrongRunError(CheckpointError):
     """Checkpoints belong to another training run than the one to resume."""
 
 
+class WrongManifestError(CheckpointError):
+    """Scored parts belong to another model, input or settings than those to go on with."""
+
+
 class OutputExistsError(CheckpointError, FileExistsError):
     """The output path is in use or cannot be written to."""
+
+
+class OutputError(ManyheadsError, OSError):
+    """An output cannot be written: no space is left, it is not allowed, or another process is writing it."""
 
 
 class MethodError(ManyheadsError, ValueError):

@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.console import Console
 
 from manyheads.cli.evaluate_options import CompareInput, CompareOutput
-from manyheads.cli.tables import text_columns
 from manyheads.data.labelled import Reading
 from manyheads.data.tables.table import Table, read_table
 from manyheads.evaluation.compare import compare_predictions
 from manyheads.evaluation.evaluate import predict_labelled
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.report.terminal_comparison import comparison_view
+from manyheads.inference.text_columns import text_columns
 from manyheads.model import HeadedModel
 
 

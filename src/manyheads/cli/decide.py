@@ -16,11 +16,12 @@ from manyheads.checkpoint.replace_decision import replace_decision
 from manyheads.checkpoint.target import check_target
 from manyheads.cli.decide_options import DecideGoals, DecideInput, DecideOutput
 from manyheads.cli.option_groups import given
-from manyheads.cli.tables import read_input, text_columns
+from manyheads.cli.tables import read_input
 from manyheads.deciding.promises.decision_fit import DecisionFit
 from manyheads.deciding.promises.goals import Goals
 from manyheads.errors import ConfigError, counted
 from manyheads.functions.fit_decision import fit_decision
+from manyheads.inference.text_columns import text_columns
 from manyheads.model import HeadedModel
 from manyheads.runtime.files import check_writable
 

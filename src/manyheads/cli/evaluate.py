@@ -8,13 +8,14 @@ from rich.console import Console
 
 from manyheads.cli.evaluate_options import CrossValidation, EvaluateInput, EvaluateOutput
 from manyheads.cli.new_heads import with_heads
-from manyheads.cli.tables import read_input, text_columns
+from manyheads.cli.tables import read_input
 from manyheads.errors import ConfigError
 from manyheads.evaluation.page import check_page
 from manyheads.evaluation.report import Report
 from manyheads.evaluation.report.terminal import report_view
 from manyheads.functions.cross_validate import cross_validate
 from manyheads.functions.evaluate import evaluate
+from manyheads.inference.text_columns import text_columns
 from manyheads.model import HeadedModel
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.new_heads import with_heads
-from manyheads.cli.tables import read_input, text_columns
+from manyheads.cli.tables import read_input
 from manyheads.data.tables.table import Table
 from manyheads.data.tables.writing import check_output, write_output
 from manyheads.data.texts.texts import read_texts
@@ -19,6 +19,7 @@ from manyheads.errors import DataError, counted, listed
 from manyheads.features import open_cache
 from manyheads.functions.label_issues import label_issues
 from manyheads.heads.cells.cells import is_missing
+from manyheads.inference.text_columns import text_columns
 from manyheads.labelling.next_rows import next_rows
 from manyheads.model import HeadedModel
 

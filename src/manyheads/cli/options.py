@@ -7,6 +7,12 @@ from typing import Annotated
 import typer
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file; '-' for standard input.")]
+Tables = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="CSV, TSV, JSONL or Parquet: a file, folder, 'pattern*' or URL; '-' for standard input."
+    ),
+]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Model saved by manyheads, or a stock classifier's folder or hub id.")
 ]

@@ -3,42 +3,120 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, cast
 
 from rich.console import Console
 
+from manyheads.checkpoint.open_model import open_model
 from manyheads.cli.predict_options import PredictInput, PredictOutput
-from manyheads.cli.tables import read_input, text_columns
-from manyheads.data.tables.writing import check_output, write_output
-from manyheads.data.texts.texts import read_texts
+from manyheads.data.tables.streams.find import find_streams, stream_of_input
+from manyheads.data.tables.streams.stream import TableStream
 from manyheads.errors import counted
-from manyheads.inference import Predictions, Scorer, ScoringSettings
-from manyheads.inference.score_table import FLAG_COLUMN, score_table
-from manyheads.model import HeadedModel
+from manyheads.inference.flags import FLAG_COLUMN
+from manyheads.inference.settings import ScoringSettings
+from manyheads.inference.text_columns import text_columns
+from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at
+from manyheads.scoring.score_tables import TableScoring, score_tables
+from manyheads.scoring.summary import ScoringSummary
+from manyheads.types import Tokenizer
+
+# Exit codes: a file could not be read; some rows have an error; SIGINT; SIGTERM.
+_FAILED, _ROW_ERRORS, _INTERRUPTED, _TERMINATED = 1, 3, 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
 
 
 def run_predict(source: PredictInput, output: PredictOutput) -> None:
-    """Read the table, predict it, write it with the scores, and report flagged texts."""
-    check_output(output.out, output.overwrite)
-    table = read_input(source.data, source.format)
-    model = HeadedModel.from_pretrained(source.model, trust_remote_code=source.trust_remote_code)
-    texts = read_texts(table, text_columns(source.text, model.heads.values(), source.data))
-    settings = ScoringSettings(source.max_length, source.long_text)
-    predictions = Scorer(model.core, model.tokenizer, settings)(texts, source.head or None)
-    write_output(score_table(table, predictions, output.all_scores), output.out)
-    _report(predictions, output)
+    """Score the tables, report what became of their rows, and exit with a code that says so."""
+    with tempfile.TemporaryDirectory(prefix="manyheads-") as temporary:
+        target = StandardOutput(Path(temporary, "parts")) if output.out == "-" else output_at(output.out)
+        target.check(output.overwrite)
+        streams = _streams(source, Path(temporary))
+        try:
+            with _terminable():
+                summary = _scored(source, output, streams, target)
+        except KeyboardInterrupt as interrupt:
+            _exit_interrupted(target, isinstance(interrupt, _Terminated))
+    _report(summary, output, target)
+    if summary.failures or summary.errors:
+        sys.exit(_FAILED if summary.failures else _ROW_ERRORS)
 
 
-def _report(predictions: Predictions, output: PredictOutput) -> None:
-    flags = {"empty": predictions.empty, "truncated": predictions.truncated, "split": predictions.split}
-    rows, flagged = len(predictions), {name: int(flag.sum()) for name, flag in flags.items()}
+def _streams(source: PredictInput, temporary: Path) -> Sequence[TableStream]:
+    if source.data == "-":
+        return [stream_of_input(sys.stdin.buffer, source.format, temporary / "input")]
+    return find_streams(source.data)
+
+
+def _scored(
+    source: PredictInput, output: PredictOutput, streams: Sequence[TableStream], target: Output
+) -> ScoringSummary:
+    core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
+    heads = core.heads.chosen(source.head or None)
+    columns = text_columns(source.text, heads.values(), source.data)
+    scoring = TableScoring(
+        [columns] if isinstance(columns, str) else columns,
+        list(heads),
+        ScoringSettings(source.max_length, source.long_text),
+        output.all_scores,
+        output.overwrite,
+    )
+    return score_tables(core, cast(Tokenizer, tokenizer), streams, target, scoring)  # without one, it says so
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End as after SIGINT when SIGTERM arrives: with whole files, and a line that says how to go on."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_interrupted(target: Output, terminated: bool) -> NoReturn:
+    kept = not isinstance(target, StandardOutput) and target.manifest.exists()
+    complete = counted(len(target.journal.read()), "part") if kept else "no part"
+    goes_on = f"; {complete} complete in {target.name}, run the same command again to go on" if kept else ""
+    print(f"manyheads: interrupted{goes_on or '; no result was written'}", file=sys.stderr)
+    sys.exit(_TERMINATED if terminated else _INTERRUPTED)
+
+
+def _report(summary: ScoringSummary, output: PredictOutput, target: Output) -> None:
     if output.as_json and output.out != "-":
-        counts = {"rows": rows, "heads": list(predictions.heads), **flagged}
-        print(json.dumps({**counts, "out": output.out}, ensure_ascii=False))
+        print(json.dumps(summary.to_dict(), ensure_ascii=False))
         return
-    console = Console(stderr=True, highlight=False)
-    target = "standard output" if output.out == "-" else output.out
-    heads = counted(len(predictions.heads), "head")
-    console.print(f"{counted(rows, 'row')} predicted with {heads}: {target}", markup=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for line in _lines(summary, target):
+        console.print(line, markup=False)
+
+
+def _lines(summary: ScoringSummary, target: Output) -> Iterator[str]:
+    heads = counted(len(summary.heads), "head")
+    earlier = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
+    is_written = isinstance(target, FolderOutput) or not summary.failures
+    where = summary.out if is_written else f"{summary.out} is written when all files can be read"
+    yield f"{counted(summary.rows, 'row')} predicted with {heads}{earlier}: {where}"
+    flagged = {"empty": summary.empty, "truncated": summary.truncated, "split": summary.split}
     marked = [counted(count, f"{name} text") for name, count in flagged.items() if count]
     if marked:
-        console.print(f"Column {FLAG_COLUMN} marks {', '.join(marked)}.", markup=False)
+        yield f"Column {FLAG_COLUMN} marks {', '.join(marked)}."
+    if summary.errors:
+        yield f"Column error says why {counted(summary.errors, 'row')} could not be predicted:"
+        yield from (f"  {one.file}, row {one.row}: {one.error}" for one in summary.first_errors)
+    if summary.failures:
+        yield f"{counted(len(summary.failures), 'file')} could not be read; repair, and run the same command again:"
+        yield from (f"  {failure}" for failure in summary.failures.values())

@@ -8,7 +8,17 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Data, FileFormat, Json, LongText, MaxLength, Model, Overwrite, RemoteCode, TrainedText
+from manyheads.cli.options import (
+    FileFormat,
+    Json,
+    LongText,
+    MaxLength,
+    Model,
+    Overwrite,
+    RemoteCode,
+    Tables,
+    TrainedText,
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,7 @@ class PredictInput(OptionGroup):
     panel: ClassVar[str] = "Model and data"
 
     model: Model
-    data: Data
+    data: Tables
     text: TrainedText = None
     head: Annotated[
         list[str] | None,
@@ -39,8 +49,9 @@ class PredictOutput(OptionGroup):
         typer.Option(
             "--out",
             "-o",
-            metavar="FILE",
-            help="A .csv, .tsv, .jsonl or .parquet file; '-' for CSV on standard output (default).",
+            metavar="PATH",
+            help="A folder, for a file per part; a .csv, .tsv, .jsonl or .parquet file; '-' for CSV on standard output "
+            "(default).",
             show_default=False,
         ),
     ] = "-"

@@ -75,7 +75,7 @@ def feature_core(
 
 def precision_record(core: HeadedCore, running: HeadedCore) -> dict[str, str]:
     """Return the precision of the features that heads are trained on, and that of the loaded weights, as plain JSON."""
-    return {"precision": _precision_of(running), "loaded_precision": _precision_of(core)}
+    return {"precision": precision_of(running), "loaded_precision": precision_of(core)}
 
 
 def trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
@@ -84,12 +84,13 @@ def trained_precision(core: HeadedCore, head: Head) -> torch.dtype | None:
     """
     dtype = DTYPES.get(str(head.summary.get("precision")))
     backbone = core.backbone
-    reloaded = backbone.provenance.dtype_chosen and head.summary.get("loaded_precision") != _precision_of(core)
+    reloaded = backbone.provenance.dtype_chosen and head.summary.get("loaded_precision") != precision_of(core)
     slow = dtype == torch.bfloat16 and head.summary.get("dtype") == "auto" and not has_fast_bfloat16(backbone.device)
     return None if reloaded or slow else dtype
 
 
-def _precision_of(core: HeadedCore) -> str:
+def precision_of(core: HeadedCore) -> str:
+    """Return the name of the precision of a core's stack, such as ``"float32"``."""
     return str(next(core.backbone.stack.parameters()).dtype).removeprefix("torch.")
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from manyheads.data.tables.streams.find import find_streams
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.features import open_cache
 from manyheads.inference import Predictions, Scorer, ScoringSettings
+from manyheads.inference.text_columns import text_columns
 from manyheads.model import HeadedModel
+from manyheads.scoring.outputs import output_at
+from manyheads.scoring.score_tables import TableScoring, score_tables
+from manyheads.scoring.summary import ScoringSummary
 from manyheads.taps import Tap
 from manyheads.types import Prediction
 
@@ -53,8 +59,9 @@ class Predictor:
         max_length: int | None = None,
         cache: str | Path | None = None,
     ) -> None:
-        settings = ScoringSettings(max_length, long_text, dtype, batch_tokens)
-        self._scorer = Scorer(model.core, model.tokenizer, settings, open_cache(cache))
+        self._model = model
+        self._settings = ScoringSettings(max_length, long_text, dtype, batch_tokens)
+        self._scorer = Scorer(model.core, model.tokenizer, self._settings, open_cache(cache))
 
     def __call__(
         self,
@@ -102,3 +109,50 @@ class Predictor:
             3
         """
         return self._scorer.stream(texts, heads)
+
+    def score_table(
+        self,
+        source: object,
+        out: str | os.PathLike[str],
+        text: str | Sequence[str] | None = None,
+        heads: Iterable[str] | None = None,
+        all_scores: bool = False,
+        overwrite: bool = False,
+    ) -> ScoringSummary:
+        """Score a table of any size into a folder or a file, in constant memory.
+
+        Rows are scored some thousands at a time, and each part is written before the next is read. A run that was
+        killed goes on when it is started again, and ends with the same bytes. A row that cannot be answered has its
+        reason in the column ``error``.
+
+        Args:
+            source: A path, a folder, a pattern such as ``"in/*.parquet"``, or a URL that fsspec opens, of CSV, TSV,
+                JSON Lines or Parquet files with the same columns, also with ``.gz``; or a table in memory, as in
+                ``train``.
+            out: A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file, or else a folder for the parts.
+            text: The column of texts, or two for pairs; those of training by default.
+            heads: Names of the heads; all by default.
+            all_scores: Whether to add one probability column per label.
+            overwrite: Whether other results in ``out`` are replaced.
+
+        Returns:
+            How many rows were scored, and what failed.
+
+        Raises:
+            WrongManifestError: ``out`` has parts of another model, of other settings or of other files.
+            OutputExistsError: ``out`` is something else.
+            OutputError: ``out`` cannot be written, or another process is writing it.
+            DataError: no table can be read.
+
+        Examples:
+            >>> summary = mh.Predictor(trained).score_table(table, folder / "scored.csv", text="note")
+            >>> summary.rows, summary.errors
+            (24, 0)
+        """
+        core, names = self._model.core, None if heads is None else list(heads)
+        given = None if text is None else [text] if isinstance(text, str) else list(text)
+        columns = text_columns(given, core.heads.chosen(names).values(), str(source)[:80])
+        scoring = TableScoring(
+            [columns] if isinstance(columns, str) else columns, names, self._settings, all_scores, overwrite
+        )
+        return score_tables(core, self._model.tokenizer, find_streams(source), output_at(out), scoring)

@@ -176,16 +176,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         """
         import pyarrow as pa
 
-        spans = {
-            f"{name}_spans": cast(LabelledSpec, spec).labels for name, spec in self._specs.items() if spec.has_spans
-        }
+        types = {column: type_ for name, spec in self._specs.items() for column, type_ in _types(name, spec).items()}
         columns = self.columns(all_scores)
-        return pa.table(
-            {
-                name: _arrow_spans(values, spans[name]) if name in spans else _arrow(values)
-                for name, values in columns.items()
-            }
-        )
+        return pa.table({name: _arrow(values, types.get(name)) for name, values in columns.items()})
 
     def to_pandas(self, all_scores: bool = False, texts: Sequence[object] | None = None) -> Any:
         """Return a ``pandas.DataFrame`` of ``columns``.
@@ -227,26 +220,40 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         return self._scores[name]
 
 
-def _arrow(values: Column) -> Any:
+def _types(head: str, spec: HeadSpec) -> dict[str, Any]:
+    """Return the Arrow types of a head's columns of labels, which depend on its labels alone, not on the rows."""
     import pyarrow as pa
 
     from manyheads.data.tables.arrays import arrow_array
 
-    try:
-        return arrow_array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Labels of several types have no column type in common but text.
-        texts = [[str(item) for item in value] if isinstance(value, list) else str(value) for value in values]
-        return arrow_array(texts)
+    if not spec.has_labels:
+        return {}
+    labels = cast(LabelledSpec, spec).labels
+    # Labels of several types have no column type in common but text.
+    label = pa.string() if len({type(label) for label in labels}) > 1 else arrow_array(labels).type
+    span = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label), ("score", pa.float64())])
+    several = {f"{head}_labels": pa.list_(label), f"{head}_set": pa.list_(label), f"{head}_spans": pa.list_(span)}
+    return {f"{head}_label": label, **several}
 
 
-def _arrow_spans(values: Any, labels: Sequence[object]) -> Any:
-    """Return spans as lists of structs, of one type however few of them there are."""
+def _arrow(values: Column, type_: Any) -> Any:
+    """Return a column as an array of a type; without one, it has numbers, or a list of them per row."""
     import pyarrow as pa
 
-    # Labels of several types have no column type in common but text.
-    mixed = len({type(label) for label in labels}) > 1
-    label_type = pa.string() if mixed else pa.array(labels).type
-    item = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", label_type), ("score", pa.float64())])
-    rows = [[{**asdict(span), "label": str(span.label) if mixed else span.label} for span in row] for row in values]
-    return pa.array(rows, pa.list_(item))
+    from manyheads.data.tables.arrays import arrow_array
+
+    if isinstance(values, np.ndarray):
+        return arrow_array(values)
+    written = [_written(value, type_) for value in values]
+    return arrow_array(written, pa.list_(pa.float64()) if type_ is None else type_)
+
+
+def _written(value: Any, type_: Any) -> Any:
+    """Return a cell of labels as it is stored."""
+    import pyarrow as pa
+
+    if isinstance(value, list):
+        return [_written(item, None if type_ is None else type_.value_type) for item in value]
+    if isinstance(value, Span):
+        return {**asdict(value), "label": _written(value.label, type_.field("label").type)}
+    return str(value) if type_ == pa.string() else value

@@ -27,8 +27,9 @@ _running: list[Progress] = []
 _quiet: list[object] = []
 
 logger = logging.getLogger("manyheads.progress")
-# Seconds after which a step has lines in the log.
+# Seconds after which a step has lines in the log, and between the lines of one with a rate.
 _LONG = 2.0
+_LOGGED_EVERY = 30.0
 
 
 @contextmanager
@@ -63,6 +64,71 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
+def rate_bar(description: str, total: int, unit: str, before: int = 0) -> Iterator[Advance]:
+    """Show a bar, a count, the rate and the time left of work that takes minutes to days.
+
+    Without a terminal, the log has a line every half minute, and the steps of the work have none.
+
+    Args:
+        description: The work, such as ``"Scoring"``.
+        total: Its size, in units.
+        unit: The unit's name, in the plural.
+        before: The units that were done before now.
+
+    Yields:
+        A function to call with the number of units done since its last call.
+    """
+    rate = _Rate(total, unit, before)
+    with _display() as progress:
+        if progress is None:
+            with quietly():
+                yield lambda done: _log_rate(description, rate, done)
+            return
+        task = progress.add_task(description, total=total, completed=before, count=str(rate))
+
+        def advance(done: int) -> None:
+            rate.add(done)
+            progress.update(task, completed=rate.done, count=str(rate))
+
+        try:
+            yield advance
+        finally:
+            progress.remove_task(task)
+
+
+class _Rate:
+    """Units done, and how many a second."""
+
+    def __init__(self, total: int, unit: str, before: int) -> None:
+        self.total, self.unit, self.done = total, unit, before
+        self.logged = time.monotonic()
+        self._before, self._started = before, time.monotonic()
+
+    def add(self, done: int) -> None:
+        self.done += done
+
+    @property
+    def per_second(self) -> float:
+        return (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
+
+    @property
+    def minutes_left(self) -> float:
+        return (self.total - self.done) / max(self.per_second, 1e-9) / 60
+
+    def __str__(self) -> str:
+        count = f"{self.done:,} of {self.total:,} {self.unit}"
+        return f"{count}, {self.per_second:,.0f}/s" if self.done > self._before else count
+
+
+def _log_rate(description: str, rate: _Rate, done: int) -> None:
+    rate.add(done)
+    now = time.monotonic()
+    if now - rate.logged >= _LOGGED_EVERY and is_first():
+        rate.logged = now
+        logger.info(f"{description}: {rate}, about {rate.minutes_left:,.0f} min left")
+
+
+@contextmanager
 def quietly() -> Iterator[None]:
     """Show nothing meanwhile: for short steps of long work that is not ours to show, such as a stream."""
     token = object()
@@ -90,7 +156,7 @@ def spinner(description: str) -> Iterator[None]:
 
 def log_step(message: str) -> None:
     """Write a line about a step that has no display, such as an epoch, to the log."""
-    if is_first():
+    if is_first() and not _quiet:
         logger.info(message)
 
 

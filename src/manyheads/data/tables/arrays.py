@@ -15,11 +15,12 @@ import pyarrow as pa
 _MOST_BYTES = 2**31 - 1
 
 
-def arrow_array(values: Sequence[object] | np.ndarray) -> pa.Array:
-    """Return what ``pyarrow.array(values)`` returns.
+def arrow_array(values: Sequence[object] | np.ndarray, type_: pa.DataType | None = None) -> pa.Array:
+    """Return what ``pyarrow.array(values, type_)`` returns.
 
     Args:
         values: Cells, missing ones ``None``; or a numpy array (rows,).
+        type_: The type; found from the cells by default.
 
     Raises:
         pyarrow.ArrowInvalid: cells of types that have no column type in common.
@@ -27,9 +28,20 @@ def arrow_array(values: Sequence[object] | np.ndarray) -> pa.Array:
     """
     if isinstance(values, np.ndarray):
         return _numbers(values) if values.dtype.kind in "iuf" and values.ndim == 1 else pa.array(values)
+    if type_ == pa.string():
+        return _strings(values)
+    if type_ is not None:
+        return pa.array(values, type_)
     if any(type(value) is str for value in values) and all(type(value) is str or value is None for value in values):
         return _strings(values)
     return pa.array(values)
+
+
+def index_array(positions: np.ndarray) -> pa.Array:
+    """Return int64 positions (rows,) to take rows by; a negative one takes null."""
+    positions = np.ascontiguousarray(positions, dtype=np.int64)
+    present = pa.py_buffer(np.packbits(positions >= 0, bitorder="little"))
+    return pa.Array.from_buffers(pa.int64(), len(positions), [present, pa.py_buffer(positions)])
 
 
 def _numbers(values: np.ndarray) -> pa.Array:

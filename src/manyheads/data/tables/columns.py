@@ -77,9 +77,9 @@ class ListColumn:
             # Arrow takes a mix of text and bytes, or of whole numbers and fractions, and rewrites some.
             types = {type(cell) for cell in self.cells if cell is not None}
             if len(types) > 1 and not pa.types.is_nested(array.type):
-                array = _as_text(self.cells)
+                array = as_text(self.cells)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-            array = _as_text(self.cells)
+            array = as_text(self.cells)
         return pa.chunked_array([array])
 
     def order(self) -> None:
@@ -130,7 +130,8 @@ def row_indices(indices: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
     return array
 
 
-def _as_text(cells: Sequence[object]) -> pa.Array:
+def as_text(cells: Sequence[object]) -> pa.Array:
+    """Return cells of any types as text: JSON, but for those that are text."""
     texts = [None if cell is None else _text(cell) for cell in cells]
     return pa.array([text and text.encode("utf-8", "replace").decode() for text in texts], pa.string())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -14,13 +14,13 @@ from manyheads.data.tables.plain_text import check_plain, not_utf8
 from manyheads.data.tables.quoting import BACKSLASH, LITERAL, STANDARD, find_quoting
 from manyheads.errors import DataError, EmptyTableError
 
-_DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t")
 _LARGEST_BLOCK = 2**31 - 1
 # Arrow's messages; its handler of invalid rows fails if they are not UTF-8.
 _UNEVEN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
-def parse_csv(data: bytes, name: str, delimiters: Sequence[str] = _DELIMITERS) -> pa.Table:
+def parse_csv(data: bytes, name: str, delimiters: Sequence[str] = DELIMITERS) -> pa.Table:
     """Return a CSV file's columns, every one as strings; an empty cell is null, and nothing else is.
 
     Args:
@@ -33,39 +33,70 @@ def parse_csv(data: bytes, name: str, delimiters: Sequence[str] = _DELIMITERS) -
         DataError: another encoding, a row of another width, a quote that is never closed.
     """
     check_plain(data, name)
-    header = _header(data, name)
-    delimiter = max(delimiters, key=_outside_quotes(header).count)
-    columns = _cells(header, delimiter, name)
-    if not_utf8(data, name) is not None and b'"' in data:
-        raise not_utf8(data, name) or DataError(f"{name} must be UTF-8")
-    quoting = find_quoting(data, name, delimiter, header, len(columns))
+    try:
+        header = header_record(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""), name)
+    except UnicodeDecodeError:
+        raise not_utf8(data, name) or DataError(f"{name} must be UTF-8") from None
+    delimiter, columns = header_cells(header, delimiters, name)
+    quoting = _quoting(data, name, delimiter, header, len(columns)) if b'"' in data else STANDARD
     return _without_unnamed(_parse(data, name, columns, delimiter, quoting))
 
 
 def _without_unnamed(table: pa.Table) -> pa.Table:
     """Return a table with names without spaces at their ends, and without empty columns that have no name."""
-    names = [name.strip() for name in table.column_names]
-    kept = [at for at, name in enumerate(names) if name or table.column(at).null_count < table.num_rows]
-    kept_names = [names[at] for at in kept]
-    if len(set(kept_names)) < len(kept_names):
-        kept_names = [table.column_names[at] for at in kept]
-    return table.select(kept).rename_columns(kept_names) if table.num_rows else table
+    kept = named_columns(table.column_names, lambda at: table.column(at).null_count < table.num_rows)
+    return table.select(list(kept)).rename_columns(list(kept.values())) if table.num_rows else table
 
 
-def _header(data: bytes, name: str) -> str:
-    """Return the first record that is not an empty line; a quoted name may span lines."""
+def named_columns(names: Sequence[str], is_filled: Callable[[int], bool]) -> dict[int, str]:
+    """Return the columns to keep, place -> name: without spaces at its ends, unless two names would then be equal.
+
+    Args:
+        names: All names of the header.
+        is_filled: Returns whether the column at a place has any cell that is not empty: one without a name and without
+            cells is left out.
+    """
+    kept = {at: name.strip() for at, name in enumerate(names) if name.strip() or is_filled(at)}
+    return kept if len(set(kept.values())) == len(kept) else {at: names[at] for at in kept}
+
+
+def header_record(lines: Iterable[str], name: str) -> str:
+    """Return the first record that is not an empty line; a quoted name may span lines.
+
+    Args:
+        lines: The file's lines with their ends.
+        name: The table's name, for messages.
+
+    Raises:
+        EmptyTableError: no such line.
+        DataError: a quote that is never closed.
+    """
     record = ""
-    try:
-        for line in io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""):
-            record += line
-            if record.strip("\r\n") and record.count('"') % 2 == 0:
-                return record.strip("\r\n")
-            record = record.lstrip("\r\n")
-    except UnicodeDecodeError:
-        raise not_utf8(data, name) or DataError(f"{name} must be UTF-8") from None
+    for line in lines:
+        record += line
+        if record.strip("\r\n") and record.count('"') % 2 == 0:
+            return record.strip("\r\n")
+        record = record.lstrip("\r\n")
     if record:
         raise DataError(f"{name}: a quote in the header is never closed; close it, or double it inside a quoted cell")
     raise EmptyTableError(f"{name} is empty; it needs a header line and at least one row")
+
+
+def header_cells(record: str, delimiters: Sequence[str], name: str) -> tuple[str, list[str]]:
+    """Return a file's delimiter, the most frequent one in its header, and the names in the header.
+
+    Raises:
+        DataError: a header that is no CSV.
+    """
+    delimiter = max(delimiters, key=_outside_quotes(record).count)
+    return delimiter, _cells(record, delimiter, name)
+
+
+def _quoting(data: bytes, name: str, delimiter: str, header: str, width: int) -> str:
+    text = data.decode("utf-8-sig", "replace")
+    if problem := not_utf8(data, name):
+        raise problem
+    return find_quoting(lambda: io.StringIO(text, newline=""), name, delimiter, header, width)
 
 
 def _outside_quotes(record: str) -> str:

@@ -27,14 +27,27 @@ def parse_json_lines(data: bytes, name: str) -> list[dict[str, object]]:
 
 def _parse_line(line: bytes, place: str, data: bytes, name: str) -> dict[str, object]:
     try:
+        return parse_line(line)
+    except ValueError as error:
+        encoding = not_utf8(data, name) if not_utf8(line, name) else None
+        raise encoding or DataError(f"{place}: {error}") from None
+
+
+def parse_line(line: bytes) -> dict[str, object]:
+    """Return the object of a line.
+
+    Raises:
+        ValueError: it is not UTF-8, not JSON, or no object.
+    """
+    try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=unique_keys)
-    except UnicodeDecodeError:
-        raise not_utf8(data, name) or DataError(f"{place}: is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8, it contains the byte 0x{line[error.start]:02x}; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         shown = line.strip()[:40].decode("utf-8", "replace")
-        raise DataError(f"{place}: is not JSON ({error}): {shown!r}; each line must be one object") from None
+        raise ValueError(f"is not JSON ({error}): {shown!r}; each line must be one object") from None
     if not isinstance(value, dict):
-        raise DataError(f'{place}: must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
+        raise ValueError(f'must be an object such as {{"text": "..."}}, got {line.strip()[:40].decode()!r}')
     return value
 
 

@@ -11,7 +11,7 @@ from manyheads.data.tables.plain_text import check_plain
 from manyheads.errors import DataError, InputWarning
 
 # Prodigy's answers; only the first is an annotation.
-_ACCEPTED, _ANSWERS = "accept", {"accept", "reject", "ignore"}
+ACCEPTED, _ANSWERS = "accept", {"accept", "reject", "ignore"}
 
 
 def parse_json(data: bytes, name: str) -> list[dict[str, object]]:
@@ -47,15 +47,35 @@ def accepted_rows(rows: Sequence[dict[str, object]], name: str) -> list[dict[str
     Raises:
         DataError: Label Studio's full export, whose annotations are nested.
     """
-    if rows and all({"data", "annotations"} <= row.keys() for row in rows):
-        raise DataError(f"{name}: is the full JSON export of Label Studio; export it as JSON-MIN or CSV instead")
-    if not rows or not all(row.get("answer") in _ANSWERS for row in rows):
+    if rows and all(map(is_full_export, rows)):
+        raise full_export(name)
+    if not rows or not all(map(is_annotated, rows)):
         return list(rows)
-    kept = [row for row in rows if row["answer"] == _ACCEPTED]
-    if len(kept) < len(rows):
-        count = len(rows) - len(kept)
-        warnings.warn(f"{name}: {count} rows were rejected or ignored, and are left out", InputWarning, stacklevel=2)
+    kept = [row for row in rows if row["answer"] == ACCEPTED]
+    warn_left_out(name, len(rows) - len(kept))
     return kept
+
+
+def is_annotated(row: Mapping[str, object]) -> bool:
+    """Return whether a row has the answer of an annotator of Prodigy."""
+    answer = row.get("answer")
+    return isinstance(answer, str) and answer in _ANSWERS
+
+
+def is_full_export(row: Mapping[str, object]) -> bool:
+    """Return whether a row is one of Label Studio's full export."""
+    return {"data", "annotations"} <= row.keys()
+
+
+def full_export(name: str) -> DataError:
+    """Return the error for Label Studio's full export."""
+    return DataError(f"{name}: is the full JSON export of Label Studio; export it as JSON-MIN or CSV instead")
+
+
+def warn_left_out(name: str, rows: int) -> None:
+    """Warn that so many rows were rejected or ignored, if any were."""
+    if rows:
+        warnings.warn(f"{name}: {rows} rows were rejected or ignored, and are left out", InputWarning, stacklevel=3)
 
 
 def _row(row: object, place: str) -> dict[str, object]:

@@ -19,10 +19,15 @@ def check_plain(data: bytes, name: str) -> None:
         raise DataError(f"{name} must be UTF-8, but begins as UTF-16 does; {_RESAVE}")
     nul = data.find(b"\0")
     if nul >= 0:
-        raise DataError(
-            f"{name} must be a text file, but line {_line(data, nul)} contains a NUL byte; "
-            "if it is a spreadsheet or an archive, export it as CSV (UTF-8) first"
-        )
+        raise nul_byte(name, _line(data, nul))
+
+
+def nul_byte(name: str, line: int) -> DataError:
+    """Return the error for a NUL byte in a line, counted from 1."""
+    return DataError(
+        f"{name} must be a text file, but line {line} contains a NUL byte; "
+        "if it is a spreadsheet or an archive, export it as CSV (UTF-8) first"
+    )
 
 
 def not_utf8(data: bytes, name: str) -> DataError | None:

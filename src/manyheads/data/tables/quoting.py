@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from manyheads.errors import DataError, InputWarning
@@ -15,14 +14,18 @@ STANDARD, LITERAL, BACKSLASH = "standard", "literal", "backslash"
 _LARGEST_FIELD = 2**31 - 1
 
 
-def find_quoting(data: bytes, name: str, delimiter: str, header: str, width: int) -> str:
+# Returns the lines of a file from its start, with their ends, without a byte-order mark.
+Lines = Callable[[], Iterable[str]]
+
+
+def find_quoting(lines: Lines, name: str, delimiter: str, header: str, width: int) -> str:
     """Return how a file uses quotes; anything but the standard use is told in a warning.
 
     Quotes belong to the texts if the standard reading breaks down (text follows a closing quote, or a quote is never
     closed) or joins several lines into one cell, while without quoting every line has as many cells as the header.
 
     Args:
-        data: The file, UTF-8.
+        lines: The file, read once for each question that is asked about it.
         name: The table's name, for messages.
         delimiter: The text between cells.
         header: The header's record.
@@ -31,16 +34,13 @@ def find_quoting(data: bytes, name: str, delimiter: str, header: str, width: int
     Raises:
         DataError: quotes that can be read in no way, or in two.
     """
-    if b'"' not in data:
-        return STANDARD
-    text = data.decode("utf-8-sig", "replace")
-    problem, spans = _standard_problem(text, delimiter)
+    problem, spans = _standard_problem(lines(), delimiter)
     if problem is None and spans is None:
         return STANDARD
-    if problem is not None and '\\"' in text and _standard_problem(text, delimiter, escape="\\")[0] is None:
+    if problem is not None and _has_escaped(lines()) and _standard_problem(lines(), delimiter, escape="\\")[0] is None:
         warnings.warn(f"{name}: a backslash before a quote is read as an escaped quote", InputWarning, stacklevel=2)
         return BACKSLASH
-    literal = '"' not in header and width > 1 and _is_even(text, delimiter, width)
+    literal = '"' not in header and width > 1 and _is_even(lines(), delimiter, width)
     if problem is None and (not literal or (width == 2 and delimiter != "\t")):
         # Texts of several lines, in quotes as they should be.
         return STANDARD
@@ -55,13 +55,11 @@ def find_quoting(data: bytes, name: str, delimiter: str, header: str, width: int
     return LITERAL
 
 
-def _standard_problem(text: str, delimiter: str, escape: str | None = None) -> tuple[str | None, str | None]:
+def _standard_problem(lines: Iterable[str], delimiter: str, escape: str | None = None) -> tuple[str | None, str | None]:
     """Return where the standard reading breaks down, and a cell that spans lines; ``None`` for none of it."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, escapechar=escape, doublequote=escape is None
-    )
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, escapechar=escape, doublequote=escape is None)
     spans, before = None, 0
-    with _unlimited_fields():
+    with unlimited_fields():
         try:
             for _ in reader:
                 if spans is None and reader.line_num > before + 1:
@@ -74,13 +72,17 @@ def _standard_problem(text: str, delimiter: str, escape: str | None = None) -> t
     return None, spans
 
 
-def _is_even(text: str, delimiter: str, width: int) -> bool:
-    lines = (line for line in io.StringIO(text) if line.strip("\r\n"))
-    return all(line.count(delimiter) == width - 1 for line in lines)
+def _has_escaped(lines: Iterable[str]) -> bool:
+    return any('\\"' in line for line in lines)
+
+
+def _is_even(lines: Iterable[str], delimiter: str, width: int) -> bool:
+    return all(line.count(delimiter) == width - 1 for line in lines if line.strip("\r\n"))
 
 
 @contextmanager
-def _unlimited_fields() -> Iterator[None]:
+def unlimited_fields() -> Iterator[None]:
+    """Let the ``csv`` module read cells of any size."""
     before = csv.field_size_limit(_LARGEST_FIELD)
     try:
         yield

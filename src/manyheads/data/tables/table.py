@@ -138,32 +138,34 @@ def read_stream(file: IO[bytes] | IO[str], format: str) -> Table:
     """
     ending = "." + format.lower().removeprefix(".")
     name = "standard input" if getattr(file, "name", None) in {"<stdin>", 0} else "the stream"
-    if ending not in _READERS:
-        raise DataError(f"{name}: unknown format {format!r}{did_you_mean(ending, _READERS).rstrip('.')}; {_KNOWN}")
+    if ending not in READERS:
+        raise DataError(
+            f"{name}: unknown format {format!r}{did_you_mean(ending, READERS).rstrip('.')}; {KNOWN_FORMATS}"
+        )
     content: bytes | str = getattr(file, "buffer", file).read()
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-    return _READERS[ending](data, name)
+    return READERS[ending](data, name)
 
 
 def _read_path(path: Path) -> Table:
     if os.path.isdir(path):
-        return _read_several(sorted(file for file in path.iterdir() if _ending(file) in _READERS), str(path))
+        return _read_several(sorted(file for file in path.iterdir() if _ending(file) in READERS), str(path))
     if not os.path.exists(path):
         found = sorted(map(Path, glob.glob(str(path)))) if glob.has_magic(str(path)) else []
         if found:
             return _read_several(found, str(path))
-        raise DataError(_not_found(path))
+        raise DataError(not_found(path))
     ending = _ending(path)
-    if ending not in _READERS:
+    if ending not in READERS:
         shown = repr(path.suffix) if path.suffix else "no ending"
         raise DataError(
-            f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, _READERS).rstrip('.')}; {_KNOWN}"
+            f"{path.name}: unknown kind of table, {shown}{did_you_mean(ending, READERS).rstrip('.')}; {KNOWN_FORMATS}"
         )
     try:
         data = _decompressed(path) if path.suffix.lower() == _GZIP else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {one_line(error)}; check the file and its permissions") from None
-    return _READERS[ending](data, path.name)
+    return READERS[ending](data, path.name)
 
 
 def _ending(path: Path) -> str:
@@ -192,7 +194,7 @@ def _read_several(paths: Sequence[Path], name: str) -> Table:
         DataError: no table, or files with other columns.
     """
     if not paths:
-        raise DataError(f"{name}: is a folder without tables ({', '.join(_READERS)}); give the path of a table")
+        raise DataError(f"{name}: is a folder without tables ({', '.join(READERS)}); give the path of a table")
     tables = [_read_path(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         if set(table.columns) != set(tables[0].columns):
@@ -207,7 +209,8 @@ def _read_several(paths: Sequence[Path], name: str) -> Table:
     return _table(name, columns, sum(table.rows for table in tables))
 
 
-def _not_found(path: Path) -> str:
+def not_found(path: Path) -> str:
+    """Return the message for a path where there is no file."""
     folder = path.parent
     shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
     if not os.path.isdir(folder):
@@ -251,7 +254,7 @@ def _read_parquet(data: bytes, name: str) -> Table:
     return _table(name, arrow_columns(table), table.num_rows)
 
 
-_READERS = {
+READERS = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_json_lines,
@@ -259,7 +262,7 @@ _READERS = {
     ".json": _read_json,
     ".parquet": _read_parquet,
 }
-_KNOWN = f"known are {', '.join(_READERS)}; convert it to one of them"
+KNOWN_FORMATS = f"known are {', '.join(READERS)}; convert it to one of them"
 
 
 def _read_frame(frame: Any, columns_of: Any) -> Table:
@@ -290,7 +293,7 @@ def _unknown_object(data: object) -> str:
 
 
 def _table(name: str, columns: NamedColumns, rows: int) -> Table:
-    names = _checked_names(name, [column for column, _ in columns])
+    names = checked_names(name, [column for column, _ in columns])
     if rows == 0:
         header = f", only the columns {listed(names)}" if names else ""
         raise EmptyTableError(f"{name} has no rows{header}; it needs at least one")
@@ -299,7 +302,16 @@ def _table(name: str, columns: NamedColumns, rows: int) -> Table:
     return Table(name, names, rows, dict(zip(names, (cells for _, cells in columns), strict=True)))
 
 
-def _checked_names(owner: str, names: Sequence[object]) -> tuple[str, ...]:
+def checked_names(owner: str, names: Sequence[object]) -> tuple[str, ...]:
+    """Return column names.
+
+    Args:
+        owner: The table's name, for messages.
+        names: The names.
+
+    Raises:
+        DataError: a name that is no text, or is there twice.
+    """
     texts: list[str] = []
     for name in names:
         if not isinstance(name, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from manyheads.errors import DataError, listed, one_line
 from manyheads.runtime.files import atomic_write, check_new_file
+
+Pieces = Iterable[pa.Table]
 
 
 def check_output(out: str, overwrite: bool) -> None:
@@ -40,26 +42,57 @@ def write_output(table: pa.Table, out: str) -> None:
     """
     if out == "-":
         buffer = io.BytesIO()
-        _write_csv(table, buffer)
+        write_table(table, buffer, ".csv")
         sys.stdout.write(buffer.getvalue().decode("utf-8"))
         return
     try:
-        atomic_write(Path(out), lambda file: _WRITERS[Path(out).suffix](table, file))
+        atomic_write(Path(out), lambda file: write_table(table, file, Path(out).suffix))
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {one_line(error)}; choose another path") from error
 
 
-def _write_csv(table: pa.Table, file: Any) -> None:
-    pa_csv.write_csv(_flat(table), file)
+def write_table(table: pa.Table, file: Any, ending: str) -> None:
+    """Write a table to an open binary file, in the format of an ending."""
+    write_pieces([table], table.schema, file, ending)
 
 
-def _write_tsv(table: pa.Table, file: Any) -> None:
-    pa_csv.write_csv(_flat(table), file, pa_csv.WriteOptions(delimiter="\t"))
+def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, file: Any, ending: str) -> None:
+    """Write a table that comes in pieces, as one file.
+
+    Args:
+        pieces: Tables with the columns of the schema.
+        schema: Names and types.
+        file: An open binary file.
+        ending: The format, such as ``".csv"``.
+    """
+    _WRITERS[ending](pieces, schema, file)
 
 
-def _write_json_lines(table: pa.Table, file: Any) -> None:
-    for row in table.to_pylist():
-        file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8"))
+def _write_csv(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
+    _write_delimited(pieces, schema, file, ",")
+
+
+def _write_tsv(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
+    _write_delimited(pieces, schema, file, "\t")
+
+
+def _write_delimited(pieces: Pieces, schema: pa.Schema, file: Any, delimiter: str) -> None:
+    flat = pa.schema([(field.name, pa.string() if pa.types.is_nested(field.type) else field.type) for field in schema])
+    with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(delimiter=delimiter)) as writer:
+        for piece in pieces:
+            writer.write_table(_flat(piece))
+
+
+def _write_json_lines(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
+    for piece in pieces:
+        for row in piece.to_pylist():
+            file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8"))
+
+
+def _write_parquet(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
+    with pq.ParquetWriter(file, schema) as writer:
+        for piece in pieces:
+            writer.write_table(piece)
 
 
 def _flat(table: pa.Table) -> pa.Table:
@@ -74,9 +107,10 @@ def _flat(table: pa.Table) -> pa.Table:
     return table
 
 
-_WRITERS: dict[str, Callable[[pa.Table, Any], None]] = {
+_WRITERS: dict[str, Callable[[Pieces, pa.Schema, Any], None]] = {
     ".csv": _write_csv,
     ".tsv": _write_tsv,
     ".jsonl": _write_json_lines,
-    ".parquet": lambda table, file: pq.write_table(table, file),
+    ".parquet": _write_parquet,
 }
+FORMATS = tuple(_WRITERS)

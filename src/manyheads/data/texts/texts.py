@@ -37,6 +37,11 @@ class Texts:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def part(self, rows: NDArray[np.int64]) -> Texts:
+        """Return some rows."""
+        given = {place: self.given[row] for place, row in enumerate(rows.tolist()) if row in self.given}
+        return Texts([self.texts[row] for row in rows], self.empty[rows], given)
+
     def words(self, rule: str) -> list[list[Place]]:
         """Return the characters of each text's words: the given words, or those that the rule finds.
 
@@ -147,13 +152,28 @@ def _text(cell: object, place: str) -> str:
     """Return a cell's text, ``""`` where there is none."""
     if cell is None:
         return ""
+    problem = _problem(cell)
+    if problem is not None:
+        raise TextError(f"{place}: {problem}")
+    return str(cell) if str(cell).strip() else ""
+
+
+def _problem(cell: object) -> str | None:
+    """Return why a cell that is not missing is no text, or ``None``."""
     if not isinstance(cell, str):
-        raise TextError(f"{place}: a text must be a string, got {_shown(cell)}; convert it to text first")
+        return f"a text must be a string, got {_shown(cell)}; convert it to text first"
     if not (cell.isascii() or _is_encodable(cell)):
-        raise TextError(
-            f"{place}: a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
-        )
-    return str(cell) if cell.strip() else ""
+        return f"a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
+    return None
+
+
+def text_problem(cell: object, column: str) -> str | None:
+    """Return why a cell is neither a text, nor missing, nor a list of words, or ``None`` if it is one of these."""
+    try:
+        _joined([cell], [f"column {column!r}"])
+    except TextError as error:
+        return str(error)
+    return None
 
 
 def _is_encodable(text: str) -> bool:
@@ -169,10 +189,40 @@ def _shown(value: object) -> str:
     return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
 
 
+def texts_of_cells(columns: Sequence[Sequence[object]], listed: bool) -> Texts:
+    """Return the texts of some rows of a table.
+
+    Args:
+        columns: The cells of one column of texts, or of two for pairs, in which ``text_problem`` finds no problem.
+        listed: Whether cells that are lists of words written as text are such lists; see ``are_listed_words``.
+
+    Raises:
+        TextError: a list of words in one of two columns.
+    """
+    places = [f"row {row}" for row in range(1, len(columns[0]) + 1)]
+    if len(columns) == 1:
+        return _joined(_split_lists(columns[0]) if listed else columns[0], places)
+    first, second = ([_text(cell, place) for cell, place in zip(cells, places, strict=True)] for cells in columns)
+    return _paired(first, second)
+
+
+def are_listed_words(cells: Sequence[object]) -> bool:
+    """Return whether all cells are texts of lists of words: JSON, or what pandas writes into a CSV file."""
+    present = [cell for cell in cells if cell is not None and cell != ""]
+    return bool(present) and all(isinstance(cell, str) and is_list(cell) for cell in present)
+
+
 def _single(cells: Sequence[object], places: Sequence[str]) -> Texts:
+    return _joined(_split_lists(cells) if are_listed_words(cells) else cells, places)
+
+
+def _split_lists(cells: Sequence[object]) -> Sequence[object]:
+    return [list_items(cell) if isinstance(cell, str) and is_list(cell) else cell for cell in cells]
+
+
+def _joined(cells: Sequence[object], places: Sequence[str]) -> Texts:
     texts: list[str] = []
     given: dict[int, list[Place]] = {}
-    cells = _listed_words(cells)
     for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
         if isinstance(cell, list):
             text, given[row] = joined([_word(word, f"{place}, word {at}") for at, word in enumerate(cell, start=1)])
@@ -180,14 +230,6 @@ def _single(cells: Sequence[object], places: Sequence[str]) -> Texts:
         else:
             texts.append(_text(cell, place))
     return Texts(texts, np.array([not text for text in texts], dtype=np.bool_), given)
-
-
-def _listed_words(cells: Sequence[object]) -> Sequence[object]:
-    """Return lists of words for cells that are all texts of such lists: JSON, or what pandas writes into a CSV file."""
-    present = [cell for cell in cells if cell is not None and cell != ""]
-    if not present or not all(isinstance(cell, str) and is_list(cell) for cell in present):
-        return cells
-    return [list_items(cell) if is_list(cell) else cell for cell in cells]
 
 
 def _word(cell: object, place: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
-from manyheads.errors import InputError
+from manyheads.errors import InputError, one_line
 from manyheads.runtime.words import Place
 from manyheads.types import Batch, Tokenizer
 
@@ -138,9 +138,11 @@ def _encode(
     if not texts:
         return {"input_ids": []} if words is None else {"input_ids": [], "word_ids": [], "token_ends": []}
     offsets = {} if words is None else {"return_offsets_mapping": True}
-    encoded = tokenizer(
-        list(texts), truncation=limit is not None, max_length=limit, padding=False, verbose=False, **offsets
-    )
+    cut = {"truncation": limit is not None, "max_length": limit}
+    try:
+        encoded = tokenizer(list(texts), **cut, padding=False, verbose=False, **offsets)
+    except Exception as error:  # tokenizers written in Rust raise plain exceptions
+        raise InputError(f"{type(tokenizer).__name__}: cannot tokenize a text: {one_line(error)}; repair it") from error
     inputs = {name: [list(row) for row in encoded[name]] for name in _EMITTED if name in encoded and name in accepted}
     if words is not None:
         inputs["word_ids"] = [

@@ -32,7 +32,8 @@ VALUES = {
 def test_an_array_is_that_of_pyarrow(name: str) -> None:
     found, expected = arrow_array(VALUES[name]), pa.array(VALUES[name])
     found.validate(full=True)
-    assert found.type == expected.type and found.null_count == expected.null_count
+    assert found.type == expected.type
+    assert found.null_count == expected.null_count
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
 
 

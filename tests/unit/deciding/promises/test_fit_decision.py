@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import manyheads as mh
 from manyheads.cli import main
-from manyheads.inference.score_table import score_table
 from tests.families import TEXTS
 
 LABELS = ("routine", "urgent", "emergency")
@@ -129,7 +129,8 @@ def test_python_columns_and_command_line_show_the_same(
     columns = predictions.columns()
     names = ["urgency_label", "urgency_score", "urgency_cost", "urgency_abstained", "urgency_set"]
     assert list(columns) == names
-    table = score_table(texts, predictions)
+    mh.Predictor(model).score_table(texts, tmp_path / "s.parquet", text="note", heads=["urgency"])
+    table = pq.read_table(tmp_path / "s.parquet")
     (tmp_path / "new.csv").write_text("note\n" + "".join(f'"{row["note"]}"\n' for row in texts))
     assert called("predict", tmp_path / "model", tmp_path / "new.csv", "-H", "urgency", "-o", tmp_path / "s.csv") == 0
     with (tmp_path / "s.csv").open(newline="") as file:

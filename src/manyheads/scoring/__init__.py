@@ -1,0 +1,1 @@
+"""Tables of any size, scored in parts that a killed run keeps."""
