@@ -30,6 +30,8 @@ docs: $(VENV)/.docs  ## build the documentation into site/; a broken link or ref
 bench: $(VENV)/.bench  ## ratios against what a user would do instead
 	$(BIN)/python -m benchmarks.frozen
 	$(BIN)/python -m benchmarks.feature_pass
+	$(BIN)/python -m benchmarks.predict
+	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.solver
 	$(BIN)/python -m benchmarks.memory
 

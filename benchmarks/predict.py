@@ -1,8 +1,9 @@
-"""Prediction: rows per second against transformers' pipeline, shallow heads, many heads, and the best of plain layers.
+"""Prediction: rows per second against transformers' pipeline, six heads against one, and the best of plain layers.
 
 Run with ``python -m benchmarks.predict [occupation_tasks.csv] [--rows 512] [--long 50] [--repeats 5]``. The rival runs
-``pipeline("text-classification", batch_size=32)`` once per head, in fp32 as it comes. Every table is one run: ways
-alternate, and ratios are of medians, of wall time and of processor time, which other work on the machine moves less.
+``pipeline("text-classification", batch_size=32)`` once per head, in fp32 as it comes. What a head on a low layer costs
+is measured by ``benchmarks.low_layers``. Every table is one run: ways alternate, and ratios are of medians, of wall
+time and of processor time, which other work on the machine moves less.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ def precisions() -> list[str]:
     return ["float32", *(["bfloat16"] if has_fast_bfloat16(torch.device("cpu")) else [])]
 
 
-def model_with(heads: Mapping[str, int], layer: int = -1) -> mh.HeadedModel:
+def model_with(heads: Mapping[str, int]) -> mh.HeadedModel:
     """Return MiniLM with random heads: name -> number of labels. What they predict does not matter here."""
     model = mh.HeadedModel.from_pretrained(minilm())
     for name, count in heads.items():
-        spec = mh.Multiclass(labels=list(range(count)), reads=mh.Hidden(layer=layer, pool="mean"))
+        spec = mh.Multiclass(labels=list(range(count)), reads=mh.Hidden(pool="mean"))
         model.add_head(name, spec).trained = True
     return model
 
@@ -73,14 +74,6 @@ def rates(texts: Sequence[str], repeats: int) -> None:
     ways: dict[str, Way] = {"pipeline, once per head": lambda: [rival(list(texts)) for rival in rivals.values()]}
     ways |= {f"manyheads, {dtype}": scoring(model, texts, dtype) for dtype in precisions()}
     show(timed(ways, repeats), "pipeline, once per head", len(texts))
-
-
-def depths(texts: Sequence[str], repeats: int) -> None:
-    """Print what heads that read a low layer cost, against heads that read the highest."""
-    models = {layer: model_with(LABELS, layer) for layer in (6, 2, 1)}
-    for dtype in precisions():
-        ways = {f"layer {layer} of 6, {dtype}": scoring(model, texts, dtype) for layer, model in models.items()}
-        show(timed(ways, repeats), f"layer 6 of 6, {dtype}", len(texts))
 
 
 def counts(texts: Sequence[str], repeats: int) -> None:
@@ -149,7 +142,7 @@ def main() -> None:
     long = draw(options.long, 1, joined=10)[0].column("text").to_pylist()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"torch: {torch.backends.cpu.get_cpu_capability()}; precisions: {', '.join(precisions())}\n")
-    for measure in (rates, depths, counts):
+    for measure in (rates, counts):
         print(f"## {measure.__name__}: {len(short)} short texts\n")
         measure(short, options.repeats)
     print("## Roofline\n")

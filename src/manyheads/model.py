@@ -297,7 +297,9 @@ class HeadedModel(nn.Module):
                 An empty text is predicted too, and flagged in ``.empty``.
             heads: Names of the heads; all by default.
             max_length: Maximum tokens per text; the backbone's limit by default.
-            long_text: ``"truncate"`` longer texts, which are then flagged in ``.truncated``, or raise an ``"error"``.
+            long_text: ``"truncate"`` longer texts, which are then flagged in ``.truncated``; take the ``"mean"`` or the
+                ``"max"`` of the scores of overlapping windows, flagged in ``.split`` (see ``Predictor``); or raise an
+                ``"error"``.
             cache: Folder of a feature cache, or ``"auto"`` for the user's own, to compute nothing twice for texts that
                 are predicted again; by default, nothing is kept.
 

@@ -30,7 +30,12 @@ MaxLength = Annotated[
     typer.Option("--max-length", metavar="TOKENS", help="Maximum tokens per text (default: the backbone's limit)."),
 ]
 LongText = Annotated[
-    str, typer.Option("--long-text", metavar="HOW", help="'truncate' longer texts (default), or raise an 'error'.")
+    str,
+    typer.Option(
+        "--long-text",
+        metavar="HOW",
+        help="'truncate' longer texts (default), take the 'mean' or 'max' of their windows, or raise an 'error'.",
+    ),
 ]
 FileFormat = Annotated[
     str, typer.Option("--format", metavar="NAME", help="Format of standard input: csv (default), tsv or jsonl.")

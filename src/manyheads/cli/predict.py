@@ -128,9 +128,10 @@ def _lines(summary: ScoringSummary, target: Output) -> Iterator[str]:
     is_written = isinstance(target, FolderOutput) or not summary.failures
     where = summary.out if is_written else f"{summary.out} is written when all files can be read"
     yield f"{counted(summary.rows, 'row')} predicted with {heads}{earlier}: {where}"
-    if summary.empty or summary.truncated:
-        flagged = f"{counted(summary.empty, 'empty text')} and {counted(summary.truncated, 'truncated text')}"
-        yield f"Column {FLAG_COLUMN} marks {flagged}."
+    flagged = {"empty": summary.empty, "truncated": summary.truncated, "split": summary.split}
+    marked = [counted(count, f"{name} text") for name, count in flagged.items() if count]
+    if marked:
+        yield f"Column {FLAG_COLUMN} marks {', '.join(marked)}."
     if summary.errors:
         yield f"Column error says why {counted(summary.errors, 'row')} could not be predicted:"
         yield from (f"  {one.file}, row {one.row}: {one.error}" for one in summary.first_errors)

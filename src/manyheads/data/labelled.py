@@ -26,7 +26,7 @@ class Reading:
     Attributes:
         text: The text column, or two for text pairs.
         max_length: Maximum tokens per text; ``None`` for the backbone's limit.
-        long_text: ``"truncate"`` or ``"error"``.
+        long_text: ``"truncate"`` or ``"error"``; for predictions also ``"mean"`` or ``"max"``.
         weight: The column with the weights of training rows, or ``None``.
     """
 

@@ -1,7 +1,8 @@
 """Parts of the evaluated rows: where a head is worst.
 
 Slices are the values of columns that the caller names, and by themselves the length of the text, and whether it was
-truncated or is empty. Slices with fewer than ``LEAST_ROWS`` labelled rows are left out: their numbers would be chance.
+truncated, split or empty. Slices with fewer than ``LEAST_ROWS`` labelled rows are left out: their numbers would be
+chance.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Slice:
     """A head's metrics on a part of the rows.
 
     Attributes:
-        column: The column, or ``"text length"``, ``"truncated"`` or ``"empty"``.
+        column: The column, or ``"text length"``, ``"truncated"``, ``"split"`` or ``"empty"``.
         value: Its value in these rows, or a range of numbers as text.
         rows: Number of labelled rows.
         metric: Name of the metric by which slices are sorted, the worst first.
@@ -61,18 +62,20 @@ class Part:
     rows: np.ndarray
 
 
-def parts_of(texts: Sequence[Any], truncated: np.ndarray | None, columns: Mapping[str, Sequence[object]]) -> list[Part]:
+def parts_of(
+    texts: Sequence[Any], flags: Mapping[str, np.ndarray], columns: Mapping[str, Sequence[object]]
+) -> list[Part]:
     """Return all parts of the rows.
 
     Args:
         texts: One text, or pair of texts, per row.
-        truncated: (rows,) booleans, or ``None`` if unknown.
+        flags: What texts may be, such as ``"truncated"`` -> (rows,) booleans.
         columns: Column name -> its cells.
     """
     lengths = [len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts]
     found = [*_ranges("text length", np.array(lengths, dtype=np.float64), " characters")]
-    flags = {"empty": np.array([length == 0 for length in lengths])}
-    for name, flag in (flags if truncated is None else {"truncated": truncated, **flags}).items():
+    empty = np.array([length == 0 for length in lengths])
+    for name, flag in {**flags, "empty": empty}.items():
         if flag.any() and not flag.all():
             found += [Part(name, value, np.flatnonzero(flag == value)) for value in (True, False)]
     for name, cells in columns.items():

@@ -34,19 +34,51 @@ def tokenize_for(
     Raises:
         InputError: a ``max_length`` that is no positive number, or beyond the backbone's limit.
     """
+    limit, room = _limit(core, tokenizer, max_length), _room(core, texts, taps)
+    with spinner("Tokenizing"):
+        return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, where, room, words)
+
+
+def tokenize_whole(
+    core: HeadedCore, tokenizer: Tokenizer, texts: Sequence[Any], words: Sequence[Sequence[Place]] | None = None
+) -> Tokenized:
+    """Tokenize for this backbone, and cut nothing off."""
+    with spinner("Tokenizing"):
+        return tokenize(tokenizer, texts, None, forward_arguments(core.backbone.stack), words=words)
+
+
+def window_limit(
+    core: HeadedCore, tokenizer: Tokenizer, texts: Sequence[Any], max_length: int | None, taps: Iterable[Tap]
+) -> int | None:
+    """Return the most tokens of a window, special tokens included, beside the longest prompt that a tap puts around it;
+    ``None`` for no limit.
+
+    Raises:
+        The same as ``tokenize_for``.
+    """
+    sizes = (_limit(core, tokenizer, max_length), _room(core, texts, taps))
+    return min((size for size in sizes if size is not None), default=None)
+
+
+def _limit(core: HeadedCore, tokenizer: Tokenizer, max_length: int | None) -> int | None:
+    """Return the most tokens of a row."""
     limit = token_limit(core.backbone.model, tokenizer)
-    if max_length is not None:
-        if isinstance(max_length, bool) or not isinstance(max_length, int):
-            raise InputError(f"max_length must be a whole number of tokens, got {max_length!r}")
-        if max_length < 1 or (limit is not None and max_length > limit):
-            raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
-        limit = max_length
+    if max_length is None:
+        return limit
+    if isinstance(max_length, bool) or not isinstance(max_length, int):
+        raise InputError(f"max_length must be a whole number of tokens, got {max_length!r}")
+    if max_length < 1 or (limit is not None and max_length > limit):
+        raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
+    return max_length
+
+
+def _room(core: HeadedCore, texts: Sequence[Any], taps: Iterable[Tap]) -> int | None:
+    """Return the most tokens of a text that fits into every prompt of the taps; ``None`` for no limit."""
     prompts = core.backbone.templates(
         core.request(tap.resolve(core.backbone.facts) for tap in taps if isinstance(tap, BackboneTap))
     )
     if prompts and any(isinstance(text, tuple) for text in texts):
         raise InputError(f"The prompt {next(iter(prompts))!r:.60} stands around one text; give no pairs")
-    room = [template.limit - template.added for template in prompts.values() if template.limit is not None]
-    least = min(room, default=None)
-    with spinner("Tokenizing"):
-        return tokenize(tokenizer, texts, limit, forward_arguments(core.backbone.stack), long_text, where, least, words)
+    return min(
+        (template.limit - template.added for template in prompts.values() if template.limit is not None), default=None
+    )

@@ -37,7 +37,8 @@ def evaluate(
         train_data: The training table, to fit the baselines on. By default they are fitted on the evaluated rows
             themselves: the constant answer is the best one of these rows, and the model of words is cross-validated.
         max_length: Maximum tokens per text; the backbone's limit by default.
-        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        long_text: ``"truncate"`` longer texts, read them in windows as in ``predict`` (``"mean"``, ``"max"``), or raise
+            an ``"error"``.
         cache: Folder of a feature cache, or ``"auto"``, as in ``predict``.
 
     Returns:

@@ -62,7 +62,7 @@ def fit_decision(
             is wrong; a matrix in the order of the labels, a row per right label; or the path of a table with the right
             labels in its first column and a column per predicted label.
         max_length: Maximum tokens per text; the backbone's limit by default.
-        long_text: ``"truncate"`` longer texts, or raise an ``"error"``.
+        long_text: As in ``predict``. A decision holds for texts that are read like those it was fitted on.
         cache: Folder of a feature cache, or ``"auto"``, as in ``predict``.
 
     Returns:

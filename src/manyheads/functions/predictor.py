@@ -32,7 +32,10 @@ class Predictor:
         model: The model.
         dtype: Precision of the backbone's pass. ``"auto"`` is the one that each head was trained in, where the hardware
             is fast at it: bf16 for heads whose features were read in bf16. ``"float32"`` is exact.
-        long_text: What becomes of a text beyond the backbone's limit: ``"truncate"`` (and flag), or ``"error"``.
+        long_text: What becomes of a text beyond the limit. ``"truncate"`` cuts it (and flags it). ``"mean"`` and
+            ``"max"`` read all of it in overlapping windows, each with the special tokens and the prompt, and take the
+            mean or the largest of the windows' scores; each word of a token head is read in the window that sees most
+            around it. ``"error"`` raises.
         batch_tokens: Tokens per batch, padding included. ``"auto"`` measures the fastest number in the first long list;
             a number makes the last bits of the answers the same on every run.
         max_length: Maximum tokens per text; the backbone's limit by default.
@@ -71,12 +74,14 @@ class Predictor:
         Args:
             texts: As in ``model.predict``.
             heads: Names of the heads; all by default.
-            features: Taps whose features are returned too, in ``.features``, in the precision of the first head.
+            features: Taps whose features are returned too, in ``.features``, in the precision of the first head. Those
+                of a text in several windows are their mean.
 
         Raises:
             TextError: a text that is not a string.
             HeadError: no head, or a tap without features of its own.
-            InputError: no tokenizer, or a text beyond the limit with ``long_text="error"``.
+            InputError: no tokenizer, a text beyond the limit with ``long_text="error"``, or features of every token of
+                a text in several windows.
 
         Examples:
             >>> tap = mh.Hidden(pool="mean")

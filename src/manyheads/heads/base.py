@@ -21,10 +21,13 @@ from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.decision import Decision
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
+from manyheads.heads.windows import Windows, largest_of_windows, mean_of_windows
 from manyheads.taps import BackboneTap, Hidden, Tap
 from manyheads.types import MISSING, Batch, Prediction
 
 INITS = ("random", "lm_head")
+# No probability is taken to be smaller where its logarithm is needed: fp64 represents 1 minus it.
+LEAST_SCORE = 1e-16
 
 # A column of a scored table.
 Column = Sequence[object] | np.ndarray
@@ -346,6 +349,41 @@ class HeadSpec(ABC):
             (rows, score_width) in the logits' precision.
         """
         return self.raw_scores(logits / decision.temperature)
+
+    @abstractmethod
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return logits (rows, outputs) of which ``raw_scores`` makes these scores (rows, score_width).
+
+        Args:
+            scores: The scores.
+            least: No probability is taken to be smaller.
+        """
+
+    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str, decision: Decision) -> Logits:
+        """Return the logits of texts that were read in windows: those of which ``scores`` makes the pooled scores.
+
+        Args:
+            logits: Of the windows.
+            windows: Which text each one belongs to.
+            pool: ``"mean"``, the mean of the windows' scores, or ``"max"``, see ``largest_scores``.
+            decision: The head's decision.
+        """
+
+        def pooled(values: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+            scores = self.scores(values.astype(np.float64), decision)
+            found = mean_of_windows(scores, firsts) if pool == "mean" else self.largest_scores(scores, firsts)
+            return decision.temperature * self.raw_logits(found)
+
+        return RowLogits(windows.pooled(logits.values, pooled))
+
+    def largest_scores(self, scores: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Return the largest scores (texts, score_width) of each text's windows.
+
+        Args:
+            scores: (windows, score_width).
+            firsts: (texts,) the first window of each text.
+        """
+        return largest_of_windows(scores, firsts)
 
     @abstractmethod
     def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:

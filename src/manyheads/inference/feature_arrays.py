@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.errors import HeadError
+from manyheads.errors import HeadError, InputError, counted
 from manyheads.features import FeatureTable
 from manyheads.heads import Ragged
 from manyheads.heads.ragged import offsets_of
+from manyheads.heads.windows import Windows, mean_of_windows
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import BackboneFacts
 
@@ -57,3 +58,19 @@ def join_values(parts: Sequence[Any], tap: BackboneTap, facts: BackboneFacts) ->
     if isinstance(parts[0], Ragged):
         return Ragged.joined(parts)
     return np.concatenate(parts)
+
+
+def values_of_texts(values: Any, windows: Windows, tap: Tap) -> Any:
+    """Return the features of texts: the mean of each one's windows.
+
+    Raises:
+        InputError: features by token, and a text in several windows.
+    """
+    if not windows.split.any():
+        return values
+    if isinstance(values, Ragged):
+        raise InputError(
+            f"{tap}: has features of every token, which {counted(int(windows.split.sum()), 'text')} in several windows "
+            "would repeat; take a pooled tap, or long_text='truncate'"
+        )
+    return windows.pooled(values, mean_of_windows)

@@ -10,6 +10,7 @@ FLAG_COLUMN = "text_flag"
 
 
 def flags_of(predictions: Predictions) -> list[str | None]:
-    """Return ``"empty"``, ``"truncated"`` or ``None`` for each text."""
-    flags = np.where(predictions.empty, "empty", np.where(predictions.truncated, "truncated", ""))
+    """Return ``"empty"``, ``"truncated"``, ``"split"`` or ``None`` for each text."""
+    known = {"empty": predictions.empty, "truncated": predictions.truncated, "split": predictions.split}
+    flags = np.select(list(known.values()), list(known), default="")
     return [str(flag) or None for flag in flags]

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from manyheads.backbone.limits import table_limit, token_limit
+from manyheads.backbone import Backbone
+from manyheads.backbone.limits import token_limit
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.errors import InputError
 from manyheads.types import Tokenizer
@@ -49,7 +50,7 @@ def padding_id(options: Mapping[str, Any], model: nn.Module, tokenizer: Tokenize
     return next(pad for pad in known if pad is not None)
 
 
-def check_room(tokenized: Tokenized, options: Mapping[str, Any], model: nn.Module, tokenizer: Tokenizer) -> None:
+def check_room(tokenized: Tokenized, options: Mapping[str, Any], backbone: Backbone, tokenizer: Tokenizer) -> None:
     """Check that every prompt leaves room for new tokens.
 
     Raises:
@@ -57,20 +58,20 @@ def check_room(tokenized: Tokenized, options: Mapping[str, Any], model: nn.Modul
     """
     asked = options.get("max_new_tokens")
     new = max(asked, 1) if isinstance(asked, int) else 1
-    most, lengths = _longest_prompt(model, tokenizer, new), tokenized.lengths
+    most, lengths = _longest_prompt(backbone, tokenizer, new), tokenized.lengths
     if most is not None and lengths.max() > most:
         row = int((lengths > most).argmax())
         raise InputError(
-            f"The list of prompts, row {row + 1}: has {lengths[row]} tokens, {type(model).__name__} has room for "
+            f"The list of prompts, row {row + 1}: has {lengths[row]} tokens, {backbone.name} has room for "
             f"{most} before {new} new ones ({(lengths > most).sum()} such prompts); shorten it, or lower max_new_tokens"
         )
 
 
-def _longest_prompt(model: nn.Module, tokenizer: Tokenizer, new: int) -> int | None:
+def _longest_prompt(backbone: Backbone, tokenizer: Tokenizer, new: int) -> int | None:
     """Return the most tokens of a prompt before ``new`` tokens, or ``None``."""
-    if model.config.is_encoder_decoder:  # type: ignore[union-attr]
+    if backbone.model.config.is_encoder_decoder:  # type: ignore[union-attr]
         return None  # the decoder has positions of its own
-    table, limit = table_limit(model), token_limit(model, tokenizer)
+    table, limit = backbone.trunk.token_limit, token_limit(backbone.model, tokenizer)
     # Only a table of learned positions ends for certain. The last new token takes no position: it is never read.
     known = ([] if table is None else [table - new + 1]) + ([] if limit is None else [limit - 1])
     return min(known, default=None)

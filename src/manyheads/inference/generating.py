@@ -86,7 +86,7 @@ class _Generation:
         if not len(tokenized):
             return {}
         backbone, rows, taps = self.core.backbone, np.arange(len(tokenized)), self._taps()
-        check_room(tokenized, self.options, backbone.model, self.tokenizer)
+        check_room(tokenized, self.options, backbone, self.tokenizer)
         pad = padding_id(self.options, backbone.model, self.tokenizer)
         options = completed(self.options, backbone.model, self.tokenizer)
         padded = right_pad(tokenized.batch(rows).to(backbone.device))

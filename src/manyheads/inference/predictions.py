@@ -43,11 +43,14 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
     """The predictions of all heads: ``predictions[row][head]``, or whole arrays.
 
     Attributes:
-        logits: Head name -> fp32 (rows, outputs); for a token head, a sequence of (words, outputs), one per row.
+        logits: Head name -> fp32 (rows, outputs); for a token head, a sequence of (words, outputs), one per row. Those
+            of a text in several windows are the logits of its pooled scores.
         words: For each row, the words that token heads label, as int64 (words, 2): the first character, and the one
             after the last. ``None`` without token heads. Words that were truncated or have no token are left out.
         empty: (rows,) booleans: the text was empty, so its prediction means little.
         truncated: (rows,) booleans: the text was truncated to the backbone's limit.
+        windows: (rows,) int64: the number of windows in which the text was read, 1 unless ``long_text`` is ``"mean"``
+            or ``"max"``.
         features: Tap -> fp32 (rows, width), for the taps that were asked for; ``Ragged`` with (tokens, width) per row
             if the tap reads every token.
 
@@ -66,6 +69,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         words: Sequence[np.ndarray] | None = None,
         decisions: Mapping[str, Decision] | None = None,
         features: Mapping[Tap, Any] | None = None,
+        windows: np.ndarray | None = None,
     ) -> None:
         self._specs = specs
         self._decisions = dict.fromkeys(specs, NEUTRAL) if decisions is None else decisions
@@ -75,6 +79,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         self.words = words
         self.empty = empty
         self.truncated = truncated
+        self.windows = np.ones(len(empty), dtype=np.int64) if windows is None else windows
         self.features: Mapping[Tap, Any] = {} if features is None else features
 
     @property
@@ -86,6 +91,17 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
             ('urgency',)
         """
         return tuple(self._specs)
+
+    @property
+    def split(self) -> np.ndarray:
+        """(rows,) booleans: the text was read in several windows.
+
+        Examples:
+            >>> trained.predict(["cough " * 100], long_text="mean").split
+            array([ True])
+        """
+        split: np.ndarray = self.windows > 1
+        return split
 
     @property
     def scores(self) -> Mapping[str, Any]:
@@ -123,8 +139,8 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
             logits = {name: part[index] for name, part in self._logits.items()}
             words = None if self.words is None else self.words[index]
             features = {tap: values[index] for tap, values in self.features.items()}
-            empty, truncated = self.empty[index], self.truncated[index]
-            return Predictions(self._specs, logits, empty, truncated, words, self._decisions, features)
+            empty, truncated, windows = self.empty[index], self.truncated[index], self.windows[index]
+            return Predictions(self._specs, logits, empty, truncated, words, self._decisions, features, windows)
         row = range(len(self))[index]
         return ByHead(self.heads, lambda name: self._prediction(name, row))
 

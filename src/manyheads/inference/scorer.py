@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,17 +21,19 @@ from manyheads.features.cache import FeatureCache
 from manyheads.features.logits import empty_logits
 from manyheads.features.running_cores import RunningCores
 from manyheads.features.source import identity_of
-from manyheads.features.tokenize import tokenize_for
 from manyheads.heads import Head, Logits
-from manyheads.inference.feature_arrays import check_feature_taps, feature_values, join_values
+from manyheads.heads.windows import Windows
+from manyheads.inference.feature_arrays import check_feature_taps, feature_values, join_values, values_of_texts
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.settings import ScoringSettings
+from manyheads.inference.text_parts import Part, Readers, TextParts, as_rows
 from manyheads.runtime.progress import quietly
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Features, Prediction, Tokenizer
 
-# Rows whose features are in memory together.
+# Rows, and about how many tokens, whose features are in memory together.
 _CHUNK = 16_384
+_CHUNK_TOKENS = 1 << 20
 # Rows of a stream that are scored together; sorted by length, they leave little padding.
 _STREAMED = 2_048
 
@@ -124,7 +125,8 @@ class Scorer:
         chosen = self._chosen(heads)
         _warn_untrained(self._core.heads.with_dependencies(chosen))
         prepared = self._prepare(texts, chosen)
-        return self._score(prepared, run(prepared.tokenized))
+        (part,) = prepared.parts  # prompts are not split into windows
+        return self._score(prepared, run(part.tokenized))
 
     def in_loaded_precision(self, heads: Iterable[str] | None) -> dict[str, Head]:
         """Return those of the chosen heads that are asked in the precision of the loaded weights."""
@@ -141,7 +143,7 @@ class Scorer:
                     predictions = self._score(prepared)
                 yield from predictions
 
-    def _prepare_block(self, items: list[object], first: int, heads: Mapping[str, Head]) -> _Prepared:
+    def _prepare_block(self, items: list[object], first: int, heads: Mapping[str, Head]) -> TextParts:
         with quietly():
             texts = read_texts_from_list(items, first)
             where = [f"The list of texts, row {row}" for row in range(first, first + len(items))]
@@ -163,55 +165,68 @@ class Scorer:
         heads: Mapping[str, Head],
         taps: Mapping[Tap, BackboneTap] | None = None,
         where: Sequence[str] | None = None,
-    ) -> _Prepared:
-        """Return the texts as tokens."""
-        taps = {} if taps is None else taps
+    ) -> TextParts:
+        """Return the texts as rows of tokens."""
         _check_pairs(heads, texts)
+        readers = Readers(heads, {} if taps is None else taps)
         words = words_for(heads, texts)
-        reading = [*self._core.heads.taps_of(heads), *taps.values()]
-        settings = self._settings
-        tokenized = tokenize_for(
-            self._core,
-            self._tokenizer,
-            texts.texts,
-            settings.max_length,
-            settings.long_text,
-            where,
-            taps=reading,
-            words=words,
-        )
-        return _Prepared(texts, tokenized, heads, taps)
+        return as_rows(self._core, self._tokenizer, texts, readers, self._settings, words, where)
 
-    def _score(self, prepared: _Prepared, known: Mapping[BackboneTap, Features] | None = None) -> Predictions:
-        """Run the backbone over all rows, some thousands at a time, and return the predictions."""
-        tokenized, heads, taps = prepared.tokenized, prepared.heads, prepared.taps
+    def _score(self, prepared: TextParts, known: Mapping[BackboneTap, Features] | None = None) -> Predictions:
+        """Run the backbone over all rows, and return the predictions; ``known`` are features of the rows that need no
+        pass."""
+        heads, taps = prepared.readers.heads, prepared.readers.taps
+        giving = self._running.for_features(heads) if taps else None
+        logits: dict[str, Logits] = {}
+        features: dict[Tap, Any] = {}
+        for part in prepared.parts:
+            found, values = self._run_part(part, giving, {} if known is None else known)
+            logits |= {name: self._of_texts(heads[name], own, part.windows) for name, own in found.items()}
+            features |= {tap: values_of_texts(values[tap], part.windows, tap) for tap in values}
+        return Predictions(
+            {name: head.spec for name, head in heads.items()},
+            {name: logits[name] for name in heads},
+            prepared.texts.empty,
+            prepared.truncated,
+            prepared.words,
+            {name: head.decision for name, head in heads.items()},
+            {tap: features[tap] for tap in taps},
+            prepared.windows,
+        )
+
+    def _of_texts(self, head: Head, logits: Logits, windows: Windows) -> Logits:
+        """Return the logits of texts from those of their windows."""
+        if not windows.split.any():
+            return logits
+        return head.spec.logits_of_texts(logits, windows, self._settings.long_text, head.decision)
+
+    def _run_part(
+        self, part: Part, giving: HeadedCore | None, known: Mapping[BackboneTap, Features]
+    ) -> tuple[dict[str, Logits], dict[Tap, Any]]:
+        """Run the backbone over the rows of a part, some thousands at a time; return the logits of its heads and the
+        features of its taps, which the core ``giving`` gives out."""
+        tokenized, heads, taps = part.tokenized, part.readers.heads, part.readers.taps
         digest = None if self._cache is None else self._core.backbone.digest()
         parts: list[dict[str, Logits]] = [empty_logits(heads, tokenized, np.arange(0))]
         values: dict[Tap, list[Any]] = {tap: [] for tap in taps}
-        for start in range(0, len(tokenized), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(tokenized)))
-            part = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
-            own = {tap: features.rows(rows) for tap, features in (known or {}).items()}
-            logits, found = self._run(part, heads, taps, digest, own)
+        for rows in _chunks(tokenized.lengths):
+            chunk = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
+            own = {tap: features.rows(rows) for tap, features in known.items()}
+            logits, found = self._run(chunk, part.readers, giving, digest, own)
             parts.append(logits)
             for tap, array in found.items():
                 values[tap].append(array)
-        specs = {name: head.spec for name, head in heads.items()}
-        return Predictions(
-            specs,
-            {name: spec.logits_type.joined([part[name] for part in parts]) for name, spec in specs.items()},
-            prepared.texts.empty,
-            tokenized.truncated,
-            None if tokenized.words is None else [words.places for words in tokenized.words],
-            {name: head.decision for name, head in heads.items()},
-            {tap: join_values(found, taps[tap], self._core.backbone.facts) for tap, found in values.items()},
-        )
+        joined = {
+            name: head.spec.logits_type.joined([logits[name] for logits in parts]) for name, head in heads.items()
+        }
+        facts = self._core.backbone.facts
+        return joined, {tap: join_values(found, taps[tap], facts) for tap, found in values.items()}
 
     def _run(
         self,
         tokenized: Tokenized,
-        heads: Mapping[str, Head],
-        taps: Mapping[Tap, BackboneTap],
+        readers: Readers,
+        giving: HeadedCore | None,
         digest: str | None,
         known: Mapping[BackboneTap, Features],
     ) -> tuple[dict[str, Logits], dict[Tap, Any]]:
@@ -219,10 +234,11 @@ class Scorer:
         rows = np.arange(len(tokenized))
         logits: dict[str, Logits] = {}
         values: dict[Tap, Any] = {}
-        giving = self._running.for_features(heads) if taps else None
-        groups = self._running.groups(heads) or ([] if giving is None else [(giving, {})])
+        groups = self._running.groups(readers.heads)
+        if giving is not None and readers.taps and all(running is not giving for running, _ in groups):
+            groups.append((giving, {}))
         for running, group in groups:
-            given = taps if running is giving else {}
+            given = readers.taps if running is giving else {}
             identity = None if digest is None else identity_of(running.backbone, digest)
             own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget)
             if running is self._core:
@@ -234,22 +250,23 @@ class Scorer:
         return logits, values
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Tokenized texts, and what is asked of them."""
-
-    texts: Texts
-    tokenized: Tokenized
-    heads: Mapping[str, Head]
-    taps: Mapping[Tap, BackboneTap]
-
-
 def _blocks(items: Iterable[object]) -> Iterator[tuple[list[object], int]]:
     """Yield the items of a stream in blocks, each with the number of its first item from 1."""
     remaining, first = iter(items), 1
     while block := list(islice(remaining, _STREAMED)):
         yield block, first
         first += len(block)
+
+
+def _chunks(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the numbers of rows whose features are in memory together, in order."""
+    ends, start = np.cumsum(lengths), 0
+    while start < len(lengths):
+        before = ends[start] - lengths[start]
+        within = int(np.searchsorted(ends, before + _CHUNK_TOKENS, side="right"))
+        end = min(max(within, start + 1), start + _CHUNK)
+        yield np.arange(start, end)
+        start = end
 
 
 def _check_pairs(heads: Mapping[str, Head], texts: Texts) -> None:

@@ -9,6 +9,7 @@ import torch
 from manyheads.data.texts.tokenize import LONG_TEXT
 from manyheads.errors import InputError, listed
 from manyheads.features.precision import DTYPES
+from manyheads.heads.windows import POOLINGS
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class ScoringSettings:
 
     Attributes:
         max_length: Maximum tokens per text; the backbone's limit by default.
-        long_text: What becomes of a text beyond the limit: ``"truncate"`` or ``"error"``.
+        long_text: What becomes of a text beyond the limit: ``"truncate"``, ``"error"``, or the pooling of its windows,
+            ``"mean"`` or ``"max"``.
         dtype: Precision of the backbone's pass: ``"auto"`` for the one that each head was trained in, or a torch dtype
             or its name.
         batch_tokens: Tokens per batch, padding included; ``"auto"`` measures the fastest number in the first long pass.
@@ -32,8 +34,9 @@ class ScoringSettings:
     batch_tokens: int | str = "auto"
 
     def __post_init__(self) -> None:
-        if self.long_text not in LONG_TEXT:
-            raise InputError(f"long_text must be one of {listed(LONG_TEXT)}, got {self.long_text!r}")
+        allowed = (*LONG_TEXT, *POOLINGS)
+        if self.long_text not in allowed:
+            raise InputError(f"long_text must be one of {listed(allowed)}, got {self.long_text!r}")
         if self.dtype != "auto" and self.dtype not in [*DTYPES, *DTYPES.values()]:
             raise InputError(f"dtype must be 'auto' or one of {listed(DTYPES)}, got {self.dtype!r}")
         tokens = self.batch_tokens

@@ -21,6 +21,7 @@ class PartRecord:
         bytes: The size of its file.
         empty: Texts that were empty.
         truncated: Texts that were truncated.
+        split: Texts that were read in several windows.
         errors: Rows with an error.
         first_errors: A few of them: the row in its file, from 1, and the error.
     """
@@ -30,6 +31,7 @@ class PartRecord:
     bytes: int
     empty: int
     truncated: int
+    split: int
     errors: int
     first_errors: list[tuple[int, str]]
 

@@ -150,6 +150,7 @@ class _Run:
             sum(record.rows for record in self._kept.values()),
             sum(record.empty for record in found),
             sum(record.truncated for record in found),
+            sum(record.split for record in found),
             sum(record.errors for record in found),
             first[:_FIRST_ERRORS],
             failures,
@@ -206,14 +207,14 @@ def _answer_settings(manifest: Manifest, scoring: TableScoring, columns: pa.Sche
 def _record(part: Part, scored: pa.Table, size: int) -> PartRecord:
     flags, errors = (scored.column(name).to_pylist() for name in (FLAG_COLUMN, ERROR_COLUMN))
     wrong = [(row, error) for row, error in enumerate(errors, start=part.start + 1) if error is not None]
-    empty, truncated = flags.count("empty"), flags.count("truncated")
-    return PartRecord(part.name, scored.num_rows, size, empty, truncated, len(wrong), wrong[:_FIRST_ERRORS])
+    empty, truncated, split = (flags.count(flag) for flag in ("empty", "truncated", "split"))
+    return PartRecord(part.name, scored.num_rows, size, empty, truncated, split, len(wrong), wrong[:_FIRST_ERRORS])
 
 
 def _unused(records: Iterable[PartRecord]) -> list[str]:
     """Return the added columns that are null in every row."""
     used = {FLAG_COLUMN: False, ERROR_COLUMN: False}
     for record in records:
-        used[FLAG_COLUMN] |= bool(record.empty or record.truncated)
+        used[FLAG_COLUMN] |= bool(record.empty or record.truncated or record.split)
         used[ERROR_COLUMN] |= bool(record.errors)
     return [name for name, is_used in used.items() if not is_used]

@@ -38,6 +38,7 @@ class ScoringSummary:
         resumed: Those of them that an earlier run wrote.
         empty: Texts that were empty.
         truncated: Texts that were truncated.
+        split: Texts that were read in several windows.
         errors: Rows with an error instead of answers.
         first_errors: The first few of them.
         failures: Files that could not be read, or not to their end, and why.
@@ -54,6 +55,7 @@ class ScoringSummary:
     resumed: int
     empty: int
     truncated: int
+    split: int
     errors: int
     first_errors: Sequence[RowError]
     failures: Mapping[str, str]
@@ -74,6 +76,7 @@ class ScoringSummary:
             "resumed": self.resumed,
             "empty": self.empty,
             "truncated": self.truncated,
+            "split": self.split,
             "errors": self.errors,
             "first_errors": first,
             "failures": dict(self.failures),

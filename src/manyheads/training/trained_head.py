@@ -137,10 +137,13 @@ class TrainedHead:
 
     def summary(self, method: Method, reading: Reading, lm_check: LMCheck) -> dict[str, Any]:
         """Return a record of the training as plain JSON, to be saved with the head; an undefined metric is ``None``."""
+        data = self.prepared.data
+        truncated = int(data.tokenized.truncated[data.train].sum())
+        given = {"weight": reading.weight, "max_length": reading.max_length, "truncated_texts": truncated or None}
         return {
             **method.describe(),
             "text": reading.text if isinstance(reading.text, str) else list(reading.text),
-            **({} if reading.weight is None else {"weight": reading.weight}),
+            **{name: value for name, value in given.items() if value is not None},
             "settings": self.fit.settings,
             "rows": self.rows,
             "label_rows": self.label_rows,

@@ -72,7 +72,7 @@ def _evaluated(
         source=table.name,
         procedure=procedure,
         texts=prepared.data.texts,
-        truncated=prepared.data.tokenized.truncated,
+        flags={"truncated": prepared.data.tokenized.truncated},
         columns={name: [cells[number] for number in numbers] for name, cells in columns.items()},
         notes=[*prepared.notes, *rare_label_notes(prepared.data, trainings.heads, folds)],
     )

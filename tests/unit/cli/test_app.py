@@ -95,6 +95,21 @@ def test_predict_reads_standard_input_and_writes_standard_output(run: Run, train
     assert "marks 1 empty" in err
 
 
+def test_predict_reads_long_texts_in_windows_and_says_so(run: Run, trained: Path, tmp_path: Path) -> None:
+    long = " ".join(TEXTS * 2)
+    out = tmp_path / "scored.csv"
+    options = ("--text", "ad", "--long-text", "mean", "--out", out)
+    code, _, err = run("predict", trained, "-", *options, stdin=f'ad\n"{long}"\nburn\n')
+    assert code == 0, err
+    assert "Column text_flag marks 1 split text." in err
+    rows = list(csv.DictReader(io.StringIO(out.read_text("utf-8"))))
+    assert [row["text_flag"] for row in rows] == ["split", ""]
+    found = mh.HeadedModel.from_pretrained(trained).predict([long], long_text="mean")
+    assert float(rows[0]["job_type_score"]) == pytest.approx(found[0]["job_type"].score, abs=1e-5)
+    reported = run("predict", trained, "-", *options, "--json", "--overwrite", stdin=f'ad\n"{long}"\n')[1]
+    assert json.loads(reported)["split"] == 1
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_a_scored_table_can_be_read_again(run: Run, trained: Path, ads: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"scored{ending}"

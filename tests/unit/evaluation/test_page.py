@@ -191,7 +191,7 @@ def test_ten_thousand_rows_are_less_than_two_megabytes() -> None:
     few = np.arange(300)
     train = {name: TrainingRows(texts, one.targets, None).take(few) for name, one in kinds.items()}
     columns = {"shop": [f"shop {row % 9}" for row in range(count)]}
-    report = build_report(EvaluatedTable("table", "Random.", texts, None, columns), kinds, train)
+    report = build_report(EvaluatedTable("table", "Random.", texts, {}, columns), kinds, train)
     assert len(html_page(report).encode()) < 2_000_000
 
 

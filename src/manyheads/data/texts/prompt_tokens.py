@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from manyheads.data.texts.tokenize import pieces_of, start_of_document
+from manyheads.data.texts.tokenize import pieces_of, special_tokens, start_of_document
 from manyheads.data.texts.word_pieces import word_pieces
 from manyheads.taps.prompted import SLOT
 from manyheads.types import Template, Tokenizer, WordPieces
@@ -29,7 +29,7 @@ class TextPromptTokenizer:
     def template(self, prompt: str) -> Template:
         """Return a prompt as token ids; the two sides are tokenized separately from the text."""
         before, after = prompt.split(SLOT)
-        opening, closing = self._around()
+        opening, closing = special_tokens(self.tokenizer)
         empty = tuple(self.empty_text())
         return Template(tuple(self._ids(before)), tuple(self._ids(after)), opening, closing, self.limit, empty)
 
@@ -64,11 +64,3 @@ class TextPromptTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         return list(pieces_of(self.tokenizer, text)) if text else []
-
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the special tokens before and after every text."""
-        plain, whole = self._ids("a"), list(self.tokenizer("a")["input_ids"])
-        for start in range(len(whole) - len(plain) + 1):
-            if whole[start : start + len(plain)] == plain:
-                return tuple(whole[:start]), tuple(whole[start + len(plain) :])
-        return (), ()

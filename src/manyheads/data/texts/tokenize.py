@@ -96,7 +96,10 @@ def tokenize(
     if tokenizer is None:
         raise InputError("This model has no tokenizer, so it cannot read texts; wrap it with one, or call it with ids")
     if long_text not in LONG_TEXT:
-        raise InputError(f"long_text must be 'truncate' or 'error', got {long_text!r}")
+        raise InputError(
+            f"long_text must be 'truncate' or 'error' in training, got {long_text!r}; trained heads read windows in "
+            "predict, evaluate and fit_decision"
+        )
     if words is not None and not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"{type(tokenizer).__name__}: does not report the characters of a token, so words have no tokens; "
@@ -184,6 +187,15 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
 def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     """Return the token ids of a text, without the special tokens around it."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids of the special tokens before and after every text."""
+    plain, whole = list(pieces_of(tokenizer, "a")), list(tokenizer("a")["input_ids"])
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+    return (), ()
 
 
 def start_of_document(tokenizer: Tokenizer) -> int:

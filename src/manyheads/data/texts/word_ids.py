@@ -49,6 +49,10 @@ class WordTokens:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def take(self, positions: np.ndarray) -> WordTokens:
+        """Return some of these words."""
+        return WordTokens(self.numbers[positions], self.places[positions])
+
     def renumbered(self, word_ids: Sequence[int]) -> list[int]:
         """Return word ids counted among these words."""
         ids = np.array(word_ids, dtype=np.int64)

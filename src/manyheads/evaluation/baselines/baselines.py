@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from manyheads.data.split import folds_by_text, text_groups
-from manyheads.evaluation.baselines.logits import LOGITS
 from manyheads.evaluation.baselines.models import MODELS, BaselineModel
 from manyheads.evaluation.baselines.rows import TrainingRows
 from manyheads.evaluation.kinds import Measures, measures_of
@@ -27,6 +26,9 @@ from manyheads.heads import NEUTRAL, Decision, HeadSpec, Ragged
 _FOLDS = 5
 # The step between the thresholds that are tried, for baselines with several labels per row.
 _STEPS = 100
+
+# No probability of a baseline is smaller.
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _with_scores(rows: ScoredRows, scores: Any) -> ScoredRows:
     """Return the rows with the scores of a baseline, for all labels of the table."""
     spec = rows.spec
     decision = _decision(spec, rows.targets, scores)
-    logits = _map(lambda values: LOGITS[spec.kind](values.astype(np.float64)), scores)
+    logits = _map(lambda values: spec.raw_logits(values.astype(np.float64), _LEAST), scores)
     return scored_rows(spec, rows.targets, logits, decision)
 
 

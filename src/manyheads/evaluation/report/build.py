@@ -34,7 +34,7 @@ class EvaluatedTable:
         source: The table's name.
         procedure: A sentence on how the predictions were made.
         texts: The text, or pair of texts, of each row.
-        truncated: (rows,) booleans: the text was truncated; ``None`` if unknown.
+        flags: What texts may be -> (rows,) booleans: ``"truncated"`` or ``"split"``.
         columns: Column name -> its cells, by whose values the rows are sliced.
         notes: Sentences for the user.
     """
@@ -42,7 +42,7 @@ class EvaluatedTable:
     source: str
     procedure: str
     texts: Sequence[Any]
-    truncated: np.ndarray | None = None
+    flags: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -61,7 +61,7 @@ def build_report(
         train: Head name -> training rows, on which the baselines are fitted. By default they are fitted on the
             evaluated rows themselves; see ``evaluation/baselines``.
     """
-    parts = parts_of(table.texts, table.truncated, table.columns)
+    parts = parts_of(table.texts, table.flags, table.columns)
     reports = {}
     for name, rows in heads.items():
         with spinner(f"Measuring {name}"):

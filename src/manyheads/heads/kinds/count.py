@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.heads.base import CellLosses
+from manyheads.heads.base import LEAST_SCORE, CellLosses
 from manyheads.heads.kinds.number import NumberSpec
+from manyheads.heads.kinds.softmax import logarithm
 
 # fp32 represents every integer up to here.
 _LARGEST = 2**24
@@ -74,3 +75,7 @@ class Count(NumberSpec):
         """Return the expected counts (rows, 1)."""
         counts: np.ndarray = np.exp(np.minimum(logits, _LARGEST_LOGIT))
         return counts
+
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return the logarithms of expected counts (rows, 1)."""
+        return logarithm(scores, least)

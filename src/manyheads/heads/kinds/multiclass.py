@@ -10,12 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.errors import HeadError
-from manyheads.heads.base import CellLosses
+from manyheads.heads.base import LEAST_SCORE, CellLosses
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.shares import shares_in
 from manyheads.heads.kinds.one_label import OneLabelSpec
-from manyheads.heads.kinds.softmax import cross_entropies, curvature, softmax
+from manyheads.heads.kinds.softmax import cross_entropies, curvature, logarithm, softmax
 from manyheads.heads.targets import RowTargets, ShareTargets, Targets
 from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
@@ -99,6 +99,16 @@ class Multiclass(OneLabelSpec):
     def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (rows, labels)."""
         return softmax(logits)
+
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return the logarithms (rows, labels)."""
+        return logarithm(scores, least)
+
+    def largest_scores(self, scores: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Return the largest probability of each label, divided by their sum."""
+        largest = super().largest_scores(scores, firsts)
+        divided: np.ndarray = largest / largest.sum(axis=1, keepdims=True)
+        return divided
 
     def positions(self, logits: np.ndarray) -> np.ndarray:
         """Return the positions of the most probable labels: those of the largest logits."""

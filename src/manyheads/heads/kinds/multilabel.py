@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError
-from manyheads.heads.base import CellLosses, Column, weighted
+from manyheads.heads.base import LEAST_SCORE, CellLosses, Column, weighted
 from manyheads.heads.cells.cells import is_missing, split_labels
 from manyheads.heads.cells.labels import LabelIndex
 from manyheads.heads.cells.multi_hot import bits_width, multi_hot_width
@@ -20,6 +20,7 @@ from manyheads.heads.cells.shares import read_shares, shares_in
 from manyheads.heads.cells.spans import SplitText
 from manyheads.heads.decision import DEFAULT_THRESHOLD, Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
+from manyheads.heads.kinds.softmax import logarithm
 from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import list_items
 from manyheads.types import MISSING, Batch, Prediction
@@ -158,6 +159,11 @@ class MultiLabel(LabelledSpec):
         # tanh does not overflow where exp(-logit) would.
         probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return probabilities
+
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return ``log p - log(1 - p)`` (rows, labels)."""
+        logits: np.ndarray = logarithm(scores, least) - logarithm(1 - scores, least)
+        return logits
 
     def check_decision(self, decision: Decision) -> None:
         """Check that there is one threshold per label."""

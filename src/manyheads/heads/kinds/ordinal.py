@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, listed
-from manyheads.heads.base import CellLosses, weighted
+from manyheads.heads.base import LEAST_SCORE, CellLosses, weighted
 from manyheads.heads.kinds.one_label import OneLabelSpec
 from manyheads.heads.kinds.shares import label_shares
 
@@ -90,6 +90,18 @@ class Ordinal(OneLabelSpec):
         probabilities: np.ndarray = np.exp(reached + np.concatenate([short, none], axis=-1))
         return probabilities
 
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return the logits (rows, labels - 1) of the conditional probabilities: ``log P(y > k) - log P(y = k)``."""
+        bounded = np.maximum(scores, least)
+        logits: np.ndarray = np.log(_reaching(bounded)[:, 1:]) - np.log(bounded[:, :-1])
+        return logits
+
+    def largest_scores(self, scores: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Return the probabilities with the largest ``P(y > k)`` among the windows for each ``k``: a text reaches the
+        level of its highest window."""
+        reaching = super().largest_scores(_reaching(scores), firsts)
+        return -np.diff(reaching, axis=1, append=0.0)
+
     def positions(self, logits: np.ndarray) -> np.ndarray:
         """Return the medians of the labels as trained: a temperature can move the median of the calibrated scores, but
         not the label."""
@@ -105,6 +117,11 @@ class Ordinal(OneLabelSpec):
             shares = shares * class_weights
         from_label = shares.flip(1).cumsum(dim=1).flip(1)
         return from_label[:, :-1], from_label[:, 1:]
+
+
+def _reaching(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities (rows, labels) of each label or a higher one."""
+    return np.cumsum(scores[:, ::-1], axis=1)[:, ::-1]
 
 
 def medians(scores: np.ndarray) -> np.ndarray:

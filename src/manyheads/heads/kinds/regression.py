@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manyheads.heads.base import CellLosses
+from manyheads.heads.base import LEAST_SCORE, CellLosses
 from manyheads.heads.kinds.number import NumberSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -55,3 +55,7 @@ class Regression(NumberSpec):
     def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the logits (rows, 1): they are the values."""
         return logits
+
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return the values (rows, 1)."""
+        return scores

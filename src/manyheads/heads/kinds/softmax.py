@@ -64,6 +64,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return probabilities
 
 
+def logarithm(scores: np.ndarray, least: float) -> np.ndarray:
+    """Return the logarithms of probabilities or rates, none of which is taken to be smaller than ``least``."""
+    logarithms: np.ndarray = np.log(np.maximum(scores, least))
+    return logarithms
+
+
 def check_classes(targets: Tensor, classes: int, head: str) -> Tensor:
     """Return int64 targets.
 

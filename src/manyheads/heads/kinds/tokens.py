@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
-from manyheads.heads.base import CellLosses, Column
+from manyheads.heads.base import LEAST_SCORE, CellLosses, Column
 from manyheads.heads.cells.best_tags import best_tags
 from manyheads.heads.cells.cells import is_missing
 from manyheads.heads.cells.entities import (
@@ -31,10 +31,19 @@ from manyheads.heads.cells.spans import LabelSpan, SplitText, check_spans, words
 from manyheads.heads.cells.word_labels import check_count, parsed
 from manyheads.heads.decision import Decision
 from manyheads.heads.kinds.labelled import LabelledSpec
-from manyheads.heads.kinds.softmax import balanced, check_classes, cross_entropies, curvature, one_hot, softmax
+from manyheads.heads.kinds.softmax import (
+    balanced,
+    check_classes,
+    cross_entropies,
+    curvature,
+    logarithm,
+    one_hot,
+    softmax,
+)
 from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import Targets, WordTargets
+from manyheads.heads.windows import Windows
 from manyheads.runtime.words import WORD_RULES
 from manyheads.taps import BackboneTap, Hidden, Tap, Words
 from manyheads.taps.words import check_subword, check_window
@@ -208,6 +217,15 @@ class Tokens(LabelledSpec):
     def raw_scores(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax (words, outputs)."""
         return softmax(logits)
+
+    def raw_logits(self, scores: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
+        """Return the logarithms (words, outputs)."""
+        return logarithm(scores, least)
+
+    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str, decision: Decision) -> WordLogits:
+        """Return the logits of each word in the window that reads it, whatever ``pool`` is."""
+        assert windows.words is not None
+        return WordLogits(Ragged(logits.values.values[windows.words.values], windows.words.offsets))
 
     def prediction(self, logits: np.ndarray, scores: np.ndarray, decision: Decision) -> Prediction:
         """Return the spans of one text, counted in words; plain labels as a tuple too."""
