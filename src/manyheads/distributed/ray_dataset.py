@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 from pyarrow import fs
@@ -80,27 +80,39 @@ def _part_names(ray: Any) -> Any:
     return PartNames()
 
 
-def _check_empty(out: str) -> None:
+def _listed(out: str) -> Any:
     system, path = fs.FileSystem.from_uri(out)
-    found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    if found:
+    return system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+
+
+def _check_empty(out: str) -> None:
+    if _listed(out):
         raise OutputExistsError(f"{out}: is not empty; choose another folder, or pass overwrite=True")
 
 
 def _summary(out: str, settings: WorkerSettings) -> ScoringSummary:
     """Count what was written, from the two columns that tell."""
-    written = pa_dataset.dataset(out, format="parquet")
-    rows = empty = truncated = wrong = 0
-    first: list[RowError] = []
-    for fragment in sorted(written.get_fragments(), key=lambda fragment: fragment.path):
+    # Ray removes a folder into which it has written no row.
+    fragments = pa_dataset.dataset(out, format="parquet").get_fragments() if _listed(out) else []
+    counts: Counter[str | None] = Counter()
+    wrong, first = 0, list[RowError]()
+    for fragment in sorted(fragments, key=lambda fragment: fragment.path):
         table = fragment.to_table(columns=[FLAG_COLUMN, ERROR_COLUMN])
-        flags, errors = table.column(FLAG_COLUMN), table.column(ERROR_COLUMN)
-        rows, wrong = rows + len(table), wrong + len(errors) - errors.null_count
-        empty, truncated = empty + _count(flags, "empty"), truncated + _count(flags, "truncated")
+        errors = table.column(ERROR_COLUMN)
+        wrong += len(errors) - errors.null_count
+        for item in pc.value_counts(table.column(FLAG_COLUMN)).to_pylist():
+            counts[item["values"]] += item["counts"]
         for row in pc.indices_nonzero(errors.is_valid()).to_pylist()[: _FIRST_ERRORS - len(first)]:
             first.append(RowError(fragment.path, row + 1, errors[row].as_py()))
-    return ScoringSummary(out, settings.answers.heads, rows, 0, empty, truncated, wrong, first, {})
-
-
-def _count(flags: pa.ChunkedArray, flag: str) -> int:
-    return int(pc.sum(pc.equal(flags, flag)).as_py() or 0)
+    return ScoringSummary(
+        out=out,
+        heads=settings.answers.heads,
+        rows=counts.total(),
+        resumed=0,
+        empty=counts["empty"],
+        truncated=counts["truncated"],
+        split=counts["split"],
+        errors=wrong,
+        first_errors=first,
+        failures={},
+    )
