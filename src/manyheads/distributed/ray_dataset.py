@@ -45,8 +45,8 @@ def score_dataset(
             batch_size=_ROWS,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers.count),
-            # Half of what is used, so that tasks that read and write find room on a machine full of workers.
-            num_cpus=workers.cpus / 2,
+            # Less than is used, so that tasks that read and write find room on a machine full of workers.
+            num_cpus=workers.cpus / 4,
             num_gpus=workers.gpus,
             udf_modifying_row_count=False,
         )
@@ -56,6 +56,7 @@ def score_dataset(
                 min_rows_per_file=_ROWS_OF_FILE,
                 mode="overwrite" if overwrite else "append",
                 filename_provider=_part_names(ray),
+                ray_remote_args={"num_cpus": 0.5},
             )
     return _summary(out, settings)
 
