@@ -89,7 +89,7 @@ def score_tables(
     )
     with output.opened():
         wanted = Wanted(
-            model=model_fingerprint(core, tokenizer, heads),
+            model=lambda: model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
             decided={"batch_tokens": fixed_token_budget(core, engine.uses_gpu)},
             machine={**machine(core), "threads": engine.threads},
