@@ -79,7 +79,9 @@ def score_tables(
     """
     output.check(scoring.overwrite)
     heads = list(core.heads.chosen(scoring.heads))
-    columns = columns_of(_predict(core, tokenizer, heads, scoring.settings), len(scoring.text) == 2, scoring.all_scores)
+    # Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
+    scorer = Scorer(core, tokenizer, scoring.settings)
+    columns = columns_of(_predicting(scorer, heads), len(scoring.text) == 2, scoring.all_scores)
     with output.opened():
         wanted = Wanted(
             model=model_fingerprint(core, tokenizer, heads),
@@ -92,7 +94,7 @@ def score_tables(
         )
         manifest = begin(streams, output, wanted)
         with threads(manifest.machine["threads"]):
-            run = _Run(streams, output, manifest, _row_answers(core, tokenizer, heads, manifest, scoring, columns))
+            run = _Run(streams, output, manifest, _row_answers(scorer, heads, manifest, scoring, columns))
             failures = run.score()
         records = output.journal.read()
         if not failures:
@@ -208,12 +210,7 @@ def _token_budget(core: HeadedCore) -> int:
 
 
 def _row_answers(
-    core: HeadedCore,
-    tokenizer: Tokenizer,
-    heads: Sequence[str],
-    manifest: Manifest,
-    scoring: TableScoring,
-    columns: pa.Schema,
+    scorer: Scorer, heads: Sequence[str], manifest: Manifest, scoring: TableScoring, columns: pa.Schema
 ) -> RowAnswers:
     rejects = scoring.settings.long_text == "error"
     settings = replace(
@@ -221,13 +218,11 @@ def _row_answers(
         batch_tokens=manifest.settings["batch_tokens"],
         long_text="truncate" if rejects else scoring.settings.long_text,
     )
-    predict = _predict(core, tokenizer, heads, settings)
+    predict = _predicting(scorer.with_settings(settings), heads)
     return RowAnswers(predict, scoring.text, manifest.settings["listed"], columns, scoring.all_scores, rejects)
 
 
-def _predict(core: HeadedCore, tokenizer: Tokenizer, heads: Sequence[str], settings: ScoringSettings) -> Predict:
-    # Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
-    scorer = Scorer(core, tokenizer, settings)
+def _predicting(scorer: Scorer, heads: Sequence[str]) -> Predict:
     return lambda texts: scorer(texts, heads)
 
 
