@@ -22,6 +22,7 @@ from manyheads.errors import counted
 from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
+from manyheads.runtime.collecting import collector_paused
 from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
 from manyheads.scoring.summary import ScoringSummary
@@ -60,7 +61,8 @@ def _streams(source: PredictInput, temporary: Path) -> Sequence[TableStream]:
 def _scored(
     source: PredictInput, output: PredictOutput, streams: Sequence[TableStream], target: Output
 ) -> ScoringSummary:
-    core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
+    with collector_paused():  # the model's own modules are imported too
+        core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
     heads = core.heads.chosen(source.head or None)
     columns = text_columns(source.text, heads.values(), source.data)
     scoring = TableScoring(
