@@ -16,6 +16,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.tables.streams.conform import conformed
 from manyheads.errors import ConfigError, MissingColumnError, WrongBackboneError, did_you_mean, listed
 from manyheads.inference.flags import FLAG_COLUMN
+from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
 from manyheads.runtime.progress import quietly
@@ -103,7 +104,7 @@ class WorkerSettings:
         columns = text_columns(text, chosen.values(), name)
         text = [columns] if isinstance(columns, str) else list(columns)
         settings = replace(settings, batch_tokens=settings.token_budget or fixed_token_budget(core, uses_gpu))
-        added = columns_of(predict_with(core, tokenizer, list(chosen), settings), len(text) == 2, all_scores)
+        added = columns_of(predict_with(Scorer(core, tokenizer, settings), list(chosen)), len(text) == 2, all_scores)
         answers = AnswerSettings(list(chosen), text, settings, False, added, all_scores)
         return cls(source, json.dumps(model_fingerprint(core, tokenizer, chosen)), answers)
 
@@ -145,7 +146,7 @@ class Worker:
             torch.set_num_threads(threads)
         core, tokenizer = settings.source.load(device)
         self._text = settings.answers.text
-        self._answers = settings.answers.answers(core, tokenizer)
+        self._answers = settings.answers.answers(Scorer(core, tokenizer))
         _check_same(
             json.loads(settings.fingerprint), model_fingerprint(core, tokenizer, settings.answers.heads), settings
         )

@@ -9,12 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 import pyarrow as pa
 import torch
 
-from manyheads.core import HeadedCore
+from manyheads.inference.scorer import Scorer
 from manyheads.runtime.threads import threads
 from manyheads.scoring.manifest import Manifest
 from manyheads.scoring.plan import Part
 from manyheads.scoring.row_answers import AnswerSettings
-from manyheads.types import Tokenizer
 
 PartRows = Iterator[tuple[Part, pa.Table]]
 # Parts with their rows, to the same parts with their answers, in the same order.
@@ -48,13 +47,13 @@ class ThisProcess(Engine):
     """Computes answers here, part after part.
 
     Args:
-        core: Backbone and heads.
-        tokenizer: The backbone's own.
+        scorer: Answers texts; without a cache.
+        device: Where the model is.
     """
 
-    def __init__(self, core: HeadedCore, tokenizer: Tokenizer) -> None:
-        self._core = core
-        self._tokenizer = tokenizer
+    def __init__(self, scorer: Scorer, device: torch.device) -> None:
+        self._scorer = scorer
+        self._device = device
 
     @property
     def threads(self) -> int:
@@ -64,11 +63,11 @@ class ThisProcess(Engine):
     @property
     def uses_gpu(self) -> bool:
         """Whether the model was loaded to one."""
-        return self._core.backbone.device.type == "cuda"
+        return self._device.type == "cuda"
 
     @contextmanager
     def started(self, settings: AnswerSettings, manifest: Manifest) -> Iterator[Answer]:
         """Yield a function that answers parts; see ``Engine``."""
-        answers = settings.answers(self._core, self._tokenizer)
+        answers = settings.answers(self._scorer)
         with threads(manifest.machine["threads"]):
             yield lambda parts: ((part, answers(rows)) for part, rows in parts)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from manyheads.core import HeadedCore
 from manyheads.data.tables.arrays import arrow_array, index_array
 from manyheads.data.tables.columns import ArrowColumn
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
@@ -18,7 +17,6 @@ from manyheads.inference.flags import FLAG_COLUMN, flags_of
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
-from manyheads.types import Tokenizer
 
 # Texts to their predictions, in the same order.
 Predict = Callable[[Texts], Predictions]
@@ -94,18 +92,21 @@ class AnswerSettings:
     columns: pa.Schema
     all_scores: bool
 
-    def answers(self, core: HeadedCore, tokenizer: Tokenizer) -> RowAnswers:
+    def answers(self, scorer: Scorer) -> RowAnswers:
         """Return what answers rows with a model."""
         rejects = self.settings.long_text == "error"
         settings = replace(self.settings, long_text="truncate") if rejects else self.settings
-        predict = predict_with(core, tokenizer, self.heads, settings)
+        predict = predict_with(scorer.with_settings(settings), self.heads)
         return RowAnswers(predict, self.text, self.listed, self.columns, self.all_scores, rejects)
 
 
-def predict_with(core: HeadedCore, tokenizer: Tokenizer, heads: Sequence[str], settings: ScoringSettings) -> Predict:
-    """Return a function that predicts texts with a model."""
-    # Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
-    scorer = Scorer(core, tokenizer, settings)
+def predict_with(scorer: Scorer, heads: Sequence[str]) -> Predict:
+    """Return a function that predicts texts with some heads.
+
+    Args:
+        scorer: Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
+        heads: Names of the heads.
+    """
     return lambda texts: scorer(texts, heads)
 
 

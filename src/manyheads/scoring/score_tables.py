@@ -13,6 +13,7 @@ from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.tables.streams.stream import ERROR_COLUMN, TableStream
 from manyheads.errors import DataError
 from manyheads.inference.flags import FLAG_COLUMN
+from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
 from manyheads.runtime.progress import rate_bar
 from manyheads.scoring.begin import Wanted, begin
@@ -82,11 +83,10 @@ def score_tables(
         DataError: no table can be read, or a column has the name of an added one.
     """
     output.check(scoring.overwrite)
-    engine = ThisProcess(core, tokenizer) if engine is None else engine
     heads = list(core.heads.chosen(scoring.heads))
-    columns = columns_of(
-        predict_with(core, tokenizer, heads, scoring.settings), len(scoring.text) == 2, scoring.all_scores
-    )
+    scorer = Scorer(core, tokenizer, scoring.settings)
+    engine = ThisProcess(scorer, core.backbone.device) if engine is None else engine
+    columns = columns_of(predict_with(scorer, heads), len(scoring.text) == 2, scoring.all_scores)
     with output.opened():
         wanted = Wanted(
             model=lambda: model_fingerprint(core, tokenizer, heads),
