@@ -25,7 +25,7 @@ from manyheads.cli.evaluate_options import (
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
-from manyheads.cli.predict_options import PredictInput, PredictOutput
+from manyheads.cli.predict_options import PredictEngine, PredictInput, PredictOutput
 from manyheads.cli.train_options import (
     AutoOptions,
     DataOptions,
@@ -39,6 +39,7 @@ from manyheads.cli.train_options import (
 from manyheads.cli.usage import ClickError, Group, fail
 from manyheads.cli.words_options import WordsInput, WordsOutput
 from manyheads.errors import ManyheadsError, one_line
+from manyheads.runtime.collecting import collector_paused
 
 _PURPOSE = "Add any number of prediction heads to one pretrained Transformer and keep the head it came with."
 _INTERRUPTED = 130
@@ -92,11 +93,12 @@ def train(
 
 @app.command(cls=Command, epilog="Example: manyheads predict model/ new.csv --out scored.parquet")
 @grouped
-def predict(source: PredictInput, output: PredictOutput) -> None:
+def predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) -> None:
     """Predict a table with every head in one pass; its own columns are kept."""
-    from manyheads.cli.predict import run_predict
+    with collector_paused():
+        from manyheads.cli.predict import run_predict
 
-    run_predict(source, output)
+    run_predict(source, engine, output)
 
 
 @app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region --report report.html")
@@ -134,7 +136,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show a model's backbone and heads: features, training rows and metrics."""
-    from manyheads.cli.inspect import run_inspect
+    with collector_paused():
+        from manyheads.cli.inspect import run_inspect
 
     run_inspect(model, as_json)
 

@@ -12,7 +12,7 @@ import numpy as np
 # Tokens per batch, padding included. On two cores, budgets of one to two thousand were the fastest.
 TOKEN_BUDGET = 2048
 # What a forward costs beside its tokens, as a share of the budget: small matrix products are slower per token.
-_FORWARD_SHARE = 1 / 32
+_FORWARD_SHARE = 1 / 16
 # The budgets to choose from, and the work by which each is measured.
 _BUDGETS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 _JUDGED_TOKENS = 8192

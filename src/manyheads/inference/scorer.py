@@ -63,6 +63,13 @@ class Scorer:
         self._cache = cache
         self._running = RunningCores(core, self._settings.precision)
 
+    def with_settings(self, settings: ScoringSettings) -> Scorer:
+        """Return a scorer with other settings; in the same precision it runs the weights that are converted already."""
+        other = Scorer(self._core, self._tokenizer, settings, self._cache)
+        if settings.precision == self._settings.precision:
+            other._running = self._running
+        return other
+
     def __call__(self, texts: Texts, heads: Iterable[str] | None = None, taps: Sequence[Tap] = ()) -> Predictions:
         """Predict texts.
 

@@ -142,4 +142,4 @@ def test_a_little_padding_is_cheaper_than_another_forward() -> None:
 def test_few_rows_of_many_lengths_have_little_padding() -> None:
     of = lengths(500, 60)
     padded = sum(len(rows) * int(of[rows].max()) for rows in plan_batches(of))
-    assert of.sum() / padded > 0.95
+    assert of.sum() / padded > 0.92

@@ -1,0 +1,31 @@
+"""The collector is paused, and then as it was, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from manyheads.runtime.collecting import collector_paused
+
+
+def interrupted_import() -> None:
+    with collector_paused():
+        assert not gc.isenabled()
+        raise ImportError("meanwhile")
+
+
+def test_the_collector_is_paused_and_then_collects_again() -> None:
+    with pytest.raises(ImportError, match="meanwhile"):
+        interrupted_import()
+    assert gc.isenabled()
+
+
+def test_a_disabled_collector_stays_disabled() -> None:
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
