@@ -12,7 +12,7 @@ demo: $(VENV)/.demo  ## install, then run both stories on real text
 test: $(VENV)/.dev  ## install, then run every fast test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-real: $(VENV)/.bench  ## the tests that need real weights
+test-real: $(VENV)/.real  ## the tests that need real weights, Ray or Spark (which needs Java)
 	$(BIN)/python -m pytest -m real tests/real
 
 test-architectures: $(VENV)/.dev  ## every text architecture of transformers, built tiny: ten minutes
@@ -60,6 +60,10 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo,dev,bench]'
+	touch $@
+
+$(VENV)/.real: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo,dev,bench,ray,spark]'
 	touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt

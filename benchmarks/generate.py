@@ -40,7 +40,7 @@ def ways(model: mh.HeadedModel, prompts: list[str]) -> dict[str, Callable[[], ob
 
 
 def compare(compared: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Return the CPU seconds of each way by round, forwards and backwards in turn, after a round that is not counted."""
+    """Return the CPU seconds of each way by round, in both orders in turn, after a round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in compared}
     for number in range(ROUNDS + 1):
         for name in reversed(compared) if number % 2 else compared:

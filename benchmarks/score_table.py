@@ -1,22 +1,23 @@
 """Scoring tables in parts, against the same predictor on the same texts in memory, and what either needs of memory.
 
-``python -m benchmarks.score_table``: MiniLM with two heads, 1 and 10 times the rows, CSV and Parquet, each in a process
-of its own, alternating. The tables' rate is that of the whole call: counting rows, fingerprints and files included;
-loading the model is not. ``python -m benchmarks.score_table tiny``: 5 and 50 times the rows with a random BERT of two
-layers, which is so fast that reading, writing and bookkeeping show, and memory has many parts to grow in.
+``python -m benchmarks.score_table``: MiniLM with two heads, 1 and 10 times the rows, CSV and Parquet, alternating in
+one process. The rate is that of the whole call: counting rows, fingerprints and files included. Seconds of the
+processor are those of all threads; beside other work on the machine, their ratio is the steadier one.
+
+``python -m benchmarks.score_table memory``: the growth of the largest memory of a process above that with the loaded
+model, for 5 and 50 times the rows with a random BERT of two layers.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -26,30 +27,84 @@ from rich.table import Table
 
 ROWS = 1_000
 # Times the rows -> repeats.
-REPEATS, TINY_REPEATS = {1: 3, 10: 1}, {5: 2, 50: 1}
+REPEATS = {1: 5, 10: 1}
+GROWTH = (5, 50)
 WAYS = ("memory", "csv", "parquet")
 
 
-def main(backbone: str, repeats: Mapping[int, int]) -> None:
-    """Print the rates and the memory of each way."""
+def rates() -> None:
+    """Print the rate of each way."""
+    import manyheads as mh
+    from benchmarks.data import minilm
+
+    shown = Table("rows", "way", "rows/s", "of memory's", "by processor seconds")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train(backbone or tiny(folder), folder)
-        shown = Table("rows", "way", "rows/s", "of memory's", "peak above the loaded model (MB)")
-        for times, count in repeats.items():
+        train(minilm(), folder)
+        predictor = mh.Predictor(mh.HeadedModel.from_pretrained(folder / "model"), batch_tokens=2048)
+        for times, repeats in REPEATS.items():
             write_tables(folder, ROWS * times)
-            found = measured(folder, ROWS * times, count)
+            found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+            for _ in range(repeats):
+                for way, values in found.items():
+                    values.append(timed(predictor, way, folder))
             for way in WAYS:
-                ratio = statistics.median(a / b for (a, _), (b, _) in zip(found[way], found["memory"], strict=True))
-                rate, peak = (statistics.median(values) for values in zip(*found[way], strict=True))
-                shown.add_row(f"{ROWS * times:,}", way, f"{rate:,.0f}", f"{ratio:.2f}", f"{peak / 1e6:,.0f}")
-        Console(width=120).print(shown)
+                rate = ROWS * times / statistics.median(seconds for seconds, _ in found[way])
+                pairs = list(zip(found["memory"], found[way], strict=True))
+                ratios = [statistics.median(one[at] / other[at] for one, other in pairs) for at in (0, 1)]
+                shown.add_row(f"{ROWS * times:,}", way, f"{rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios))
+    Console(width=120).print(shown)
+
+
+def memory() -> None:
+    """Print what each way needs of memory."""
+    shown = Table("rows", "way", "growth of the peak (MB)")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train(tiny(folder), folder)
+        for times in GROWTH:
+            write_tables(folder, ROWS * times)
+            for way in WAYS:
+                call = [sys.executable, "-m", "benchmarks.score_table", "grow", way, name]
+                output = subprocess.run(call, check=True, capture_output=True, text=True).stdout
+                shown.add_row(f"{ROWS * times:,}", way, f"{int(output.splitlines()[-1]) / 1e6:,.0f}")
+    Console(width=120).print(shown)
+
+
+def grow(way: str, folder: Path) -> None:
+    """Score once, and print the growth of the largest memory."""
+    import manyheads as mh
+
+    predictor = mh.Predictor(mh.HeadedModel.from_pretrained(folder / "model"), batch_tokens=2048)
+    predictor(["warm"] * 64)
+    before = peak()
+    timed(predictor, way, folder)
+    print(peak() - before)
+
+
+def timed(predictor: Any, way: str, folder: Path) -> tuple[float, float]:
+    """Score all rows, and return the seconds, and those of the processor."""
+    texts = pq.read_table(folder / "in.parquet").column("text").to_pylist() if way == "memory" else []
+    with tempfile.TemporaryDirectory() as out:
+        started, used = time.perf_counter(), time.process_time()
+        if way == "memory":
+            predictor(texts).to_arrow()
+        else:
+            predictor.score_table(folder / f"in.{way}", Path(out) / "out", text="text")
+        return time.perf_counter() - started, time.process_time() - used
+
+
+def peak() -> int:
+    """Return the largest memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def tiny(folder: Path) -> str:
     """Save a random BERT of two layers with MiniLM's tokenizer, and return where it lies."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from benchmarks.data import minilm
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -81,48 +136,11 @@ def write_tables(folder: Path, count: int) -> None:
     pq.write_table(table, folder / "in.parquet")
 
 
-def measured(folder: Path, rows: int, repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """Return rows per second and the peak of memory of each way, once per repeat, alternating."""
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-    for _ in range(repeats):
-        for way, values in found.items():
-            call = [sys.executable, "-m", "benchmarks.score_table", "run", way, str(folder)]
-            output = subprocess.run(call, check=True, capture_output=True, text=True).stdout
-            seconds, peak = json.loads(output.splitlines()[-1])
-            values.append((rows / seconds, peak))
-    return found
-
-
-def run(way: str, folder: Path) -> None:
-    """Score once, and print the seconds and the growth of the largest memory."""
-    import manyheads as mh
-
-    predictor = mh.Predictor(mh.HeadedModel.from_pretrained(folder / "model"), batch_tokens=2048)
-    texts = pq.read_table(folder / "in.parquet").column("text").to_pylist() if way == "memory" else []
-    predictor(["warm"] * 64)
-    before = peak()
-    with tempfile.TemporaryDirectory() as out:
-        started = time.perf_counter()
-        if way == "memory":
-            predictor(texts).to_arrow()
-        else:
-            predictor.score_table(folder / f"in.{way}", Path(out) / "out", text="text")
-        seconds = time.perf_counter() - started
-    print(json.dumps([seconds, peak() - before]))
-
-
-def peak() -> int:
-    """Return the largest memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["run"]:
-        run(sys.argv[2], Path(sys.argv[3]))
-    elif sys.argv[1:] == ["tiny"]:
-        sys.argv = sys.argv[:1]
-        main("", TINY_REPEATS)
+    command, sys.argv[1:] = sys.argv[1:], []
+    if command[:1] == ["grow"]:
+        grow(command[1], Path(command[2]))
+    elif command == ["memory"]:
+        memory()
     else:
-        from benchmarks.data import minilm
-
-        main(minilm(), REPEATS)
+        rates()

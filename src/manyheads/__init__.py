@@ -18,6 +18,7 @@ if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from manyheads import distributed as distributed
     from manyheads import errors as errors
     from manyheads.data.collate import collate as collate
     from manyheads.data.infer import infer_heads as infer_heads
@@ -120,7 +121,10 @@ _MODULES = {
     "train": "manyheads.functions.train",
 }
 
-__all__ = sorted([*_MODULES, "__version__", "errors"])
+# Public modules.
+_SUBMODULES = ("distributed", "errors")
+
+__all__ = sorted([*_MODULES, *_SUBMODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
@@ -128,8 +132,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_MODULES[name]), name)
         globals()[name] = value
         return value
-    if name == "errors":
-        return import_module("manyheads.errors")
+    if name in _SUBMODULES:
+        return import_module(f"manyheads.{name}")
     raise AttributeError(f"module 'manyheads' has no attribute {name!r}")
 
 

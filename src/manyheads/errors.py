@@ -31,6 +31,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     ├── TrainingError (ArithmeticError)        training stopped because a number is not finite
     ├── CacheError (OSError)                   an unusable folder or size limit of the feature cache
     ├── ConfigError (ValueError)               an invalid configuration file or option
+    ├── ClusterError (RuntimeError)            a worker of a cluster cannot start, or died
     └── MissingExtraError (ImportError)        an optional dependency is not installed
 
     ManyheadsWarning (UserWarning)
@@ -175,6 +176,10 @@ class CacheError(ManyheadsError, OSError):
 
 class ConfigError(ManyheadsError, ValueError):
     """A configuration file or an option is invalid: an unknown key, a wrong value, or a required one is absent."""
+
+
+class ClusterError(ManyheadsError, RuntimeError):
+    """A worker of a cluster cannot start, or died again and again."""
 
 
 class MissingExtraError(ManyheadsError, ImportError):

@@ -1163,9 +1163,9 @@ def passes() -> Iterator[list[tuple[int, set[str]]]]:
 
     inner = source.run_pass
 
-    def watched(core: Any, tokenized: Any, rows: Any, taps: Any, receive: Any) -> None:
+    def watched(core: Any, tokenized: Any, rows: Any, taps: Any, *others: Any) -> None:
         seen.append((len(rows), {tap.kind for tap in taps}))
-        inner(core, tokenized, rows, taps, receive)
+        inner(core, tokenized, rows, taps, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "run_pass", watched)

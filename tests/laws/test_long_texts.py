@@ -193,7 +193,7 @@ def test_trained_heads_read_windows_through_their_branches(saved: Saved, method:
     answers = model.predict([row["text"] for row in table], max_length=18, long_text="mean")
     right = [answers[row]["urgency"].label == table[row]["urgency"] for row in range(4)]
     assert report.metrics["urgency"]["accuracy"] == pytest.approx(np.mean(right))
-    assert any("longer than the limit and read in windows: 1 text" in note for note in report.notes)
+    assert any("read in windows, by long_text='mean': 1 text" in note for note in report.notes)
     kept = [model.predict([LONG], max_length=18, long_text="mean", cache=tmp_path) for _ in range(2)]
     assert np.array_equal(kept[0].logits["urgency"], kept[1].logits["urgency"])
 

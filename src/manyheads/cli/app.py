@@ -25,7 +25,7 @@ from manyheads.cli.evaluate_options import (
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
-from manyheads.cli.predict_options import PredictInput, PredictOutput
+from manyheads.cli.predict_options import PredictEngine, PredictInput, PredictOutput
 from manyheads.cli.train_options import (
     AutoOptions,
     DataOptions,
@@ -93,12 +93,12 @@ def train(
 
 @app.command(cls=Command, epilog="Example: manyheads predict model/ new.csv --out scored.parquet")
 @grouped
-def predict(source: PredictInput, output: PredictOutput) -> None:
+def predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) -> None:
     """Predict a table with every head in one pass; its own columns are kept."""
     with collector_paused():
         from manyheads.cli.predict import run_predict
 
-    run_predict(source, output)
+    run_predict(source, engine, output)
 
 
 @app.command(cls=Command, epilog="Example: manyheads evaluate model/ test.csv --by region --report report.html")

@@ -15,14 +15,15 @@ from typing import NoReturn, cast
 from rich.console import Console
 
 from manyheads.checkpoint.open_model import open_model
-from manyheads.cli.predict_options import PredictInput, PredictOutput
+from manyheads.cli.predict_options import PredictEngine, PredictInput, PredictOutput
 from manyheads.data.tables.streams.find import find_streams, stream_of_input
 from manyheads.data.tables.streams.stream import TableStream
-from manyheads.errors import counted
+from manyheads.errors import ConfigError, counted
 from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_columns import text_columns
 from manyheads.runtime.collecting import collector_paused
+from manyheads.scoring.engines import Engine
 from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
 from manyheads.scoring.summary import ScoringSummary
@@ -36,15 +37,15 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
 
 
-def run_predict(source: PredictInput, output: PredictOutput) -> None:
+def run_predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) -> None:
     """Score the tables, report what became of their rows, and exit with a code that says so."""
     with tempfile.TemporaryDirectory(prefix="manyheads-") as temporary:
         target = StandardOutput(Path(temporary, "parts")) if output.out == "-" else output_at(output.out)
         target.check(output.overwrite)
-        streams = _streams(source, Path(temporary))
+        streams, answering = _streams(source, Path(temporary)), _engine(source, engine)
         try:
             with _terminable():
-                summary = _scored(source, output, streams, target)
+                summary = _scored(source, output, streams, target, answering)
         except KeyboardInterrupt as interrupt:
             _exit_interrupted(target, isinstance(interrupt, _Terminated))
     _report(summary, output, target)
@@ -58,8 +59,25 @@ def _streams(source: PredictInput, temporary: Path) -> Sequence[TableStream]:
     return find_streams(source.data)
 
 
+def _engine(source: PredictInput, options: PredictEngine) -> Engine | None:
+    """Return who computes the answers; ``None`` for this process."""
+    if options.engine == "here":
+        if options.workers is not None:
+            raise ConfigError("--workers: is for a cluster; add --engine ray")
+        return None
+    if options.engine != "ray":
+        raise ConfigError(f"--engine: must be 'here' or 'ray', got {options.engine!r}")
+    from manyheads.distributed.ray import ray_engine
+
+    return ray_engine(source.model, source.trust_remote_code, options.workers)
+
+
 def _scored(
-    source: PredictInput, output: PredictOutput, streams: Sequence[TableStream], target: Output
+    source: PredictInput,
+    output: PredictOutput,
+    streams: Sequence[TableStream],
+    target: Output,
+    engine: Engine | None,
 ) -> ScoringSummary:
     with collector_paused():  # the model's own modules are imported too
         core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
@@ -72,7 +90,7 @@ def _scored(
         output.all_scores,
         output.overwrite,
     )
-    return score_tables(core, cast(Tokenizer, tokenizer), streams, target, scoring)  # without one, it says so
+    return score_tables(core, cast(Tokenizer, tokenizer), streams, target, scoring, engine)  # without one, it says so
 
 
 @contextmanager

@@ -41,6 +41,21 @@ class PredictInput(OptionGroup):
 
 
 @dataclass(frozen=True)
+class PredictEngine(OptionGroup):
+    """Who computes the answers."""
+
+    panel: ClassVar[str] = "Machines"
+
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="'here' (default), or 'ray' for the workers of a cluster.")
+    ] = "here"
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Workers of the cluster (default: one per GPU or four cores)."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class PredictOutput(OptionGroup):
     """The scored table."""
 

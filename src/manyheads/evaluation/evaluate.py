@@ -75,7 +75,7 @@ def predict_labelled(
         texts=rows.texts,
         flags={"truncated": predictions.truncated, "split": predictions.split},
         columns={name: [cells[number] for number in numbers.tolist()] for name, cells in columns.items()},
-        notes=[*labelled.remarks, *_notes(len(labelled.texts), rows, predictions, predicted)],
+        notes=[*labelled.remarks, *_notes(len(labelled.texts), rows, predictions, predicted, reading)],
     )
     return evaluated, predicted
 
@@ -147,15 +147,19 @@ def _predicted_words(rows: LabelledRows, predictions: Predictions) -> list[np.nd
 
 
 def _notes(
-    count: int, rows: LabelledRows, predictions: Predictions, predicted: Mapping[str, EvaluatedRows]
+    count: int,
+    rows: LabelledRows,
+    predictions: Predictions,
+    predicted: Mapping[str, EvaluatedRows],
+    reading: Reading,
 ) -> list[str]:
-    """Return sentences on rows and words that were not measured, and on texts that were cut or are empty."""
+    """Return sentences on rows and words that were not measured, and on texts that were cut or split or are empty."""
     found = []
     if len(rows) < count:
         found.append(f"{rows.source}: left out, without a label of any head: {counted(count - len(rows), 'row')}.")
     for flags, what in (
         (predictions.truncated, "measured like any others, but longer than the limit and cut"),
-        (predictions.split, "longer than the limit and read in windows"),
+        (predictions.split, f"longer than the limit and read in windows, by long_text={reading.long_text!r}"),
         (predictions.empty, "measured like any others, but empty"),
     ):
         if flags.any():

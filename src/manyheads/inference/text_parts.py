@@ -103,7 +103,6 @@ def as_rows(
         cut = tokenize_for(core, tokenizer, texts.texts, limits, settings.long_text, where, reading, words)
         return TextParts(texts, readers, [Part(cut, Windows.one_each(len(cut)), readers)], cut.truncated, _places(cut))
     whole = tokenize_whole(core, tokenizer, texts.texts, words)
-
     longest = int(whole.lengths.max(initial=0))
 
     @cache

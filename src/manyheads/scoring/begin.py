@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
@@ -38,7 +38,7 @@ class Wanted:
     """What a run is to score with.
 
     Attributes:
-        model: The model's fingerprint.
+        model: Returns the model's fingerprint; takes a while.
         settings: The settings; ``None`` for one that the first run decides.
         decided: The decisions of a first run.
         machine: What the last bits of answers depend on.
@@ -47,7 +47,7 @@ class Wanted:
         overwrite: Whether parts of another run are deleted.
     """
 
-    model: Mapping[str, Any]
+    model: Callable[[], Mapping[str, Any]]
     settings: Mapping[str, Any]
     decided: Mapping[str, Any]
     machine: Mapping[str, Any]
@@ -71,7 +71,7 @@ def begin(streams: Streams, output: Output, wanted: Wanted) -> Manifest:
         DataError: no file can be read, or a column has the name of an added one.
     """
     before = _earlier(output, wanted.overwrite)
-    if before is not None:
+    if before is not None and before.model:
         problem = _problem(before, streams, wanted)
         if not problem:
             _warn_of_machine(before, wanted.machine, output.name)
@@ -81,7 +81,7 @@ def begin(streams: Streams, output: Output, wanted: Wanted) -> Manifest:
                 f"{output.name}: has parts that were scored otherwise: {problem}; choose another place, or pass "
                 "overwrite=True (--overwrite) to score the table anew"
             )
-    manifest = _new(streams, wanted)
+    manifest = _new(streams, wanted, output)
     if before is not None:
         output.clear(before.parts, before.settings["ending"])
     with output.writing():
@@ -104,7 +104,9 @@ def _earlier(output: Output, overwrite: bool) -> Manifest | None:
 def _problem(before: Manifest, streams: Streams, wanted: Wanted) -> str:
     """Return what differs between an earlier run and this one, or ``""``."""
     now = {name: before.settings.get(name) if value is None else value for name, value in wanted.settings.items()}
-    found = differences({"model": before.model, "settings": before.settings}, {"model": wanted.model, "settings": now})
+    found = differences(
+        {"model": before.model, "settings": before.settings}, {"model": wanted.model(), "settings": now}
+    )
     return "; ".join(filter(None, [found, _changed_input(before.inputs, streams)]))
 
 
@@ -145,7 +147,7 @@ def _with_repaired(before: Manifest, streams: Streams, output: Output) -> Manife
     return after
 
 
-def _new(streams: Streams, wanted: Wanted) -> Manifest:
+def _new(streams: Streams, wanted: Wanted, output: Output) -> Manifest:
     with spinner("Counting rows"):
         found = [_surveyed(stream) for stream in streams]
     surveys = [survey for survey, _ in found if survey is not None]
@@ -163,7 +165,8 @@ def _new(streams: Streams, wanted: Wanted) -> Manifest:
     _check_any_row(streams, inputs, schema)
     decided = {**wanted.decided, "listed": _are_listed(streams, inputs, schema, wanted.text)}
     settings = {name: decided.get(name) if value is None else value for name, value in wanted.settings.items()}
-    return Manifest(wanted.model, settings, wanted.machine, schema, inputs)
+    manifest = Manifest({}, settings, wanted.machine, schema, inputs)
+    return replace(manifest, model=wanted.model()) if output.keeps(manifest.parts) else manifest
 
 
 def _surveyed(stream: TableStream) -> tuple[Survey | None, DataError | None]:

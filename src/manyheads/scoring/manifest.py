@@ -46,7 +46,7 @@ class Manifest:
     """What scored parts were made with.
 
     Attributes:
-        model: See ``scoring.fingerprint``.
+        model: See ``scoring.fingerprint``; empty where no part outlives its run.
         settings: All that answers depend on besides the model and the texts.
         machine: What their last bits depend on besides.
         schema: Names and types of the input's columns.

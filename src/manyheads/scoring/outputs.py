@@ -113,6 +113,10 @@ class Output(ABC):
             return path.stat().st_size
 
     @abstractmethod
+    def keeps(self, parts: Sequence[Part]) -> bool:
+        """Return whether a killed run leaves parts that are worth keeping, and so must know whose they are."""
+
+    @abstractmethod
     def part_ending(self, ending: str) -> str:
         """Return the format of the parts of a table with this ending."""
 
@@ -146,6 +150,10 @@ class FolderOutput(Output):
             raise OutputExistsError(
                 f"{self.name}: has files, but none that a scoring began; choose another folder, or an empty one"
             )
+
+    def keeps(self, parts: Sequence[Part]) -> bool:
+        """Return true: the parts are the result."""
+        return True
 
     def part_ending(self, ending: str) -> str:
         """Return the ending of the input, if its format can be written."""
@@ -186,6 +194,10 @@ class FileOutput(_JoinedOutput):
         self.name, self._path = str(path), path
         self.folder = path.with_name(f".{path.name}.manyheads-parts")
 
+    def keeps(self, parts: Sequence[Part]) -> bool:
+        """Return whether some parts can be complete while others are not."""
+        return len(parts) > 1
+
     def check(self, overwrite: bool) -> None:
         """Check the file's ending, and that it is absent or may be replaced."""
         check_output(self.name, overwrite)
@@ -208,6 +220,10 @@ class StandardOutput(_JoinedOutput):
 
     def __init__(self, folder: Path) -> None:
         self.name, self.folder = "standard output", folder
+
+    def keeps(self, parts: Sequence[Part]) -> bool:
+        """Return false: the folder is gone after the run."""
+        return False
 
     def check(self, overwrite: bool) -> None:
         """Accept it as it is."""

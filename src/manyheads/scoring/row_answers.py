@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,8 @@ from manyheads.data.texts.texts import Texts, texts_of_cells
 from manyheads.errors import BackboneError, DataError, InputError, ManyheadsError, listed
 from manyheads.inference.flags import FLAG_COLUMN, flags_of
 from manyheads.inference.predictions import Predictions
+from manyheads.inference.scorer import Scorer
+from manyheads.inference.settings import ScoringSettings
 
 # Texts to their predictions, in the same order.
 Predict = Callable[[Texts], Predictions]
@@ -68,6 +70,44 @@ class RowAnswers:
             _reject_truncated(flags, errors, order)
         answered = pa.concat_tables(found).take(index_array(order))
         return _joined(rows.drop_columns([ERROR_COLUMN]), answered, flags, errors)
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """All that ``RowAnswers`` needs beside the model, as values that can be sent to other processes.
+
+    Attributes:
+        heads: Names of the heads.
+        text: The column of texts, or two for pairs.
+        settings: How texts are scored.
+        listed: Whether the texts are lists of words written as text.
+        columns: The names and types of the predictions' columns.
+        all_scores: Whether there is a column per label.
+    """
+
+    heads: Sequence[str]
+    text: Sequence[str]
+    settings: ScoringSettings
+    listed: bool
+    columns: pa.Schema
+    all_scores: bool
+
+    def answers(self, scorer: Scorer) -> RowAnswers:
+        """Return what answers rows with a model."""
+        rejects = self.settings.long_text == "error"
+        settings = replace(self.settings, long_text="truncate") if rejects else self.settings
+        predict = predict_with(scorer.with_settings(settings), self.heads)
+        return RowAnswers(predict, self.text, self.listed, self.columns, self.all_scores, rejects)
+
+
+def predict_with(scorer: Scorer, heads: Sequence[str]) -> Predict:
+    """Return a function that predicts texts with some heads.
+
+    Args:
+        scorer: Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
+        heads: Names of the heads.
+    """
+    return lambda texts: scorer(texts, heads)
 
 
 def columns_of(predict: Predict, is_pair: bool, all_scores: bool) -> pa.Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,19 +15,18 @@ from manyheads.errors import DataError
 from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
-from manyheads.runtime.progress import Advance, rate_bar
-from manyheads.runtime.threads import threads
+from manyheads.runtime.progress import rate_bar
 from manyheads.scoring.begin import Wanted, begin
+from manyheads.scoring.engines import Answer, Engine, ThisProcess
 from manyheads.scoring.fingerprint import machine, model_fingerprint, precisions
-from manyheads.scoring.journal import Journal, PartRecord
+from manyheads.scoring.journal import PartRecord
 from manyheads.scoring.manifest import Manifest
 from manyheads.scoring.outputs import Output
 from manyheads.scoring.plan import Part, cut, parts_of
-from manyheads.scoring.row_answers import Predict, RowAnswers, columns_of
+from manyheads.scoring.row_answers import AnswerSettings, columns_of, predict_with
 from manyheads.scoring.summary import RowError, ScoringSummary
 from manyheads.types import Tokenizer
 
-Item = TypeVar("Item")
 # Fewer tokens leave a GPU idle; the number that a model records may have been measured on a CPU.
 _GPU_TOKEN_BUDGET = 16_384
 # Errors that a part's record and a summary show.
@@ -54,7 +53,12 @@ class TableScoring:
 
 
 def score_tables(
-    core: HeadedCore, tokenizer: Tokenizer, streams: Sequence[TableStream], output: Output, scoring: TableScoring
+    core: HeadedCore,
+    tokenizer: Tokenizer,
+    streams: Sequence[TableStream],
+    output: Output,
+    scoring: TableScoring,
+    engine: Engine | None = None,
 ) -> ScoringSummary:
     """Score tables, in parts of some thousands of rows, each of which is written before the next is read.
 
@@ -67,6 +71,7 @@ def score_tables(
         streams: The tables, in order.
         output: Where the rows go.
         scoring: How they are scored.
+        engine: Who computes the answers; this process by default.
 
     Returns:
         What became of the rows.
@@ -79,22 +84,22 @@ def score_tables(
     """
     output.check(scoring.overwrite)
     heads = list(core.heads.chosen(scoring.heads))
-    # Without a cache: rows that it held would leave the batches, and so change the last bits of the others.
     scorer = Scorer(core, tokenizer, scoring.settings)
-    columns = columns_of(_predicting(scorer, heads), len(scoring.text) == 2, scoring.all_scores)
+    engine = ThisProcess(scorer, core.backbone.device) if engine is None else engine
+    columns = columns_of(predict_with(scorer, heads), len(scoring.text) == 2, scoring.all_scores)
     with output.opened():
         wanted = Wanted(
-            model=model_fingerprint(core, tokenizer, heads),
+            model=lambda: model_fingerprint(core, tokenizer, heads),
             settings=_settings(core, heads, output.part_ending(streams[0].ending), scoring),
-            decided={"batch_tokens": _token_budget(core)},
-            machine=machine(core),
+            decided={"batch_tokens": fixed_token_budget(core, engine.uses_gpu)},
+            machine={**machine(core), "threads": engine.threads},
             text=scoring.text,
             added=columns.names,
             overwrite=scoring.overwrite,
         )
         manifest = begin(streams, output, wanted)
-        with threads(manifest.machine["threads"]):
-            run = _Run(streams, output, manifest, _row_answers(scorer, heads, manifest, scoring, columns))
+        with engine.started(_answer_settings(manifest, scoring, columns), manifest) as answer:
+            run = _Run(streams, output, manifest, answer)
             failures = run.score()
         records = output.journal.read()
         if not failures:
@@ -102,14 +107,20 @@ def score_tables(
     return run.summary(heads, records, failures)
 
 
+def fixed_token_budget(core: HeadedCore, uses_gpu: bool) -> int:
+    """Return tokens per batch without measuring: a clock would make each run's last bits its own."""
+    known = core.backbone.token_budget or TOKEN_BUDGET
+    return max(known, _GPU_TOKEN_BUDGET) if uses_gpu else known
+
+
 class _Run:
     """The parts of a run, those of earlier runs among them."""
 
-    def __init__(self, streams: Sequence[TableStream], output: Output, manifest: Manifest, answers: RowAnswers) -> None:
+    def __init__(self, streams: Sequence[TableStream], output: Output, manifest: Manifest, answer: Answer) -> None:
         self._streams = streams
         self._output = output
         self._manifest = manifest
-        self._answers = answers
+        self._answer = answer
         self._ending = manifest.settings["ending"]
         self._kept = self._complete()
 
@@ -118,12 +129,11 @@ class _Run:
         failures: dict[str, str] = {}
         journal, before = self._output.journal, sum(record.rows for record in self._kept.values())
         with rate_bar("Scoring", self._manifest.rows, "rows", before) as advance:
-            for number, (stream, one) in enumerate(zip(self._streams, self._manifest.inputs, strict=True)):
-                parts = parts_of(number, one.rows, one.part_rows)
-                todo = [part for part in parts if part.name not in self._kept]
-                failure = one.failure or (self._score_file(stream, todo, journal, advance) if todo else None)
-                if failure:
-                    failures[stream.name] = failure
+            for part, scored in self._answer(self._rows(failures)):
+                size = self._output.add(part, scored, self._ending)
+                with self._output.writing():
+                    journal.add(_record(part, scored, size))
+                advance(scored.num_rows)
         return failures
 
     def summary(
@@ -158,34 +168,19 @@ class _Run:
             self._output.journal.keep(records)
         return records
 
-    def _score_file(self, stream: TableStream, parts: list[Part], journal: Journal, advance: Advance) -> str | None:
-        """Score some parts of a file, and return why it cannot be read to its end, or ``None``."""
-        manifest = self._manifest
-        pieces = stream.pieces(
-            manifest.inputs[parts[0].file].reading, manifest.schema, parts[0].start, manifest.settings["text"]
-        )
-        failures: list[str] = []
-        for part, rows in _until_failure(cut(pieces, parts, stream.name), failures):
-            scored = self._answers(rows)
-            size = self._output.add(part, scored, self._ending)
-            with self._output.writing():
-                journal.add(_record(part, scored, size))
-            advance(scored.num_rows)
-        return failures[0] if failures else None
-
-
-def _until_failure(items: Iterable[Item], failures: list[str]) -> Iterator[Item]:
-    """Yield items until one cannot be read; the error's message is then appended to ``failures``."""
-    remaining = iter(items)
-    while True:
-        try:
-            item = next(remaining)
-        except StopIteration:
-            return
-        except DataError as error:
-            failures.append(str(error))
-            return
-        yield item
+    def _rows(self, failures: dict[str, str]) -> Iterator[tuple[Part, pa.Table]]:
+        """Yield the parts that are not complete with their rows, and note why a file cannot be read to its end."""
+        manifest, text = self._manifest, self._manifest.settings["text"]
+        for number, (stream, one) in enumerate(zip(self._streams, manifest.inputs, strict=True)):
+            parts = parts_of(number, one.rows, one.part_rows)
+            todo = [part for part in parts if part.name not in self._kept]
+            if one.failure:
+                failures[stream.name] = one.failure
+            elif todo:
+                try:
+                    yield from cut(stream.pieces(one.reading, manifest.schema, todo[0].start, text), todo, stream.name)
+                except DataError as error:
+                    failures[stream.name] = str(error)
 
 
 def _settings(core: HeadedCore, heads: Sequence[str], ending: str, scoring: TableScoring) -> dict[str, Any]:
@@ -203,27 +198,10 @@ def _settings(core: HeadedCore, heads: Sequence[str], ending: str, scoring: Tabl
     }
 
 
-def _token_budget(core: HeadedCore) -> int:
-    """Return tokens per batch without measuring: a clock would make each run's last bits its own."""
-    known = core.backbone.token_budget or TOKEN_BUDGET
-    return max(known, _GPU_TOKEN_BUDGET) if core.backbone.device.type == "cuda" else known
-
-
-def _row_answers(
-    scorer: Scorer, heads: Sequence[str], manifest: Manifest, scoring: TableScoring, columns: pa.Schema
-) -> RowAnswers:
-    rejects = scoring.settings.long_text == "error"
-    settings = replace(
-        scoring.settings,
-        batch_tokens=manifest.settings["batch_tokens"],
-        long_text="truncate" if rejects else scoring.settings.long_text,
-    )
-    predict = _predicting(scorer.with_settings(settings), heads)
-    return RowAnswers(predict, scoring.text, manifest.settings["listed"], columns, scoring.all_scores, rejects)
-
-
-def _predicting(scorer: Scorer, heads: Sequence[str]) -> Predict:
-    return lambda texts: scorer(texts, heads)
+def _answer_settings(manifest: Manifest, scoring: TableScoring, columns: pa.Schema) -> AnswerSettings:
+    known = manifest.settings
+    settings = replace(scoring.settings, batch_tokens=known["batch_tokens"])
+    return AnswerSettings(known["heads"], scoring.text, settings, known["listed"], columns, scoring.all_scores)
 
 
 def _record(part: Part, scored: pa.Table, size: int) -> PartRecord:

@@ -171,6 +171,8 @@ CASES = (
     "empty table",
     "no such table",
     "output exists",
+    "unknown engine",
+    "workers of no cluster",
     "unknown ending",
     "unknown head",
     "not a number for a layer",
@@ -200,6 +202,8 @@ def errors(ads: Path, trained: Path, bert: Path, folder: Path) -> dict[str, tupl
         "empty table": (("predict", trained, folder / "empty.csv", "--out", folder / "new.csv"), ("empty.csv",)),
         "no such table": (("predict", trained, folder / "none.csv", "--out", folder / "new.csv"), ("none.csv",)),
         "output exists": (("predict", trained, ads, "--out", folder / "taken.csv"), ("taken.csv", "--overwrite")),
+        "unknown engine": (("predict", trained, ads, "--engine", "dask"), ("--engine", "'dask'")),
+        "workers of no cluster": (("predict", trained, ads, "--workers", 2), ("--workers", "--engine ray")),
         "unknown ending": (("predict", trained, ads, "--out", folder / "new.xlsx"), ("new.xlsx", ".parquet")),
         "unknown head": (
             ("predict", trained, ads, "--head", "job", "--out", folder / "new.csv"),
