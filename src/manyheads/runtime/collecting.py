@@ -1,7 +1,7 @@
 """Pause Python's garbage collector while modules are imported.
 
 Importing torch and transformers makes millions of objects that stay, and the collector walks through them again and
-again without finding any to free: up to a fifth of the time that the imports take.
+again without finding any to free: about a sixth of the time that the imports take.
 """
 
 from __future__ import annotations
