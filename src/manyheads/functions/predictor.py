@@ -101,7 +101,9 @@ class Predictor:
             heads: Names of the heads; all by default.
 
         Raises:
-            The same as ``__call__``; a text that cannot be used, after the predictions of the blocks before it.
+            TextError: a text that is not a string, after the predictions of the blocks before it.
+            HeadError: no head.
+            InputError: as from ``__call__``.
 
         Examples:
             >>> answers = [row["urgency"].label for row in mh.Predictor(trained).stream(iter(texts))]
