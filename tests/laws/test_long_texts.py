@@ -58,6 +58,7 @@ def test_every_family_answers_by_its_windows(saved: Saved, family: Family) -> No
         "age": mh.Regression(reads=[mh.Hidden(layer=1, pool="mean"), mh.Output("urgency")]),
     }
     model = trained(headed(saved(family.name), specs))
+    neutral = model.predict([*TEXTS[:2], LONG], max_length=14, long_text="mean")
     model.heads["urgency"].decision = mh.Decision(temperature=1.7)
     found = model.predict([*TEXTS[:2], LONG], max_length=14, long_text="mean")
     cut = model.predict([*TEXTS[:2], LONG], max_length=14)
@@ -69,8 +70,10 @@ def test_every_family_answers_by_its_windows(saved: Saved, family: Family) -> No
     assert np.array_equal(*within), "the same batches, the same bits"
     with torch.no_grad():
         alone = [model(torch.tensor([ids])).logits for ids in windows]
-    expected = torch.cat([(logits["urgency"] / 1.7).softmax(dim=1) for logits in alone]).mean(dim=0)
-    np.testing.assert_allclose(found.scores["urgency"][2], expected.numpy(), atol=1e-5)
+    pooled = torch.cat([logits["urgency"].softmax(dim=1) for logits in alone]).mean(dim=0)
+    np.testing.assert_allclose(neutral.scores["urgency"][2], pooled.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.scores["urgency"][2], (pooled.log() / 1.7).softmax(dim=0).numpy(), atol=1e-5)
+    assert np.array_equal(found.logits["urgency"], neutral.logits["urgency"]), "L26: a temperature changes no logit"
     np.testing.assert_allclose(found.values["age"][2], torch.cat([out["age"] for out in alone]).mean(), atol=1e-5)
 
 
@@ -86,9 +89,6 @@ READING: dict[str, Any] = {
 @pytest.mark.parametrize("name", LENGTH)
 def test_every_kind_of_head_pools_the_scores_of_the_texts_of_its_windows(saved: Saved, name: str) -> None:
     model = trained(headed(saved(name), POOLED | READING))
-    for head in model.heads.values():
-        if "temperature" in head.spec.decided_by:
-            head.decision = mh.Decision(temperature=0.8)
     predictor = mh.Predictor(model, long_text="mean", max_length=LENGTH[name])
     tap = mh.Hidden(pool="mean")
     predictor(["burn"])  # the first pass also probes the backbone

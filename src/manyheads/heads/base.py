@@ -359,20 +359,21 @@ class HeadSpec(ABC):
             least: No probability is taken to be smaller.
         """
 
-    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str, decision: Decision) -> Logits:
-        """Return the logits of texts that were read in windows: those of which ``scores`` makes the pooled scores.
+    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str) -> Logits:
+        """Return the logits of texts that were read in windows: those of which ``raw_scores`` makes the pooled ones.
+
+        A decision applies to what was pooled, so that it changes no logit and a temperature no label.
 
         Args:
             logits: Of the windows.
             windows: Which text each one belongs to.
-            pool: ``"mean"``, the mean of the windows' scores, or ``"max"``, see ``largest_scores``.
-            decision: The head's decision.
+            pool: ``"mean"``, the mean of the windows' raw scores, or ``"max"``, see ``largest_scores``.
         """
 
         def pooled(values: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-            scores = self.scores(values.astype(np.float64), decision)
+            scores = self.raw_scores(values.astype(np.float64))
             found = mean_of_windows(scores, firsts) if pool == "mean" else self.largest_scores(scores, firsts)
-            return decision.temperature * self.raw_logits(found)
+            return self.raw_logits(found)
 
         return RowLogits(windows.pooled(logits.values, pooled))
 

@@ -205,7 +205,7 @@ class Scorer:
         """Return the logits of texts from those of their windows."""
         if not windows.split.any():
             return logits
-        return head.spec.logits_of_texts(logits, windows, self._settings.long_text, head.decision)
+        return head.spec.logits_of_texts(logits, windows, self._settings.long_text)
 
     def _run_part(
         self, part: Part, giving: HeadedCore | None, known: Mapping[BackboneTap, Features]

@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 
 import manyheads as mh
-from manyheads.heads import Decision, HeadSpec, RowLogits
+from manyheads.heads import HeadSpec, RowLogits
 from manyheads.heads.windows import Windows
 from tests.unit.evaluation.test_kinds import SPECS
 
 # Texts of 1, 3, 1 and 2 windows.
 WINDOWS = Windows(np.array([0, 1, 4, 5, 7]))
 TEXTS = [slice(0, 1), slice(1, 4), slice(4, 5), slice(5, 7)]
-CASES = [
-    (kind, temperature)
-    for kind, spec in SPECS.items()
-    for temperature in (1.0, 2.5)
-    if not spec.by_word and (temperature == 1 or "temperature" in spec.decided_by)
-]
 
 
 def draw(spec: HeadSpec) -> np.ndarray:
@@ -37,24 +31,21 @@ def largest(kind: str, scores: np.ndarray) -> Any:
     return best / best.sum() if kind == "multiclass" else best
 
 
-@pytest.mark.parametrize(("kind", "temperature"), CASES)
-def test_scores_are_pooled_after_calibration(kind: str, temperature: float) -> None:
+@pytest.mark.parametrize("kind", [kind for kind, spec in SPECS.items() if not spec.by_word])
+def test_raw_scores_are_pooled(kind: str) -> None:
     spec, logits = SPECS[kind], draw(SPECS[kind])
-    decision = Decision(temperature=temperature)
-    scores = spec.scores(logits.astype(np.float64), decision)
+    scores = spec.raw_scores(logits.astype(np.float64))
     for pool in ("mean", "max"):
-        found = spec.logits_of_texts(RowLogits(logits), WINDOWS, pool, decision).values
+        found = spec.logits_of_texts(RowLogits(logits), WINDOWS, pool).values
         assert found.dtype == np.float32
         assert np.array_equal(found[[0, 2]], logits[[0, 4]]), "a text in one window keeps its logits"
         expected = [scores[text].mean(axis=0) if pool == "mean" else largest(kind, scores[text]) for text in TEXTS]
-        np.testing.assert_allclose(
-            spec.scores(found, decision)[[1, 3]], [expected[1], expected[3]], atol=1e-5, rtol=1e-5
-        )
+        np.testing.assert_allclose(spec.raw_scores(found)[[1, 3]], [expected[1], expected[3]], atol=1e-5, rtol=1e-5)
 
 
 def test_the_highest_window_of_an_ordinal_head_wins() -> None:
     spec = mh.Ordinal(["low", "middle", "high"])
     logits = spec.raw_logits(np.array([[0.98, 0.01, 0.01], [0.97, 0.02, 0.01], [0.01, 0.02, 0.97]])).astype(np.float32)
     for pool, label in (("mean", 0), ("max", 2)):
-        found = spec.logits_of_texts(RowLogits(logits), Windows(np.array([0, 3])), pool, mh.Decision())
+        found = spec.logits_of_texts(RowLogits(logits), Windows(np.array([0, 3])), pool)
         assert spec.positions(found.values).tolist() == [label]

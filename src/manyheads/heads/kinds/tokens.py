@@ -222,7 +222,7 @@ class Tokens(LabelledSpec):
         """Return the logarithms (words, outputs)."""
         return logarithm(scores, least)
 
-    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str, decision: Decision) -> WordLogits:
+    def logits_of_texts(self, logits: Logits, windows: Windows, pool: str) -> WordLogits:
         """Return the logits of each word in the window that reads it, whatever ``pool`` is."""
         assert windows.words is not None
         return WordLogits(Ragged(logits.values.values[windows.words.values], windows.words.offsets))
