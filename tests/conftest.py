@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every pass in the loaded precision, whatever this machine is fast in: laws are checked in fp32."""
     monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: False)
+
+
+@pytest.fixture
+def ctrl_c_works() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, also in a run in the background, which starts with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

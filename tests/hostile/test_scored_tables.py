@@ -231,6 +231,7 @@ def test_a_read_only_folder(tmp_path: Path, predictor: mh.Predictor) -> None:
         predictor.score_table(small_table(6), tmp_path / "out", text="note")
 
 
+@pytest.mark.usefixtures("ctrl_c_works")
 def test_an_interrupted_scoring_goes_on(
     tmp_path: Path, predictor: mh.Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_exit_codes_tell_files_from_rows(tmp_path: Path, folder: Path, capsys: A
     assert "written to this machine only" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("ctrl_c_works")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_whole_parts_and_says_how_to_go_on(
     tmp_path: Path, folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, number: int, code: int

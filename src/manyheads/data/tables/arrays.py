@@ -54,6 +54,6 @@ def _strings(values: Sequence[object]) -> pa.Array:
     ends = np.cumsum([0, *map(len, encoded)])
     if ends[-1] > _MOST_BYTES:
         return pa.array(values)
-    present = np.packbits([value is not None for value in values], bitorder="little")
+    present = np.packbits(np.array([value is not None for value in values], dtype=bool), bitorder="little")
     buffers = [present, ends.astype(np.int32), b"".join(encoded)]
     return pa.Array.from_buffers(pa.string(), len(values), [pa.py_buffer(buffer) for buffer in buffers])

@@ -37,6 +37,13 @@ def test_an_array_is_that_of_pyarrow(name: str) -> None:
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
 
 
+@pytest.mark.parametrize("values", [[], [None], ["a", None]])
+def test_strings_of_a_given_type(values: list[str | None]) -> None:
+    found = arrow_array(values, pa.string())
+    found.validate(full=True)
+    assert found.equals(pa.array(values, pa.string()))
+
+
 @pytest.mark.parametrize("values", [["a", 1], [1, "a"]])
 def test_cells_of_several_types_raise(values: list[object]) -> None:
     with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
