@@ -1,7 +1,8 @@
-"""Pause Python's garbage collector while modules are imported.
+"""Keep Python's garbage collector away from what imports leave behind.
 
-Importing torch and transformers makes millions of objects that stay, and the collector walks through them again and
-again without finding any to free: about a sixth of the time that the imports take.
+Importing torch and transformers makes millions of objects that stay for the life of the process. The collector walks
+through them again and again, also later and at exit, without finding any to free: a quarter of the time of a command that
+predicts one row.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Collect no garbage meanwhile, and then as before."""
+    """Collect no garbage meanwhile, then as before, but leave out all objects that exist by then.
+
+    For a command, whose process ends soon; what is garbage by then stays.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()
