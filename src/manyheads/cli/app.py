@@ -86,7 +86,8 @@ def train(
     output: OutputOptions,
 ) -> None:
     """Train heads on a table; kinds and labels are inferred from its columns."""
-    from manyheads.cli.train import run_train
+    with collector_paused():
+        from manyheads.cli.train import run_train
 
     run_train(TrainOptions(data, heads, reading, method, tuning, auto, output))
 
@@ -105,7 +106,8 @@ def predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) 
 @grouped
 def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
     """Measure a model's heads on labelled rows, beside simple baselines; the model does not change."""
-    from manyheads.cli.evaluate import run_evaluate
+    with collector_paused():
+        from manyheads.cli.evaluate import run_evaluate
 
     run_evaluate(source, folds, output)
 
@@ -114,7 +116,8 @@ def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutp
 @grouped
 def compare(source: CompareInput, output: CompareOutput) -> None:
     """Measure two models on the same labelled rows, and show which differences are real."""
-    from manyheads.cli.compare import run_compare
+    with collector_paused():
+        from manyheads.cli.compare import run_compare
 
     run_compare(source, output)
 
@@ -123,7 +126,8 @@ def compare(source: CompareInput, output: CompareOutput) -> None:
 @grouped
 def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> None:
     """Fit when a head abstains, its prediction sets, thresholds or costs, on rows that it was not trained on."""
-    from manyheads.cli.decide import run_decide
+    with collector_paused():
+        from manyheads.cli.decide import run_decide
 
     run_decide(source, goals, output)
 
@@ -163,7 +167,8 @@ app.add_typer(labels_app, name="labels")
 @grouped
 def labels_suspect(source: SuspectInput, output: LabelsOutput) -> None:
     """Write the table with the labels that are probably wrong first, to correct and to train on."""
-    from manyheads.cli.labels import run_suspect
+    with collector_paused():
+        from manyheads.cli.labels import run_suspect
 
     run_suspect(source, output)
 
@@ -172,7 +177,8 @@ def labels_suspect(source: SuspectInput, output: LabelsOutput) -> None:
 @grouped
 def labels_next(source: NextInput, output: LabelsOutput) -> None:
     """Write the rows whose labels would teach most: uncertain ones that differ from each other."""
-    from manyheads.cli.labels import run_next
+    with collector_paused():
+        from manyheads.cli.labels import run_next
 
     run_next(source, output)
 

@@ -1,8 +1,8 @@
 """Keep Python's garbage collector away from what imports leave behind.
 
 Importing torch and transformers makes millions of objects that stay for the life of the process. The collector walks
-through them again and again, also later and at exit, without finding any to free: a quarter of the time of a command that
-predicts one row.
+through them again and again, also later and at exit, without finding any to free: a quarter of the time of a command
+that predicts one row.
 """
 
 from __future__ import annotations
