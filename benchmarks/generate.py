@@ -7,15 +7,14 @@ Run with ``python -m benchmarks.generate FOLDER icd10cm.csv``; ``benchmarks.smol
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import pyarrow as pa
 import torch
 
 import manyheads as mh
+from benchmarks.compare import alternate
 from benchmarks.data import cut
 
 NEW_TOKENS = 32
@@ -39,18 +38,6 @@ def ways(model: mh.HeadedModel, prompts: list[str]) -> dict[str, Callable[[], ob
     }
 
 
-def compare(compared: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Return the CPU seconds of each way by round, in both orders in turn, after a round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in compared}
-    for number in range(ROUNDS + 1):
-        for name in reversed(compared) if number % 2 else compared:
-            started = time.process_time()
-            compared[name]()
-            if number:
-                seconds[name].append(time.process_time() - started)
-    return seconds
-
-
 def headed(folder: str, rows: pa.Table) -> mh.HeadedModel:
     """Return the model with two heads, trained on a few rows: their quality makes no difference here."""
     model = mh.HeadedModel.from_pretrained(folder, dtype="float32")
@@ -68,8 +55,9 @@ def main(folder: str, table: str) -> None:
     model = headed(folder, train)
     print("| prompts per batch | generate, s | generate_and_predict | generate, then predict |\n|---|---|---|---|")
     for size in (1, 8):
-        seconds = compare(ways(model, test.column("text").to_pylist()[:size]))
-        medians = {name: statistics.median(found) for name, found in seconds.items()}
+        compared = ways(model, test.column("text").to_pylist()[:size])
+        alternate(compared, 1)  # not counted
+        medians = {name: timed.processor_median for name, timed in alternate(compared, ROUNDS).items()}
         alone = medians.pop("generate")
         shown = " | ".join(f"{median / alone:.3f}" for median in medians.values())
         print(f"| {size} | {alone:.2f} | {shown} |", flush=True)

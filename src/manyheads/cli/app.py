@@ -39,7 +39,7 @@ from manyheads.cli.train_options import (
 from manyheads.cli.usage import ClickError, Group, fail
 from manyheads.cli.words_options import WordsInput, WordsOutput
 from manyheads.errors import ManyheadsError, one_line
-from manyheads.runtime.collecting import collector_paused
+from manyheads.runtime.collecting import uncollected_imports
 
 _PURPOSE = "Add any number of prediction heads to one pretrained Transformer and keep the head it came with."
 _INTERRUPTED = 130
@@ -86,7 +86,7 @@ def train(
     output: OutputOptions,
 ) -> None:
     """Train heads on a table; kinds and labels are inferred from its columns."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.train import run_train
 
     run_train(TrainOptions(data, heads, reading, method, tuning, auto, output))
@@ -96,7 +96,7 @@ def train(
 @grouped
 def predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) -> None:
     """Predict a table with every head in one pass; its own columns are kept."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.predict import run_predict
 
     run_predict(source, engine, output)
@@ -106,7 +106,7 @@ def predict(source: PredictInput, engine: PredictEngine, output: PredictOutput) 
 @grouped
 def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutput) -> None:
     """Measure a model's heads on labelled rows, beside simple baselines; the model does not change."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.evaluate import run_evaluate
 
     run_evaluate(source, folds, output)
@@ -116,7 +116,7 @@ def evaluate(source: EvaluateInput, folds: CrossValidation, output: EvaluateOutp
 @grouped
 def compare(source: CompareInput, output: CompareOutput) -> None:
     """Measure two models on the same labelled rows, and show which differences are real."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.compare import run_compare
 
     run_compare(source, output)
@@ -126,7 +126,7 @@ def compare(source: CompareInput, output: CompareOutput) -> None:
 @grouped
 def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> None:
     """Fit when a head abstains, its prediction sets, thresholds or costs, on rows that it was not trained on."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.decide import run_decide
 
     run_decide(source, goals, output)
@@ -140,7 +140,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show a model's backbone and heads: features, training rows and metrics."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.inspect import run_inspect
 
     run_inspect(model, as_json)
@@ -167,7 +167,7 @@ app.add_typer(labels_app, name="labels")
 @grouped
 def labels_suspect(source: SuspectInput, output: LabelsOutput) -> None:
     """Write the table with the labels that are probably wrong first, to correct and to train on."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.labels import run_suspect
 
     run_suspect(source, output)
@@ -177,7 +177,7 @@ def labels_suspect(source: SuspectInput, output: LabelsOutput) -> None:
 @grouped
 def labels_next(source: NextInput, output: LabelsOutput) -> None:
     """Write the rows whose labels would teach most: uncertain ones that differ from each other."""
-    with collector_paused():
+    with uncollected_imports():
         from manyheads.cli.labels import run_next
 
     run_next(source, output)

@@ -21,8 +21,8 @@ from manyheads.data.tables.streams.stream import TableStream
 from manyheads.errors import ConfigError, counted
 from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.settings import ScoringSettings
-from manyheads.inference.text_columns import text_columns
-from manyheads.runtime.collecting import collector_paused
+from manyheads.inference.text_columns import list_text_columns
+from manyheads.runtime.collecting import uncollected_imports
 from manyheads.scoring.engines import Engine
 from manyheads.scoring.outputs import FolderOutput, Output, StandardOutput, output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
@@ -79,12 +79,11 @@ def _scored(
     target: Output,
     engine: Engine | None,
 ) -> ScoringSummary:
-    with collector_paused():  # the model's own modules are imported too
+    with uncollected_imports():  # the model's own modules are imported too
         core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
     heads = core.heads.chosen(source.head or None)
-    columns = text_columns(source.text, heads.values(), source.data)
     scoring = TableScoring(
-        [columns] if isinstance(columns, str) else columns,
+        list_text_columns(source.text, heads.values(), source.data),
         list(heads),
         ScoringSettings(source.max_length, source.long_text),
         output.all_scores,

@@ -13,7 +13,7 @@ from manyheads.distributed.ray_parts import RayWorkers
 from manyheads.distributed.ray_resources import import_ray, nodes_of, workers_of
 from manyheads.distributed.worker import ModelSource, WorkerSettings
 from manyheads.inference.settings import ScoringSettings
-from manyheads.inference.text_columns import text_columns
+from manyheads.inference.text_columns import list_text_columns
 from manyheads.scoring.engines import Engine
 from manyheads.scoring.outputs import output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
@@ -73,16 +73,15 @@ def score_ray(
     """
     source = ModelSource.of(model, trust_remote_code)
     settings = ScoringSettings(max_length, long_text, dtype, batch_tokens)
-    given = None if text is None else [text] if isinstance(text, str) else list(text)
     names = None if heads is None else list(heads)
     ray = import_ray()
     chosen = workers_of(nodes_of(ray), workers)
     if isinstance(data, ray.data.Dataset):
-        own = WorkerSettings.of(source, given, names, settings, all_scores, "the Dataset", chosen.gpus > 0)
+        own = WorkerSettings.of(source, text, names, settings, all_scores, "the Dataset", chosen.gpus > 0)
         return score_dataset(ray, data, own, chosen, _absolute(out), overwrite)
     core, tokenizer = source.load()
-    columns = text_columns(given, core.heads.chosen(names).values(), str(data)[:80])
-    scoring = TableScoring([columns] if isinstance(columns, str) else columns, names, settings, all_scores, overwrite)
+    columns = list_text_columns(text, core.heads.chosen(names).values(), str(data)[:80])
+    scoring = TableScoring(columns, names, settings, all_scores, overwrite)
     engine = RayWorkers(ray, source, chosen)
     return score_tables(core, tokenizer, find_streams(data), output_at(out), scoring, engine)
 

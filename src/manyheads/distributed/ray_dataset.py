@@ -17,13 +17,12 @@ from manyheads.distributed.ray_resources import Workers
 from manyheads.distributed.worker import Worker, WorkerSettings
 from manyheads.errors import OutputExistsError
 from manyheads.inference.flags import FLAG_COLUMN
-from manyheads.scoring.summary import RowError, ScoringSummary
+from manyheads.scoring.summary import FIRST_ERRORS, RowError, ScoringSummary
 
 # Rows that a worker answers at a time; sorted by length, they leave little padding.
 _ROWS = 2048
 # Rows of a written file.
 _ROWS_OF_FILE = 65_536
-_FIRST_ERRORS = 3
 
 
 def score_dataset(
@@ -103,7 +102,7 @@ def _summary(out: str, settings: WorkerSettings) -> ScoringSummary:
         wrong += len(errors) - errors.null_count
         for item in pc.value_counts(table.column(FLAG_COLUMN)).to_pylist():
             counts[item["values"]] += item["counts"]
-        for row in pc.indices_nonzero(errors.is_valid()).to_pylist()[: _FIRST_ERRORS - len(first)]:
+        for row in pc.indices_nonzero(errors.is_valid()).to_pylist()[: FIRST_ERRORS - len(first)]:
             first.append(RowError(fragment.path, row + 1, errors[row].as_py()))
     return ScoringSummary(
         out=out,

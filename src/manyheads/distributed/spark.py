@@ -65,10 +65,9 @@ def score_spark(
     """
     types = _import_types()
     source = ModelSource.of(model, trust_remote_code)
-    given = None if text is None else [text] if isinstance(text, str) else list(text)
     names = None if heads is None else list(heads)
     scoring = ScoringSettings(max_length, long_text, dtype, batch_tokens)
-    settings = WorkerSettings.of(source, given, names, scoring, all_scores, "the DataFrame")
+    settings = WorkerSettings.of(source, text, names, scoring, all_scores, "the DataFrame")
     settings.check(dataframe.columns, "the DataFrame")
     added = [types.StructField(field.name, types.from_arrow_type(field.type)) for field in settings.added]
     return dataframe.mapInArrow(partial(_answered, settings), types.StructType([*dataframe.schema.fields, *added]))

@@ -14,15 +14,16 @@ import torch
 from manyheads.checkpoint.open_model import open_model
 from manyheads.core import HeadedCore
 from manyheads.data.tables.streams.conform import conformed
-from manyheads.errors import ConfigError, MissingColumnError, WrongBackboneError, did_you_mean, listed
+from manyheads.data.tables.streams.stream import ERROR_COLUMN
+from manyheads.errors import ConfigError, WrongBackboneError
 from manyheads.inference.flags import FLAG_COLUMN
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
-from manyheads.inference.text_columns import text_columns
+from manyheads.inference.text_columns import list_text_columns
 from manyheads.runtime.progress import quietly
 from manyheads.scoring.fingerprint import model_fingerprint
 from manyheads.scoring.manifest import differences
-from manyheads.scoring.row_answers import AnswerSettings, check_names, columns_of, predict_with
+from manyheads.scoring.row_answers import AnswerSettings, check_names, check_text_columns, columns_of, predict_with
 from manyheads.scoring.score_tables import fixed_token_budget
 from manyheads.types import Tokenizer
 
@@ -78,7 +79,7 @@ class WorkerSettings:
     def of(
         cls,
         source: ModelSource,
-        text: Sequence[str] | None,
+        text: str | Sequence[str] | None,
         heads: Sequence[str] | None,
         settings: ScoringSettings,
         all_scores: bool,
@@ -101,17 +102,16 @@ class WorkerSettings:
         """
         core, tokenizer = source.load()
         chosen = core.heads.chosen(heads)
-        columns = text_columns(text, chosen.values(), name)
-        text = [columns] if isinstance(columns, str) else list(columns)
+        columns = list_text_columns(text, chosen.values(), name)
         settings = replace(settings, batch_tokens=settings.token_budget or fixed_token_budget(core, uses_gpu))
-        added = columns_of(predict_with(Scorer(core, tokenizer, settings), list(chosen)), len(text) == 2, all_scores)
-        answers = AnswerSettings(list(chosen), text, settings, False, added, all_scores)
+        added = columns_of(predict_with(Scorer(core, tokenizer, settings), list(chosen)), len(columns) == 2, all_scores)
+        answers = AnswerSettings(list(chosen), columns, settings, False, added, all_scores)
         return cls(source, json.dumps(model_fingerprint(core, tokenizer, chosen)), answers)
 
     @property
     def added(self) -> pa.Schema:
         """The names and types of the columns that are added to every row."""
-        more = [pa.field(name, pa.string()) for name in (FLAG_COLUMN, "error")]
+        more = [pa.field(name, pa.string()) for name in (FLAG_COLUMN, ERROR_COLUMN)]
         return pa.schema([*self.answers.columns, *more])
 
     def check(self, columns: Sequence[str], name: str) -> None:
@@ -121,10 +121,7 @@ class WorkerSettings:
             MissingColumnError: a column of texts is not there.
             DataError: a column has the name of an added one.
         """
-        for column in self.answers.text:
-            if column not in columns:
-                guess = did_you_mean(column, columns)
-                raise MissingColumnError(f"{name} has no column {column!r}{guess} Its columns: {listed(columns, 20)}")
+        check_text_columns(columns, self.answers.text, name)
         check_names(columns, self.answers.columns.names, name)
 
 

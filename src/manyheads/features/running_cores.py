@@ -37,10 +37,14 @@ class RunningCores:
         heads of other methods, where ``dtype="auto"`` chose bf16 on hardware that was faster at it than this, and where
         the caller has loaded the backbone in another precision since.
         """
-        joined: dict[int, tuple[HeadedCore, dict[str, Head]]] = {}
+        by_precision: dict[torch.dtype | None, dict[str, Head]] = {}
         for name, head in heads.items():
-            running = self._running(trained_precision(self._core, head) if self._dtype is None else self._dtype)
-            joined.setdefault(id(running), (running, {}))[1][name] = head
+            dtype = trained_precision(self._core, head) if self._dtype is None else self._dtype
+            by_precision.setdefault(dtype, {})[name] = head
+        joined: dict[int, tuple[HeadedCore, dict[str, Head]]] = {}
+        for dtype, group in by_precision.items():
+            running = self._running(dtype)
+            joined.setdefault(id(running), (running, {}))[1].update(group)
         return list(joined.values())
 
     def for_features(self, heads: Mapping[str, Head]) -> HeadedCore:

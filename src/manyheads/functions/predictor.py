@@ -12,7 +12,7 @@ from manyheads.data.tables.streams.find import find_streams
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.features import open_cache
 from manyheads.inference import Predictions, Scorer, ScoringSettings
-from manyheads.inference.text_columns import text_columns
+from manyheads.inference.text_columns import list_text_columns
 from manyheads.model import HeadedModel
 from manyheads.scoring.outputs import output_at
 from manyheads.scoring.score_tables import TableScoring, score_tables
@@ -152,9 +152,6 @@ class Predictor:
             (24, 0)
         """
         core, names = self._model.core, None if heads is None else list(heads)
-        given = None if text is None else [text] if isinstance(text, str) else list(text)
-        columns = text_columns(given, core.heads.chosen(names).values(), str(source)[:80])
-        scoring = TableScoring(
-            [columns] if isinstance(columns, str) else columns, names, self._settings, all_scores, overwrite
-        )
+        columns = list_text_columns(text, core.heads.chosen(names).values(), str(source)[:80])
+        scoring = TableScoring(columns, names, self._settings, all_scores, overwrite)
         return score_tables(core, self._model.tokenizer, find_streams(source), output_at(out), scoring)

@@ -29,3 +29,9 @@ def text_columns(given: Sequence[str] | None, heads: Iterable[Head], data: str) 
         )
     columns: str | list[str] = json.loads(known.pop())
     return columns if isinstance(columns, str) else tuple(columns)
+
+
+def list_text_columns(given: str | Sequence[str] | None, heads: Iterable[Head], data: str) -> list[str]:
+    """Return what ``text_columns`` returns as a list of one or two names; ``given`` may be the name of one column."""
+    columns = text_columns([given] if isinstance(given, str) else given, heads, data)
+    return [columns] if isinstance(columns, str) else list(columns)

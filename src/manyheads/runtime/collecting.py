@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def uncollected_imports() -> Iterator[None]:
     """Collect no garbage meanwhile, then as before, but leave out all objects that exist by then.
 
     For a command, whose process ends soon; what is garbage by then stays.

@@ -18,17 +18,15 @@ from manyheads.errors import (
     DataError,
     EmptyTableError,
     InputWarning,
-    MissingColumnError,
     WrongManifestError,
     counted,
-    did_you_mean,
     listed,
 )
 from manyheads.runtime.progress import spinner
 from manyheads.scoring.manifest import Input, Manifest, differences
 from manyheads.scoring.outputs import Output
 from manyheads.scoring.plan import rows_of_part
-from manyheads.scoring.row_answers import check_names
+from manyheads.scoring.row_answers import check_names, check_text_columns
 
 Streams = Sequence[TableStream]
 
@@ -155,7 +153,7 @@ def _new(streams: Streams, wanted: Wanted, output: Output) -> Manifest:
         raise found[0][1] or DataError(f"{streams[0].name}: cannot be read")
     first = next((one for one in surveys if set(wanted.text) <= set(one.schema.names)), surveys[0])
     name = streams[[survey for survey, _ in found].index(first)].name
-    _check_columns(name, first.schema.names, wanted.text)
+    check_text_columns(first.schema.names, wanted.text, name)
     check_names(first.schema.names, wanted.added, name)
     for number, (survey, _) in enumerate(found):
         if survey is not None and set(survey.schema.names) != set(first.schema.names):
@@ -187,13 +185,6 @@ def _other_columns(stream: TableStream, survey: Survey, schema: pa.Schema) -> Da
         f"{stream.name}: has the columns {listed(survey.schema.names)}, and other files have {listed(schema.names)}; "
         "score it into a place of its own"
     )
-
-
-def _check_columns(name: str, columns: Sequence[str], text: Sequence[str]) -> None:
-    for column in text:
-        if column not in columns:
-            guess = did_you_mean(column, columns)
-            raise MissingColumnError(f"{name} has no column {column!r}{guess} Its columns: {listed(columns, most=20)}")
 
 
 def _check_any_row(streams: Streams, inputs: Sequence[Input], schema: pa.Schema) -> None:

@@ -12,7 +12,15 @@ from manyheads.data.tables.arrays import arrow_array, index_array
 from manyheads.data.tables.columns import ArrowColumn
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
 from manyheads.data.texts.texts import Texts, texts_of_cells
-from manyheads.errors import BackboneError, DataError, InputError, ManyheadsError, listed
+from manyheads.errors import (
+    BackboneError,
+    DataError,
+    InputError,
+    ManyheadsError,
+    MissingColumnError,
+    did_you_mean,
+    listed,
+)
 from manyheads.inference.flags import FLAG_COLUMN, flags_of
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.scorer import Scorer
@@ -118,6 +126,18 @@ def columns_of(predict: Predict, is_pair: bool, all_scores: bool) -> pa.Schema:
     """
     texts = texts_of_cells([[None]] * (2 if is_pair else 1), listed=False)
     return predict(texts).to_arrow(all_scores).schema
+
+
+def check_text_columns(columns: Sequence[str], text: Sequence[str], name: str) -> None:
+    """Check that a table has the columns of texts.
+
+    Raises:
+        MissingColumnError: it has not.
+    """
+    for column in text:
+        if column not in columns:
+            guess = did_you_mean(column, columns)
+            raise MissingColumnError(f"{name} has no column {column!r}{guess} Its columns: {listed(columns, most=20)}")
 
 
 def check_names(columns: Sequence[str], added: Sequence[str], name: str) -> None:

@@ -24,13 +24,11 @@ from manyheads.scoring.manifest import Manifest
 from manyheads.scoring.outputs import Output
 from manyheads.scoring.plan import Part, cut, parts_of
 from manyheads.scoring.row_answers import AnswerSettings, columns_of, predict_with
-from manyheads.scoring.summary import RowError, ScoringSummary
+from manyheads.scoring.summary import FIRST_ERRORS, RowError, ScoringSummary
 from manyheads.types import Tokenizer
 
 # Fewer tokens leave a GPU idle; the number that a model records may have been measured on a CPU.
 _GPU_TOKEN_BUDGET = 16_384
-# Errors that a part's record and a summary show.
-_FIRST_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class _Run:
             sum(record.truncated for record in found),
             sum(record.split for record in found),
             sum(record.errors for record in found),
-            first[:_FIRST_ERRORS],
+            first[:FIRST_ERRORS],
             failures,
         )
 
@@ -208,7 +206,7 @@ def _record(part: Part, scored: pa.Table, size: int) -> PartRecord:
     flags, errors = (scored.column(name).to_pylist() for name in (FLAG_COLUMN, ERROR_COLUMN))
     wrong = [(row, error) for row, error in enumerate(errors, start=part.start + 1) if error is not None]
     empty, truncated, split = (flags.count(flag) for flag in ("empty", "truncated", "split"))
-    return PartRecord(part.name, scored.num_rows, size, empty, truncated, split, len(wrong), wrong[:_FIRST_ERRORS])
+    return PartRecord(part.name, scored.num_rows, size, empty, truncated, split, len(wrong), wrong[:FIRST_ERRORS])
 
 
 def _unused(records: Iterable[PartRecord]) -> list[str]:

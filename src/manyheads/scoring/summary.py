@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Errors that a part's record and a summary show.
+FIRST_ERRORS = 3
+
 
 @dataclass(frozen=True)
 class RowError:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from manyheads.runtime.collecting import collector_paused
+from manyheads.runtime.collecting import uncollected_imports
 
 
 def interrupted_import() -> None:
-    with collector_paused():
+    with uncollected_imports():
         assert not gc.isenabled()
         raise ImportError("meanwhile")
 
@@ -29,7 +29,7 @@ def test_the_collector_is_paused_and_then_collects_again() -> None:
 
 
 def test_what_exists_by_then_is_left_out_of_later_collections() -> None:
-    with collector_paused():
+    with uncollected_imports():
         made = [[] for _ in range(1000)]
     assert gc.get_freeze_count() > len(made)
 
@@ -37,7 +37,7 @@ def test_what_exists_by_then_is_left_out_of_later_collections() -> None:
 def test_a_disabled_collector_stays_disabled() -> None:
     gc.disable()
     try:
-        with collector_paused():
+        with uncollected_imports():
             pass
         assert not gc.isenabled()
     finally:

@@ -40,6 +40,17 @@ def not_utf8(data: bytes, name: str) -> DataError | None:
     return None
 
 
+def is_broken(text: str) -> bool:
+    """Return whether a text contains bytes that are not UTF-8, or half a surrogate pair."""
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 _RESAVE = "save it as UTF-8 (in Excel: 'CSV UTF-8'), or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from manyheads.data.tables.columns import plain_cell
+from manyheads.data.tables.plain_text import is_broken
 from manyheads.data.tables.table import Table
 from manyheads.data.texts.words import find_words, joined
 from manyheads.errors import TextError
@@ -162,7 +163,7 @@ def _problem(cell: object) -> str | None:
     """Return why a cell that is not missing is no text, or ``None``."""
     if not isinstance(cell, str):
         return f"a text must be a string, got {_shown(cell)}; convert it to text first"
-    if not (cell.isascii() or _is_encodable(cell)):
+    if is_broken(cell):
         return f"a text must be Unicode, got half a surrogate pair in {_shown(cell)}; repair the text"
     return None
 
@@ -174,14 +175,6 @@ def text_problem(cell: object, column: str) -> str | None:
     except TextError as error:
         return str(error)
     return None
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shown(value: object) -> str:

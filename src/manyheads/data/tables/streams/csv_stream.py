@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from manyheads.data.tables.arrays import arrow_array
 from manyheads.data.tables.csv_table import DELIMITERS, header_cells, header_record, named_columns
-from manyheads.data.tables.plain_text import not_utf8
+from manyheads.data.tables.plain_text import is_broken, not_utf8
 from manyheads.data.tables.quoting import BACKSLASH, LITERAL, STANDARD, find_quoting, unlimited_fields
 from manyheads.data.tables.streams.files import File
-from manyheads.data.tables.streams.lines import is_broken, repaired, text_lines
+from manyheads.data.tables.streams.lines import repaired, text_lines
 from manyheads.data.tables.streams.stream import PIECE_ROWS, Survey, TableStream, with_errors
 from manyheads.data.tables.table import checked_names
 from manyheads.errors import DataError, one_line

@@ -56,17 +56,6 @@ def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         count += block.count(b"\n")
 
 
-def is_broken(text: str) -> bool:
-    """Return whether a text contains bytes that are not UTF-8, or half a surrogate pair."""
-    if text.isascii():
-        return False
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def repaired(text: str) -> str:
     """Return a text with a replacement character for each sequence of bytes that is not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
