@@ -269,13 +269,18 @@ class Backbone(nn.Module):
         if self.device.type == "meta":
             raise BackboneError(f"{self.name}: its weights are on the meta device and have no values; load it again")
 
+    @property
+    def generates(self) -> bool:
+        """Whether the model generates text."""
+        return bool(self.model.can_generate())  # type: ignore[operator]
+
     def check_generates(self) -> None:
         """Check that the model generates text.
 
         Raises:
             NoLanguageModelError: it does not.
         """
-        if not self.model.can_generate():  # type: ignore[operator]
+        if not self.generates:
             raise NoLanguageModelError(f"{self.name}: does not generate text; load a generating model")
 
     def in_precision(self, dtype: torch.dtype) -> Backbone:

@@ -63,6 +63,11 @@ class Scorer:
         self._cache = cache
         self._running = RunningCores(core, self._settings.precision)
 
+    @property
+    def settings(self) -> ScoringSettings:
+        """How texts are scored."""
+        return self._settings
+
     def with_settings(self, settings: ScoringSettings) -> Scorer:
         """Return a scorer with other settings; in the same precision it runs the weights that are converted already."""
         other = Scorer(self._core, self._tokenizer, settings, self._cache)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,23 +11,12 @@ import pyarrow as pa
 from manyheads.data.tables.arrays import arrow_array, index_array
 from manyheads.data.tables.columns import ArrowColumn
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
-from manyheads.data.texts.texts import Texts, texts_of_cells
-from manyheads.errors import (
-    BackboneError,
-    DataError,
-    InputError,
-    ManyheadsError,
-    MissingColumnError,
-    did_you_mean,
-    listed,
-)
+from manyheads.data.texts.texts import texts_of_cells
+from manyheads.errors import DataError, ManyheadsError, MissingColumnError, did_you_mean, listed
+from manyheads.inference.answer_parts import Predict, answers_by_part
 from manyheads.inference.flags import FLAG_COLUMN, flags_of
-from manyheads.inference.predictions import Predictions
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.settings import ScoringSettings
-
-# Texts to their predictions, in the same order.
-Predict = Callable[[Texts], Predictions]
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ class RowAnswers:
         texts = texts_of_cells([ArrowColumn(readable.column(name)).values() for name in self.text], self.listed)
         found, order = [pa.Table.from_batches([], self.columns)], np.full(len(errors), -1)
         flags: list[str | None] = [None] * len(errors)
-        for part, answer in _answers(self.predict, texts, np.arange(len(texts))):
+        for part, answer in answers_by_part(self.predict, texts):
             own = places[part]
             if isinstance(answer, ManyheadsError):
                 errors[own[0]] = str(answer)
@@ -149,30 +138,6 @@ def check_names(columns: Sequence[str], added: Sequence[str], name: str) -> None
     taken = sorted(set(columns) & {*added, FLAG_COLUMN, ERROR_COLUMN})
     if taken:
         raise DataError(f"{name}: already has the columns {listed(taken)}, which the scores need; rename them")
-
-
-def _answers(
-    predict: Predict, texts: Texts, rows: np.ndarray
-) -> Iterator[tuple[np.ndarray, Predictions | ManyheadsError]]:
-    """Yield the predictions of rows, in as few parts as the rows that cannot be answered leave, and their errors.
-
-    Raises:
-        BackboneError: a backbone that answers no row at all.
-    """
-    failed: list[ManyheadsError] = []
-    waiting = [rows] if len(rows) else []
-    while waiting:
-        some = waiting.pop()
-        try:
-            yield some, predict(texts if len(some) == len(texts) else texts.part(some))
-        except (BackboneError, InputError, DataError) as error:
-            if len(some) > 1:
-                waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
-                continue
-            failed.append(error)
-            if len(rows) > 1 and len(failed) == len(rows) and isinstance(error, BackboneError):
-                raise
-            yield some, error
 
 
 def _reject_truncated(flags: list[str | None], errors: list[str | None], order: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,18 @@ class Texts:
         """Return some rows."""
         given = {place: self.given[row] for place, row in enumerate(rows.tolist()) if row in self.given}
         return Texts([self.texts[row] for row in rows], self.empty[rows], given)
+
+    @staticmethod
+    def joined(parts: Sequence[Texts]) -> Texts:
+        """Return the texts of several parts, all of them single texts or all pairs, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *map(len, parts)]).tolist()
+        given = {
+            start + row: words for start, part in zip(starts, parts, strict=False) for row, words in part.given.items()
+        }
+        texts: list[Any] = [text for part in parts for text in part.texts]
+        return Texts(texts, np.concatenate([part.empty for part in parts]), given)
 
     def words(self, rule: str) -> list[list[Place]]:
         """Return the characters of each text's words: the given words, or those that the rule finds.

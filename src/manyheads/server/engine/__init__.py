@@ -1,0 +1,7 @@
+"""The engine: one thread that computes the work of all requests."""
+
+from manyheads.server.engine.engine import Engine
+from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
+from manyheads.server.engine.work import Work, tokens_in
+
+__all__ = ["AnsweredText", "AnsweredTexts", "Engine", "PredictWork", "Work", "tokens_in"]

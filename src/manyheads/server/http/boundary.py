@@ -1,0 +1,65 @@
+"""The outermost layer of the application: keys, request ids, and errors as responses."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from manyheads.server.http.errors import RequestError, error_response
+from manyheads.server.http.gone import ClientGoneError
+from manyheads.server.http.json_response import json_response
+from manyheads.server.settings import ServerSettings
+
+_LOG = logging.getLogger("manyheads.server")
+# Needed by load balancers, which have no key; the page asks for one.
+_OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
+
+
+class Boundary:
+    """Checks keys, and turns errors into responses.
+
+    Args:
+        app: The application.
+        settings: The key.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._key = settings.api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            self._check_key(Request(scope))
+            await self._app(scope, receive, noting)
+        except ClientGoneError:
+            return
+        except Exception as error:
+            response = error_response(error)
+            if response is None:
+                _LOG.exception("a request failed")
+                response = json_response({"detail": {"error_type": "internal_error", "message": "See the log"}}, 500)
+            if has_begun:
+                raise
+            await response(scope, receive, send)
+
+    def _check_key(self, request: Request) -> None:
+        if self._key is None or request.url.path in _OPEN_PATHS:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._key.encode()):
+            message = "Send the key as the header 'Authorization: Bearer KEY'"
+            raise RequestError(401, "authentication_error", message, {"www-authenticate": "Bearer"})

@@ -1,0 +1,42 @@
+"""Stop working for clients that left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+Result = TypeVar("Result")
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its answer."""
+
+
+async def unless_gone(request: Request, answering: Coroutine[Any, Any, Result]) -> Result:
+    """Wait for an answer, and cancel it when the client closes the connection.
+
+    Args:
+        request: A request whose body was read.
+        answering: What answers it.
+
+    Raises:
+        ClientGoneError: the client is gone.
+    """
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientGoneError("the client closed the connection")
+        return answer.result()
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
