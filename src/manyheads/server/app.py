@@ -14,7 +14,9 @@ from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine
 from manyheads.server.http.boundary import Boundary
 from manyheads.server.routes.health import health_routes, info_routes
+from manyheads.server.routes.moderations import moderations_routes
 from manyheads.server.routes.predict import predict_routes
+from manyheads.server.routes.systemone import systemone_routes
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 
@@ -50,6 +52,8 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
     app.include_router(health_routes())
     app.include_router(info_routes(serving, engine))
     app.include_router(predict_routes(serving, engine, settings))
+    app.include_router(systemone_routes(serving, engine, settings))
+    app.include_router(moderations_routes(serving, engine, settings))
     app.add_middleware(Boundary, settings=settings)
     return app
 
