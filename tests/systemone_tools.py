@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 import manyheads as mh
-from tests.families import BY_NAME, BYTE_PAIRS, TEXTS, WORDS
+from tests.families import BY_NAME, TEXTS, WORDS
 
 LONGEST = 16384
+VOCABULARY = 512  # all bytes, and common words as single tokens
 
 ROWS = [
     {
@@ -40,9 +41,9 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     special = list(BY_NAME["qwen2"].specials.tokens)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=BYTE_PAIRS, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(WORDS), *TEXTS], trainer)
+    tokenizer.train_from_iterator([" " + " ".join(WORDS), *TEXTS], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=LONGEST, **BY_NAME["qwen2"].specials.roles
     )
@@ -50,7 +51,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 def language_model() -> mh.HeadedModel:
     """Return a tiny language model that reads any text."""
-    model = BY_NAME["qwen2"].build(max_position_embeddings=LONGEST)
+    model = BY_NAME["qwen2"].build(max_position_embeddings=LONGEST, vocab_size=VOCABULARY)
     return mh.HeadedModel.wrap(model, byte_tokenizer())
 
 

@@ -87,8 +87,8 @@ def _check_is_prompted(core: HeadedCore, name: str, question: Question) -> None:
     """Check that the language model can answer a question."""
     place = ["questions", name]
     if not core.backbone.generates or not lm_reads_stack(core.backbone.model):
-        known = f"a question's id is one of {listed(ids_of(core))}" if core.heads else "it has no heads either"
-        raise invalid(place, f"this model has no decoder language model to answer it: {known}", "unknown_head")
+        known = f"the ids that its heads answer are {listed(ids_of(core))}" if core.heads else "it has no heads either"
+        raise invalid(place, f"this model has no decoder language model to answer it; {known}", "unknown_head")
     if question.type.startswith("x_"):
         raise invalid(
             [*place, "type"], f"only heads answer {question.type!r}; the ids of heads: {listed(ids_of(core))}"
