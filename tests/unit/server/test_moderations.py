@@ -43,7 +43,7 @@ def test_results_are_those_of_predict_by_the_stored_thresholds(client: TestClien
         assert (result["categories"]["pain"], result["categories"]["fever"]) == (True, False)
         assert result["flagged"]
     (alone,) = client.post("/v1/moderations", json={"input": TEXTS[0], "model": "symptoms"}).json()["results"]
-    (prediction,) = model.predict(TEXTS[:1])
+    (prediction,) = model.predict(TEXTS[:1], heads=["symptoms"])
     assert list(alone["category_scores"].values()) == list(prediction["symptoms"].scores.values())
 
 
