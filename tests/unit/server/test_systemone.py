@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,12 @@ from starlette.testclient import TestClient
 
 import manyheads as mh
 from manyheads.server import ServerSettings, create_app
-from manyheads.server.served import Served
+from manyheads.server.engine import Engine, Work
+from manyheads.server.served import Served, Serving
 from manyheads.server.systemone.answers import choice_confidence, score_confidence
+from manyheads.server.systemone.asking import Asker
 from manyheads.server.systemone.prompts import PromptedQuestion
-from manyheads.server.systemone.questions import Question
+from manyheads.server.systemone.questions import Question, SystemOneBody
 from manyheads.server.systemone.work import SystemOneWork
 from manyheads.server.systemone.yes_no import yes_label
 from manyheads.server.systemone.zero_shot import ZeroShotHeads
@@ -278,14 +281,48 @@ def test_states_of_several_requests_are_read_in_one_pass(model: mh.HeadedModel) 
 
 
 def test_heads_of_old_questions_are_dropped(model: mh.HeadedModel) -> None:
-    served, heads = Served.of(model.core, model.tokenizer), ZeroShotHeads(most=2)
+    served, heads = Served.of(model.core, model.tokenizer), ZeroShotHeads(most_bytes=40_000)
     asked = [PromptedQuestion.of(Question(type="noul", instructions=f"{number}?")) for number in range(3)]
-    first = heads.of(served, asked[0])
+    first, second = (heads.of(served, question) for question in asked[:2])
     assert heads.of(served, asked[0]) is first
-    for question in asked[1:]:
-        heads.of(served, question)
+    heads.of(served, asked[2])
     assert len(heads) == 2
-    assert heads.of(served, asked[0]) is not first
+    assert heads.of(served, asked[0]) is first  # asked more recently than the second
+    assert heads.of(served, asked[1]) is not second
+
+
+class ExchangingEngine(Engine):
+    """Exchanges the model before it takes the second work."""
+
+    def __init__(self, serving: Serving, settings: ServerSettings) -> None:
+        super().__init__(serving, settings)
+        self.serving = serving
+        self.taken = 0
+
+    async def answer(self, work: Work[Any]) -> tuple[Served, Any]:
+        self.taken += 1
+        if self.taken == 2:
+            self.serving.reload()
+        return await super().answer(work)
+
+
+def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
+    newer = with_heads(language_model())
+    newer.heads["topic"].decision = mh.Decision(temperature=3.0)
+    settings = ServerSettings()
+    serving = Serving(Served.of(model.core, model.tokenizer), lambda: (newer.core, newer.tokenizer))
+    engine = ExchangingEngine(serving, settings)
+    engine.start()
+    try:
+        asked = {"topic": {"type": "choice"}, "where": CHOICE}
+        body = SystemOneBody.model_validate({"model": "jev-latest", "state": STATE, "questions": asked})
+        served, answered = asyncio.run(Asker(serving, engine, settings, ZeroShotHeads()).answer(body))
+    finally:
+        engine.stop()
+    assert served is serving.current
+    assert engine.taken == 4
+    (expected,) = newer.predict([STATE], heads=["topic"])
+    assert answered.answers["topic"]["probabilities"] == expected["topic"].scores
 
 
 def test_confidence_is_that_of_the_reference() -> None:
