@@ -14,6 +14,8 @@ import torch
 from starlette.testclient import TestClient
 
 import manyheads as mh
+from manyheads.data.texts.texts import read_texts_from_list
+from manyheads.inference import Scorer
 from manyheads.server import ServerSettings, create_app
 from manyheads.server.engine import Engine, Work
 from manyheads.server.served import Served, Serving
@@ -76,6 +78,7 @@ def positions_of(model: mh.HeadedModel) -> tuple[list[int], Any]:
 def test_heads_answer_with_the_numbers_of_predict_in_one_forward(client: TestClient, model: mh.HeadedModel) -> None:
     (expected,) = model.predict([STATE])
     types = {"level": "score", "topic": "choice", "known": "noul", "symptoms.pain": "noul", "age": "x_value"}
+    types["found"] = "x_entities"
     seen, hook = positions_of(model)
     answers = ask(client, {name: {"type": kind} for name, kind in types.items()})["answers"]
     hook.remove()
@@ -91,6 +94,10 @@ def test_heads_answer_with_the_numbers_of_predict_in_one_forward(client: TestCli
     assert answers["symptoms.pain"]["noul"] == expected["symptoms"].scores["pain"]
     assert answers["symptoms.pain"]["x_label"] == ("pain" in expected["symptoms"].labels)
     assert answers["age"] == {"type": "x_value", "x_value": expected["age"].value}
+    assert expected["found"].spans
+    for entity, span in zip(answers["found"]["x_entities"], expected["found"].spans, strict=True):
+        assert (entity["start"], entity["end"], entity["score"]) == (span.start, span.end, span.score)
+        assert (entity["word"], entity["entity_group"]) == (STATE[span.start : span.end], "symptom")
 
 
 def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedModel) -> None:
@@ -106,6 +113,7 @@ def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedM
     assert answer["choice"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert answer["x_label"] == expected["topic"].label
     assert (answer["x_abstained"], tuple(answer["x_set"])) == (True, expected["topic"].set)
+    assert answer["x_cost"] == expected["topic"].cost
 
 
 @pytest.mark.parametrize(
@@ -115,6 +123,7 @@ def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedM
         ("level", {"type": "choice"}, "type", "'score'"),
         ("known", {"type": "score"}, "type", "'choice', 'noul'"),
         ("age", {"type": "noul"}, "type", "'x_value'"),
+        ("found", {"type": "choice", "criteria": {"a": None, "b": None}}, "type", "'x_entities'"),
         ("symptoms", {"type": "choice"}, "type", "'symptoms.pain', 'symptoms.fever'"),
         ("topic", {"type": "choice", "criteria": {"pain": None, "secret": None}}, "criteria", "'fever'"),
         ("level", {"type": "score", "criteria": ["emergency", "urgent", "routine"]}, "criteria", "in this order"),
@@ -307,10 +316,10 @@ class ExchangingEngine(Engine):
 
 
 def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
-    newer = with_heads(language_model())
-    newer.heads["topic"].decision = mh.Decision(temperature=3.0)
+    newer = model.core.with_copied_heads()
+    newer.heads["topic"].decision = mh.Decision(temperature=30.0)
     settings = ServerSettings()
-    serving = Serving(Served.of(model.core, model.tokenizer), lambda: (newer.core, newer.tokenizer))
+    serving = Serving(Served.of(model.core, model.tokenizer), lambda: (newer, model.tokenizer))
     engine = ExchangingEngine(serving, settings)
     engine.start()
     try:
@@ -321,8 +330,9 @@ def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
         engine.stop()
     assert served is serving.current
     assert engine.taken == 4
-    (expected,) = newer.predict([STATE], heads=["topic"])
+    (expected,) = Scorer(newer, model.tokenizer)(read_texts_from_list([STATE]), ["topic"])
     assert answered.answers["topic"]["probabilities"] == expected["topic"].scores
+    assert model.predict([STATE])[0]["topic"].scores != expected["topic"].scores
 
 
 def test_confidence_is_that_of_the_reference() -> None:
