@@ -10,6 +10,7 @@ from typing import Any, cast
 from manyheads.server.engine.queue import DeadlineError, Job, WorkQueue
 from manyheads.server.engine.turns import Turns
 from manyheads.server.engine.work import Answer, Work
+from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 
@@ -23,13 +24,16 @@ class Engine:
     Args:
         serving: The model.
         settings: Sizes of the queue and of a batch, and the deadline.
+        metrics: What counts batches.
     """
 
-    def __init__(self, serving: Serving, settings: ServerSettings) -> None:
+    def __init__(self, serving: Serving, settings: ServerSettings, metrics: Metrics) -> None:
         self.queue = WorkQueue(settings.max_waiting, settings.max_waiting_tokens)
         self.turns = Turns()
         self._serving = serving
         self._settings = settings
+        self._metrics = metrics
+        metrics.watch_queue(lambda: len(self.queue), lambda: self.queue.tokens)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -68,7 +72,10 @@ class Engine:
             with self.turns.turn():
                 served = self._serving.current
                 answers = _computed(served, [job.work for job in jobs])
-            self.queue.computed(sum(job.work.size for job in jobs), time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.queue.computed(sum(job.work.size for job in jobs), seconds)
+            self._metrics.model_seconds.inc(seconds)
+            self._metrics.batch_rows.observe(sum(job.work.rows for job in jobs))
             for job, answer in zip(jobs, answers, strict=True):
                 _settle(job, served, answer)
 

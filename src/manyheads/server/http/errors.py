@@ -60,6 +60,21 @@ def invalid_fields(error: ValidationError) -> InvalidBodyError:
     return InvalidBodyError([(one["loc"], one["msg"], one["type"]) for one in found])
 
 
+def error_type(error: Exception) -> str:
+    """Return the word for an error that the log and the metrics show."""
+    if isinstance(error, RequestError):
+        return error.error_type
+    words: dict[type[Exception], str] = {
+        InvalidBodyError: "invalid_body",
+        QueueFullError: "overloaded",
+        DeadlineError: "timeout",
+        ClosedError: "shutting_down",
+    }
+    if type(error) in words:
+        return words[type(error)]
+    return type(error).__name__ if isinstance(error, ManyheadsError) else "internal_error"
+
+
 def error_response(error: Exception) -> Response | None:
     """Return the response of an error, or ``None`` for a fault of the server."""
     if isinstance(error, InvalidBodyError):
@@ -69,11 +84,11 @@ def error_response(error: Exception) -> Response | None:
         return _response(error.status, error.error_type, error.message, error.headers)
     if isinstance(error, QueueFullError):
         headers = {"retry-after": str(error.seconds)}
-        return _response(429, "overloaded", f"Too many requests wait; retry in {error.seconds} s", headers)
+        return _response(429, error_type(error), f"Too many requests wait; retry in {error.seconds} s", headers)
     if isinstance(error, DeadlineError):
-        return _response(504, "timeout", f"No answer in time: {error}")
+        return _response(504, error_type(error), f"No answer in time: {error}")
     if isinstance(error, ClosedError):
-        return _response(503, "shutting_down", "The server is shutting down; retry", {"retry-after": "1"})
+        return _response(503, error_type(error), "The server is shutting down; retry", {"retry-after": "1"})
     if isinstance(error, ManyheadsError):
         return json_response({"detail": [row_problem(error, ["body"])]}, 422)
     return None
