@@ -21,7 +21,7 @@ class ServerSettings:
         max_waiting_tokens: About how many tokens wait at most; further requests get status 429.
         batch_tokens: About how many tokens of several requests are computed together.
         deadline_seconds: A request that is not answered by then gets status 504.
-        header_seconds: A connection without a whole header by then is closed, also one that is kept for its next request.
+        header_seconds: A connection without the whole header of a first or next request by then is closed.
             ``manyheads serve`` applies it; other ASGI servers have limits of their own.
         body_seconds: A request whose body has not arrived by then gets status 408.
         drain_seconds: A process that shall stop answers what is in flight for at most this long.
