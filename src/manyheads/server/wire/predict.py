@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from manyheads.server.wire.several import Several
+
 LongText = Literal["truncate", "error", "mean", "max"]
 
 
@@ -15,10 +17,10 @@ class PredictBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     text: str | None = Field(None, description="One text.")
-    texts: list[str] | None = Field(None, description="Texts.")
-    pairs: list[tuple[str, str]] | None = Field(None, description="Pairs of texts, for heads trained on pairs.")
-    words: list[list[str]] | None = Field(None, description="The words of each text, for token heads.")
-    heads: list[str] | None = Field(None, description="Names of heads; all by default.")
+    texts: Several[str] | None = Field(None, description="Texts.")
+    pairs: Several[tuple[str, str]] | None = Field(None, description="Pairs of texts, for heads trained on pairs.")
+    words: Several[Several[str]] | None = Field(None, description="The words of each text, for token heads.")
+    heads: Several[str] | None = Field(None, description="Names of heads; all by default.")
     truncate: bool | None = Field(
         None, description="Whether a text beyond the model's limit is cut; false makes it an error of its own."
     )
