@@ -15,18 +15,18 @@ from manyheads.server.http.checks import check_heads, read_texts
 from manyheads.server.http.errors import invalid, row_problem, unanswered
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
-from manyheads.server.http.schema import json_body
+from manyheads.server.http.schema import json_body, responses_of
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.wire.answers import answer_of
-from manyheads.server.wire.predict import PredictBody
+from manyheads.server.wire.predict import PredictAnswer, PredictBody
 
 
 def predict_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["heads"])
 
-    @router.post("/predict", openapi_extra=json_body(PredictBody))
+    @router.post("/predict", openapi_extra=json_body(PredictBody), responses=responses_of(PredictAnswer))
     async def predict(request: Request) -> Response:
         """Predict texts with all heads, in one pass of the backbone.
 
