@@ -16,6 +16,7 @@ from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine
 from manyheads.server.http.boundary import Boundary
 from manyheads.server.http.errors import answer_http_error
+from manyheads.server.http.held import HeldBodies
 from manyheads.server.http.schema import add_components
 from manyheads.server.routes.health import health_routes, info_routes
 from manyheads.server.routes.predict import predict_routes
@@ -56,6 +57,7 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
     app.include_router(predict_routes(serving, engine, settings))
     add_components(app)
     app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_middleware(HeldBodies, settings=settings)
     app.add_middleware(Boundary, settings=settings)
     return app
 
