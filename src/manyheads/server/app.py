@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from manyheads._version import VERSION
 from manyheads.checkpoint.open_model import open_model
 from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine
 from manyheads.server.http.boundary import Boundary
+from manyheads.server.http.errors import answer_http_error
+from manyheads.server.http.held import HeldBodies
+from manyheads.server.http.schema import add_components
 from manyheads.server.routes.health import health_routes, info_routes
 from manyheads.server.routes.predict import predict_routes
 from manyheads.server.served import Served, Serving
@@ -44,12 +49,15 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
     async def running(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         yield
-        engine.stop()
+        await asyncio.to_thread(engine.stop)
 
     app = FastAPI(title="manyheads", version=VERSION, docs_url=None, redoc_url=None, lifespan=running)
     app.include_router(health_routes())
     app.include_router(info_routes(serving, engine))
     app.include_router(predict_routes(serving, engine, settings))
+    add_components(app)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_middleware(HeldBodies, settings=settings)
     app.add_middleware(Boundary, settings=settings)
     return app
 

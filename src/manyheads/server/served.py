@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from manyheads.core import HeadedCore
@@ -54,6 +54,10 @@ class Served:
         facts = model_fingerprint(core, tokenizer, list(core.heads))
         digest = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return Served(core, tokenizer, scorer, digest)
+
+    def pausing(self, pause: Callable[[], None]) -> Served:
+        """Return the same model with a scorer that calls a function before each batch; it may raise to stop."""
+        return replace(self, scorer=self.scorer.pausing(pause))
 
 
 class Serving:
