@@ -57,6 +57,11 @@ class PredictWork(Work[AnsweredTexts]):
         """About how many tokens the texts have."""
         return sum(tokens_of(text) if isinstance(text, str) else sum(map(tokens_of, text)) for text in self.texts.texts)
 
+    @property
+    def rows(self) -> int:
+        """How many texts it has."""
+        return len(self.texts)
+
     def run(self, served: Served, others: Sequence[Work[AnsweredTexts]]) -> list[AnsweredTexts | Exception]:
         """Predict the texts of all works; a text that cannot be answered costs no other its answer."""
         works = [self, *(work for work in others if isinstance(work, PredictWork))]
