@@ -65,8 +65,8 @@ class Named(Work[object]):
     gate: Gate
     name: object
     size: int = 1
-    rows: int = 1
     group: Hashable = "names"
+    rows: int = 1
 
     def run(self, served: Served, others: Sequence[Work[object]]) -> list[object]:
         names = [work.name for work in (self, *others) if isinstance(work, Named)]
