@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from os import PathLike
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from manyheads._version import VERSION
 from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine
 from manyheads.server.http.boundary import Boundary
+from manyheads.server.http.errors import answer_http_error
+from manyheads.server.http.held import HeldBodies
 from manyheads.server.http.observed import Observed
+from manyheads.server.http.schema import add_components
 from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.routes.admin import admin_routes
 from manyheads.server.routes.health import health_routes, info_routes
@@ -89,7 +94,7 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
     async def running(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         yield
-        engine.stop()
+        await asyncio.to_thread(engine.stop)
 
     app = FastAPI(title="manyheads", version=VERSION, docs_url=None, redoc_url=None, lifespan=running)
     app.include_router(health_routes())
@@ -97,6 +102,9 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
     app.include_router(predict_routes(serving, engine, settings))
     app.include_router(metrics_routes(workers))
     app.include_router(admin_routes(workers, settings))
+    add_components(app)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_middleware(HeldBodies, settings=settings)
     app.add_middleware(Boundary, settings=settings)
     app.add_middleware(Observed, metrics=metrics)
     return app

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -59,6 +59,10 @@ class Served:
         if core.heads:
             _warm(scorer)
         return Served(core, tokenizer, scorer, digest)
+
+    def pausing(self, pause: Callable[[], None]) -> Served:
+        """Return the same model with a scorer that calls a function before each batch; it may raise to stop."""
+        return replace(self, scorer=self.scorer.pausing(pause))
 
 
 def _warm(scorer: Scorer) -> None:

@@ -37,3 +37,9 @@ class Work(ABC, Generic[Answer]):
 def tokens_in(characters: int) -> int:
     """Return about how many tokens a text has."""
     return characters // 4 + 1
+
+
+def tokens_of(text: str) -> int:
+    """Return about how many tokens a text has: one per four bytes, so about one per character of a language without
+    spaces."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))) // 4 + 1

@@ -65,6 +65,7 @@ class Boundary:
         if self._key is None or request.url.path in _OPEN_PATHS:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        # Starlette reads headers as Latin-1; the bytes that were sent are compared.
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):
             message = "Send the key as the header 'Authorization: Bearer KEY'"
             raise RequestError(401, "authentication_error", message, {"www-authenticate": "Bearer"})
