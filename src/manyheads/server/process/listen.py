@@ -17,12 +17,9 @@ from manyheads.server.process.stopping import Stopping
 
 # Connections at once, below the usual limit of 1,024 open files; further ones wait in the system's queue.
 _CONNECTIONS, _BACKLOG = 900, 1024
-# granian's own handlers write plain lines on standard output; its errors go to ours.
-_GRANIAN_LOG: dict[str, Any] = {
-    "handlers": {},
-    "formatters": {},
-    "loggers": {"_granian": {"handlers": [], "propagate": True}},
-}
+# granian's handlers write plain lines on standard output, and its errors quote those of the application, which the
+# application logs itself.
+_GRANIAN_LOG: dict[str, Any] = {"handlers": {}, "formatters": {}, "loggers": {}}
 _RETRY_SECONDS = 0.02
 
 
@@ -69,7 +66,7 @@ def _server(app: FastAPI, launch: Launch) -> Any:
         websockets=False,
         backlog=_BACKLOG,
         backpressure=_CONNECTIONS,
-        log_level="error",
+        log_enabled=False,
         log_dictconfig=_GRANIAN_LOG,
     )
 
