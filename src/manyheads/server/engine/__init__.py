@@ -2,6 +2,6 @@
 
 from manyheads.server.engine.engine import Engine
 from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
-from manyheads.server.engine.work import Work, tokens_in
+from manyheads.server.engine.work import Work, tokens_in, tokens_of
 
-__all__ = ["AnsweredText", "AnsweredTexts", "Engine", "PredictWork", "Work", "tokens_in"]
+__all__ = ["AnsweredText", "AnsweredTexts", "Engine", "PredictWork", "Work", "tokens_in", "tokens_of"]
