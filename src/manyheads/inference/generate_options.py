@@ -73,6 +73,12 @@ def most_new_tokens(options: Mapping[str, Any], model: nn.Module) -> int | None:
     return None if most is None else int(most)
 
 
+def stop_strings_of(options: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Return the strings at which ``generate`` stops."""
+    strings = options.get("stop_strings", getattr(_config(options, model), "stop_strings", None)) or []
+    return [strings] if isinstance(strings, str) else list(strings)
+
+
 def check_room(tokenized: Tokenized, options: Mapping[str, Any], backbone: Backbone, tokenizer: Tokenizer) -> None:
     """Check that every prompt leaves room for new tokens.
 

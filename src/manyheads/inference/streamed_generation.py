@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from manyheads.inference.generate_options import (
     filler_id,
     most_new_tokens,
     sequences_of_prompt,
+    stop_strings_of,
 )
 from manyheads.inference.generating import warn_of_precision
 from manyheads.inference.generation_events import Event, FinishReason, GenerationEnd, TextPiece
@@ -108,10 +110,12 @@ class StreamedGeneration:
 
     def _finish(self, generation: PromptGeneration, output: Tensor, growth: _Growth, steps: _Steps) -> None:
         """Give out the rest of each text."""
-        filler = filler_id(self._options, self._backbone.model)
+        model = self._backbone.model
+        filler, stop_strings = filler_id(self._options, model), stop_strings_of(self._options, model)
         texts = generation.texts(output)
         for number, (row, text) in enumerate(zip(output.tolist(), texts, strict=True)):
-            growth.finish(number, row[steps.start :], text, filler)
+            has_stop = any(string in text for string in stop_strings)
+            growth.finish(number, _Ended(row[steps.start :], text, has_stop, filler))
 
     def _end(self, growth: _Growth, was_stopped: bool) -> GenerationEnd:
         most = most_new_tokens(self._options, self._backbone.model)
@@ -120,6 +124,23 @@ class StreamedGeneration:
             tuple(self._tokenized.lengths.tolist()),
             tuple(sequence.tokens for sequence in growth.sequences),
         )
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A complete sequence.
+
+    Attributes:
+        new: Its new tokens, and those that fill its row.
+        text: Its text after the prompt.
+        has_stop: Whether it contains one of the caller's ``stop_strings``.
+        filler: The id of the tokens that fill its row.
+    """
+
+    new: Sequence[int]
+    text: str
+    has_stop: bool
+    filler: int | None
 
 
 class _Sequence:
@@ -143,6 +164,7 @@ class _Sequence:
         self._new: list[int] = []
         self._ends = ends
         self._has_ended = False
+        self._has_stop = False
 
     def grow(self, new: Sequence[int]) -> str:
         """Add tokens, and return the next piece of text."""
@@ -157,21 +179,18 @@ class _Sequence:
         """Return whether a sequence that may become this one contains a stop string."""
         return self.text.stops([*self._prompt, *new])
 
-    def finish(self, new: Sequence[int], text: str, filler: int | None) -> str:
-        """Take the complete sequence, and return the last piece of text.
-
-        Args:
-            new: All its new tokens, and those that fill its row.
-            text: All its text.
-            filler: The id of the tokens that fill its row.
-        """
-        if not self.is_complete:
+    def finish(self, ended: _Ended) -> str:
+        """Take the complete sequence, and return the last piece of text."""
+        was_stopped = self.text.is_stopped
+        piece = self.text.finish(ended.text)
+        self._has_stop = self.text.is_stopped or ended.has_stop
+        if not was_stopped:  # its tokens end there
             self._new = []
-            self._add(new)
-            while self._new and not self._has_ended and self._new[-1] == filler:
+            self._add(ended.new)
+            while self._has_stop and self._new and self._new[-1] == ended.filler:
                 self._new.pop()
             self.tokens = len(self._new)
-        return self.text.finish(text)
+        return piece
 
     def reason(self, most: int | None, was_stopped: bool) -> FinishReason:
         """Return why it ended.
@@ -180,7 +199,7 @@ class _Sequence:
             most: The most new tokens, if known.
             was_stopped: Whether the caller ended the generation.
         """
-        if self.text.is_stopped:
+        if self._has_stop:
             return "stop"
         if self._has_ended:
             return "end"
@@ -220,9 +239,9 @@ class _Growth:
         beams = len(new) * self._count // len(self.sequences)
         return [self.sequences[row // beams * self._count].stops(tokens) for row, tokens in enumerate(new)]
 
-    def finish(self, number: int, new: Sequence[int], text: str, filler: int | None) -> None:
+    def finish(self, number: int, ended: _Ended) -> None:
         """Take a complete sequence."""
-        self._give_out(number, self.sequences[number].finish(new, text, filler))
+        self._give_out(number, self.sequences[number].finish(ended))
 
     def _give_out(self, number: int, text: str) -> None:
         if text:

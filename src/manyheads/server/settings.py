@@ -22,6 +22,10 @@ class ServerSettings:
         max_waiting_tokens: About how many tokens wait at most; further requests get status 429.
         batch_tokens: About how many tokens of several requests are computed together.
         deadline_seconds: A request that is not answered by then gets status 504.
+        max_new_tokens: Most tokens that a request may ask to generate for each text.
+        max_sequences: Most texts of a generation, times its beams.
+        max_generations: Most generations that wait; further ones get status 429.
+        generation_seconds: A generation that has not ended by then gets status 504.
         body_seconds: A request whose body has not arrived by then gets status 408.
 
     Raises:
@@ -42,6 +46,10 @@ class ServerSettings:
     max_waiting_tokens: int = 1 << 18
     batch_tokens: int = 8192
     deadline_seconds: float = 60.0
+    max_new_tokens: int = 1024
+    max_sequences: int = 16
+    max_generations: int = 16
+    generation_seconds: float = 300.0
     body_seconds: float = 10.0
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from manyheads.backbone.prefill import Prefill
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.inference.scorer import Scorer
 from manyheads.inference.streamed_generation import StreamedGeneration
-from tests.families import BY_NAME, BYTE_PAIRS, LAYERS, TEXTS, tokenizer_for
+from tests.families import BY_NAME, BYTE_PAIRS, LAYERS, TEXTS, VOCABULARY, tokenizer_for
 from tests.laws.oracle import RECORDS
 from tests.unit.inference.test_growing_text import byte_level
 
@@ -77,6 +77,16 @@ def test_a_stop_string_ends_its_own_text(beams: int) -> None:
     assert found == [text.partition(word)[0] for text in expected]
     assert end.reasons == tuple("stop" if word in text else "length" for text in expected)
     assert "stop" in end.reasons
+    _, same = run(generation(model, **options, stop_strings=[word]))
+    assert same == end
+
+
+def test_generated_padding_counts() -> None:
+    """A model may generate the token that also fills rows."""
+    model = mh.HeadedModel.wrap(BY_NAME["t5"].build(), tokenizer_for(BY_NAME["t5"]))
+    others = list(range(1, VOCABULARY))
+    _, end = run(generation(model, max_new_tokens=3, min_new_tokens=3, suppress_tokens=others))
+    assert (end.reasons, end.output_tokens) == (("length", "length"), (3, 3))
 
 
 def test_a_loop_that_ends_early_stops_the_generation(model: mh.HeadedModel) -> None:
