@@ -14,7 +14,9 @@ from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine
 from manyheads.server.http.boundary import Boundary
 from manyheads.server.routes.health import health_routes, info_routes
+from manyheads.server.routes.page import page_routes
 from manyheads.server.routes.predict import predict_routes
+from manyheads.server.routes.table import table_routes
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 
@@ -34,7 +36,7 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
         >>> from manyheads.server import create_app
         >>> app = create_app(trained)
         >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/p"))
-        ['/predict']
+        ['/predict', '/predict/table']
     """
     settings = ServerSettings() if settings is None else settings
     serving = _serving(model)
@@ -50,6 +52,8 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
     app.include_router(health_routes())
     app.include_router(info_routes(serving, engine))
     app.include_router(predict_routes(serving, engine, settings))
+    app.include_router(table_routes(serving, engine, settings))
+    app.include_router(page_routes())
     app.add_middleware(Boundary, settings=settings)
     return app
 

@@ -2,6 +2,17 @@
 
 from manyheads.server.engine.engine import Engine
 from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
+from manyheads.server.engine.table_work import ColumnsWork, TableModel, TableWork
 from manyheads.server.engine.work import Work, tokens_in
 
-__all__ = ["AnsweredText", "AnsweredTexts", "Engine", "PredictWork", "Work", "tokens_in"]
+__all__ = [
+    "AnsweredText",
+    "AnsweredTexts",
+    "ColumnsWork",
+    "Engine",
+    "PredictWork",
+    "TableModel",
+    "TableWork",
+    "Work",
+    "tokens_in",
+]

@@ -7,7 +7,7 @@ A body that is not valid: 422 with ``{"detail": [{"loc": ["body", ...], "msg": .
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -44,9 +44,17 @@ class InvalidBodyError(Exception):
         problems: Where in the body, what is wrong, and a word for it.
     """
 
+    part: ClassVar[str] = "body"
+
     def __init__(self, problems: Sequence[tuple[Location, str, str]]) -> None:
         super().__init__("; ".join(message for _, message, _ in problems))
         self.problems = problems
+
+
+class InvalidQueryError(InvalidBodyError):
+    """A query of a URL that breaks a rule: status 422."""
+
+    part = "query"
 
 
 def invalid(location: Location, message: str, kind: str = "value_error") -> InvalidBodyError:
@@ -63,7 +71,7 @@ def invalid_fields(error: ValidationError) -> InvalidBodyError:
 def error_response(error: Exception) -> Response | None:
     """Return the response of an error, or ``None`` for a fault of the server."""
     if isinstance(error, InvalidBodyError):
-        detail = [{"loc": ["body", *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
+        detail = [{"loc": [error.part, *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
         return json_response({"detail": detail}, 422)
     if isinstance(error, RequestError):
         return _response(error.status, error.error_type, error.message, error.headers)
