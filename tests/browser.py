@@ -17,7 +17,7 @@ from typing import Any
 import websocket
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_PATIENCE = 20.0
+_PATIENCE = 30.0
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

@@ -141,6 +141,7 @@ def test_what_is_unusual_is_told_in_words(tab: Tab) -> None:
     tab.until("document.getElementById('text-problem').textContent")
     assert tab.text("#text-problem") == "The text has 5,005 characters, at most 5,000 are allowed."
     assert tab.text("#text-status") == ""
+    assert tab.text("[data-head=days] .answer") == "—"
     tab.fill("#text", "")
     tab.click("#send")
     assert tab.text("#text-problem") == "Write or paste a text first."
@@ -247,13 +248,23 @@ def test_scoring_a_table_can_be_cancelled_and_begun_again(
     tab.choose_file("#file", table_file(tmp_path, 1200))
     tab.until("!document.getElementById('table-options').hidden")
     tab.click("#score")
-    tab.until("/^[1-9][0-9]* of 1,201 rows scored/.test(document.getElementById('table-status').textContent)")
+    tab.until("/ [1-9][0-9]* of 1,201 rows/.test(document.getElementById('table-status').textContent)")
     tab.click("#cancel")
     tab.until("document.getElementById('table-status').textContent === 'Stopped.'")
     opened.set()
     assert tab.value("document.getElementById('save').hidden")
     tab.click("#score")
     tab.until("document.getElementById('table-status').textContent.startsWith('1,201 rows scored')")
+
+
+def test_a_table_can_be_dropped(tab: Tab) -> None:
+    dropped = "const data = new DataTransfer(); data.items.add(new File(['note\\tx\\nmild cough\\t1\\n'], 'few.tsv'));"
+    event = "new DragEvent('drop', {dataTransfer: data, cancelable: true})"
+    tab.value(f"{{ {dropped} document.getElementById('drop').dispatchEvent({event}); }}")
+    tab.until("!document.getElementById('table-options').hidden")
+    tab.click("#score")
+    tab.until("document.getElementById('table-status').textContent === '1 row scored.'")
+    assert "text/tab-separated-values" in tab.text("#code")
 
 
 def test_a_table_that_is_none_is_told(tab: Tab, tmp_path: Path) -> None:
@@ -317,6 +328,20 @@ def test_a_server_that_does_not_generate_is_told_of(tab: Tab) -> None:
     tab.click("#generate")
     tab.until("document.getElementById('generate-problem').textContent")
     assert tab.text("#generate-problem") == "This server does not offer to generate text."
+
+
+def test_a_language_model_without_heads_is_asked_for_text(browser: Tab, saved: Callable[[str], Path]) -> None:
+    with served(mh.HeadedModel.from_pretrained(saved("gpt2"))) as url:
+        browser.open(url)
+        browser.until("!document.getElementById('main').hidden")
+        assert browser.value("['send', 'table', 'heads'].every((id) => document.getElementById(id).hidden)")
+        assert "generate" in browser.text("#code")
+        browser.value(f"void ({STREAM % json.dumps(sse(('text', ' and'), ('end', {})))})")
+        browser.fill("#text", TEXT)
+        browser.press("Enter", 13, CTRL)
+        browser.until("document.getElementById('generate-status').textContent === 'The text is complete.'")
+        assert browser.text("#generated-text") == f"{TEXT} and"
+        browser.open("about:blank")
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])

@@ -1,6 +1,6 @@
 // Work that takes a while: a line that moves, a button that stops it, and a sentence for waiting readers.
 
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
 
 const PATIENCE_MS = 2000;
 
@@ -13,7 +13,7 @@ export async function whileBusy(ids, words, work) {
   byId(ids.status).textContent = words;
   toggle(ids, true);
   byId(ids.stop).addEventListener("click", stop);
-  const timer = setInterval(() => tellTime(ids, words, started), 1000);
+  const timer = setInterval(() => tellTime(ids, started), 1000);
   try {
     byId(ids.status).textContent = (await work(control.signal)) ?? "";
   } catch (error) {
@@ -36,8 +36,14 @@ function toggle(ids, isBusy) {
   if (hadFocus) byId(isBusy ? ids.stop : ids.start).focus();
 }
 
-function tellTime(ids, words, started) {
+function tellTime(ids, started) {
   const elapsed = Date.now() - started;
-  const status = byId(ids.status);
-  if (elapsed > PATIENCE_MS && status.textContent.startsWith(words)) status.textContent = `${words} ${Math.round(elapsed / 1000)} s`;
+  if (elapsed > PATIENCE_MS && !byId(ids.status).querySelector(".rows")) progressOf(ids, ` ${Math.round(elapsed / 1000)} s`, "time");
+}
+
+// What changes often is seen, but not read aloud each time.
+export function progressOf(ids, text, className) {
+  const shown = element("span", { className, "aria-hidden": "true" }, text);
+  byId(ids.status).querySelector("[aria-hidden]")?.remove();
+  byId(ids.status).append(shown);
 }

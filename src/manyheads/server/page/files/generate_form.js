@@ -10,7 +10,8 @@ import { count } from "./words.js";
 const IDS = { start: "generate", stop: "generate-stop", status: "generate-status", problem: "generate-problem", bar: "generate-progress" };
 const MISSING = "This server does not offer to generate text.";
 
-export function startGenerateForm() {
+export function startGenerateForm(hasHeads) {
+  if (!hasHeads) showCall(callOf({ text: "A text", max_new_tokens: byId("tokens").valueAsNumber }));
   byId("generate-form").hidden = false;
   byId("generated").hidden = false;
   byId("generate-form").addEventListener("submit", (event) => {
@@ -32,13 +33,17 @@ async function generate(text) {
 async function stream(body, signal) {
   const response = await askJson("generate", { ...body, stream: true }, signal);
   const written = begin(body.text);
-  showCall({ path: "generate", body, answer: '["texts"][0]' });
+  showCall(callOf(body));
   for await (const event of eventsOf(response)) {
     if (event.name === "text") written.append(pieceOf(event.data));
     if (event.name === "error") throw new Problem(sentence(messageOf(event.data)), 0);
     if (event.name === "end") return ended(event.data);
   }
   throw new Problem("The connection ended before the text did.", 0);
+}
+
+function callOf(body) {
+  return { path: "generate", body, answer: '["texts"][0]' };
 }
 
 function begin(prompt) {

@@ -6,7 +6,7 @@ import { startGenerateForm } from "./generate_form.js";
 import { drawHeads } from "./heads.js";
 import { ask, setKey } from "./server.js";
 import { startTableForm } from "./table_form.js";
-import { startTextForm } from "./text_form.js";
+import { startKeys, startTextForm } from "./text_form.js";
 import { count } from "./words.js";
 
 async function start() {
@@ -55,12 +55,13 @@ function show(info) {
   byId("about").textContent = aboutOf(info, heads);
   byId("main").hidden = false;
   startCalls();
+  startKeys();
   if (heads.length) {
     drawHeads(info.heads);
     startTextForm(info);
     startTableForm(info);
   } else hideHeads();
-  if (info.language_model) startGenerateForm();
+  if (info.language_model) startGenerateForm(heads.length > 0);
 }
 
 function aboutOf(info, heads) {
@@ -71,7 +72,7 @@ function aboutOf(info, heads) {
 }
 
 function hideHeads() {
-  for (const id of ["heads", "table", "send", "send-hint"]) byId(id).hidden = true;
+  for (const id of ["heads", "table", "table-link", "send"]) byId(id).hidden = true;
 }
 
 byId("key-form").addEventListener("submit", useKey);

@@ -1,6 +1,6 @@
 // The form that scores a table.
 
-import { whileBusy } from "./busy.js";
+import { progressOf, whileBusy } from "./busy.js";
 import { showCall } from "./calls.js";
 import { delimiterOf, forSpreadsheet, parseCsv, RowCounter } from "./csv.js";
 import { byId, element } from "./dom.js";
@@ -99,7 +99,7 @@ async function score() {
   const path = pathOf(heads);
   const type = isTsv(state.file) ? "text/tab-separated-values" : "text/csv";
   finished(false);
-  await whileBusy(IDS, "Sending the table …", async (signal) => {
+  await whileBusy(IDS, "Scoring the table:", async (signal) => {
     const response = await ask(path, { method: "POST", body: state.file, headers: { "Content-Type": type }, signal });
     showCall({ path, file: state.file.name, type });
     return receive(response);
@@ -145,7 +145,7 @@ function broken(rows, total) {
 
 function progress(rows, total) {
   byId("table-progress").value = total ? rows / total : 0;
-  byId(IDS.status).textContent = `${rows.toLocaleString("en")} of ${count(total, "row")} scored`;
+  progressOf(IDS, ` ${rows.toLocaleString("en")} of ${count(total, "row")}`, "rows");
 }
 
 // The text first, then the answers, then the other columns.

@@ -16,7 +16,6 @@ export function startTextForm(info) {
     event.preventDefault();
     send(info, pairs);
   });
-  for (const id of ["text", "second"]) byId(id).addEventListener("keydown", sendOnEnter);
   showCall(callOf(info, bodyOf(info, pairs, "A text", "Another text")));
 }
 
@@ -32,11 +31,16 @@ function nameFields([first, second]) {
   byId("second-label").textContent = `The second text: ${second}`;
 }
 
+export function startKeys() {
+  for (const id of ["text", "second"]) byId(id).addEventListener("keydown", sendOnEnter);
+}
+
+// Without heads, the language model is asked.
 function sendOnEnter(event) {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !byId("stop").hidden) return;
+  const isBusy = !byId("stop").hidden || !byId("generate-stop").hidden;
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || isBusy) return;
   event.preventDefault();
-  const form = byId("text-form").hidden || byId("send").hidden ? "generate-form" : "text-form";
-  byId(form).requestSubmit();
+  byId(byId("send").hidden ? "generate-form" : "text-form").requestSubmit();
 }
 
 async function send(info, pairs) {
@@ -47,10 +51,12 @@ async function send(info, pairs) {
     return;
   }
   const body = bodyOf(info, pairs, text, second);
-  await whileBusy(IDS, "The heads read the text …", async (signal) => {
+  const error = await whileBusy(IDS, "The heads read the text …", async (signal) => {
     const response = await askJson("predict", body, signal);
     return show(info, await response.json(), text, body);
   });
+  // The answers to another text would be taken for those to this one.
+  if (error !== null) drawAnswers(info.heads, {}, text);
 }
 
 function show(info, answer, text, body) {
@@ -59,7 +65,9 @@ function show(info, answer, text, body) {
   drawAnswers(info.heads, answers, text);
   bringIntoView(byId("answers-title"));
   showCall(callOf(info, body));
-  return `Answered by ${count(Object.keys(answers).length, "head")}. ${flagOf(answer.flags[0], info.max_tokens)}`;
+  const told = [`Answered by ${count(Object.keys(answers).length, "head")}.`, flagOf(answer.flags[0], info.max_tokens)];
+  if (answer.fingerprint !== info.fingerprint) told.push("The server has loaded another model: reload this page.");
+  return told.join(" ").trim();
 }
 
 function bodyOf(info, pairs, text, second) {
