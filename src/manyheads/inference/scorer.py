@@ -18,6 +18,7 @@ from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
 from manyheads.features import BranchedSource, FeatureSource
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.cache import FeatureCache
+from manyheads.features.extract import Pause, go_on
 from manyheads.features.logits import empty_logits
 from manyheads.features.running_cores import RunningCores
 from manyheads.features.source import identity_of
@@ -48,6 +49,7 @@ class Scorer:
         tokenizer: The backbone's own.
         settings: How texts are scored.
         cache: Where features are kept, or ``None``.
+        pause: Called before each batch of the backbone; an error that it raises stops the pass.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Scorer:
         tokenizer: Tokenizer,
         settings: ScoringSettings | None = None,
         cache: FeatureCache | None = None,
+        pause: Pause = go_on,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._settings = ScoringSettings() if settings is None else settings
         self._cache = cache
+        self._pause = pause
         self._running = RunningCores(core, self._settings.precision)
 
     @property
@@ -70,9 +74,15 @@ class Scorer:
 
     def with_settings(self, settings: ScoringSettings) -> Scorer:
         """Return a scorer with other settings; in the same precision it runs the weights that are converted already."""
-        other = Scorer(self._core, self._tokenizer, settings, self._cache)
+        other = Scorer(self._core, self._tokenizer, settings, self._cache, self._pause)
         if settings.precision == self._settings.precision:
             other._running = self._running
+        return other
+
+    def pausing(self, pause: Pause) -> Scorer:
+        """Return this scorer with another function that is called before each batch of the backbone."""
+        other = Scorer(self._core, self._tokenizer, self._settings, self._cache, pause)
+        other._running = self._running
         return other
 
     def __call__(self, texts: Texts, heads: Iterable[str] | None = None, taps: Sequence[Tap] = ()) -> Predictions:
@@ -252,7 +262,7 @@ class Scorer:
         for running, group in groups:
             given = readers.taps if running is giving else {}
             identity = None if digest is None else identity_of(running.backbone, digest)
-            own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget)
+            own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget, self._pause)
             if running is self._core:
                 own.add(known)
             read = [*self._core.heads.taps_of(group), *given.values()]

@@ -15,6 +15,7 @@ class ServerSettings:
     Attributes:
         api_key: The bearer token that requests must have; ``None`` for none.
         max_body_bytes: Largest request body.
+        max_held_bytes: Most bytes of the bodies of all unanswered requests; further ones get status 429.
         max_texts: Most texts of a request.
         max_characters: Most characters of a text, counted before it is tokenized: 10 MB take a tokenizer 8 s.
         max_rows: Most rows of a table that is uploaded.
@@ -36,6 +37,7 @@ class ServerSettings:
 
     api_key: str | None = None
     max_body_bytes: int = 4 << 20
+    max_held_bytes: int = 64 << 20
     max_texts: int = 512
     max_characters: int = 200_000
     max_rows: int = 20_000

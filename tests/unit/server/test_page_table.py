@@ -67,7 +67,7 @@ def test_a_table_of_one_block_has_the_cells_of_score_table(
     answer = client.post("/predict/table?text=note", content=content, headers=CSV)
     expected = scored(model, content, tmp_path, text="note")
     assert answer.status_code == 200
-    assert answer.headers["manyheads-rows"] == "42"
+    assert answer.headers["x-manyheads-rows"] == "42"
     assert cells(answer.text) == expected
     assert expected[40]["error"].startswith("the row has 4 cells")
     assert expected[41]["text_flag"] == "empty"
@@ -131,8 +131,8 @@ def test_a_text_beyond_the_models_limit_may_be_an_error_of_its_row(client: TestC
     ("query", "content", "headers", "status", "told"),
     [
         ("?text=notes", "note\na\n", CSV, 422, "no column 'notes'; did you mean 'note'? Its columns: 'note'"),
-        ("?heads=urgenc", "note\na\n", CSV, 422, "did you mean 'urgency'?"),
-        ("?heads=", "note\na\n", CSV, 422, "No head ''"),
+        ("?heads=urgenc", "note\na\n", CSV, 422, "is no head; the heads are 'urgency'"),
+        ("?heads=", "note\na\n", CSV, 422, "is no head; the heads are"),
         ("?head=urgency", "note\na\n", CSV, 422, '["query","head"]'),
         ("?text=a&text=b&text=c", "note\na\n", CSV, 422, '["query","text"]'),
         ("?text=note&text=note", "note\na\n", CSV, 422, "was trained on single texts"),

@@ -3,7 +3,7 @@
 from manyheads.server.engine.engine import Engine
 from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
 from manyheads.server.engine.table_work import ColumnsWork, TableModel, TableWork
-from manyheads.server.engine.work import Work, tokens_in
+from manyheads.server.engine.work import Work, tokens_in, tokens_of
 
 __all__ = [
     "AnsweredText",
@@ -15,4 +15,5 @@ __all__ = [
     "TableWork",
     "Work",
     "tokens_in",
+    "tokens_of",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from manyheads.inference import Scorer
 from manyheads.inference.settings import ScoringSettings
 from manyheads.scoring.row_answers import AnswerSettings, columns_of, predict_with
 from manyheads.server.engine.work import Work
@@ -28,6 +29,10 @@ class TableModel:
     heads: Sequence[str]
     text: Sequence[str]
     long_text: str
+
+    def scorer(self, current: Served) -> Scorer:
+        """Return what answers texts: the scorer of the engine's current model while that is this one, for it pauses."""
+        return current.scorer if current.fingerprint == self.served.fingerprint else self.served.scorer
 
     @property
     def settings(self) -> ScoringSettings:
@@ -57,7 +62,7 @@ class ColumnsWork(Work[pa.Schema]):
 
     def run(self, served: Served, others: Sequence[Work[pa.Schema]]) -> list[pa.Schema | Exception]:
         """Find the columns."""
-        predict = predict_with(self.model.served.scorer, self.model.heads)
+        predict = predict_with(self.model.scorer(served), self.model.heads)
         return [columns_of(predict, len(self.model.text) == 2, all_scores=False)]
 
 
@@ -69,14 +74,14 @@ class TableWork(Work[pa.Table]):
         model: What answers.
         columns: The names and types of the added columns.
         listed: Whether the texts are lists of words written as text.
-        rows: The rows, with ``ERROR_COLUMN``.
+        table: The rows, with ``ERROR_COLUMN``.
         tokens: About how many tokens they have.
     """
 
     model: TableModel
     columns: pa.Schema
     listed: bool
-    rows: pa.Table
+    table: pa.Table
     tokens: int
 
     @property
@@ -89,8 +94,13 @@ class TableWork(Work[pa.Table]):
         """About how many tokens it has."""
         return max(1, self.tokens)
 
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return int(self.table.num_rows)
+
     def run(self, served: Served, others: Sequence[Work[pa.Table]]) -> list[pa.Table | Exception]:
         """Score the rows; one that cannot be answered has the reason in the column ``error``."""
         model = self.model
         settings = AnswerSettings(model.heads, model.text, model.settings, self.listed, self.columns, all_scores=False)
-        return [settings.answers(model.served.scorer)(self.rows)]
+        return [settings.answers(model.scorer(served))(self.table)]

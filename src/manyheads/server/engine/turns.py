@@ -45,3 +45,11 @@ class Turns:
                 self._waiting.popleft().set()
             else:
                 self._is_taken = False
+
+    def pass_on(self) -> None:
+        """Let each thread that waits have its turn, and take the next one."""
+        with self._guard:
+            if not self._waiting:
+                return
+        self.release()
+        self.take()

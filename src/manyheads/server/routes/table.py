@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from manyheads.data.tables.streams.stream import ERROR_COLUMN
 from manyheads.inference.text_columns import list_text_columns
 from manyheads.scoring.row_answers import check_names
 from manyheads.server.engine import ColumnsWork, Engine, TableModel, TableWork
@@ -18,9 +19,10 @@ from manyheads.server.engine.queue import QueueFullError
 from manyheads.server.http.body import read_bytes
 from manyheads.server.http.checks import check_heads
 from manyheads.server.http.errors import InvalidBodyError, InvalidQueryError, RequestError
+from manyheads.server.http.facts import RequestFacts, facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.query import read_query
-from manyheads.server.http.schema import query_parameters, table_body
+from manyheads.server.http.schema import query_parameters, table_body, table_responses
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.tables.blocks import blocks_of, row_tokens
@@ -38,12 +40,12 @@ def table_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> 
     places = Places(settings.max_tables)
     described = query_parameters(TableQuery) | table_body((CSV, TSV))
 
-    @router.post("/predict/table", response_class=_ScoredTable, openapi_extra=described)
+    @router.post("/predict/table", response_class=_ScoredTable, responses=table_responses(CSV), openapi_extra=described)
     async def predict_table(request: Request) -> Response:
         """Score a table, sent as the body, with all heads.
 
         The answer is CSV with the columns of the table and those that ``manyheads predict`` adds; ``text_flag`` and
-        ``error`` are always among them. It is sent while the table is scored. The header ``manyheads-rows`` has the
+        ``error`` are always among them. It is sent while the table is scored. The header ``x-manyheads-rows`` has the
         number of rows: if fewer arrive, the server could not finish.
         """
         query = read_query(request, TableQuery)
@@ -58,8 +60,8 @@ def table_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> 
             check_names(rows.column_names[:-1], columns.names, NAME)
             works = await asyncio.to_thread(_works, model, columns, rows, settings.batch_tokens)
             _, first = await unless_gone(request, engine.answer(works[0]))
-            headers = {"manyheads-rows": str(rows.num_rows), "manyheads-fingerprint": model.served.fingerprint}
-            return _ScoredTable(_scored(engine, first, works[1:]), headers, held.pop_all())
+            facts_of(request).answered(model.served.fingerprint, rows.num_rows)
+            return _ScoredTable(_scored(engine, first, works[1:], facts_of(request)), rows.num_rows, held.pop_all())
 
     return router
 
@@ -69,15 +71,15 @@ class _ScoredTable(StreamingResponse):
 
     Args:
         content: Its pieces.
-        headers: Further headers.
+        rows: Number of rows.
         held: Closed when all is sent, or the client is gone.
     """
 
     media_type = CSV
 
-    def __init__(self, content: AsyncIterator[bytes], headers: dict[str, str], held: ExitStack) -> None:
+    def __init__(self, content: AsyncIterator[bytes], rows: int, held: ExitStack) -> None:
         attachment = {"content-disposition": 'attachment; filename="scored.csv"', "x-content-type-options": "nosniff"}
-        super().__init__(content, headers=headers | attachment)
+        super().__init__(content, headers={"x-manyheads-rows": str(rows), **attachment})
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,10 +87,17 @@ class _ScoredTable(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _scored(engine: Engine, first: pa.Table, works: Sequence[TableWork]) -> AsyncIterator[bytes]:
-    yield csv_bytes(first, has_header=True)
+async def _scored(
+    engine: Engine, first: pa.Table, works: Sequence[TableWork], facts: RequestFacts
+) -> AsyncIterator[bytes]:
+    yield _written(first, facts, has_header=True)
     for work in works:
-        yield csv_bytes(await _answer(engine, work), has_header=False)
+        yield _written(await _answer(engine, work), facts, has_header=False)
+
+
+def _written(block: pa.Table, facts: RequestFacts, has_header: bool) -> bytes:
+    facts.failed_rows += block.num_rows - block.column(ERROR_COLUMN).null_count
+    return csv_bytes(block, has_header)
 
 
 async def _answer(engine: Engine, work: TableWork) -> pa.Table:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
-from manyheads.server.engine import tokens_in
+from manyheads.server.engine import tokens_of
 
 BLOCK_ROWS = 256
 
@@ -32,7 +32,7 @@ def row_tokens(rows: pa.Table, text: Sequence[str]) -> list[int]:
     columns = [rows.column(name).to_pylist() for name in text]
     errors = rows.column(ERROR_COLUMN).to_pylist()
     return [
-        0 if error is not None else tokens_in(sum(len(cell) for cell in cells if cell is not None))
+        0 if error is not None else sum(tokens_of(cell) for cell in cells if cell is not None)
         for error, *cells in zip(errors, *columns, strict=True)
     ]
 

@@ -12,7 +12,9 @@ _RETRY_SECONDS = 10
 
 
 class Places:
-    """Counts the tables that are held in memory; for the thread of the event loop alone.
+    """Counts the tables that are scored, so that their blocks leave room in the queue for other requests.
+
+    For the thread of the event loop alone.
 
     Args:
         most: Most of them at once.

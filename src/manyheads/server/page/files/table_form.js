@@ -119,7 +119,7 @@ function textColumns() {
 }
 
 async function receive(response) {
-  const total = Number(response.headers.get("manyheads-rows"));
+  const total = Number(response.headers.get("x-manyheads-rows"));
   const counter = new RowCounter();
   const pieces = [];
   try {
