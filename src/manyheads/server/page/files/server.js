@@ -60,9 +60,12 @@ export function messageOf(answer) {
   return typeof detail === "string" ? detail : detail.message;
 }
 
-// A problem of one text is told of a text that the reader sees.
+// The server says where a problem is; the reader knows these places by other names.
+const PLACES = { text: "the text", pairs: "the pair of texts", max_new_tokens: "the number of tokens" };
+
 export function problemOf(problem) {
-  return problem.msg.replace(/^has /, "the text has ").replace(/^The list of texts, row 1: /, "");
+  const place = problem.loc.findLast((part) => typeof part === "string");
+  return /^(has|is) /.test(problem.msg) ? `${PLACES[place] ?? place} ${problem.msg}` : problem.msg;
 }
 
 export function sentence(text) {
