@@ -70,6 +70,12 @@ class TextParts:
     words: Sequence[np.ndarray] | None
 
     @property
+    def whole(self) -> Tokenized:
+        """The rows of texts that are not split into windows."""
+        (part,) = self.parts
+        return part.tokenized
+
+    @property
     def windows(self) -> np.ndarray:
         """Number of windows of each text, int64 (texts,): the largest of all parts."""
         return reduce(np.maximum, (part.windows.counts for part in self.parts))

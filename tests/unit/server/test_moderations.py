@@ -70,10 +70,10 @@ def test_the_heads_to_name_are_named(client: TestClient, name: str | None) -> No
 
 def test_one_head_needs_no_name_and_none_is_an_error(model: mh.HeadedModel) -> None:
     single = mh.HeadedModel.wrap(BY_NAME["bert"].build(), tokenizer_for(BY_NAME["bert"]))
-    single.add_head("kind", mh.Multiclass(["a", "b"]))
+    single.add_head("kind", mh.Multiclass(["a", "b"])).trained = True
     with TestClient(create_app(single)) as client:
         assert client.post("/v1/moderations", json={"input": "burn"}).status_code == 422
-    single.add_head("symptoms", mh.MultiLabel(LABELS))
+    single.add_head("symptoms", mh.MultiLabel(LABELS)).trained = True
     mh.train(single, ROWS, text="note", heads=["symptoms"], method=mh.Frozen(cache=None, dtype="float32"))
     with TestClient(create_app(single)) as client:
         assert client.post("/v1/moderations", json={"input": "burn"}).json()["model"] == "symptoms"
