@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from manyheads.server.wire.several import Several
 from manyheads.types import Prediction
 
 
@@ -15,8 +16,29 @@ class ModerationsBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    input: str | list[str] = Field(description="One text, or several.")
+    input: str | Several[str] = Field(description="One text, or several.")
     model: str | None = Field(None, description="Name of a multi-label head; needed if the model has several.")
+
+
+class Moderation(BaseModel):
+    """The labels of one text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    flagged: bool = Field(description="Whether any label reaches its threshold.")
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+
+
+class Moderations(BaseModel):
+    """The labels of all texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    model: str = Field(description="The head that answered.")
+    results: list[Moderation]
+    fingerprint: str
 
 
 def moderations_of(head: str, predictions: list[Prediction], fingerprint: str) -> dict[str, Any]:
