@@ -6,9 +6,10 @@ A body that is not valid: 422 with ``{"detail": [{"loc": ["body", ...], "msg": .
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -23,7 +24,7 @@ from manyheads.server.http.json_response import json_response
 Location = Sequence[str | int]
 # A list of a million problems helps nobody and takes seconds to write.
 _MOST_PROBLEMS = 32
-_LONGEST_NAME = 40
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 # A text that cannot be answered was predicted alone in the end, so its message counts from there.
 _ALONE = "The list of texts, row 1: "
 
@@ -53,9 +54,17 @@ class InvalidBodyError(Exception):
         problems: Where in the body, what is wrong, and a word for it.
     """
 
+    part: ClassVar[str] = "body"
+
     def __init__(self, problems: Sequence[tuple[Location, str, str]]) -> None:
         super().__init__("; ".join(message for _, message, _ in problems))
         self.problems = problems
+
+
+class InvalidQueryError(InvalidBodyError):
+    """A query of a URL that breaks a rule: status 422."""
+
+    part = "query"
 
 
 def invalid(location: Location, message: str, kind: str = "value_error") -> InvalidBodyError:
@@ -68,7 +77,7 @@ def invalid_fields(error: ValidationError) -> InvalidBodyError:
     if error.error_count() > _MOST_PROBLEMS:
         return invalid([], f"has {error.error_count():,} problems; compare it with /openapi.json", "too_many_problems")
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return InvalidBodyError([([_shortened(part) for part in one["loc"]], one["msg"], one["type"]) for one in found])
+    return InvalidBodyError([([_named(part) for part in one["loc"]], one["msg"], one["type"]) for one in found])
 
 
 def unanswered(errors: Sequence[ManyheadsError], locations: Sequence[Location]) -> InvalidBodyError:
@@ -86,9 +95,9 @@ def unanswered(errors: Sequence[ManyheadsError], locations: Sequence[Location]) 
     )
 
 
-def _shortened(part: str | int) -> str | int:
-    """Return a part of a place; a name that is longer than any field's is a client's own."""
-    return part if isinstance(part, int) or len(part) <= _LONGEST_NAME else part[:_LONGEST_NAME] + "..."
+def _named(part: str | int) -> str | int:
+    """Return a part of a place; a name that no field could have is a client's text, which is not repeated."""
+    return part if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "..."
 
 
 def error_type(error: Exception) -> str:
@@ -97,6 +106,7 @@ def error_type(error: Exception) -> str:
         return error.error_type
     words: dict[type[Exception], str] = {
         InvalidBodyError: "invalid_body",
+        InvalidQueryError: "invalid_query",
         QueueFullError: "overloaded",
         DeadlineError: "timeout",
         ClosedError: "shutting_down",
@@ -111,7 +121,7 @@ def error_type(error: Exception) -> str:
 def error_response(error: Exception) -> Response | None:
     """Return the response of an error, or ``None`` for a fault of the server."""
     if isinstance(error, InvalidBodyError):
-        detail = [{"loc": ["body", *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
+        detail = [{"loc": [error.part, *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
         return json_response({"detail": detail}, 422)
     if isinstance(error, RequestError):
         return _response(error.status, error.error_type, error.message, error.headers)
