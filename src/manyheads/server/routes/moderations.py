@@ -11,6 +11,7 @@ from manyheads.server.engine import AnsweredTexts, Engine, PredictWork
 from manyheads.server.http.body import read_json
 from manyheads.server.http.checks import read_texts
 from manyheads.server.http.errors import InvalidBodyError, invalid
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
 from manyheads.server.http.schema import json_body
@@ -32,6 +33,7 @@ def moderations_routes(serving: Serving, engine: Engine, settings: ServerSetting
         items = [body.input] if isinstance(body.input, str) else body.input
         work = PredictWork(read_texts(items, settings, ["input"]), (head,))
         served, answers = await unless_gone(request, engine.answer(work))
+        facts_of(request).answered(served.fingerprint, len(answers))
         return json_response(moderations_of(head, _all_predictions(answers, head), served.fingerprint))
 
     return router

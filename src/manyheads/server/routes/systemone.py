@@ -11,6 +11,7 @@ from manyheads.errors import listed
 from manyheads.server.engine import Engine
 from manyheads.server.http.body import read_json
 from manyheads.server.http.errors import RequestError
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
 from manyheads.server.http.schema import json_body
@@ -40,6 +41,7 @@ def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings)
         check_body(body, settings)
         _check_name(body.model, serving.current)
         served, answered = await unless_gone(request, asker.answer(body))
+        facts_of(request).answered(served.fingerprint, 1)
         return json_response(_response(served, answered))
 
     @router.get("/v1/models")
