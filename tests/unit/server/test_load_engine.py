@@ -22,6 +22,7 @@ from manyheads.server.engine import Engine, PredictWork, Work, tokens_of
 from manyheads.server.engine.engine import AbandonedError, WorkFailedError
 from manyheads.server.engine.job import DeadlineError
 from manyheads.server.engine.queue import ClosedError, QueueFullError
+from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from tests.families import TEXTS
@@ -65,6 +66,7 @@ class Named(Work[object]):
     name: object
     size: int = 1
     group: Hashable = "names"
+    rows: int = 1
 
     def run(self, served: Served, others: Sequence[Work[object]]) -> list[object]:
         names = [work.name for work in (self, *others) if isinstance(work, Named)]
@@ -84,7 +86,7 @@ class Forgetful(Named):
 
 @contextmanager
 def running(served: Served, **settings: Any) -> Iterator[Engine]:
-    engine = Engine(Serving(served), ServerSettings(**settings))
+    engine = Engine(Serving(served), ServerSettings(**settings), Metrics())
     engine.start()
     try:
         yield engine
@@ -319,7 +321,7 @@ def test_tokens_are_estimated_from_bytes(text: str, tokens: int) -> None:
 
 
 def test_a_turn_is_passed_on_to_the_thread_that_waits(served: Served) -> None:
-    engine = Engine(Serving(served), ServerSettings())
+    engine = Engine(Serving(served), ServerSettings(), Metrics())
     ran: Future[bool] = Future()
     with engine.turns.turn():
         engine.turns.pass_on()  # nobody waits

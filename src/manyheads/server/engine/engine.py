@@ -13,6 +13,7 @@ from manyheads.server.engine.job import Job
 from manyheads.server.engine.queue import WorkQueue
 from manyheads.server.engine.turns import Turns
 from manyheads.server.engine.work import Answer, Work
+from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 
@@ -34,13 +35,16 @@ class Engine:
     Args:
         serving: The model.
         settings: Sizes of the queue and of a batch, and the deadline.
+        metrics: What counts batches.
     """
 
-    def __init__(self, serving: Serving, settings: ServerSettings) -> None:
+    def __init__(self, serving: Serving, settings: ServerSettings, metrics: Metrics) -> None:
         self.queue = WorkQueue(settings.max_waiting, settings.max_waiting_tokens)
         self.turns = Turns()
         self._serving = serving
         self._settings = settings
+        self._metrics = metrics
+        metrics.watch_queue(lambda: len(self.queue), lambda: self.queue.tokens)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -86,8 +90,13 @@ class Engine:
         started = time.perf_counter()
         served = self._serving.current
         answers = _computed(served.pausing(pause), [job.work for job in jobs])
-        self.queue.computed(sum(job.size for job in jobs), time.perf_counter() - started)
+        self._note(jobs, time.perf_counter() - started)
         _deliver(served, list(zip(jobs, answers, strict=True)))
+
+    def _note(self, jobs: Sequence[Job], seconds: float) -> None:
+        self.queue.computed(sum(job.size for job in jobs), seconds)
+        self._metrics.model_seconds.inc(seconds)
+        self._metrics.batch_rows.observe(sum(job.work.rows for job in jobs))
 
     def _pause_of(self, jobs: Sequence[Job]) -> Callable[[], None]:
         """Return what happens between two batches of the model that one pass of these jobs takes."""

@@ -24,6 +24,11 @@ class Work(ABC, Generic[Answer]):
     def size(self) -> int:
         """About how many tokens it has."""
 
+    @property
+    def rows(self) -> int:
+        """How many texts it has."""
+        return 1
+
     @abstractmethod
     def run(self, served: Served, others: Sequence[Work[Answer]]) -> list[Answer | Exception]:
         """Compute this work and others of its group, and return the answer or the error of each, this one first."""

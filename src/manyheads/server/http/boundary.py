@@ -1,19 +1,22 @@
-"""The outermost layer of the application: keys, request ids, and errors as responses."""
+"""The layer around the routes: keys, and errors as responses."""
 
 from __future__ import annotations
 
 import hmac
 import logging
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from manyheads.server.http.errors import RequestError, error_response
+from manyheads.server.http.errors import RequestError, error_response, error_type
+from manyheads.server.http.facts import facts_in
 from manyheads.server.http.gone import ClientGoneError
 from manyheads.server.http.json_response import json_response
 from manyheads.server.settings import ServerSettings
 
 _LOG = logging.getLogger("manyheads.server")
+# As other servers log it; nothing is sent.
+_CLIENT_GONE = 499
 # Needed by load balancers, which have no key; the page asks for one.
 _OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
 
@@ -45,9 +48,11 @@ class Boundary:
         try:
             self._check_key(Request(scope))
             await self._app(scope, receive, noting)
-        except ClientGoneError:
-            return
+        except (ClientGoneError, ClientDisconnect):
+            facts = facts_in(scope)
+            facts.status, facts.error_type = _CLIENT_GONE, "client_gone"
         except Exception as error:
+            facts_in(scope).error_type = error_type(error)
             response = error_response(error)
             if response is None:
                 _LOG.exception("a request failed")

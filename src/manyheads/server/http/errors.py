@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -54,9 +54,17 @@ class InvalidBodyError(Exception):
         problems: Where in the body, what is wrong, and a word for it.
     """
 
+    part: ClassVar[str] = "body"
+
     def __init__(self, problems: Sequence[tuple[Location, str, str]]) -> None:
         super().__init__("; ".join(message for _, message, _ in problems))
         self.problems = problems
+
+
+class InvalidQueryError(InvalidBodyError):
+    """A query of a URL that breaks a rule: status 422."""
+
+    part = "query"
 
 
 def invalid(location: Location, message: str, kind: str = "value_error") -> InvalidBodyError:
@@ -92,23 +100,41 @@ def _named(part: str | int) -> str | int:
     return part if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "..."
 
 
+def error_type(error: Exception) -> str:
+    """Return the word for an error that the log and the metrics show."""
+    if isinstance(error, RequestError):
+        return error.error_type
+    words: dict[type[Exception], str] = {
+        InvalidBodyError: "invalid_body",
+        InvalidQueryError: "invalid_query",
+        QueueFullError: "overloaded",
+        DeadlineError: "timeout",
+        ClosedError: "shutting_down",
+    }
+    if isinstance(error, HTTPException):
+        return HTTPStatus(error.status_code).name.lower()
+    if type(error) in words:
+        return words[type(error)]
+    return type(error).__name__ if isinstance(error, ManyheadsError) else "internal_error"
+
+
 def error_response(error: Exception) -> Response | None:
     """Return the response of an error, or ``None`` for a fault of the server."""
     if isinstance(error, InvalidBodyError):
-        detail = [{"loc": ["body", *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
+        detail = [{"loc": [error.part, *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
         return json_response({"detail": detail}, 422)
     if isinstance(error, RequestError):
         return _response(error.status, error.error_type, error.message, error.headers)
     if isinstance(error, QueueFullError):
         headers = {"retry-after": str(error.seconds)}
-        return _response(429, "overloaded", f"Too many requests wait; retry in {error.seconds} s", headers)
+        return _response(429, error_type(error), f"Too many requests wait; retry in {error.seconds} s", headers)
     if isinstance(error, DeadlineError):
-        return _response(504, "timeout", f"No answer in time: {error}")
+        return _response(504, error_type(error), f"No answer in time: {error}")
     if isinstance(error, ClosedError):
-        return _response(503, "shutting_down", "The server is shutting down; retry", {"retry-after": "1"})
+        return _response(503, error_type(error), "The server is shutting down; retry", {"retry-after": "1"})
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
-        return _response(status, status.name.lower(), status.phrase, error.headers)
+        return _response(status, error_type(error), status.phrase, error.headers)
     if isinstance(error, ManyheadsError):
         return json_response({"detail": [row_problem(error, ["body"])]}, 422)
     return None

@@ -13,6 +13,7 @@ from manyheads.server.engine import AnsweredTexts, Engine, PredictWork
 from manyheads.server.http.body import read_json
 from manyheads.server.http.checks import check_heads, read_texts
 from manyheads.server.http.errors import invalid, row_problem, unanswered
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
 from manyheads.server.http.schema import json_body, responses_of
@@ -39,6 +40,8 @@ def predict_routes(serving: Serving, engine: Engine, settings: ServerSettings) -
         heads = check_heads(serving.current.core, body.heads, ["heads"])
         work = PredictWork(texts, heads, _long_text(body))
         served, answers = await unless_gone(request, engine.answer(work))
+        failed = sum(isinstance(answer, ManyheadsError) for answer in answers)
+        facts_of(request).answered(served.fingerprint, len(answers), failed)
         return json_response(predictions_of(served, answers, texts, field, body.top_k))
 
     return router

@@ -1,0 +1,21 @@
+"""``GET /metrics``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from manyheads.server.metrics.exposition import exposition
+from manyheads.server.workers import Workers
+
+
+def metrics_routes(workers: Workers) -> APIRouter:
+    """Return the route."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """Return the counts of all workers in Prometheus' format."""
+        content, content_type = exposition(await workers.metrics(), request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
+
+    return router
