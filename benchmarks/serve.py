@@ -33,13 +33,6 @@ from benchmarks.data import HEADS, draw, minilm
 
 CLIENTS = 64
 AT_ONCE = 400
-_SERVER = """
-import asyncio, sys
-from granian.server.embed import Server
-from manyheads.server import create_app
-app = create_app(sys.argv[1])
-asyncio.run(Server(app, port=int(sys.argv[2]), interface="asgi", log_level="error", backlog=1024, backpressure=900).serve())
-"""
 
 
 def saved_model(folder: Path) -> Path:
@@ -57,7 +50,8 @@ def saved_model(folder: Path) -> Path:
 @contextmanager
 def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Serve a model in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-c", _SERVER, str(folder), str(port)])
+    command = [sys.executable, "-m", "manyheads", "serve", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # its log
     try:
         while process.poll() is None and not _is_ready(port):
             time.sleep(0.1)
