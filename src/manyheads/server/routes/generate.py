@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from manyheads.core import HeadedCore
 from manyheads.data.texts.texts import Texts
 from manyheads.errors import listed
-from manyheads.inference.generation_events import Event, GenerationEnd, TextPiece
+from manyheads.inference.generation_events import Event, TextPiece
 from manyheads.inference.predictions import Predictions
 from manyheads.server.engine import GenerateWork, Generations
 from manyheads.server.http.body import read_json
@@ -88,8 +88,8 @@ def _emitting(request: Request, emit: Emit) -> Receive:
     facts = facts_of(request)
 
     def receive(served: Served, event: Event) -> None:
-        if isinstance(event, GenerationEnd):
-            facts.answered(served.fingerprint, len(event.reasons))
+        if isinstance(event, Predictions):  # before the response begins, whose headers name the model
+            facts.answered(served.fingerprint, len(event))
         emit(*named_event(served, event))
 
     return receive
