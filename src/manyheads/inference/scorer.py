@@ -219,6 +219,7 @@ class Scorer:
             {name: head.decision for name, head in heads.items()},
             {tap: features[tap] for tap in taps},
             prepared.windows,
+            prepared.tokens,
         )
 
     def _of_texts(self, head: Head, logits: Logits, windows: Windows) -> Logits:

@@ -24,7 +24,11 @@ from manyheads.server.routes.admin import admin_routes
 from manyheads.server.routes.generate import generate_routes
 from manyheads.server.routes.health import health_routes, info_routes
 from manyheads.server.routes.metrics import metrics_routes
+from manyheads.server.routes.moderations import moderations_routes
+from manyheads.server.routes.page import page_routes
 from manyheads.server.routes.predict import predict_routes
+from manyheads.server.routes.systemone import systemone_routes
+from manyheads.server.routes.table import table_routes
 from manyheads.server.served import SavedModel, Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.workers import Alone, Workers
@@ -47,7 +51,7 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
         >>> from manyheads.server import create_app
         >>> app = create_app(trained)
         >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/p"))
-        ['/predict']
+        ['/predict', '/predict/table']
     """
     settings = ServerSettings() if settings is None else settings
     here = ThisProcess.of(_serving(model), settings)
@@ -104,7 +108,11 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
     app.include_router(health_routes())
     app.include_router(info_routes(serving, engine))
     app.include_router(predict_routes(serving, engine, settings))
+    app.include_router(systemone_routes(serving, engine, settings))
+    app.include_router(moderations_routes(serving, engine, settings))
     app.include_router(generate_routes(serving, generations, settings))
+    app.include_router(table_routes(serving, engine, settings))
+    app.include_router(page_routes())
     app.include_router(metrics_routes(workers))
     app.include_router(admin_routes(workers, settings))
     add_components(app)

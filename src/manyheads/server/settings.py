@@ -18,6 +18,8 @@ class ServerSettings:
         max_held_bytes: Most bytes of the bodies of all unanswered requests; further ones get status 429.
         max_texts: Most texts of a request.
         max_characters: Most characters of a text, counted before it is tokenized: 10 MB take a tokenizer 8 s.
+        max_rows: Most rows of a table that is uploaded.
+        max_tables: Most tables that are scored at once; a further one gets status 429.
         max_waiting: Most requests that wait for the model; further ones get status 429.
         max_waiting_tokens: About how many tokens wait at most; further requests get status 429.
         batch_tokens: About how many tokens of several requests are computed together.
@@ -45,6 +47,8 @@ class ServerSettings:
     max_held_bytes: int = 64 << 20
     max_texts: int = 512
     max_characters: int = 200_000
+    max_rows: int = 20_000
+    max_tables: int = 8
     max_waiting: int = 256
     max_waiting_tokens: int = 1 << 18
     batch_tokens: int = 8192

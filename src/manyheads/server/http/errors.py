@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -54,9 +54,17 @@ class InvalidBodyError(Exception):
         problems: Where in the body, what is wrong, and a word for it.
     """
 
+    part: ClassVar[str] = "body"
+
     def __init__(self, problems: Sequence[tuple[Location, str, str]]) -> None:
         super().__init__("; ".join(message for _, message, _ in problems))
         self.problems = problems
+
+
+class InvalidQueryError(InvalidBodyError):
+    """A query of a URL that breaks a rule: status 422."""
+
+    part = "query"
 
 
 def invalid(location: Location, message: str, kind: str = "value_error") -> InvalidBodyError:
@@ -98,6 +106,7 @@ def error_type(error: Exception) -> str:
         return error.error_type
     words: dict[type[Exception], str] = {
         InvalidBodyError: "invalid_body",
+        InvalidQueryError: "invalid_query",
         QueueFullError: "overloaded",
         DeadlineError: "timeout",
         ClosedError: "shutting_down",
@@ -112,7 +121,7 @@ def error_type(error: Exception) -> str:
 def error_response(error: Exception) -> Response | None:
     """Return the response of an error, or ``None`` for a fault of the server."""
     if isinstance(error, InvalidBodyError):
-        detail = [{"loc": ["body", *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
+        detail = [{"loc": [error.part, *location], "msg": msg, "type": kind} for location, msg, kind in error.problems]
         return json_response({"detail": detail}, 422)
     if isinstance(error, RequestError):
         return _response(error.status, error.error_type, error.message, error.headers)

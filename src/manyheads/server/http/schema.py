@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +23,18 @@ def json_body(body: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def query_parameters(query: type[BaseModel]) -> dict[str, Any]:
+    """Return the part of a route's description that says what its query is; the route reads it itself."""
+    fields = query.model_json_schema()["properties"]
+    return {"parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]}
+
+
+def table_body(content_types: Iterable[str]) -> dict[str, Any]:
+    """Return the part of a route's description that says that its body is a table."""
+    content = {content_type: {"schema": {"type": "string"}} for content_type in content_types}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def responses_of(answer: type[BaseModel], statuses: Sequence[int] = ANSWERING) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route.
 
@@ -31,6 +43,12 @@ def responses_of(answer: type[BaseModel], statuses: Sequence[int] = ANSWERING) -
         statuses: The other statuses; their bodies are the same on every route.
     """
     return {200: {"model": answer}, **{status: _error(status) for status in statuses}}
+
+
+def table_responses(content_type: str) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that answers with a table."""
+    answer = {"description": "The scored table", "content": {content_type: {"schema": {"type": "string"}}}}
+    return {200: answer, **{status: _error(status) for status in (*ANSWERING, 415)}}
 
 
 def add_components(app: FastAPI) -> None:
