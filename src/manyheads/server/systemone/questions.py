@@ -59,10 +59,8 @@ def check_body(body: SystemOneBody, settings: ServerSettings) -> None:
         message = f"has {len(body.questions):,} questions, at most {settings.max_texts:,} are allowed"
         raise invalid(["questions"], message, "too_long")
     _check_length("state", [body.state], settings)
-    contents = [
-        content for question in body.questions.values() for content in (question.instructions, question.criteria)
-    ]
-    _check_length("questions", contents, settings)
+    contents = [part for one in body.questions.values() for part in (one.instructions, one.criteria)]
+    _check_length("questions", [*body.questions, *contents], settings)
     for name, question in body.questions.items():
         if not name:
             raise invalid(["questions", name], "an id is empty; give each question a name", "string_too_short")
@@ -87,6 +85,8 @@ def _check_criteria(name: str, question: Question) -> None:
         if not isinstance(criteria, list):
             raise invalid(place, "a score needs a list of levels, from the lowest to the highest", "list_type")
         _check_count(place, len(criteria), MOST_LEVELS, "levels")
+    elif question.type.startswith("x_"):
+        raise invalid(place, f"{question.type} has no criteria; leave them out", "extra_forbidden")
     elif not isinstance(criteria, dict):
         raise invalid(place, f"a {question.type} needs an object", "dict_type")
     elif question.type == "choice":
