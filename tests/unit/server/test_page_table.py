@@ -145,6 +145,8 @@ def test_a_text_beyond_the_models_limit_may_be_an_error_of_its_row(client: TestC
         ("", "note\na\n".encode("utf-16"), CSV, 422, "UTF-8"),
         ("", 'note\n"a\n', CSV, 422, "never closed"),
         ("", "note\n" + "a\n" * 1001, CSV, 413, "1,001 rows, at most 1,000"),
+        ("", ",".join(map(str, range(1001))) + "\n", CSV, 413, "1,001 columns, at most 1,000"),
+        ("?text=" + "a" * 1001, "note\na\n", CSV, 422, "at most 1000 characters"),
         ("", "note\n" + "a" * (1 << 20), CSV, 413, "more than 1,048,576 bytes"),
         ("", "note\na\n", {"content-type": "application/x-www-form-urlencoded"}, 415, "'Content-Type: text/csv'"),
     ],
