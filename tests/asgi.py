@@ -30,8 +30,12 @@ class Client:
     app: Any
     leaves: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def post(
-        self, path: str, chunks: bytes | Sequence[bytes], headers: Sequence[tuple[bytes, bytes]] = ()
+    async def post(self, path: str, chunks: bytes | Sequence[bytes]) -> Response:
+        """Send JSON in chunks, and return the response."""
+        return await self.request("POST", path, chunks, [(b"content-type", b"application/json")])
+
+    async def request(
+        self, method: str, path: str, chunks: bytes | Sequence[bytes], headers: Sequence[tuple[bytes, bytes]]
     ) -> Response:
         """Send a request with a body in chunks, and return the response."""
         waiting = [chunks] if isinstance(chunks, bytes) else list(chunks)
@@ -39,12 +43,12 @@ class Client:
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
-            "headers": [(b"content-type", b"application/json"), *headers],
+            "headers": list(headers),
             "server": ("test", 80),
             "client": ("test", 1),
         }

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from manyheads.heads.kinds import Ordinal as Ordinal
     from manyheads.heads.kinds import Regression as Regression
     from manyheads.heads.kinds import Tokens as Tokens
+    from manyheads.inference import GenerationEnd as GenerationEnd
     from manyheads.inference import Predictions as Predictions
+    from manyheads.inference import TextPiece as TextPiece
     from manyheads.labelling.label_issues import LabelIssue as LabelIssue
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
@@ -81,6 +83,7 @@ _MODULES = {
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
+    "GenerationEnd": "manyheads.inference",
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.evaluation.lm_check",
@@ -103,6 +106,7 @@ _MODULES = {
     "RowError": "manyheads.scoring.summary",
     "ScoringSummary": "manyheads.scoring.summary",
     "Span": "manyheads.types",
+    "TextPiece": "manyheads.inference",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
     "Trainer": "manyheads.training.tuning.trainer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from manyheads.errors import BackboneError
 
 
 class Prefill:
-    """Records hidden states of a batch of prompts while ``generate`` runs.
+    """Records hidden states of a batch of prompts while ``generate`` runs in this thread.
 
     The calls of the stack that belong to the prefill are recognized by their token ids. Each row may be repeated (one
     row per beam or returned sequence), the prompts may come in several chunks, and in a causal stack other tokens may
@@ -41,6 +42,7 @@ class Prefill:
         self._count = count
         self._causal = causal
         self._depth = _depth(stack)
+        self._thread = threading.get_ident()
         self._parameters = inspect.signature(stack.forward)
         self._chunks: list[dict[int, Tensor]] = []
         self._handles: list[RemovableHandle] = []
@@ -57,7 +59,8 @@ class Prefill:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record the stack's calls."""
+        """Record the stack's calls in this thread."""
+        self._thread = threading.get_ident()
         self._handles = [
             self._stack.register_forward_pre_hook(self._request_layers, with_kwargs=True),
             self._stack.register_forward_hook(self._record, with_kwargs=True),
@@ -93,7 +96,10 @@ class Prefill:
 
     def _tokens_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         """Return the number of tokens that a call reads of the prompts, after those recorded before."""
-        if torch.compiler.is_compiling() or _depth(self._stack) != self._depth:
+        # First of all: a graph that is being compiled cannot contain the other conditions.
+        if torch.compiler.is_compiling():
+            return 0
+        if threading.get_ident() != self._thread or _depth(self._stack) != self._depth:
             return 0
         ids = self._parameters.bind_partial(*args, **kwargs).arguments.get("input_ids")
         if not isinstance(ids, Tensor) or ids.dim() != 2 or not len(ids) or len(ids) % len(self._prompts):

@@ -12,11 +12,16 @@ from manyheads.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from manyheads.server.app import create_app
+    from manyheads.server.run import serve
 
-__all__ = ["ServerSettings", "create_app"]
+__all__ = ["ServerSettings", "create_app", "serve"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "serve":
+        from manyheads.server.run import serve
+
+        return serve
     if name != "create_app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from manyheads._version import VERSION
 from manyheads.model import HeadedModel
-from manyheads.server.engine import Engine
+from manyheads.server.engine import Engine, Generations
 from manyheads.server.http.boundary import Boundary
 from manyheads.server.http.errors import answer_http_error
 from manyheads.server.http.held import HeldBodies
@@ -21,10 +21,13 @@ from manyheads.server.http.observed import Observed
 from manyheads.server.http.schema import add_components
 from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.routes.admin import admin_routes
+from manyheads.server.routes.generate import generate_routes
 from manyheads.server.routes.health import health_routes, info_routes
 from manyheads.server.routes.metrics import metrics_routes
+from manyheads.server.routes.moderations import moderations_routes
 from manyheads.server.routes.page import page_routes
 from manyheads.server.routes.predict import predict_routes
+from manyheads.server.routes.systemone import systemone_routes
 from manyheads.server.routes.table import table_routes
 from manyheads.server.served import SavedModel, Served, Serving
 from manyheads.server.settings import ServerSettings
@@ -91,11 +94,14 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
         workers: All processes, this one included.
     """
     serving, engine, metrics = here.serving, here.engine, here.metrics
+    generations = Generations(serving, engine.turns, settings, metrics)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        generations.start()
         yield
+        await asyncio.to_thread(generations.stop)
         await asyncio.to_thread(engine.stop)
 
     app = FastAPI(title="manyheads", version=VERSION, docs_url=None, redoc_url=None, lifespan=running)
@@ -104,6 +110,9 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
     app.include_router(predict_routes(serving, engine, settings))
     app.include_router(table_routes(serving, engine, settings))
     app.include_router(page_routes())
+    app.include_router(systemone_routes(serving, engine, settings))
+    app.include_router(moderations_routes(serving, engine, settings))
+    app.include_router(generate_routes(serving, generations, settings))
     app.include_router(metrics_routes(workers))
     app.include_router(admin_routes(workers, settings))
     add_components(app)

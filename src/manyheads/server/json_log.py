@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 # Loggers whose own handlers write plain lines.
-_OTHERS = ("transformers", "manyheads.progress", "_granian")
+_OTHERS = ("transformers", "manyheads.progress")
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,8 +51,15 @@ def log_as_json() -> None:
 
 
 def _exception(error: BaseException) -> dict[str, Any]:
-    stack = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in _frames(error)]
-    return {"exception": type(error).__name__, "stack": stack}
+    """Return the classes of an exception and of its causes, and the stack of the first cause."""
+    errors = [error]
+    while errors[-1].__cause__ is not None:
+        errors.append(errors[-1].__cause__)
+    return {
+        "exception": type(error).__name__,
+        "causes": [type(cause).__name__ for cause in errors[1:]] or None,
+        "stack": [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in _frames(errors[-1])],
+    }
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:

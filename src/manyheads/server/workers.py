@@ -5,33 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from prometheus_client import Metric
 
 from manyheads.errors import ManyheadsError, one_line
 from manyheads.server.engine import Engine
 from manyheads.server.metrics.metrics import Metrics
+from manyheads.server.reload import Reload
 from manyheads.server.served import Serving
 
 _LOG = logging.getLogger("manyheads.server.reload")
-
-
-@dataclass(frozen=True)
-class Reload:
-    """What became of a reload.
-
-    Attributes:
-        fingerprint: The model that answers now.
-        error_type: Class of the error that left the old model in place; ``None`` if there was none.
-        reason: Its message.
-        expected: Whether the saved model was at fault, and not this program or the machine.
-    """
-
-    fingerprint: str
-    error_type: str | None = None
-    reason: str | None = None
-    expected: bool = True
 
 
 class Workers(ABC):

@@ -1,6 +1,8 @@
 """The engine: one thread that computes the work of all requests."""
 
 from manyheads.server.engine.engine import Engine
+from manyheads.server.engine.generate_work import GenerateWork
+from manyheads.server.engine.generations import Generations
 from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
 from manyheads.server.engine.table_work import ColumnsWork, TableModel, TableWork
 from manyheads.server.engine.work import Work, tokens_in, tokens_of
@@ -13,6 +15,8 @@ __all__ = [
     "PredictWork",
     "TableModel",
     "TableWork",
+    "GenerateWork",
+    "Generations",
     "Work",
     "tokens_in",
     "tokens_of",

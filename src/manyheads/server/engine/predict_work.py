@@ -23,10 +23,12 @@ class AnsweredText:
     Attributes:
         predictions: Head name -> prediction.
         flag: ``"empty"``, ``"truncated"``, ``"split"`` or ``None``.
+        tokens: Number of tokens of the text that were read.
     """
 
     predictions: Mapping[str, Prediction]
     flag: str | None
+    tokens: int
 
 
 # One per text: its answers, or why it has none.
@@ -73,8 +75,9 @@ class PredictWork(Work[AnsweredTexts]):
             if isinstance(answer, ManyheadsError):
                 answers[int(rows[0])] = answer
                 continue
-            for row, own, flag in zip(rows.tolist(), answer, flags_of(answer), strict=True):
-                answers[row] = AnsweredText(own, flag)
+            tokens = answer.tokens.tolist()
+            for row, own, flag, count in zip(rows.tolist(), answer, flags_of(answer), tokens, strict=True):
+                answers[row] = AnsweredText(own, flag, count)
         ends = np.cumsum([len(work.texts) for work in works]).tolist()
         return [
             [answers[row] for row in range(end - len(work.texts), end)] for work, end in zip(works, ends, strict=True)

@@ -19,6 +19,11 @@ class Turns:
         self._waiting: deque[threading.Event] = deque()
         self._is_taken = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a thread waits for the turn."""
+        return bool(self._waiting)
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for the turn, and keep it inside the ``with`` block."""

@@ -6,6 +6,7 @@ A body that is not valid: 422 with ``{"detail": [{"loc": ["body", ...], "msg": .
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from manyheads.server.http.json_response import json_response
 Location = Sequence[str | int]
 # A list of a million problems helps nobody and takes seconds to write.
 _MOST_PROBLEMS = 32
-_LONGEST_NAME = 40
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 # A text that cannot be answered was predicted alone in the end, so its message counts from there.
 _ALONE = "The list of texts, row 1: "
 
@@ -76,7 +77,7 @@ def invalid_fields(error: ValidationError) -> InvalidBodyError:
     if error.error_count() > _MOST_PROBLEMS:
         return invalid([], f"has {error.error_count():,} problems; compare it with /openapi.json", "too_many_problems")
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return InvalidBodyError([([_shortened(part) for part in one["loc"]], one["msg"], one["type"]) for one in found])
+    return InvalidBodyError([([_named(part) for part in one["loc"]], one["msg"], one["type"]) for one in found])
 
 
 def unanswered(errors: Sequence[ManyheadsError], locations: Sequence[Location]) -> InvalidBodyError:
@@ -94,9 +95,9 @@ def unanswered(errors: Sequence[ManyheadsError], locations: Sequence[Location]) 
     )
 
 
-def _shortened(part: str | int) -> str | int:
-    """Return a part of a place; a name that is longer than any field's is a client's own."""
-    return part if isinstance(part, int) or len(part) <= _LONGEST_NAME else part[:_LONGEST_NAME] + "..."
+def _named(part: str | int) -> str | int:
+    """Return a part of a place; a name that no field could have is a client's text, which is not repeated."""
+    return part if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "..."
 
 
 def error_type(error: Exception) -> str:

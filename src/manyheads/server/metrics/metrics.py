@@ -60,6 +60,10 @@ class Metrics:
         self._gauge("queue_requests", "Requests that wait for the model.").set_function(requests)
         self._gauge("queue_tokens", "About how many tokens wait for the model.").set_function(tokens)
 
+    def watch_generations(self, requests: Callable[[], int]) -> None:
+        """Show how many generations wait whenever the metrics are read."""
+        self._gauge("queue_generations", "Requests that wait for a generation.").set_function(requests)
+
     def watch_model(self, current: Callable[[], Served]) -> None:
         """Show which model answers whenever the metrics are read."""
         self._registry.register(_ModelInfo(current))

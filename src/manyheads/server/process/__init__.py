@@ -1,0 +1,1 @@
+"""Processes: listening, stopping, several workers, and what they tell each other."""
