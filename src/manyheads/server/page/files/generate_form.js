@@ -13,7 +13,6 @@ const MISSING = "This server does not offer to generate text.";
 export function startGenerateForm(hasHeads) {
   if (!hasHeads) showCall(callOf({ text: "A text", max_new_tokens: byId("tokens").valueAsNumber }));
   byId("generate-form").hidden = false;
-  byId("generated").hidden = false;
   byId("generate-form").addEventListener("submit", (event) => {
     event.preventDefault();
     generate(byId("text").value);
@@ -49,7 +48,7 @@ function callOf(body) {
 function begin(prompt) {
   const written = element("span", {});
   byId("generated-text").replaceChildren(element("span", { className: "prompt" }, prompt), written);
-  bringIntoView(byId("generated"));
+  bringIntoView(byId("generated-text"));
   return written;
 }
 
