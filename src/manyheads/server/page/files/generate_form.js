@@ -7,7 +7,13 @@ import { eventsOf } from "./events.js";
 import { askJson, messageOf, Problem, sentence } from "./server.js";
 import { count } from "./words.js";
 
-const IDS = { start: "generate", stop: "generate-stop", status: "generate-status", problem: "generate-problem", bar: "generate-progress" };
+const IDS = {
+  start: "generate",
+  stop: "generate-stop",
+  status: "generate-status",
+  problem: "generate-problem",
+  bar: "generate-progress",
+};
 const MISSING = "This server does not offer to generate text.";
 
 export function startGenerateForm(hasHeads) {
