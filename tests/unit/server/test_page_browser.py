@@ -20,7 +20,7 @@ import pytest
 
 import manyheads as mh
 from manyheads.server import ServerSettings
-from manyheads.server.engine import TableWork
+from manyheads.server.engine import PredictWork, TableWork
 from tests.browser import CHROMIUM, Tab, browser_tab, wait_for
 from tests.families import TEXTS
 from tests.unit.server.page_tools import every_kind, served
@@ -176,6 +176,38 @@ def test_what_is_unusual_is_told_in_words(tab: Tab) -> None:
     tab.fill("#text", "")
     tab.click("#send")
     assert tab.text("#text-problem") == "Write or paste a text first."
+
+
+def test_a_question_can_be_stopped(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, run = threading.Event(), PredictWork.run
+
+    def held(work: PredictWork, *rest: object) -> object:
+        assert opened.wait(20)
+        return run(work, *rest)
+
+    monkeypatch.setattr(PredictWork, "run", held)
+    tab.fill("#text", TEXT)
+    tab.value("document.getElementById('send').focus()")
+    tab.press("Enter", 13)
+    tab.until("document.activeElement.id === 'stop'")
+    assert tab.value("document.getElementById('text-progress').className") == "bar busy"
+    assert tab.text("#text-status").startswith("The heads read the text")
+    tab.press("Enter", 13)
+    tab.until("document.getElementById('text-status').textContent === 'Stopped.'")
+    assert tab.value("document.activeElement.id") == "send"
+    assert tab.value("document.getElementById('text-progress').className") == "bar"
+    opened.set()
+    ask(tab, TEXT)
+    assert tab.text("#text-problem") == ""
+
+
+def test_another_model_is_told_of(tab: Tab) -> None:
+    tab.value(
+        "{ const real = window.fetch; window.fetch = async (...given) => new Response("
+        '(await (await real(...given)).text()).replace(/("fingerprint":")\\w+/, \'$1other\')); }'
+    )
+    ask(tab, TEXT)
+    assert tab.text("#text-status").endswith("The server has loaded another model: reload this page.")
 
 
 NASTY = 'it\'s "fever" \\ $HOME `id` \n</script> {{ 1 }} ü\u2028'
