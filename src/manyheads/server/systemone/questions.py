@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manyheads.server.http.errors import invalid
 from manyheads.server.settings import ServerSettings
 from manyheads.server.systemone.content import Content, text_of
+from manyheads.server.wire.several import Named, Several
 
 QuestionType = Literal["noul", "choice", "score", "x_value", "x_entities"]
 
@@ -26,7 +27,7 @@ class Question(BaseModel):
         "'x_value' and 'x_entities' for heads that predict a number or spans of the text."
     )
     instructions: Content | None = Field(None, description="The question.")
-    criteria: dict[str, Content | None] | list[Content] | None = Field(
+    criteria: Named[Content | None] | Several[Content] | None = Field(
         None,
         description="What the answers mean: an object with 'true' and 'false' for a noul, options with descriptions or "
         "null for a choice, a list of levels for a score. A question that a head answers needs none.",
@@ -40,7 +41,7 @@ class SystemOneBody(BaseModel):
 
     model: str = Field(description="'jev-latest', or a name that GET /v1/models lists.")
     state: Content = Field(description="What the questions are about.")
-    questions: dict[str, Question] = Field(
+    questions: Named[Question] = Field(
         min_length=1, description="Questions by id. The name of a head as id asks this head."
     )
     assets: dict[str, Any] | None = Field(None, description="Not supported: the model reads text.")

@@ -21,24 +21,24 @@ class ModerationsBody(BaseModel):
 
 
 class Moderation(BaseModel):
-    """The labels of one text."""
+    """The answer for one text."""
 
     model_config = ConfigDict(extra="forbid")
 
     flagged: bool = Field(description="Whether any label reaches its threshold.")
-    categories: dict[str, bool]
-    category_scores: dict[str, float]
+    categories: dict[str, bool] = Field(description="Label -> whether it reaches its threshold.")
+    category_scores: dict[str, float] = Field(description="Label -> its calibrated probability.")
 
 
 class Moderations(BaseModel):
-    """The labels of all texts."""
+    """The answers for all texts."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
-    model: str = Field(description="The head that answered.")
+    model: str = Field(description="The name of the head.")
     results: list[Moderation]
-    fingerprint: str
+    fingerprint: str = Field(description="Identifies the model that answered.")
 
 
 def moderations_of(head: str, predictions: list[Prediction], fingerprint: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The answers of ``POST /v1/systemone`` and ``GET /v1/models``, for their description."""
+"""The answers of ``POST /v1/systemone`` and ``GET /v1/models``."""
 
 from __future__ import annotations
 
@@ -6,64 +6,32 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from manyheads.server.wire.predict import Entity
-
-# A head's answer also has ``x_label``, and ``x_flag``, ``x_abstained``, ``x_set`` and ``x_cost`` where they apply.
-_EXTENSIBLE = ConfigDict(extra="allow")
+from manyheads.server.wire.predict import Entity, Label
 
 
-class NoulAnswer(BaseModel):
-    """The answer to a yes-or-no question."""
+class SystemOneAnswerOf(BaseModel):
+    """The answer to one question; the fields are those of its type."""
 
-    model_config = _EXTENSIBLE
+    model_config = ConfigDict(extra="forbid")
 
-    type: Literal["noul"]
-    noul: float = Field(description="The probability of yes.")
-
-
-class ChoiceAnswer(BaseModel):
-    """The answer to a choice."""
-
-    model_config = _EXTENSIBLE
-
-    type: Literal["choice"]
-    choice: str = Field(description="The most probable option.")
-    probabilities: dict[str, float]
-    confidence: float
-
-
-class ScoreAnswer(BaseModel):
-    """The answer to a score."""
-
-    model_config = _EXTENSIBLE
-
-    type: Literal["score"]
-    score: float = Field(description="The expected level.")
-    legend: dict[str, Any]
-    probabilities: dict[str, float]
-    confidence: float
+    type: Literal["noul", "choice", "score", "x_value", "x_entities"]
+    noul: float | None = Field(None, description="The probability of yes.")
+    choice: str | None = Field(None, description="The most probable option.")
+    score: float | None = Field(None, description="The expected level, counted from 0.")
+    legend: dict[str, Any] | None = Field(None, description="Level -> what it means.")
+    probabilities: dict[str, float] | None = Field(None, description="Option or level -> probability.")
+    confidence: float | None = Field(None, description="By the formulas of the specification, from 0 to 1.")
+    x_value: float | None = Field(None, description="The number of a head that predicts numbers.")
+    x_entities: list[Entity] | None = Field(None, description="The spans of a token head.")
+    x_label: Label | None = Field(None, description="The head's label; whether it has the label that was asked.")
+    x_flag: Literal["empty", "truncated", "split"] | None = Field(None, description="What is unusual about the state.")
+    x_abstained: bool | None = Field(None, description="Whether the head's decision leaves the state to a human.")
+    x_set: list[Label] | None = Field(None, description="The prediction set of the head's decision.")
+    x_cost: float | None = Field(None, description="The expected cost of the head's label.")
 
 
-class ValueAnswer(BaseModel):
-    """The number that a head predicts."""
-
-    model_config = _EXTENSIBLE
-
-    type: Literal["x_value"]
-    x_value: float
-
-
-class EntitiesAnswer(BaseModel):
-    """The spans that a head finds."""
-
-    model_config = _EXTENSIBLE
-
-    type: Literal["x_entities"]
-    x_entities: list[Entity]
-
-
-class Usage(BaseModel):
-    """How many tokens were read and written."""
+class SystemOneUsage(BaseModel):
+    """Numbers of tokens."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,29 +40,29 @@ class Usage(BaseModel):
 
 
 class SystemOneAnswer(BaseModel):
-    """The answers to typed questions."""
+    """Answers to typed questions."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str
-    answers: dict[str, NoulAnswer | ChoiceAnswer | ScoreAnswer | ValueAnswer | EntitiesAnswer]
-    usage: Usage
-    x_fingerprint: str = Field(description="The model that answered.")
+    answers: dict[str, SystemOneAnswerOf] = Field(description="Id of the question -> answer.")
+    usage: SystemOneUsage
+    x_fingerprint: str = Field(description="Identifies the model that answered.")
 
 
-class ModelName(BaseModel):
+class NamedModel(BaseModel):
     """A name that requests may give for the model."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     description: str
-    release_date: str = Field(description="The day on which the server loaded the model, as YYYY-MM-DD.")
+    release_date: str
 
 
-class ModelNames(BaseModel):
-    """The names that requests may give for the model."""
+class Models(BaseModel):
+    """All of these names."""
 
     model_config = ConfigDict(extra="forbid")
 
-    models: list[ModelName]
+    models: list[NamedModel]
