@@ -69,7 +69,7 @@ def test_goals_combine_into_one_decision(model: mh.HeadedModel, head: str) -> No
     assert fit.decision.costs == ((0, 1, 1), (1, 0, 1), (10, 4, 0))
     assert fit.rows == len(ROWS)
     assert len(fit.promises) == 3
-    # The head alone, as it was fitted: a product with other heads' weights may round the score at the threshold otherwise.
+    # The head alone, as it was fitted: a product with the weights of other heads may round a score otherwise.
     predictions = model.predict(texts, [head])
     assert np.array_equal(predictions.logits[head], before)  # L26
     answered = [row[head] for row in predictions if not row[head].abstained]
