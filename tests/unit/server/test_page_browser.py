@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pytest
 
 import manyheads as mh
 from manyheads.server import ServerSettings
-from manyheads.server.engine import TableWork
+from manyheads.server.engine import PredictWork, TableWork
 from tests.browser import CHROMIUM, Tab, browser_tab, wait_for
 from tests.families import TEXTS
 from tests.unit.server.page_tools import every_kind, served
@@ -131,6 +133,35 @@ def test_it_works_with_the_keyboard_alone(tab: Tab) -> None:
     assert tab.value("document.getElementById('text-status').getAttribute('aria-live')") == "polite"
 
 
+def test_a_screen_reader_has_a_name_for_everything(tab: Tab) -> None:
+    ask(tab, TEXT)
+    nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+    parts = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node and not node["ignored"]]
+    controls = {
+        "button",
+        "textbox",
+        "combobox",
+        "checkbox",
+        "radio",
+        "spinbutton",
+        "link",
+        "region",
+        "group",
+        "article",
+    }
+    assert {"Ask the heads", "Continue the text", "Copy"} <= {name for role, name in parts if role == "button"}
+    assert {("textbox", "Write or paste a text"), ("spinbutton", "by at most"), ("article", "Head pain")} <= set(parts)
+    assert [role for role, name in parts if role in controls and not name.strip()] == []
+
+
+def test_the_call_is_copied(tab: Tab) -> None:
+    tab.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    ask(tab, TEXT)
+    tab.click("#copy")
+    tab.until("document.getElementById('copy-status').textContent === 'The call is copied.'")
+    assert tab.value("navigator.clipboard.readText()") == tab.text("#code")
+
+
 def test_what_is_unusual_is_told_in_words(tab: Tab) -> None:
     ask(tab, "pain " * 100)
     assert tab.text("#text-status").endswith("longer than 64 tokens: only its beginning was read.")
@@ -147,10 +178,45 @@ def test_what_is_unusual_is_told_in_words(tab: Tab) -> None:
     assert tab.text("#text-problem") == "Write or paste a text first."
 
 
+def test_a_question_can_be_stopped(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, run = threading.Event(), PredictWork.run
+
+    def held(work: PredictWork, *rest: object) -> object:
+        assert opened.wait(20)
+        return run(work, *rest)
+
+    monkeypatch.setattr(PredictWork, "run", held)
+    tab.fill("#text", TEXT)
+    tab.value("document.getElementById('send').focus()")
+    tab.press("Enter", 13)
+    tab.until("document.activeElement.id === 'stop'")
+    assert tab.value("document.getElementById('text-progress').className") == "bar busy"
+    assert tab.text("#text-status").startswith("The heads read the text")
+    tab.press("Enter", 13)
+    tab.until("document.getElementById('text-status').textContent === 'Stopped.'")
+    assert tab.value("document.activeElement.id") == "send"
+    assert tab.value("document.getElementById('text-progress').className") == "bar"
+    opened.set()
+    ask(tab, TEXT)
+    assert tab.text("#text-problem") == ""
+
+
+def test_another_model_is_told_of(tab: Tab) -> None:
+    tab.value(
+        "{ const real = window.fetch; window.fetch = async (...given) => new Response("
+        '(await (await real(...given)).text()).replace(/("fingerprint":")\\w+/, \'$1other\')); }'
+    )
+    ask(tab, TEXT)
+    assert tab.text("#text-status").endswith("The server has loaded another model: reload this page.")
+
+
 NASTY = 'it\'s "fever" \\ $HOME `id` \n</script> {{ 1 }} ü\u2028'
 
 
-@pytest.mark.parametrize("language", ["curl", "python", "javascript"])
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+
+
+@pytest.mark.parametrize("language", [pytest.param("curl", marks=NEEDS_CURL), "python", "javascript"])
 def test_the_call_that_is_shown_gets_the_same_answer(tab: Tab, model: mh.HeadedModel, language: str) -> None:
     ask(tab, NASTY)
     tab.click(f"label:has([value={language}])")
@@ -275,6 +341,30 @@ def test_a_table_that_is_none_is_told(tab: Tab, tmp_path: Path) -> None:
     assert "Export it as CSV (UTF-8)" in tab.text("#file-problem")
 
 
+def test_the_text_is_continued_by_the_language_model(tab: Tab, url: str) -> None:
+    body = json.dumps({"text": TEXT, "max_new_tokens": 12}).encode()
+    request = urllib.request.Request(f"{url}generate", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        answer = json.load(response)
+    tab.fill("#text", TEXT)
+    tab.fill("#tokens", "12")
+    tab.click("#generate")
+    tab.until("document.getElementById('generate-status').textContent.endsWith('generated.')")
+    assert tab.value("document.getElementById('generated-text').textContent") == TEXT + answer["texts"][0]
+    assert tab.text("#generate-status").split()[0] == str(answer["usage"]["output_tokens"])
+    assert json.dumps({"text": TEXT, "max_new_tokens": 12}, separators=(",", ":"), ensure_ascii=False) in tab.text(
+        "#code"
+    )
+
+
+def test_more_tokens_than_allowed_are_told_of(tab: Tab) -> None:
+    tab.fill("#text", TEXT)
+    tab.fill("#tokens", "1000000")
+    tab.click("#generate")
+    tab.until("document.getElementById('generate-problem').textContent")
+    assert tab.text("#generate-problem").startswith("The number of tokens is 1,000,000, at most ")
+
+
 STREAM = """
 window.fetch = async () => new Response(new ReadableStream({start(control) {
   const bytes = new TextEncoder().encode(%s);
@@ -334,7 +424,7 @@ def test_a_language_model_without_heads_is_asked_for_text(browser: Tab, saved: C
     with served(mh.HeadedModel.from_pretrained(saved("gpt2"))) as url:
         browser.open(url)
         browser.until("!document.getElementById('main').hidden")
-        assert browser.value("['send', 'table', 'heads'].every((id) => document.getElementById(id).hidden)")
+        assert browser.value("['send', 'table', 'answers'].every((id) => document.getElementById(id).hidden)")
         assert "generate" in browser.text("#code")
         browser.value(f"void ({STREAM % json.dumps(sse(('text', ' and'), ('end', {})))})")
         browser.fill("#text", TEXT)
@@ -360,8 +450,8 @@ def test_dark_is_dark(tab: Tab) -> None:
 
 def test_a_head_with_many_labels_shows_the_most_probable_ones(browser: Tab, saved: Callable[[str], Path]) -> None:
     model = mh.HeadedModel.from_pretrained(saved("bert"))
-    model.add_head("group", mh.Multiclass(list(range(50))))
-    rows = [{"note": TEXTS[row % 12], "group": row % 50} for row in range(100)]
+    model.add_head("group", mh.Multiclass(list(range(250))))
+    rows = [{"note": TEXTS[row % 12], "group": row % 250} for row in range(250)]
     mh.train(model, rows, text="note", method=mh.Frozen(l2=0.1, cache=None), eval_fraction=0)
     with served(model) as url:
         browser.open(url)
@@ -369,9 +459,11 @@ def test_a_head_with_many_labels_shows_the_most_probable_ones(browser: Tab, save
         assert browser.value("document.getElementById('generate-form').hidden")
         ask(browser, TEXTS[0])
         scores = model.predict([TEXTS[0]])[0]["group"].scores
-        assert list(bars(browser, "group")) == [str(label) for label in sorted(scores, key=lambda one: -scores[one])]
+        most = sorted(scores, key=lambda label: -scores[label])[:200]
+        assert list(bars(browser, "group")) == [str(label) for label in most]
         visible = "[...document.querySelectorAll('.labels li')].filter((row) => !row.hidden).length"
         assert browser.value(visible) == 5
+        assert browser.text(".more") == "Show 200 of 250"
         browser.click(".more button")
-        assert browser.value(visible) == 50
+        assert browser.value(visible) == 200
         browser.open("about:blank")

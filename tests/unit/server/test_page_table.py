@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.client
 import io
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -145,6 +147,8 @@ def test_a_text_beyond_the_models_limit_may_be_an_error_of_its_row(client: TestC
         ("", "note\na\n".encode("utf-16"), CSV, 422, "UTF-8"),
         ("", 'note\n"a\n', CSV, 422, "never closed"),
         ("", "note\n" + "a\n" * 1001, CSV, 413, "1,001 rows, at most 1,000"),
+        ("", ",".join(map(str, range(1001))) + "\n", CSV, 413, "1,001 columns, at most 1,000"),
+        ("?text=" + "a" * 1001, "note\na\n", CSV, 422, "at most 1000 characters"),
         ("", "note\n" + "a" * (1 << 20), CSV, 413, "more than 1,048,576 bytes"),
         ("", "note\na\n", {"content-type": "application/x-www-form-urlencoded"}, 415, "'Content-Type: text/csv'"),
     ],
@@ -237,6 +241,21 @@ def test_a_client_that_leaves_costs_no_further_block(model: mh.HeadedModel, monk
         with post(url, table_of(1)) as other:
             assert len(cells(other.read().decode())) == 1
     assert gate.order.count("table") <= 3
+
+
+def test_a_client_that_does_not_read_is_given_up(model: mh.HeadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The rows themselves instead of answers: only the size of the response matters.
+    monkeypatch.setattr(TableWork, "run", lambda work, *rest: [work.table])
+    content = f"note,x\n{('cough,' + 'y' * 20_000 + chr(10)) * 1000}".encode()
+    settings = ServerSettings(max_tables=1, deadline_seconds=2, max_body_bytes=1 << 25, batch_tokens=64)
+    with served(model, settings) as url, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        client.connect((urlsplit(url).hostname, urlsplit(url).port))
+        head = f"POST /predict/table HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\ncontent-length: {len(content)}"
+        client.sendall(f"{head}\r\n\r\n".encode() + content)
+        assert client.recv(9) == b"HTTP/1.1 "
+        assert not has_place(url)
+        wait_for(lambda: has_place(url), "the place of the one that does not read")
 
 
 def test_a_failure_after_the_beginning_breaks_the_connection(

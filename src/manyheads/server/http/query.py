@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -13,7 +13,7 @@ Query = TypeVar("Query", bound=BaseModel)
 
 
 def read_query(request: Request, query: type[Query]) -> Query:
-    """Read a query and check it; a field that is no list takes the last of several values.
+    """Read a query and check it; a field whose type has no list takes the last of several values.
 
     Raises:
         InvalidQueryError: not valid, or an unknown name.
@@ -28,4 +28,4 @@ def read_query(request: Request, query: type[Query]) -> Query:
 
 def _is_list(query: type[BaseModel], name: str) -> bool:
     field = query.model_fields.get(name)
-    return field is not None and "list" in str(field.annotation)
+    return field is not None and any(get_origin(form) is list for form in get_args(field.annotation))

@@ -14,12 +14,13 @@ from manyheads.server.http.errors import RequestError
 from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
-from manyheads.server.http.schema import json_body
+from manyheads.server.http.schema import ANSWERING, json_body, responses_of
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.systemone.asking import Answered, Asker
 from manyheads.server.systemone.questions import SystemOneBody, check_body
 from manyheads.server.systemone.zero_shot import ZeroShotHeads
+from manyheads.server.wire.systemone import Models, SystemOneAnswer
 
 # The name that clients send by default.
 DEFAULT_NAME = "jev-latest"
@@ -28,9 +29,10 @@ DEFAULT_NAME = "jev-latest"
 def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["decisions"])
+    responses = responses_of(SystemOneAnswer, (*ANSWERING, 404))
     asker = Asker(serving, engine, settings, ZeroShotHeads())
 
-    @router.post("/v1/systemone", openapi_extra=json_body(SystemOneBody))
+    @router.post("/v1/systemone", openapi_extra=json_body(SystemOneBody), responses=responses)
     async def systemone(request: Request) -> Response:
         """Answer typed questions about a state.
 
@@ -44,7 +46,7 @@ def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings)
         facts_of(request).answered(served.fingerprint, 1)
         return json_response(_response(served, answered))
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", responses=responses_of(Models, (401, 500)))
     async def models() -> Response:
         """Return the names that requests may give for the model."""
         return json_response({"models": [_model(name, serving.current) for name in _names(serving.current)]})

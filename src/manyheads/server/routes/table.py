@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from manyheads.data.tables.streams.stream import ERROR_COLUMN
 from manyheads.inference.text_columns import list_text_columns
@@ -20,7 +20,7 @@ from manyheads.server.http.body import read_bytes
 from manyheads.server.http.checks import check_heads
 from manyheads.server.http.errors import InvalidBodyError, InvalidQueryError, RequestError
 from manyheads.server.http.facts import RequestFacts, facts_of
-from manyheads.server.http.gone import unless_gone
+from manyheads.server.http.gone import ClientGoneError, unless_gone
 from manyheads.server.http.query import read_query
 from manyheads.server.http.schema import query_parameters, table_body, table_responses
 from manyheads.server.served import Served, Serving
@@ -40,7 +40,7 @@ def table_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> 
     places = Places(settings.max_tables)
     described = query_parameters(TableQuery) | table_body((CSV, TSV))
 
-    @router.post("/predict/table", response_class=_ScoredTable, responses=table_responses(CSV), openapi_extra=described)
+    @router.post("/predict/table", response_class=Response, responses=table_responses(CSV), openapi_extra=described)
     async def predict_table(request: Request) -> Response:
         """Score a table, sent as the body, with all heads.
 
@@ -61,7 +61,8 @@ def table_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> 
             works = await asyncio.to_thread(_works, model, columns, rows, settings.batch_tokens)
             _, first = await unless_gone(request, engine.answer(works[0]))
             facts_of(request).answered(model.served.fingerprint, rows.num_rows)
-            return _ScoredTable(_scored(engine, first, works[1:], facts_of(request)), rows.num_rows, held.pop_all())
+            scored = _scored(engine, first, works[1:], facts_of(request))
+            return _ScoredTable(scored, rows.num_rows, settings.deadline_seconds, held.pop_all())
 
     return router
 
@@ -72,19 +73,27 @@ class _ScoredTable(StreamingResponse):
     Args:
         content: Its pieces.
         rows: Number of rows.
+        seconds: A client that does not take a piece by then is given up.
         held: Closed when all is sent, or the client is gone.
     """
 
     media_type = CSV
 
-    def __init__(self, content: AsyncIterator[bytes], rows: int, held: ExitStack) -> None:
+    def __init__(self, content: AsyncIterator[bytes], rows: int, seconds: float, held: ExitStack) -> None:
         attachment = {"content-disposition": 'attachment; filename="scored.csv"', "x-content-type-options": "nosniff"}
         super().__init__(content, headers={"x-manyheads-rows": str(rows), **attachment})
+        self._seconds = seconds
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            try:
+                await asyncio.wait_for(send(message), self._seconds)
+            except asyncio.TimeoutError:
+                raise ClientGoneError("the client does not read the table") from None
+
         with self._held:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, sending)
 
 
 async def _scored(

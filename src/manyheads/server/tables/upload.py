@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from manyheads.server.http.errors import RequestError
 NAME = "The table"
 TSV = "text/tab-separated-values"
 CSV = "text/csv"
+_MOST_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,11 @@ def read_upload(data: bytes, content_type: str, max_rows: int) -> pa.Table:
 
     Raises:
         DataError: it cannot be read, has no rows, or has a column that is named as one of those that are added.
-        RequestError: it has too many rows.
+        RequestError: it has too many rows or columns.
     """
-    stream = CsvStream(_Uploaded(data), ("\t",) if content_type == TSV else DELIMITERS)
+    delimiters = ("\t",) if content_type == TSV else DELIMITERS
+    _check_columns(data, delimiters)
+    stream = CsvStream(_Uploaded(data), delimiters)
     survey = stream.survey()
     if survey.rows > max_rows:
         message = f"{NAME} has {survey.rows:,} rows, at most {max_rows:,} are allowed; split it into several"
@@ -89,6 +93,15 @@ def without_long_texts(rows: pa.Table, text: Sequence[str], max_characters: int)
 def has_listed_words(rows: pa.Table, text: Sequence[str]) -> bool:
     """Return whether the texts are lists of words written as text, by the first rows, as ``score_table`` decides it."""
     return len(text) == 1 and are_listed_words(ArrowColumn(rows.column(text[0]).slice(0, PIECE_ROWS)).values())
+
+
+def _check_columns(data: bytes, delimiters: Sequence[str]) -> None:
+    """Check the first line before the table is read: many columns take long, whatever is in them."""
+    header = data[: re.search(rb"[\r\n]|$", data).start()]  # type: ignore[union-attr]
+    columns = 1 + max(header.count(delimiter.encode()) for delimiter in delimiters)
+    if columns > _MOST_COLUMNS:
+        message = f"{NAME} has {columns:,} columns, at most {_MOST_COLUMNS:,} are allowed; leave some out"
+        raise RequestError(413, "too_large", message)
 
 
 def _length(cell: str | None) -> int:

@@ -38,7 +38,8 @@ function toggle(ids, isBusy) {
 
 function tellTime(ids, started) {
   const elapsed = Date.now() - started;
-  if (elapsed > PATIENCE_MS && !byId(ids.status).querySelector(".rows")) progressOf(ids, ` ${Math.round(elapsed / 1000)} s`, "time");
+  if (elapsed > PATIENCE_MS && !byId(ids.status).querySelector(".rows"))
+    progressOf(ids, ` ${Math.round(elapsed / 1000)} s`, "time");
 }
 
 // What changes often is seen, but not read aloud each time.

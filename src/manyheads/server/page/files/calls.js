@@ -5,7 +5,8 @@ import { hasKey, urlOf } from "./server.js";
 
 let last = null;
 
-// A call is {path, body, answer} with JSON, or {path, file, type} with a table; "answer" is an expression for the part to print.
+// A call is {path, body, answer} with JSON, or {path, file, type} with a table; "answer" is an expression for the part
+// to print.
 export function showCall(call) {
   last = call;
   draw();
@@ -17,7 +18,10 @@ export function startCalls() {
 }
 
 export function codeOf(language, call) {
-  const makers = call.file === undefined ? { curl, python, javascript } : { curl: curlTable, python: pythonTable, javascript: javascriptTable };
+  const makers =
+    call.file === undefined
+      ? { curl, python, javascript }
+      : { curl: curlTable, python: pythonTable, javascript: javascriptTable };
   return makers[language](call, urlOf(call.path));
 }
 
@@ -46,12 +50,23 @@ async function copied(text) {
 }
 
 function curl(call, url) {
-  const lines = [`curl ${shellWord(url)}`, "-H 'Content-Type: application/json'", ...curlKey(), `-d ${shellWord(JSON.stringify(call.body))}`];
+  const lines = [
+    `curl ${shellWord(url)}`,
+    "-H 'Content-Type: application/json'",
+    ...curlKey(),
+    `-d ${shellWord(JSON.stringify(call.body))}`,
+  ];
   return lines.join(" \\\n  ");
 }
 
 function curlTable(call, url) {
-  const lines = [`curl ${shellWord(url)}`, `-H 'Content-Type: ${call.type}'`, ...curlKey(), `--data-binary ${shellWord(`@${call.file}`)}`, "-o scored.csv"];
+  const lines = [
+    `curl ${shellWord(url)}`,
+    `-H 'Content-Type: ${call.type}'`,
+    ...curlKey(),
+    `--data-binary ${shellWord(`@${call.file}`)}`,
+    "-o scored.csv",
+  ];
   return lines.join(" \\\n  ");
 }
 
@@ -110,7 +125,9 @@ function pythonValue(value) {
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return `[${value.map(pythonValue).join(", ")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${pythonValue(one)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([name, one]) => `${JSON.stringify(name)}: ${pythonValue(one)}`)
+    .join(", ")}}`;
 }
 
 function javascript(call, url) {
@@ -123,7 +140,7 @@ function javascript(call, url) {
 
 function javascriptTable(call, url) {
   return [
-    "// file: a File, such as that of <input type=\"file\">",
+    '// file: a File, such as that of <input type="file">',
     ...javascriptRequest(url, "file", call.type),
     "const scored = await response.text();",
   ].join("\n");

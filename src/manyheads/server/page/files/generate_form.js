@@ -7,13 +7,18 @@ import { eventsOf } from "./events.js";
 import { askJson, messageOf, Problem, sentence } from "./server.js";
 import { count } from "./words.js";
 
-const IDS = { start: "generate", stop: "generate-stop", status: "generate-status", problem: "generate-problem", bar: "generate-progress" };
+const IDS = {
+  start: "generate",
+  stop: "generate-stop",
+  status: "generate-status",
+  problem: "generate-problem",
+  bar: "generate-progress",
+};
 const MISSING = "This server does not offer to generate text.";
 
 export function startGenerateForm(hasHeads) {
   if (!hasHeads) showCall(callOf({ text: "A text", max_new_tokens: byId("tokens").valueAsNumber }));
   byId("generate-form").hidden = false;
-  byId("generated").hidden = false;
   byId("generate-form").addEventListener("submit", (event) => {
     event.preventDefault();
     generate(byId("text").value);
@@ -49,7 +54,7 @@ function callOf(body) {
 function begin(prompt) {
   const written = element("span", {});
   byId("generated-text").replaceChildren(element("span", { className: "prompt" }, prompt), written);
-  bringIntoView(byId("generated"));
+  bringIntoView(byId("generated-text"));
   return written;
 }
 

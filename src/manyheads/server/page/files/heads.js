@@ -1,6 +1,6 @@
 // One card for each head: drawn before anything is asked, so that nothing moves when the answers arrive.
 
-import { labelBars } from "./bars.js";
+import { labelBars, MOST } from "./bars.js";
 import { byId, element } from "./dom.js";
 import { markedText } from "./spans.js";
 import { count, kindOf, number, percent, rulesOf } from "./words.js";
@@ -33,7 +33,8 @@ function card(name, head) {
 
 function notAsked(head) {
   const parts = [line("—", "none"), ...rulesOf(head).map((rule) => note(rule))];
-  if (head.labels.length && head.kind !== "tokens") parts.push(...labelBars(head.labels.map(unknown), head.kind === "ordinal"));
+  if (head.labels.length && head.kind !== "tokens")
+    parts.push(...barsOf(head, head.labels.slice(0, MOST).map(unknown)));
   return parts;
 }
 
@@ -59,8 +60,16 @@ function severalLabels(head, answer) {
   const chosen = new Set(answer.labels.map((one) => one.label));
   const names = answer.labels.map((one) => String(one.label)).join(", ");
   const thresholds = new Map(head.labels.map((label, place) => [label, head.decision.thresholds?.[place] ?? 0.5]));
-  const rows = answer.scores.map((one) => ({ ...one, chosen: chosen.has(one.label), threshold: thresholds.get(one.label) }));
-  return [chosen.size ? line(names) : line("None of the labels", "none"), ...rulesOf(head).map((rule) => note(rule)), ...labelBars(rows, false)];
+  const rows = answer.scores.map((one) => ({
+    ...one,
+    chosen: chosen.has(one.label),
+    threshold: thresholds.get(one.label),
+  }));
+  return [
+    chosen.size ? line(names) : line("None of the labels", "none"),
+    ...rulesOf(head).map((rule) => note(rule)),
+    ...barsOf(head, rows),
+  ];
 }
 
 function oneLabel(head, answer) {
@@ -70,15 +79,17 @@ function oneLabel(head, answer) {
     chosen: one.label === answer.label && !answer.abstained,
     chip: inSet.has(one.label) ? "in the set" : null,
   }));
-  if (head.kind === "ordinal") rows.sort((one, other) => head.labels.indexOf(one.label) - head.labels.indexOf(other.label));
+  if (head.kind === "ordinal")
+    rows.sort((one, other) => head.labels.indexOf(one.label) - head.labels.indexOf(other.label));
   const first = answer.abstained ? line("Abstained") : line(String(answer.label), "", percent(answer.score));
-  return [first, ...notes(head, answer), ...labelBars(rows, head.kind === "ordinal")];
+  return [first, ...notes(head, answer), ...barsOf(head, rows)];
 }
 
 // A note for each rule, so that the card keeps its height.
 function notes(head, answer) {
   const told = rulesOf(head).map((rule) => note(rule));
-  if (answer.abstained) told[0] = note(`Too unsure to answer. Its best label is ${answer.label}, with ${percent(answer.score)}.`, "strong");
+  if (answer.abstained)
+    told[0] = note(`Too unsure to answer. Its best label is ${answer.label}, with ${percent(answer.score)}.`, "strong");
   if (answer.set) told[head.decision.abstain_below === undefined ? 0 : 1] = note(setSentence(answer.set));
   return told;
 }
@@ -86,6 +97,10 @@ function notes(head, answer) {
 function setSentence(labels) {
   if (labels.length > 3) return `The set has ${labels.length} labels, marked below.`;
   return `The set: ${labels.map(String).join(", ") || "no label"}.`;
+}
+
+function barsOf(head, rows) {
+  return labelBars(rows, head.kind === "ordinal", head.labels.length);
 }
 
 function line(text, kind = "", score = "") {

@@ -72,7 +72,7 @@ function aboutOf(info, heads) {
 }
 
 function hideHeads() {
-  for (const id of ["heads", "table", "table-link", "send"]) byId(id).hidden = true;
+  for (const id of ["answers", "table", "table-link", "send"]) byId(id).hidden = true;
 }
 
 byId("key-form").addEventListener("submit", useKey);

@@ -5,9 +5,15 @@ import { element } from "./dom.js";
 const LONGEST = 160;
 
 export function drawTable(place, columns, rows, added) {
-  const head = columns.map((name) => element("th", { scope: "col", className: added.includes(name) ? "added" : "" }, name));
-  const body = rows.map((row) => element("tr", {}, ...columns.map((name, at) => cellOf(row[at] ?? "", added.includes(name) && name))));
-  place.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)));
+  const head = columns.map((name) =>
+    element("th", { scope: "col", className: added.includes(name) ? "added" : "" }, name),
+  );
+  const body = rows.map((row) =>
+    element("tr", {}, ...columns.map((name, at) => cellOf(row[at] ?? "", added.includes(name) && name))),
+  );
+  place.replaceChildren(
+    element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)),
+  );
 }
 
 function cellOf(text, name) {

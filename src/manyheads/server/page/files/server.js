@@ -37,7 +37,12 @@ export async function ask(path, options = {}) {
 }
 
 export async function askJson(path, body, signal) {
-  const options = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal };
+  const options = {
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" },
+    signal,
+  };
   return ask(path, options);
 }
 

@@ -25,11 +25,15 @@ export function startTableForm(info) {
     score();
   });
   byId("save").addEventListener("click", () => save(state.scored, "scored.csv"));
-  byId("save-spreadsheet").addEventListener("click", () => save(forSpreadsheet(parseCsv(state.scored, ",")), "scored-spreadsheet.csv"));
+  byId("save-spreadsheet").addEventListener("click", () =>
+    save(forSpreadsheet(parseCsv(state.scored, ",")), "scored-spreadsheet.csv"),
+  );
 }
 
 function fillHeads(names) {
-  const boxes = names.map((name) => element("label", {}, element("input", { type: "checkbox", value: name, checked: true }), name));
+  const boxes = names.map((name) =>
+    element("label", {}, element("input", { type: "checkbox", value: name, checked: true }), name),
+  );
   byId("table-heads").append(...boxes);
   byId("table-heads").hidden = names.length < 2;
 }
@@ -55,7 +59,8 @@ async function open(file, info) {
   const beginning = await file.slice(0, PREVIEW_BYTES).text();
   const rows = parseCsv(beginning, isTsv(file) ? "\t" : delimiterOf(beginning), PREVIEW_ROWS + 1);
   if (rows.length < 2 || beginning.includes("\0")) {
-    byId("file-problem").textContent = "This file is no CSV or TSV table with a header and rows. Export it as CSV (UTF-8) first.";
+    byId("file-problem").textContent =
+      "This file is no CSV or TSV table with a header and rows. Export it as CSV (UTF-8) first.";
     return;
   }
   Object.assign(state, { file, columns: rows[0], scored: null });
@@ -74,7 +79,9 @@ function showFile(file, rows, info) {
 }
 
 function fillColumns(rows, info) {
-  const trained = Object.values(info.heads).map((head) => head.text).find((text) => text !== null && text !== undefined);
+  const trained = Object.values(info.heads)
+    .map((head) => head.text)
+    .find((text) => text !== null && text !== undefined);
   const wanted = Array.isArray(trained) ? trained : [trained];
   const options = () => rows[0].map((name) => element("option", { value: name }, name));
   byId("column").replaceChildren(...options());
@@ -135,12 +142,16 @@ async function receive(response) {
   }
   if (counter.rows - 1 < total) throw broken(counter.rows - 1, total);
   state.scored = pieces.join("");
+  showScored(state.scored);
   finished(true);
   return summary(state.scored, total);
 }
 
 function broken(rows, total) {
-  return new Problem(`The connection broke after ${rows.toLocaleString("en")} of ${count(total, "row")}. Score the table again.`, 0);
+  return new Problem(
+    `The connection broke after ${rows.toLocaleString("en")} of ${count(total, "row")}. Score the table again.`,
+    0,
+  );
 }
 
 function progress(rows, total) {
@@ -183,5 +194,9 @@ function isTsv(file) {
 }
 
 function size(bytes) {
-  return bytes < 1024 ? count(bytes, "byte") : bytes < 1 << 20 ? `${Math.round(bytes / 1024)} KB` : `${(bytes / (1 << 20)).toFixed(1)} MB`;
+  return bytes < 1024
+    ? count(bytes, "byte")
+    : bytes < 1 << 20
+      ? `${Math.round(bytes / 1024)} KB`
+      : `${(bytes / (1 << 20)).toFixed(1)} MB`;
 }

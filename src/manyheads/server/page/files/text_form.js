@@ -1,5 +1,6 @@
 // The form that asks the heads about one text, or a pair of texts.
 
+import { MOST } from "./bars.js";
 import { whileBusy } from "./busy.js";
 import { showCall } from "./calls.js";
 import { bringIntoView, byId } from "./dom.js";
@@ -75,7 +76,7 @@ function bodyOf(info, pairs, text, second) {
   const body = asksPairs(names, pairs, second) ? { pairs: [[text, second]] } : { text };
   if (body.pairs && pairs.length < names.length) body.heads = pairs;
   const most = Math.max(...names.map((name) => info.heads[name].labels.length));
-  return most ? { ...body, top_k: most } : body;
+  return most ? { ...body, top_k: Math.min(most, MOST) } : body;
 }
 
 // Heads of single texts are asked about the first text while the second is empty.

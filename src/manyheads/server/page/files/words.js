@@ -35,10 +35,17 @@ export function kindOf(head) {
 export function rulesOf(head) {
   const decision = head.decision;
   const rules = [];
-  if (decision.abstain_below !== undefined) rules.push(`Abstains when it is unsure${promised(decision.max_error, "of its answers are wrong", "so that at most")}.`);
-  if (decision.set_threshold !== undefined) rules.push(`Gives a set of labels${promised(decision.set_coverage, "of the sets contain the right one", "so that at least")}.`);
+  if (decision.abstain_below !== undefined)
+    rules.push(
+      `Abstains when it is unsure${promised(decision.max_error, "of its answers are wrong", "so that at most")}.`,
+    );
+  if (decision.set_threshold !== undefined)
+    rules.push(
+      `Gives a set of labels${promised(decision.set_coverage, "of the sets contain the right one", "so that at least")}.`,
+    );
   if (decision.costs !== undefined) rules.push("Predicts the label with the least expected cost.");
-  if (head.kind === "multilabel") rules.push("The tick on each bar is the probability from which on the label is predicted.");
+  if (head.kind === "multilabel")
+    rules.push("The tick on each bar is the probability from which on the label is predicted.");
   if (head.kind === "ordinal") rules.push("Predicts the median level, which is not always the most probable one.");
   return rules;
 }
