@@ -29,7 +29,8 @@ from manyheads.server.routes.page import page_routes
 from manyheads.server.routes.predict import predict_routes
 from manyheads.server.routes.systemone import systemone_routes
 from manyheads.server.routes.table import table_routes
-from manyheads.server.served import SavedModel, Served, Serving
+from manyheads.server.saved import SavedModel
+from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.workers import Alone, Workers
 
