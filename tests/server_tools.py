@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-MOST_SECONDS = 90.0
+MOST_SECONDS = 150.0
 
 
 @dataclass

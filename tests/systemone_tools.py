@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ ROWS = [
         "known": ("yes", "no")[row % 2],
         "symptoms": ["pain", "fever"][: (row + number) % 3],
         "age": float(row + number),
+        "found": [(found.start(), found.end(), "symptom") for found in re.finditer("pain|cough|fever", text)],
     }
     for number in range(2)
     for row, text in enumerate(TEXTS)
@@ -64,6 +66,7 @@ def with_heads(model: mh.HeadedModel) -> mh.HeadedModel:
         "known": mh.Multiclass(["no", "yes"], reads=reads),
         "symptoms": mh.MultiLabel(["pain", "fever"], reads=reads),
         "age": mh.Regression(reads=reads),
+        "found": mh.Tokens(["symptom"], reads=mh.Hidden()),
     }
     for name, spec in specs.items():
         model.add_head(name, spec)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,8 +86,18 @@ BODIES: dict[str, bytes] = {
     "unknown names": b"{" + b",".join(b'"%s%d":1' % (SECRET.encode(), row) for row in range(50_000)) + b"}",
     "an unknown name of a megabyte": b'{"' + SECRET.encode() * 50_000 + b'":1}',
     "a million wrong texts": b'{"texts":[' + b"1," * 1_000_000 + b"1]}",
-    "wrong words": b'{"words":[' + b"[1]," * 300_000 + b"[1]]}",
-    "wrong pairs": b'{"pairs":[' + b'["a"],' * 300_000 + b'["a"]]}',
+    "a million wrong inputs": b'{"input":[' + b"1," * 1_000_000 + b"1]}",
+    "a million wrong levels": b'{"model":"jev-latest","state":"a","questions":{"a":{"type":"score","criteria":['
+    + b"1," * 1_000_000
+    + b"1]}}}",
+    "wrong questions": b'{"model":"jev-latest","state":"a","questions":{'
+    + b",".join(b'"%d":1' % row for row in range(300_000))
+    + b"}}",
+    "wrong options": b'{"model":"jev-latest","state":"a","questions":{"a":{"type":"choice","criteria":{'
+    + b",".join(b'"%d":1' % row for row in range(300_000))
+    + b"}}}}",
+    "wrong words": b'{"words":[' + b"[1]," * 100_000 + b"[1]]}",
+    "wrong pairs": b'{"pairs":[' + b'["a"],' * 100_000 + b'["a"]]}',
     "unknown heads": b'{"text":"a","heads":["' + b'","'.join([SECRET.encode()] * 50_000) + b'"]}',
     "too many texts": json.dumps({"texts": [SECRET] * 50_000}).encode(),
     "a text of a million characters": b'{"text":"' + SECRET.encode() * 45_000 + b'"}',
@@ -211,9 +220,7 @@ def check_operations(app: Any, examples: int) -> None:
 
 
 def test_responses_are_as_described(app: Any) -> None:
-    before = threading.active_count()
-    check_operations(app, examples=8)
-    assert threading.active_count() <= before + 2  # an engine ends with its application
+    check_operations(app, examples=5)
 
 
 @pytest.mark.real

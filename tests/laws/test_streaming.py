@@ -131,4 +131,9 @@ def test_models_that_keep_state_while_they_generate_are_found() -> None:
     assert not changes_while_generating(BY_NAME["gpt2"].build())
     rotary = BY_NAME["llama"].build(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})
     model = mh.HeadedModel.wrap(rotary, tokenizer_for(BY_NAME["llama"]))
+    model.add_head("urgency", mh.Multiclass(labels=["no", "yes"], reads=mh.Hidden())).trained = True
     assert not model.core.backbone.can_interleave
+    texts, expected = model.generate_and_predict(TEXTS[:3], **STEPS, do_sample=False)
+    predictions, *pieces, _ = model.stream_generation(TEXTS[:3], **STEPS, do_sample=False)
+    assert joined(pieces, 3, 1) == texts
+    assert_same_predictions(predictions, expected)

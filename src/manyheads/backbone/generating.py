@@ -129,14 +129,14 @@ class Generation:
             return model.generate(**self.layout.batch.inputs(), **_with_step(self.options, step))  # type: ignore[operator]
 
     def states(self) -> States | None:
-        """Return the right-padded states of the prompts, from the first token on.
+        """Return the right-padded states of the prompts, from the first token on; called once.
 
         Returns ``None`` if the prefill was not what a forward pass computes.
         """
         if not self.prefill.complete or not self.generating.share_a_pass(self.layout.batch, self.prefill.repeats):
             return None
         forward = self.generating.forward
-        hidden = {layer: self.layout.to_right(states) for layer, states in self.prefill.hidden.items()}
+        hidden = {layer: self.layout.to_right(states) for layer, states in self.prefill.take_hidden().items()}
         with evaluating(forward.branches):
             return forward.after_trunk(self.padded, self.request, hidden)
 

@@ -52,10 +52,14 @@ class Prefill:
         """Whether the states of every token were recorded."""
         return self._recorded_tokens == self._prompts.shape[1]
 
-    @property
-    def hidden(self) -> dict[int, Tensor]:
-        """Layer -> hidden states (rows, tokens, width), in the layout of the prompts."""
-        return {layer: torch.cat([chunk[layer] for chunk in self._chunks], dim=1) for layer in self._layers}
+    def take_hidden(self) -> dict[int, Tensor]:
+        """Return layer -> hidden states (rows, tokens, width), in the layout of the prompts, and forget them.
+
+        A generation may go on for long, and does not need them.
+        """
+        hidden = {layer: torch.cat([chunk[layer] for chunk in self._chunks], dim=1) for layer in self._layers}
+        self._chunks = []
+        return hidden
 
     @contextmanager
     def recording(self) -> Iterator[None]:

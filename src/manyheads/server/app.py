@@ -48,8 +48,7 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
         HeadError: it has neither heads nor a language model.
 
     Examples:
-        >>> from manyheads.server import create_app
-        >>> app = create_app(trained)
+        >>> app = mh.server.create_app(trained)
         >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/p"))
         ['/predict', '/predict/table']
     """

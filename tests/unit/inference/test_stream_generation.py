@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.modeling_outputs import BaseModelOutput
 
 import manyheads as mh
 from manyheads.backbone.prefill import Prefill
@@ -143,5 +144,26 @@ def test_a_prefill_is_recorded_in_its_own_thread(model: mh.HeadedModel) -> None:
         other.join()
         assert not prefill.complete
         assert outputs[0].hidden_states is None
+        stack(input_ids=ids)
+        assert prefill.complete
+
+
+class Embedded(torch.nn.Module):
+    """The smallest stack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(8, 4)
+
+    def forward(self, input_ids: torch.Tensor) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=self.embedding(input_ids))
+
+
+def test_the_hooks_of_a_prefill_do_not_break_a_compiled_graph() -> None:
+    stack, ids = Embedded(), torch.tensor([[5, 6, 7]])
+    prefill = Prefill(stack, ids, frozenset({-1}), 1, causal=True)
+    with prefill.recording(), torch.no_grad():
+        torch.compile(stack, backend="eager", fullgraph=True)(input_ids=ids)
+        assert not prefill.complete
         stack(input_ids=ids)
         assert prefill.complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,15 @@ import torch
 from starlette.testclient import TestClient
 
 import manyheads as mh
+from manyheads.data.texts.texts import read_texts_from_list
+from manyheads.inference import Scorer
 from manyheads.server import ServerSettings, create_app
-from manyheads.server.served import Served
+from manyheads.server.engine import Engine, Work
+from manyheads.server.served import Served, Serving
 from manyheads.server.systemone.answers import choice_confidence, score_confidence
+from manyheads.server.systemone.asking import Asker
 from manyheads.server.systemone.prompts import PromptedQuestion
-from manyheads.server.systemone.questions import Question
+from manyheads.server.systemone.questions import Question, SystemOneBody
 from manyheads.server.systemone.work import SystemOneWork
 from manyheads.server.systemone.yes_no import yes_label
 from manyheads.server.systemone.zero_shot import ZeroShotHeads
@@ -73,6 +78,7 @@ def positions_of(model: mh.HeadedModel) -> tuple[list[int], Any]:
 def test_heads_answer_with_the_numbers_of_predict_in_one_forward(client: TestClient, model: mh.HeadedModel) -> None:
     (expected,) = model.predict([STATE])
     types = {"level": "score", "topic": "choice", "known": "noul", "symptoms.pain": "noul", "age": "x_value"}
+    types["found"] = "x_entities"
     seen, hook = positions_of(model)
     answers = ask(client, {name: {"type": kind} for name, kind in types.items()})["answers"]
     hook.remove()
@@ -88,6 +94,10 @@ def test_heads_answer_with_the_numbers_of_predict_in_one_forward(client: TestCli
     assert answers["symptoms.pain"]["noul"] == expected["symptoms"].scores["pain"]
     assert answers["symptoms.pain"]["x_label"] == ("pain" in expected["symptoms"].labels)
     assert answers["age"] == {"type": "x_value", "x_value": expected["age"].value}
+    assert expected["found"].spans
+    for entity, span in zip(answers["found"]["x_entities"], expected["found"].spans, strict=True):
+        assert (entity["start"], entity["end"], entity["score"]) == (span.start, span.end, span.score)
+        assert (entity["word"], entity["entity_group"]) == (STATE[span.start : span.end], "symptom")
 
 
 def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedModel) -> None:
@@ -103,6 +113,7 @@ def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedM
     assert answer["choice"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert answer["x_label"] == expected["topic"].label
     assert (answer["x_abstained"], tuple(answer["x_set"])) == (True, expected["topic"].set)
+    assert answer["x_cost"] == expected["topic"].cost
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,7 @@ def test_a_decision_adds_its_fields_and_changes_no_probability(model: mh.HeadedM
         ("level", {"type": "choice"}, "type", "'score'"),
         ("known", {"type": "score"}, "type", "'choice', 'noul'"),
         ("age", {"type": "noul"}, "type", "'x_value'"),
+        ("found", {"type": "choice", "criteria": {"a": None, "b": None}}, "type", "'x_entities'"),
         ("symptoms", {"type": "choice"}, "type", "'symptoms.pain', 'symptoms.fever'"),
         ("topic", {"type": "choice", "criteria": {"pain": None, "secret": None}}, "criteria", "'fever'"),
         ("level", {"type": "score", "criteria": ["emergency", "urgent", "routine"]}, "criteria", "in this order"),
@@ -278,14 +290,49 @@ def test_states_of_several_requests_are_read_in_one_pass(model: mh.HeadedModel) 
 
 
 def test_heads_of_old_questions_are_dropped(model: mh.HeadedModel) -> None:
-    served, heads = Served.of(model.core, model.tokenizer), ZeroShotHeads(most=2)
+    served, heads = Served.of(model.core, model.tokenizer), ZeroShotHeads(most_bytes=40_000)
     asked = [PromptedQuestion.of(Question(type="noul", instructions=f"{number}?")) for number in range(3)]
-    first = heads.of(served, asked[0])
+    first, second = (heads.of(served, question) for question in asked[:2])
     assert heads.of(served, asked[0]) is first
-    for question in asked[1:]:
-        heads.of(served, question)
+    heads.of(served, asked[2])
     assert len(heads) == 2
-    assert heads.of(served, asked[0]) is not first
+    assert heads.of(served, asked[0]) is first  # asked more recently than the second
+    assert heads.of(served, asked[1]) is not second
+
+
+class ExchangingEngine(Engine):
+    """Exchanges the model before it takes the second work."""
+
+    def __init__(self, serving: Serving, settings: ServerSettings) -> None:
+        super().__init__(serving, settings)
+        self.serving = serving
+        self.taken = 0
+
+    async def answer(self, work: Work[Any]) -> tuple[Served, Any]:
+        self.taken += 1
+        if self.taken == 2:
+            self.serving.reload()
+        return await super().answer(work)
+
+
+def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
+    newer = model.core.with_copied_heads()
+    newer.heads["topic"].decision = mh.Decision(temperature=30.0)
+    settings = ServerSettings()
+    serving = Serving(Served.of(model.core, model.tokenizer), lambda: (newer, model.tokenizer))
+    engine = ExchangingEngine(serving, settings)
+    engine.start()
+    try:
+        asked = {"topic": {"type": "choice"}, "where": CHOICE}
+        body = SystemOneBody.model_validate({"model": "jev-latest", "state": STATE, "questions": asked})
+        served, answered = asyncio.run(Asker(serving, engine, settings, ZeroShotHeads()).answer(body))
+    finally:
+        engine.stop()
+    assert served is serving.current
+    assert engine.taken == 4
+    (expected,) = Scorer(newer, model.tokenizer)(read_texts_from_list([STATE]), ["topic"])
+    assert answered.answers["topic"]["probabilities"] == expected["topic"].scores
+    assert model.predict([STATE])[0]["topic"].scores != expected["topic"].scores
 
 
 def test_confidence_is_that_of_the_reference() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from manyheads.errors import ManyheadsError
@@ -99,25 +99,53 @@ class Generations:
 
         random = RandomState(served.core.backbone.device, work.seed)
         try:
-            with self._turns.turn(), random.used():
-                work.prepared(served).run(emit, self._pause_of(job, served, random))
+            with self._turns.turn(), self._computing() as clock, random.used():
+                work.prepared(served).run(emit, self._pause_of(job, served, random, clock))
         except ManyheadsError as error:
             return error
         except BaseException as cause:  # also a panic of the tokenizer's Rust code: the thread must go on
             return _failed(cause)
         return None
 
-    def _pause_of(self, job: Job, served: Served, random: RandomState) -> Callable[[], bool]:
+    @contextmanager
+    def _computing(self) -> Iterator[_Clock]:
+        """Count the seconds of a block, without those in which its clock stands still."""
+        clock = _Clock()
+        try:
+            yield clock
+        finally:
+            self._metrics.model_seconds.inc(clock.seconds)
+
+    def _pause_of(self, job: Job, served: Served, random: RandomState, clock: _Clock) -> Callable[[], bool]:
         """Return what happens between two tokens: others have their turn. It returns whether to go on."""
         interleaves = served.core.backbone.can_interleave
 
         def pause() -> bool:
             if job.is_wanted and interleaves and self._turns.is_wanted:
-                with random.set_aside():
+                with random.set_aside(), clock.standing():
                     self._turns.pass_on()
             return job.is_wanted
 
         return pause
+
+
+class _Clock:
+    """Measures the time since it was made, without that in which it stood still."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """The time."""
+        return time.perf_counter() - self._since
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Stand still inside the ``with`` block."""
+        stopped = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - stopped
 
 
 def _failed(cause: BaseException) -> WorkFailedError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -38,47 +38,51 @@ async def event_stream(request: Request, work: Callable[[Emit], Awaitable[None]]
         ClientGoneError: the client is gone before the first event.
         Exception: the work fails before its first event, and soon: the response has then not begun.
     """
-    chunks = _chunks(work)
-    return _EventStream(await unless_gone(request, _next(chunks)), chunks)
+    events = _Events(work)
+    try:
+        return _EventStream(await unless_gone(request, events.next()), events)
+    except BaseException:
+        events.close()
+        raise
 
 
 class _EventStream(Response):
-    """A response of chunks that are still to come.
+    """A response of events that are still to come.
 
     Args:
-        first: The first chunk.
-        chunks: The others.
+        first: The first event.
+        events: The others.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: bytes, chunks: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, first: bytes, events: _Events) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._first = first
-        self._chunks = chunks
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the chunks as they come.
+        """Send the events as they come.
 
         Raises:
             ClientGoneError: the client is gone.
         """
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._send_chunks(scope, receive, send)
+            await self._send_events(scope, receive, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except OSError:
             raise ClientGoneError("the client closed the connection") from None
         finally:
-            await self._chunks.aclose()
+            self._events.close()
 
-    async def _send_chunks(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send_events(self, scope: Scope, receive: Receive, send: Send) -> None:
         chunk = self._first
         while chunk:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             try:
-                chunk = await unless_gone(Request(scope, receive), _next(self._chunks))
+                chunk = await unless_gone(Request(scope, receive), self._events.next())
             except ClientGoneError:
                 raise
             except Exception as error:
@@ -87,33 +91,40 @@ class _EventStream(Response):
                 return
 
 
-async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """Return the next chunk; empty after the last one."""
-    return await anext(chunks, b"")
+class _Events:
+    """The events that some work emits, as bytes.
 
+    Args:
+        work: Starts at once.
+    """
 
-async def _chunks(work: Callable[[Emit], Awaitable[None]]) -> AsyncGenerator[bytes, None]:
-    """Yield the events that some work emits, and a comment now and then while there is none."""
-    events: asyncio.Queue[bytes | None] = asyncio.Queue()
-    working = asyncio.ensure_future(work(lambda name, data: events.put_nowait(_event(name, data))))
-    working.add_done_callback(lambda _: events.put_nowait(None))
-    following = asyncio.ensure_future(events.get())
-    try:
-        while True:
-            await asyncio.wait({following}, timeout=_KEEP_ALIVE_SECONDS)
-            if not following.done():
-                yield _KEEP_ALIVE
-                continue
-            event = following.result()
-            if event is None:
-                await working  # raises its error
-                return
-            yield event
-            following = asyncio.ensure_future(events.get())
-    finally:
-        following.cancel()
-        working.cancel()
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def __init__(self, work: Callable[[Emit], Awaitable[None]]) -> None:
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._working = asyncio.ensure_future(work(lambda name, data: self._events.put_nowait(_event(name, data))))
+        self._working.add_done_callback(lambda _: self._events.put_nowait(None))
+        self._following: asyncio.Future[bytes | None] | None = None
+
+    async def next(self) -> bytes:
+        """Return the next event, or a comment if there is none for a while; empty after the last one.
+
+        Raises:
+            Exception: the work failed.
+        """
+        self._following = self._following or asyncio.ensure_future(self._events.get())
+        await asyncio.wait({self._following}, timeout=_KEEP_ALIVE_SECONDS)
+        if not self._following.done():
+            return _KEEP_ALIVE
+        event, self._following = self._following.result(), None
+        if event is None:
+            await self._working
+        return event or b""
+
+    def close(self) -> None:
+        """Cancel the work."""
+        if self._following is not None:
+            self._following.cancel()
+        self._working.cancel()
+        self._working.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _event(name: str, data: Mapping[str, Any]) -> bytes:

@@ -45,6 +45,18 @@ def responses_of(answer: type[BaseModel], statuses: Sequence[int] = ANSWERING) -
     return {200: {"model": answer}, **{status: _error(status) for status in statuses}}
 
 
+def text_responses(statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that answers with text of several types.
+
+    Args:
+        statuses: The statuses beside 200.
+    """
+    return {
+        200: {"content": {"*/*": {"schema": {"type": "string"}}}},
+        **{status: _error(status) for status in statuses},
+    }
+
+
 def table_responses(content_type: str) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that answers with a table."""
     answer = {"description": "The scored table", "content": {content_type: {"schema": {"type": "string"}}}}

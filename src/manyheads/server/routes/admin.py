@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from manyheads.server.http.errors import RequestError
 from manyheads.server.http.json_response import json_response
+from manyheads.server.http.schema import responses_of
 from manyheads.server.settings import ServerSettings
+from manyheads.server.wire.reload import Reloaded
 from manyheads.server.workers import Workers
 
 # Headers of requests that a proxy passes on, or that a browser sends for a page from elsewhere.
@@ -19,7 +21,7 @@ def admin_routes(workers: Workers, settings: ServerSettings) -> APIRouter:
     """Return the route. Without a key, only programs on this machine may use it."""
     router = APIRouter(tags=["operation"])
 
-    @router.post("/admin/reload")
+    @router.post("/admin/reload", responses=responses_of(Reloaded, (401, 403, 409, 500)))
     async def reload(request: Request) -> Response:
         """Load the saved model again in all workers, without dropping a request, and return its fingerprint.
 

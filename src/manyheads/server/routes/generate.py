@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from manyheads.core import HeadedCore
 from manyheads.data.texts.texts import Texts
 from manyheads.errors import listed
-from manyheads.inference.generation_events import Event, GenerationEnd, TextPiece
+from manyheads.inference.generation_events import Event, TextPiece
 from manyheads.inference.predictions import Predictions
 from manyheads.server.engine import GenerateWork, Generations
 from manyheads.server.http.body import read_json
@@ -23,7 +23,14 @@ from manyheads.server.http.json_response import json_response
 from manyheads.server.http.schema import json_body, responses_of
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
-from manyheads.server.wire.generate import GenerateAnswer, GenerateBody, end_of, named_event, predictions_of
+from manyheads.server.wire.generate import (
+    SERVER_SENT_EVENT,
+    GenerateAnswer,
+    GenerateBody,
+    end_of,
+    named_event,
+    predictions_of,
+)
 
 _NEW_TOKENS = 128
 # Options of ``generate`` that a body may have.
@@ -37,7 +44,7 @@ def generate_routes(serving: Serving, generations: Generations, settings: Server
     """Return the route."""
     router = APIRouter(tags=["language model"])
     responses = responses_of(GenerateAnswer)
-    responses[200]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses[200]["content"] = {"text/event-stream": {"schema": SERVER_SENT_EVENT}}
 
     @router.post("/generate", openapi_extra=json_body(GenerateBody), responses=responses)
     async def generate(request: Request) -> Response:
@@ -88,8 +95,8 @@ def _emitting(request: Request, emit: Emit) -> Receive:
     facts = facts_of(request)
 
     def receive(served: Served, event: Event) -> None:
-        if isinstance(event, GenerationEnd):
-            facts.answered(served.fingerprint, len(event.reasons))
+        if isinstance(event, Predictions):  # before the response begins, whose headers name the model
+            facts.answered(served.fingerprint, len(event))
         emit(*named_event(served, event))
 
     return receive

@@ -10,13 +10,14 @@ from manyheads.heads.kinds.multilabel import MultiLabel
 from manyheads.server.engine import AnsweredTexts, Engine, PredictWork
 from manyheads.server.http.body import read_json
 from manyheads.server.http.checks import read_texts
-from manyheads.server.http.errors import InvalidBodyError, invalid
+from manyheads.server.http.errors import invalid, unanswered
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
-from manyheads.server.http.schema import json_body
+from manyheads.server.http.schema import json_body, responses_of
 from manyheads.server.served import Serving
 from manyheads.server.settings import ServerSettings
-from manyheads.server.wire.moderations import ModerationsBody, moderations_of
+from manyheads.server.wire.moderations import Moderations, ModerationsBody, moderations_of
 from manyheads.types import Prediction
 
 
@@ -24,7 +25,7 @@ def moderations_routes(serving: Serving, engine: Engine, settings: ServerSetting
     """Return the route."""
     router = APIRouter(tags=["decisions"])
 
-    @router.post("/v1/moderations", openapi_extra=json_body(ModerationsBody))
+    @router.post("/v1/moderations", openapi_extra=json_body(ModerationsBody), responses=responses_of(Moderations))
     async def moderations(request: Request) -> Response:
         """Return, for each text, which labels of a multi-label head reach their thresholds, and all scores."""
         body = await read_json(request, ModerationsBody, settings)
@@ -32,6 +33,7 @@ def moderations_routes(serving: Serving, engine: Engine, settings: ServerSetting
         items = [body.input] if isinstance(body.input, str) else body.input
         work = PredictWork(read_texts(items, settings, ["input"]), (head,))
         served, answers = await unless_gone(request, engine.answer(work))
+        facts_of(request).answered(served.fingerprint, len(answers))
         return json_response(moderations_of(head, _all_predictions(answers, head), served.fingerprint))
 
     return router
@@ -55,7 +57,7 @@ def _all_predictions(answers: AnsweredTexts, head: str) -> list[Prediction]:
     Raises:
         InvalidBodyError: a text that cannot be answered; the results would not match the texts.
     """
-    errors = [(row, answer) for row, answer in enumerate(answers) if isinstance(answer, ManyheadsError)]
+    errors = {row: answer for row, answer in enumerate(answers) if isinstance(answer, ManyheadsError)}
     if errors:
-        raise InvalidBodyError([(["input", row], str(error), type(error).__name__) for row, error in errors])
+        raise unanswered(list(errors.values()), [["input", row] for row in errors])
     return [answer.predictions[head] for answer in answers if not isinstance(answer, ManyheadsError)]

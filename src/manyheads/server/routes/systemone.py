@@ -11,14 +11,16 @@ from manyheads.errors import listed
 from manyheads.server.engine import Engine
 from manyheads.server.http.body import read_json
 from manyheads.server.http.errors import RequestError
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
-from manyheads.server.http.schema import json_body
+from manyheads.server.http.schema import ANSWERING, json_body, responses_of
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.systemone.asking import Answered, Asker
 from manyheads.server.systemone.questions import SystemOneBody, check_body
 from manyheads.server.systemone.zero_shot import ZeroShotHeads
+from manyheads.server.wire.systemone import Models, SystemOneAnswer
 
 # The name that clients send by default.
 DEFAULT_NAME = "jev-latest"
@@ -27,9 +29,10 @@ DEFAULT_NAME = "jev-latest"
 def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["decisions"])
+    responses = responses_of(SystemOneAnswer, (*ANSWERING, 404))
     asker = Asker(serving, engine, settings, ZeroShotHeads())
 
-    @router.post("/v1/systemone", openapi_extra=json_body(SystemOneBody))
+    @router.post("/v1/systemone", openapi_extra=json_body(SystemOneBody), responses=responses)
     async def systemone(request: Request) -> Response:
         """Answer typed questions about a state.
 
@@ -40,9 +43,10 @@ def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings)
         check_body(body, settings)
         _check_name(body.model, serving.current)
         served, answered = await unless_gone(request, asker.answer(body))
+        facts_of(request).answered(served.fingerprint, 1)
         return json_response(_response(served, answered))
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", responses=responses_of(Models, (401, 500)))
     async def models() -> Response:
         """Return the names that requests may give for the model."""
         return json_response({"models": [_model(name, serving.current) for name in _names(serving.current)]})

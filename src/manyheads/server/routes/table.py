@@ -40,7 +40,7 @@ def table_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> 
     places = Places(settings.max_tables)
     described = query_parameters(TableQuery) | table_body((CSV, TSV))
 
-    @router.post("/predict/table", response_class=_ScoredTable, responses=table_responses(CSV), openapi_extra=described)
+    @router.post("/predict/table", response_class=Response, responses=table_responses(CSV), openapi_extra=described)
     async def predict_table(request: Request) -> Response:
         """Score a table, sent as the body, with all heads.
 

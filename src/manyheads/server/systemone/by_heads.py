@@ -90,7 +90,12 @@ def head_answer(question: HeadQuestion, head: Head, answered: AnsweredText, text
     """
     prediction = answered.predictions[question.head]
     answer = _answer(question, head, prediction, text)
-    known = {"x_flag": answered.flag, "x_abstained": prediction.abstained, "x_set": prediction.set}
+    known = {
+        "x_flag": answered.flag,
+        "x_abstained": prediction.abstained,
+        "x_set": prediction.set,
+        "x_cost": prediction.cost,
+    }
     return answer | {name: value for name, value in known.items() if value is not None}
 
 

@@ -72,11 +72,6 @@ class PromptedQuestion:
         # The only slot is that of the state.
         return f"{SLOT}\n\n" + "\n".join(lines).replace(SLOT, SLOT.replace("{", "{ "))
 
-    @property
-    def characters(self) -> int:
-        """Length of the prompt."""
-        return len(self.prompt)
-
     def listed(self) -> PromptedQuestion:
         """Return the question with a list of all options, whose answers are their marks: letters, or numbers of equal
         length if there are too many."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manyheads.server.http.errors import invalid
 from manyheads.server.settings import ServerSettings
 from manyheads.server.systemone.content import Content, text_of
+from manyheads.server.wire.several import Named, Several
 
 QuestionType = Literal["noul", "choice", "score", "x_value", "x_entities"]
 
@@ -26,7 +27,7 @@ class Question(BaseModel):
         "'x_value' and 'x_entities' for heads that predict a number or spans of the text."
     )
     instructions: Content | None = Field(None, description="The question.")
-    criteria: dict[str, Content | None] | list[Content] | None = Field(
+    criteria: Named[Content | None] | Several[Content] | None = Field(
         None,
         description="What the answers mean: an object with 'true' and 'false' for a noul, options with descriptions or "
         "null for a choice, a list of levels for a score. A question that a head answers needs none.",
@@ -40,7 +41,7 @@ class SystemOneBody(BaseModel):
 
     model: str = Field(description="'jev-latest', or a name that GET /v1/models lists.")
     state: Content = Field(description="What the questions are about.")
-    questions: dict[str, Question] = Field(
+    questions: Named[Question] = Field(
         min_length=1, description="Questions by id. The name of a head as id asks this head."
     )
     assets: dict[str, Any] | None = Field(None, description="Not supported: the model reads text.")
@@ -58,10 +59,8 @@ def check_body(body: SystemOneBody, settings: ServerSettings) -> None:
         message = f"has {len(body.questions):,} questions, at most {settings.max_texts:,} are allowed"
         raise invalid(["questions"], message, "too_long")
     _check_length("state", [body.state], settings)
-    contents = [
-        content for question in body.questions.values() for content in (question.instructions, question.criteria)
-    ]
-    _check_length("questions", contents, settings)
+    contents = [part for one in body.questions.values() for part in (one.instructions, one.criteria)]
+    _check_length("questions", [*body.questions, *contents], settings)
     for name, question in body.questions.items():
         if not name:
             raise invalid(["questions", name], "an id is empty; give each question a name", "string_too_short")
@@ -86,6 +85,8 @@ def _check_criteria(name: str, question: Question) -> None:
         if not isinstance(criteria, list):
             raise invalid(place, "a score needs a list of levels, from the lowest to the highest", "list_type")
         _check_count(place, len(criteria), MOST_LEVELS, "levels")
+    elif question.type.startswith("x_"):
+        raise invalid(place, f"{question.type} has no criteria; leave them out", "extra_forbidden")
     elif not isinstance(criteria, dict):
         raise invalid(place, f"a {question.type} needs an object", "dict_type")
     elif question.type == "choice":

@@ -21,6 +21,8 @@ from manyheads.taps import Hidden
 _DISTINCT = 1e-4
 # Number of rows of the LM head whose length is measured.
 _MEASURED = 256
+# About how much memory a head takes besides its weights.
+_OBJECT_BYTES = 1 << 14
 
 
 class ZeroShotHeads:
@@ -29,11 +31,12 @@ class ZeroShotHeads:
     Only the engine's thread uses it.
 
     Args:
-        most: Number of heads that are kept.
+        most_bytes: About how much memory the heads and their questions take at most.
     """
 
-    def __init__(self, most: int = 256) -> None:
-        self._most = most
+    def __init__(self, most_bytes: int = 1 << 26) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._heads: OrderedDict[tuple[str, PromptedQuestion], Head] = OrderedDict()
 
     def __len__(self) -> int:
@@ -46,11 +49,20 @@ class ZeroShotHeads:
             HeadError: the language model cannot answer it.
         """
         key = served.fingerprint, question
-        head = self._heads.pop(key, None)
-        self._heads[key] = zero_shot_head(served.core, question) if head is None else head
-        while len(self._heads) > self._most:
-            self._heads.popitem(last=False)
-        return self._heads[key]
+        if key in self._heads:
+            self._heads.move_to_end(key)
+            return self._heads[key]
+        head = zero_shot_head(served.core, question)
+        self._heads[key] = head
+        self._bytes += _bytes_of(question, head)
+        while self._bytes > self._most_bytes and len(self._heads) > 1:
+            (_, oldest), dropped = self._heads.popitem(last=False)
+            self._bytes -= _bytes_of(oldest, dropped)
+        return head
+
+
+def _bytes_of(question: PromptedQuestion, head: Head) -> int:
+    return _OBJECT_BYTES + 4 * head.output.weight.numel() + 4 * len(question.prompt)
 
 
 def zero_shot_head(core: HeadedCore, question: PromptedQuestion) -> Head:

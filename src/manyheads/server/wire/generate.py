@@ -44,6 +44,17 @@ class GenerateBody(BaseModel):
     stream: bool = Field(False, description="Whether to send server-sent events.")
 
 
+# The schema of each event of a stream; ``data`` is JSON.
+SERVER_SENT_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["predictions", "text", "end", "error"]},
+        "data": {"type": "string"},
+    },
+    "required": ["event", "data"],
+}
+
+
 class Usage(BaseModel):
     """Numbers of tokens, of all texts together."""
 
