@@ -27,6 +27,8 @@ def __getattr__(name: str) -> Any:
     try:
         from manyheads.server.app import create_app
     except ImportError as error:
+        if (error.name or "manyheads").startswith("manyheads"):
+            raise
         raise MissingExtraError(
             f"The server needs the package {error.name!r}; install it with: pip install 'manyheads[serve]'"
         ) from error
