@@ -16,6 +16,7 @@ from manyheads.inference.scorer import Scorer
 from manyheads.inference.streamed_generation import StreamedGeneration
 from tests.families import BY_NAME, BYTE_PAIRS, LAYERS, TEXTS, VOCABULARY, tokenizer_for
 from tests.laws.oracle import RECORDS
+from tests.unit.inference.test_generating import METHODS, READS, assert_as_predicted, headed
 from tests.unit.inference.test_growing_text import byte_level
 
 PROMPTS = TEXTS[:2]
@@ -119,6 +120,16 @@ def test_errors_before_the_first_token_and_after(model: mh.HeadedModel) -> None:
     assert isinstance(next(events), mh.Predictions)
     with pytest.raises(ZeroDivisionError, match="in the model"):
         list(events)
+
+
+@pytest.mark.parametrize(("reads", "method"), [("prompt", "frozen"), ("auto", "fork"), ("auto", "lora")])
+def test_heads_that_need_more_than_the_prefill(reads: str, method: str) -> None:
+    """Their own pass runs between the first two tokens."""
+    model = headed(reads=READS.get(reads, reads), method=METHODS[method])
+    texts, _ = model.generate_and_predict(PROMPTS, **GREEDY)
+    predictions, *pieces, _ = model.stream_generation(PROMPTS, **GREEDY)
+    assert ["".join(piece.text for piece in pieces if piece.prompt == row) for row in range(2)] == texts
+    assert_as_predicted(model, predictions, PROMPTS)
 
 
 def test_no_language_model() -> None:

@@ -32,6 +32,7 @@ def endless_model() -> mh.HeadedModel:
     model = mh.HeadedModel.wrap(backbone, tokenizer_for(BY_NAME["llama"]))
     for name in ("urgency", "sent"):
         model.add_head(name, mh.Multiclass(labels=["no", "yes"], reads=mh.Hidden())).trained = True
+    assert model.core.backbone.can_interleave  # observed here, so that tests count calls of their own only
     return model
 
 
@@ -314,6 +315,25 @@ def test_further_generations_wait_and_then_get_429(model: mh.HeadedModel) -> Non
                 responses = await asyncio.gather(first, *others)
             assert [response.status for response in responses] == [200, 200, 200, 429, 429, 429]
             assert int(responses[-1].headers["retry-after"]) >= 1
+
+    in_loop(test)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nothing_is_generated_for_a_client_that_left_while_it_waited(model: mh.HeadedModel, stream: bool) -> None:
+    async def test() -> None:
+        async with started(create_app(model, ServerSettings(max_generations=1))) as client:
+            with gated(model) as gate:
+                first = asyncio.ensure_future(generate(client, text=TEXTS[0], max_new_tokens=2))
+                await until(gate.entered.is_set)
+                leaver = Client(client.app)
+                leaver.leaves.set()
+                response = await generate(leaver, text=TEXTS[1], max_new_tokens=2, stream=stream)
+                assert response.status is None
+                last = asyncio.ensure_future(generate(client, text=TEXTS[2], max_new_tokens=3))  # there is room again
+                gate.opened.set()
+                assert [(await one).status for one in (first, last)] == [200, 200]
+            assert gate.calls == 2 + 3
 
     in_loop(test)
 
