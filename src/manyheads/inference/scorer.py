@@ -85,6 +85,10 @@ class Scorer:
         other._running = self._running
         return other
 
+    def on(self, core: HeadedCore) -> Scorer:
+        """Return a scorer of another core on the same backbone, with the same tokenizer, settings and pauses."""
+        return Scorer(core, self._tokenizer, self._settings, self._cache, self._pause)
+
     def __call__(self, texts: Texts, heads: Iterable[str] | None = None, taps: Sequence[Tap] = ()) -> Predictions:
         """Predict texts.
 

@@ -29,7 +29,8 @@ from manyheads.server.routes.page import page_routes
 from manyheads.server.routes.predict import predict_routes
 from manyheads.server.routes.systemone import systemone_routes
 from manyheads.server.routes.table import table_routes
-from manyheads.server.served import SavedModel, Served, Serving
+from manyheads.server.saved import SavedModel
+from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.workers import Alone, Workers
 
@@ -48,8 +49,7 @@ def create_app(model: HeadedModel | str | PathLike[str], settings: ServerSetting
         HeadError: it has neither heads nor a language model.
 
     Examples:
-        >>> from manyheads.server import create_app
-        >>> app = create_app(trained)
+        >>> app = mh.server.create_app(trained)
         >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/p"))
         ['/predict', '/predict/table']
     """

@@ -43,6 +43,14 @@ def serve(
         ConfigError: the port is in use, or other machines would reach a server without a key.
         MissingExtraError: the extra ``serve`` is not installed.
         ManyheadsError: the model cannot be loaded or served.
+
+    Examples:
+        >>> from manyheads.server import serve
+        >>> try:
+        ...     serve("ads-model", host="0.0.0.0", port=0)
+        ... except mh.errors.ConfigError as error:
+        ...     print(str(error).partition(";")[0])
+        --host 0.0.0.0: other machines may reach it, and there is no key
     """
     _check_extra()
     settings = ServerSettings() if settings is None else settings

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 
-from manyheads.checkpoint.open_model import open_model
 from manyheads.core import HeadedCore
 from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.errors import BackboneError, CheckpointError, HeadError, ManyheadsError
 from manyheads.inference import Scorer, ScoringSettings
 from manyheads.scoring.fingerprint import model_fingerprint
+from manyheads.server.saved import SavedModel
 from manyheads.types import Tokenizer
 
 
@@ -69,37 +68,6 @@ def _warm(scorer: Scorer) -> None:
     """Predict a text, so that the first request is as fast as the others."""
     with suppress(ManyheadsError):  # such as one that heads of pairs raise for a single text
         scorer(read_texts_from_list(["warm up"]))
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """Where a model is saved.
-
-    Attributes:
-        name: Its folder or hub id.
-        trust_remote_code: Whether Python code in it may run.
-    """
-
-    name: str
-    trust_remote_code: bool = False
-
-    def open(self) -> tuple[HeadedCore, Tokenizer | None]:
-        """Load it.
-
-        Raises:
-            BackboneError: the backbone cannot be loaded.
-            CheckpointError: its heads cannot.
-        """
-        return open_model(self.name, trust_remote_code=self.trust_remote_code)
-
-    @property
-    def is_float32(self) -> bool:
-        """Whether its config names float32 as the precision of its weights."""
-        try:
-            config = json.loads(Path(self.name, "config.json").read_bytes())
-            return bool(config.get("dtype", config.get("torch_dtype")) == "float32")
-        except (OSError, ValueError, AttributeError):
-            return False
 
 
 class Serving:

@@ -37,8 +37,7 @@ class ServerSettings:
         ConfigError: a limit that is not positive, or an empty key.
 
     Examples:
-        >>> from manyheads.server import ServerSettings
-        >>> ServerSettings(deadline_seconds=5).max_texts
+        >>> mh.server.ServerSettings(deadline_seconds=5).max_texts
         512
     """
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from granian.server.embed import Server
 
 import manyheads as mh
 from manyheads.server import ServerSettings, create_app
@@ -132,6 +134,53 @@ def test_nothing_is_computed_for_clients_that_left(model: mh.HeadedModel, engine
         del tasks
         gc.collect()
         assert not errors
+
+    in_loop(test)
+
+
+@asynccontextmanager
+async def listening(app: Any) -> AsyncIterator[int]:
+    """Let granian answer at a free port, in this event loop."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Server(app, address="127.0.0.1", port=port, interface="asgi", backlog=1024, log_enabled=False)
+    running = asyncio.ensure_future(server.serve())
+    while not running.done():
+        try:
+            (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            break
+        except OSError:
+            await asyncio.sleep(0.01)
+    try:
+        yield port
+    finally:
+        server.stop()
+        await running
+
+
+async def sent(port: int, text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send a request over a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = json.dumps({"text": text}).encode()
+    writer.write(b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    return reader, writer
+
+
+def test_closed_connections_are_noticed_while_their_requests_wait(model: mh.HeadedModel, engines: list[Engine]) -> None:
+    async def test() -> None:
+        async with listening(create_app(model)) as port:
+            with gated(model) as gate:
+                first, first_writer = await sent(port, "first")
+                await until(gate.entered.is_set)
+                clients = [await sent(port, "gone") for _ in range(100)]
+                await until(lambda: len(engines[0].queue) == 100)
+                for _, writer in clients:
+                    writer.close()
+                await until(lambda: len(engines[0].queue) == 0)
+                gate.opened.set()
+                assert (await first.readline()).split()[1] == b"200"
+                first_writer.close()
+            assert gate.rows == [1]
 
     in_loop(test)
 

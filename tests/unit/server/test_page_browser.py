@@ -448,22 +448,24 @@ def test_dark_is_dark(tab: Tab) -> None:
     assert tab.value(color) == "rgb(20, 24, 29)"
 
 
-def test_a_head_with_many_labels_shows_the_most_probable_ones(browser: Tab, saved: Callable[[str], Path]) -> None:
+def test_heads_with_many_labels_show_the_most_probable_ones(browser: Tab, saved: Callable[[str], Path]) -> None:
     model = mh.HeadedModel.from_pretrained(saved("bert"))
-    model.add_head("group", mh.Multiclass(list(range(250))))
-    rows = [{"note": TEXTS[row % 12], "group": row % 250} for row in range(250)]
+    model.add_head("group", mh.Multiclass(list(range(50))))
+    model.add_head("code", mh.Multiclass(list(range(250))))
+    rows = [{"note": TEXTS[row % 12], "group": row % 50, "code": row} for row in range(250)]
     mh.train(model, rows, text="note", method=mh.Frozen(l2=0.1, cache=None), eval_fraction=0)
     with served(model) as url:
         browser.open(url)
         browser.until("!document.getElementById('main').hidden")
         assert browser.value("document.getElementById('generate-form').hidden")
         ask(browser, TEXTS[0])
-        scores = model.predict([TEXTS[0]])[0]["group"].scores
-        most = sorted(scores, key=lambda label: -scores[label])[:200]
-        assert list(bars(browser, "group")) == [str(label) for label in most]
-        visible = "[...document.querySelectorAll('.labels li')].filter((row) => !row.hidden).length"
-        assert browser.value(visible) == 5
-        assert browser.text(".more") == "Show 200 of 250"
-        browser.click(".more button")
-        assert browser.value(visible) == 200
+        for head, total, words in (("group", 50, "Show all 50"), ("code", 200, "Show 200 of 250")):
+            scores = model.predict([TEXTS[0]])[0][head].scores
+            most = sorted(scores, key=lambda label, scores=scores: -scores[label])[:total]
+            assert list(bars(browser, head)) == [str(label) for label in most]
+            visible = f"[...document.querySelectorAll('[data-head={head}] li')].filter((row) => !row.hidden).length"
+            assert browser.value(visible) == 5
+            assert browser.text(f"[data-head={head}] .more") == words
+            browser.click(f"[data-head={head}] .more button")
+            assert browser.value(visible) == total
         browser.open("about:blank")

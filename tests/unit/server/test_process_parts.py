@@ -8,8 +8,10 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +29,10 @@ from manyheads.server.json_log import JsonFormatter
 from manyheads.server.metrics.exposition import exposition, of_workers
 from manyheads.server.process.address import Address, check_reach, free_address
 from manyheads.server.process.link import Link, LinkClosedError
+from manyheads.server.process.stopping import Stopping
 from manyheads.server.process.threads import cores, threads_of_worker
-from manyheads.server.served import SavedModel, Serving
+from manyheads.server.saved import SavedModel
+from manyheads.server.served import Serving
 from tests.families import BY_NAME, save_family
 from tests.unit.cli.test_app import called
 
@@ -155,6 +159,26 @@ def test_a_link_answers_both_ways_and_ends_with_the_other_process() -> None:
     assert asyncio.run(asyncio.wait_for(talk(), 30)) == [7, 7, 7]
 
 
+def test_a_process_ends_when_what_is_in_flight_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+
+    async def stop() -> None:
+        stopping = Stopping(0.01)
+        stopping.begin()
+        stopping.begin()
+        await stopping.begun()
+        ended.wait(30)  # as if the event loop were what takes too long
+
+    with caplog.at_level(logging.WARNING, "manyheads.server"):
+        asyncio.run(stop())
+    assert codes == [0]
+    assert "no answer when the time to stop was over" in caplog.text
+
+
 def test_the_log_names_errors_without_their_messages() -> None:
     try:
         try:
@@ -226,14 +250,20 @@ def test_a_model_object_cannot_be_reloaded_and_goes_on(folder: Path) -> None:
         assert 'manyheads_reloads_total{result="failed"} 1.0' in ask.get("/metrics").text
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
 @pytest.mark.parametrize(("dtype", "turns"), [(torch.float32, 0), (torch.bfloat16, 1)])
 def test_only_a_model_that_changes_the_default_dtype_is_loaded_in_a_turn(
-    tmp_path: Path, dtype: torch.dtype, turns: int
+    tmp_path: Path, dtype: torch.dtype, turns: int, named: bool
 ) -> None:
     save_family(BY_NAME["bert"], tmp_path / "tiny")
     BY_NAME["bert"].build().to(dtype).save_pretrained(tmp_path / "tiny")
+    config = json.loads((tmp_path / "tiny" / "config.json").read_text())
+    assert config["dtype"] == str(dtype).removeprefix("torch.")
+    if not named:  # as older versions of transformers saved it
+        (tmp_path / "tiny" / "config.json").write_text(json.dumps(config | {"dtype": None}))
     save(mh.HeadedModel.from_pretrained(tmp_path / "tiny"), tmp_path / "model")
     serving = Serving.opened(SavedModel(str(tmp_path / "model")))
+    assert serving.current.core.backbone.model.dtype == dtype
     taken: list[torch.dtype] = []
 
     @contextmanager

@@ -18,6 +18,7 @@ from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.inference import Scorer
 from manyheads.server import ServerSettings, create_app
 from manyheads.server.engine import Engine, Work
+from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.served import Served, Serving
 from manyheads.server.systemone.answers import choice_confidence, score_confidence
 from manyheads.server.systemone.asking import Asker
@@ -300,18 +301,29 @@ def test_heads_of_old_questions_are_dropped(model: mh.HeadedModel) -> None:
     assert heads.of(served, asked[1]) is not second
 
 
+class TwoModels(Serving):
+    """Exchanges a model for a newer one."""
+
+    def __init__(self, served: Served, newer: Served) -> None:
+        super().__init__(served)
+        self.newer = newer
+
+    def exchange(self) -> None:
+        self._current = self.newer
+
+
 class ExchangingEngine(Engine):
     """Exchanges the model before it takes the second work."""
 
-    def __init__(self, serving: Serving, settings: ServerSettings) -> None:
-        super().__init__(serving, settings)
+    def __init__(self, serving: TwoModels, settings: ServerSettings) -> None:
+        super().__init__(serving, settings, Metrics())
         self.serving = serving
         self.taken = 0
 
     async def answer(self, work: Work[Any]) -> tuple[Served, Any]:
         self.taken += 1
         if self.taken == 2:
-            self.serving.reload()
+            self.serving.exchange()
         return await super().answer(work)
 
 
@@ -319,7 +331,7 @@ def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
     newer = model.core.with_copied_heads()
     newer.heads["topic"].decision = mh.Decision(temperature=30.0)
     settings = ServerSettings()
-    serving = Serving(Served.of(model.core, model.tokenizer), lambda: (newer, model.tokenizer))
+    serving = TwoModels(Served.of(model.core, model.tokenizer), Served.of(newer, model.tokenizer))
     engine = ExchangingEngine(serving, settings)
     engine.start()
     try:
@@ -328,7 +340,7 @@ def test_no_answer_is_a_mixture_of_two_models(model: mh.HeadedModel) -> None:
         served, answered = asyncio.run(Asker(serving, engine, settings, ZeroShotHeads()).answer(body))
     finally:
         engine.stop()
-    assert served is serving.current
+    assert served is serving.newer
     assert engine.taken == 4
     (expected,) = Scorer(newer, model.tokenizer)(read_texts_from_list([STATE]), ["topic"])
     assert answered.answers["topic"]["probabilities"] == expected["topic"].scores

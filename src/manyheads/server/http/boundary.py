@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+from contextlib import suppress
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,9 +49,13 @@ class Boundary:
         try:
             self._check_key(Request(scope))
             await self._app(scope, receive, noting)
-        except (ClientGoneError, ClientDisconnect):
-            facts = facts_in(scope)
-            facts.status, facts.error_type = _CLIENT_GONE, "client_gone"
+        except ClientDisconnect:
+            # Most are gone, but one that sent a broken chunk still listens: granian would answer it with status 500.
+            with suppress(Exception):
+                await _answer_incomplete(scope, receive, send)
+            _note_gone(scope)
+        except ClientGoneError:
+            _note_gone(scope)
         except Exception as error:
             facts_in(scope).error_type = error_type(error)
             response = error_response(error)
@@ -69,3 +74,15 @@ class Boundary:
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):
             message = "Send the key as the header 'Authorization: Bearer KEY'"
             raise RequestError(401, "authentication_error", message, {"www-authenticate": "Bearer"})
+
+
+def _note_gone(scope: Scope) -> None:
+    facts = facts_in(scope)
+    facts.status, facts.error_type = _CLIENT_GONE, "client_gone"
+
+
+async def _answer_incomplete(scope: Scope, receive: Receive, send: Send) -> None:
+    message = "The body ended before it was complete, or is not encoded as its headers claim; send it again"
+    response = error_response(RequestError(400, "incomplete_body", message, {"connection": "close"}))
+    assert response is not None
+    await response(scope, receive, send)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from manyheads.server.wire.errors import Failure, InvalidBody
 
 # What a route that reads a body and needs the model may answer beside 200.
-ANSWERING = (401, 408, 413, 422, 429, 500, 503, 504)
+ANSWERING = (400, 401, 408, 413, 422, 429, 500, 503, 504)
 _COMPONENTS = "#/components/schemas/"
 
 

@@ -16,7 +16,8 @@ from manyheads.server.process.listen import listen
 from manyheads.server.process.siblings import Siblings
 from manyheads.server.process.stopping import Stopping
 from manyheads.server.reload import Reload
-from manyheads.server.served import SavedModel, Served, Serving
+from manyheads.server.saved import SavedModel
+from manyheads.server.served import Served, Serving
 from manyheads.server.workers import Workers
 
 

@@ -12,7 +12,7 @@ from manyheads.core import HeadedCore
 from manyheads.errors import ManyheadsError, listed
 from manyheads.server.engine import AnsweredText, Engine, PredictWork
 from manyheads.server.http.checks import read_texts
-from manyheads.server.http.errors import InvalidBodyError, RequestError, invalid
+from manyheads.server.http.errors import RequestError, invalid, unanswered
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.systemone.answers import choice_answer, noul_answer, score_answer
@@ -151,7 +151,7 @@ class Asker:
         heads = None if set(names) == set(core.heads) else tuple(core.heads.chosen(names))
         served, (answer,) = await self.engine.answer(PredictWork(read_texts([text], self.settings, ["state"]), heads))
         if isinstance(answer, ManyheadsError):
-            raise InvalidBodyError([(["state"], str(answer), type(answer).__name__)])
+            raise unanswered([answer], [["state"]])
         return served, dict.fromkeys(names, answer)
 
 

@@ -12,7 +12,7 @@ from manyheads.inference import Scorer
 from manyheads.inference.answer_parts import answers_by_part
 from manyheads.inference.flags import flags_of
 from manyheads.inference.predictions import Predictions
-from manyheads.server.engine import Work, tokens_in
+from manyheads.server.engine import Work, tokens_of
 from manyheads.server.served import Served
 from manyheads.server.systemone.prompts import PromptedQuestion
 from manyheads.server.systemone.zero_shot import ZeroShotHeads
@@ -58,7 +58,7 @@ class SystemOneWork(Work[AnsweredState]):
     @property
     def size(self) -> int:
         """About how many tokens the state and the prompts have."""
-        return tokens_in(len(self.state)) + sum(tokens_in(len(question.prompt)) for question in self.questions)
+        return tokens_of(self.state) + sum(tokens_of(question.prompt) for question in self.questions)
 
     def run(self, served: Served, others: Sequence[Work[AnsweredState]]) -> list[AnsweredState | Exception]:
         """Read the states of all works, with the questions after each.
@@ -70,9 +70,9 @@ class SystemOneWork(Work[AnsweredState]):
         names = {f"question_{place}": question for place, question in enumerate(self.questions)}
         for name, question in names.items():
             core.heads.add(name, self.heads.of(served, question))
-        reader = _Reader(Scorer(core, served.tokenizer, served.scorer.settings), names)
+        reader = _Reader(served.scorer.on(core), names)
         texts = read_texts_from_list(states)
-        blocks = [reader.read(texts, block) for block in _blocks(list(names), sum(map(len, states)))]
+        blocks = [reader.read(texts, block) for block in _blocks(list(names), sum(map(tokens_of, states)))]
         added = _prompt_tokens(core)
         return [_joined(parts, added) for parts in zip(*blocks, strict=True)]
 
@@ -105,9 +105,9 @@ class _Reader:
         ]
 
 
-def _blocks(names: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
+def _blocks(names: Sequence[str], tokens: int) -> Iterator[Sequence[str]]:
     """Yield the heads that answer in one pass. Two at least, so that they share the computation of the states."""
-    size = max(2, _HELD_TOKENS // tokens_in(characters))
+    size = max(2, _HELD_TOKENS // tokens)
     for start in range(0, len(names), size):
         yield names[start : start + size]
 

@@ -27,6 +27,7 @@ class SystemOneAnswerOf(BaseModel):
     x_flag: Literal["empty", "truncated", "split"] | None = Field(None, description="What is unusual about the state.")
     x_abstained: bool | None = Field(None, description="Whether the head's decision leaves the state to a human.")
     x_set: list[Label] | None = Field(None, description="The prediction set of the head's decision.")
+    x_cost: float | None = Field(None, description="The expected cost of the head's label.")
 
 
 class SystemOneUsage(BaseModel):

@@ -51,7 +51,7 @@ function threshold(at) {
 }
 
 function wordsFor(rows, total) {
-  return rows < total ? `Show ${rows} of ${total.toLocaleString("en")}` : words;
+  return rows < total ? `Show ${rows} of ${total.toLocaleString("en")}` : `Show all ${total}`;
 }
 
 function toggle(rest, words, shown) {

@@ -4,7 +4,7 @@ import { startCalls } from "./calls.js";
 import { byId } from "./dom.js";
 import { startGenerateForm } from "./generate_form.js";
 import { drawHeads } from "./heads.js";
-import { ask, setKey } from "./server.js";
+import { ask, Problem, setKey } from "./server.js";
 import { startTableForm } from "./table_form.js";
 import { startKeys, startTextForm } from "./text_form.js";
 import { count } from "./words.js";
@@ -15,6 +15,8 @@ async function start() {
   } catch (error) {
     if (error.status === 401) askForKey();
     else tell(error.message);
+    // A fault of the page itself belongs in the browser's console too.
+    if (!(error instanceof Problem)) throw error;
   }
 }
 

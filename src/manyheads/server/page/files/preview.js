@@ -19,7 +19,7 @@ export function drawTable(place, columns, rows, added) {
 function cellOf(text, name) {
   const isNumber = text !== "" && Number.isFinite(Number(text));
   const shown = isNumber && name ? Number(Number(text).toPrecision(4)).toString() : shortened(text);
-  const className = name === "error" ? "failed" : isNumber ? "number" : "";
+  const className = name === "error" ? "failed" : "";
   return element("td", { className, title: shown === text ? "" : text }, element("bdi", {}, shown));
 }
 
