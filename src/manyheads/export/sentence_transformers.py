@@ -1,0 +1,192 @@
+"""Export a head as modules of sentence-transformers: Transformer, Pooling, perhaps Normalize, and Dense.
+
+The files are those that sentence-transformers has written since version 2, which versions 5 and 6 and text-embeddings-
+inference read. The package itself is not needed to write them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize as unit_length
+
+from manyheads.backbone.stock_classes import build, reload, save, text_encoder_class
+from manyheads.checkpoint.card.markdown import code
+from manyheads.core import HeadedCore
+from manyheads.errors import ExportError
+from manyheads.export.by_head import HeadExporter, Write
+from manyheads.export.exporter import Written
+from manyheads.export.linear import ExportedHead, Layer
+from manyheads.export.notes import notes_on
+from manyheads.export.probe import Probe, encode, probe_of
+from manyheads.export.stack import cut_config, load_stack, other_states
+from manyheads.export.tokenizer import exported_tokenizer
+from manyheads.taps import Hidden
+from manyheads.taps.pooling import POOLINGS
+
+# Our pooling -> the key of sentence-transformers' pooling.
+_POOLINGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "last": "pooling_mode_lasttoken",
+}
+_IDENTITY, _GELU = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
+_ACTIVATIONS: dict[str, nn.Module] = {_IDENTITY: nn.Identity(), _GELU: nn.GELU()}
+_MODULES = "sentence_transformers.models."
+
+# A fully connected layer, and the name of the activation after it.
+Dense = tuple[Layer, str]
+
+
+class SentenceTransformersExporter(HeadExporter):
+    """Writes a ``SentenceTransformer`` whose embeddings are the logits of a head."""
+
+    name: ClassVar[str] = "sentence-transformers"
+    purpose: ClassVar[str] = "modules whose embeddings are the head's logits"
+
+    def prepare(self, core: HeadedCore, tokenizer: Any, head: ExportedHead) -> Write:
+        """Build the encoder; see ``HeadExporter``."""
+        tap = _pooled_tap(head)
+        own_tokenizer = exported_tokenizer(tokenizer, core.backbone, head.owner)
+        config = cut_config(core, head)
+        model = build(_class_for(config, head), config)
+        load_stack(model, core, head)
+        probe = probe_of(core, tokenizer, head)
+        layers = [*_dense_layers(head)]
+        if not probe.agrees(_embeddings(model, own_tokenizer, tap, layers, probe)):
+            raise ExportError(f"{head.owner}: {other_states(core, head, type(model).__name__)}")
+        notes = notes_on(core, head, own_tokenizer, probe)
+
+        def write(folder: Path) -> Written:
+            save(model, own_tokenizer, folder)
+            _write_modules(folder, tap, layers, own_tokenizer)
+            again = reload(type(model), folder)
+            difference = probe.difference(_embeddings(again, own_tokenizer, tap, _read_dense(folder), probe))
+            return Written(_card(head, notes, difference), difference, probe.scale, probe.drift, notes)
+
+        return write
+
+
+def _pooled_tap(head: ExportedHead) -> Hidden:
+    """Return the tap.
+
+    Raises:
+        ExportError: sentence-transformers does not have its pooling.
+    """
+    if not isinstance(head.tap, Hidden):
+        raise ExportError(
+            f"{head.owner}: labels words, and sentence-transformers gives one vector per text; export it to "
+            "transformers"
+        )
+    if head.tap.pool not in _POOLINGS:
+        raise ExportError(
+            f"{head.owner}: reads pool={head.tap.pool!r}, and sentence-transformers has no such pooling; export it to "
+            f"transformers, or train it with one of {', '.join(map(repr, _POOLINGS))}"
+        )
+    return head.tap
+
+
+def _class_for(config: Any, head: ExportedHead) -> Any:
+    found = text_encoder_class(config)
+    if found is None:
+        raise ExportError(
+            f"{head.owner}: sentence-transformers runs {config.model_type!r} with its decoder, and heads read the "
+            "encoder; use the model itself (model.predict)"
+        )
+    return found
+
+
+def _write_modules(folder: Path, tap: Hidden, layers: Sequence[Dense], tokenizer: Any) -> None:
+    modules = [_module("", "Transformer"), _module("1_Pooling", "Pooling")]
+    modes = {key: name == tap.pool for name, key in _POOLINGS.items()}
+    width = layers[0][0].weight.shape[1]
+    _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
+    if tap.normalize:
+        modules.append(_module("2_Normalize", "Normalize"))
+        (folder / "2_Normalize").mkdir()
+    for layer, activation in layers:
+        path = f"{len(modules)}_Dense"
+        modules.append(_module(path, "Dense"))
+        _write_dense(folder / path, layer, activation)
+    numbered = [{"idx": place, "name": str(place), **module} for place, module in enumerate(modules)]
+    _write_json(folder / "modules.json", numbered)
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": _limit(tokenizer), "do_lower_case": False})
+    _write_json(folder / "config_sentence_transformers.json", {"prompts": {}, "similarity_fn_name": "cosine"})
+
+
+def _dense_layers(head: ExportedHead) -> Iterator[Dense]:
+    """Yield the fully connected layers, each with its activation."""
+    yield from ((layer, _GELU) for layer in head.hidden)
+    yield head.output, _IDENTITY
+
+
+def _module(path: str, kind: str) -> dict[str, str]:
+    return {"path": path, "type": f"{_MODULES}{kind}"}
+
+
+def _write_dense(folder: Path, layer: Layer, activation: str) -> None:
+    outputs, inputs = layer.weight.shape
+    settings = {"in_features": inputs, "out_features": outputs, "bias": True, "activation_function": activation}
+    _write_json(folder / "config.json", settings)
+    tensors = {"linear.weight": layer.weight.contiguous(), "linear.bias": layer.bias.contiguous()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _limit(tokenizer: Any) -> int | None:
+    """Return the most tokens of a text, or ``None`` for a tokenizer without a limit."""
+    return int(tokenizer.model_max_length) if tokenizer.model_max_length < 1_000_000 else None
+
+
+def _read_dense(folder: Path) -> list[Dense]:
+    """Return the written fully connected layers, in their order."""
+    layers = []
+    for path in sorted(folder.glob("*_Dense"), key=lambda found: int(found.name.split("_")[0])):
+        tensors = load_file(path / "model.safetensors")
+        settings = json.loads((path / "config.json").read_text("utf-8"))
+        layers.append((Layer(tensors["linear.weight"], tensors["linear.bias"]), settings["activation_function"]))
+    return layers
+
+
+@torch.no_grad()
+def _embeddings(model: nn.Module, tokenizer: Any, tap: Hidden, layers: Sequence[Dense], probe: Probe) -> Tensor:
+    """Return what the modules compute of the probe's texts, fp32 (rows, outputs)."""
+    encoded = encode(tokenizer, probe.texts)
+    states = model(**encoded).last_hidden_state
+    vectors = POOLINGS[tap.pool](states, encoded["attention_mask"].bool()).float()
+    vectors = unit_length(vectors) if tap.normalize else vectors
+    for layer, activation in layers:
+        vectors = _ACTIVATIONS[activation](nn.functional.linear(vectors, layer.weight, layer.bias))
+    return vectors
+
+
+def _card(head: ExportedHead, notes: list[str], difference: float) -> str:
+    parts = [
+        "---\nlibrary_name: sentence-transformers\ntags:\n- manyheads\n- sentence-transformers\n---",
+        f"# {code(head.name)}",
+        "A head of a [manyheads](https://pypi.org/project/manyheads/) model as modules of sentence-transformers. "
+        "Embeddings are the head's logits, one number per output: the largest difference was "
+        f"{difference:.1g} on the texts that were compared.",
+        "## Use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+        'model = SentenceTransformer("path/to/this/folder")\nprint(model.encode(["A text."]))  # logits\n```',
+    ]
+    labels = getattr(head.head.spec, "labels", ())
+    if labels:
+        parts.append(
+            "## Outputs, in their order\n\n"
+            + "\n".join(f"{place}. {code(str(label))}" for place, label in enumerate(labels, 1))
+        )
+    if notes:
+        parts.append("## Differences\n\n" + "\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,127 @@
+"""Why a stock class cannot express a head: what its logits are computed from, as observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.core import HeadedCore
+from manyheads.export.linear import ExportedHead
+from manyheads.export.probe import Probe, encode, rows_of_words, stock_logits
+from manyheads.export.stack import other_states
+from manyheads.export.stock.final_norm import final_norm
+from manyheads.export.stock.placing import PLACEMENTS, ClassifierLayers
+from manyheads.taps import Hidden
+from manyheads.taps.pooling import POOLINGS
+
+_ELSEWHERE = "export it to sentence-transformers, or use the model itself (model.predict)"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A stock classifier that did not give a head's logits.
+
+    Attributes:
+        core: Backbone and heads.
+        head: The head.
+        model: The classifier, with the backbone's weights.
+        layers: Its fully connected layers.
+        tokenizer: The exported tokenizer.
+        probe: The texts and their logits.
+    """
+
+    core: HeadedCore
+    head: ExportedHead
+    model: nn.Module
+    layers: ClassifierLayers
+    tokenizer: Any
+    probe: Probe
+
+    @property
+    def name(self) -> str:
+        """The classifier's class."""
+        return type(self.model).__name__
+
+
+def reason(attempt: Attempt) -> str:
+    """Return the end of a message: why no placement gave the head's logits, and what can be done."""
+    head, name = attempt.head, attempt.name
+    if head.hidden:
+        sizes = [len(layer.bias) for layer in head.hidden]
+        return f"has hidden layers of {sizes}, for which {name} has no room; train it with hidden=[]"
+    if isinstance(head.tap, Hidden):
+        return _reason_for_texts(attempt, head.tap)
+    states, _, _ = _run(attempt)
+    if not _gives_logits(attempt, rows_of_words(states, attempt.tokenizer, attempt.probe)):
+        return other_states(attempt.core, head, name)
+    return f"is one linear layer, and {name} transforms states first; use the model itself (model.predict)"
+
+
+def _reason_for_texts(attempt: Attempt, tap: Hidden) -> str:
+    name = attempt.name
+    if tap.normalize:
+        return f"scales vectors to unit length, which {name} does not; {_ELSEWHERE}"
+    if attempt.model.config.is_encoder_decoder:  # type: ignore[union-attr]
+        return f"reads the encoder, and {name} reads its decoder; use the model itself (model.predict)"
+    if tap.pool == "pooler":
+        return f"reads the pooler, and {name} does not; train it with another pooling, or use the model itself"
+    states, mask, _ = _run(attempt)
+    if not _gives_logits(attempt, POOLINGS[tap.pool](states, mask)):
+        return other_states(attempt.core, attempt.head, name)
+    read = _pooling_of(attempt)
+    if read is not None and read != tap.pool:
+        can_be = f"train it with pool={read!r}, " if _can_read(attempt, POOLINGS[read](states, mask)) else ""
+        return f"reads pool={tap.pool!r}, and {name} reads pool={read!r}; {can_be}{_ELSEWHERE}"
+    if not attempt.layers.has_bias:
+        return f"has a bias, and neither the output layer of {name} nor its final norm has one; {_ELSEWHERE}"
+    return f"is one linear layer, and {name} transforms the pooled state first; {_ELSEWHERE}"
+
+
+@torch.no_grad()
+def _can_read(attempt: Attempt, vectors: Tensor) -> bool:
+    """Return whether the class gives the logits of a head like this one that reads these vectors instead."""
+    output = attempt.head.output
+    if not attempt.layers.has_bias:  # there is one placement for such a class, and it is in place
+        wanted = replace(attempt.probe, logits=vectors @ output.weight.T)
+        return final_norm(attempt.layers.stack) is not None and _agrees_now(attempt, wanted)
+    wanted = replace(attempt.probe, logits=vectors @ output.weight.T + output.bias)
+    return any(one.place(attempt.layers, attempt.head) and _agrees_now(attempt, wanted) for one in PLACEMENTS)
+
+
+def _agrees_now(attempt: Attempt, wanted: Probe) -> bool:
+    return wanted.agrees(stock_logits(attempt.model, attempt.tokenizer, wanted))
+
+
+def _gives_logits(attempt: Attempt, vectors: Tensor) -> bool:
+    """Return whether the head's layer on these vectors gives its logits; its bias may be in the final norm already."""
+    output = attempt.head.output
+    products = vectors @ output.weight.T
+    return attempt.probe.agrees(products + output.bias) or attempt.probe.agrees(products)
+
+
+def _pooling_of(attempt: Attempt) -> str | None:
+    """Return the pooling by which a class computes its logits: the last hidden states that have a gradient."""
+    with torch.enable_grad():
+        states, mask, logits = _run(attempt)
+        (gradient,) = torch.autograd.grad(logits.square().sum(), states, allow_unused=True)
+    if gradient is None:
+        return None
+    read = gradient.abs().sum(dim=-1) > 0
+    places = torch.arange(mask.shape[1])
+    candidates = {"cls": places == 0, "last": places == mask.sum(dim=1, keepdim=True) - 1, "mean": mask}
+    return next((pool for pool, expected in candidates.items() if torch.equal(read, expected.expand_as(read))), None)
+
+
+def _run(attempt: Attempt) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the last hidden states of a classifier's stack, the mask of the probe's texts, and the logits."""
+    found: list[Tensor] = []
+    encoded = encode(attempt.tokenizer, attempt.probe.texts)
+    hook = attempt.layers.stack.register_forward_hook(lambda _module, _, output: found.append(output.last_hidden_state))
+    try:
+        logits: Tensor = attempt.model(**encoded).logits
+    finally:
+        hook.remove()
+    return found[-1], encoded["attention_mask"].bool(), logits
