@@ -29,18 +29,18 @@ def text_encoder_class(config: Any) -> Any:
     return modeling_auto.MODEL_MAPPING.get(type(config), None)
 
 
-def build(model_class: Any, config: Any) -> nn.Module:
+def build(model_class: Any, config: Any, device: torch.device) -> nn.Module:
     """Return an fp32 model of a class, with initial weights, in eval mode."""
     with torch.random.fork_rng(), transformers_quiet():
         model: nn.Module = model_class(config)
-    return model.float().eval()
+    return model.float().to(device).eval()
 
 
-def reload(model_class: Any, folder: Path) -> nn.Module:
+def reload(model_class: Any, folder: Path, device: torch.device) -> nn.Module:
     """Return the fp32 model in a folder, in eval mode."""
     with transformers_quiet():
         model: nn.Module = model_class.from_pretrained(folder, dtype=torch.float32)
-    return model.eval()
+    return model.to(device).eval()
 
 
 def save(model: nn.Module, tokenizer: Any, folder: Path) -> None:

@@ -61,6 +61,11 @@ class ExportedHead:
         return self.head.decision.temperature
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether it was trained on pairs of texts."""
+        return isinstance(self.head.summary.get("text"), list)
+
+    @property
     def layer(self) -> int:
         """The layer that it reads, as a negative index into ``hidden_states``."""
         assert isinstance(self.tap.layer, int)

@@ -56,5 +56,5 @@ def _about_use(core: HeadedCore, head: ExportedHead, tokenizer: Any, probe: Prob
     if probe.drift > TOLERANCE:
         yield (
             "Weights are fp32. manyheads itself answers in another precision: on the compared texts, its logits "
-            f"differ by up to {probe.drift:.2g}."
+            f"differ by up to {probe.drift:.2g}, where the largest one is {probe.scale:.2g}."
         )

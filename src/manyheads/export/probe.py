@@ -17,6 +17,9 @@ from manyheads.export.linear import ExportedHead
 from manyheads.inference import Scorer, ScoringSettings
 from manyheads.runtime.progress import quietly
 
+# A text, or a pair of texts.
+Text = str | tuple[str, str]
+
 # The largest difference of logits that is allowed, as a share of the largest logit where that is above 1.
 TOLERANCE = 1e-5
 _SENTENCES = ("The delivery arrived two days late, but the support team solved it.", "Why does it not start?")
@@ -29,14 +32,14 @@ class Probe:
     """Texts with the logits that an exported head has to give.
 
     Attributes:
-        texts: The texts, of different lengths.
+        texts: The texts, of different lengths; pairs for a head that was trained on pairs.
         logits: fp32 (rows, outputs) of texts, or (words, outputs) of all words of all texts; divided by the
             temperature.
         words: For each text, the characters of its words; ``None`` for a head that reads whole texts.
         drift: Largest difference to the logits that the model itself gives, in the precision that it answers in.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     logits: Tensor
     words: Sequence[np.ndarray] | None
     drift: float
@@ -59,19 +62,20 @@ class Probe:
 
 def probe_of(core: HeadedCore, tokenizer: Any, head: ExportedHead) -> Probe:
     """Return texts and the head's logits of them, in fp32."""
-    texts = probe_texts(tokenizer)
+    texts = probe_texts(tokenizer, head.reads_pairs)
     exact, words = _logits(core, tokenizer, head, texts, ScoringSettings(dtype="float32"))
     own, _ = _logits(core, tokenizer, head, texts, ScoringSettings())
     return Probe(texts, exact, words, float((exact - own).abs().max()))
 
 
-def probe_texts(tokenizer: Any) -> tuple[str, ...]:
-    """Return two sentences, and texts of different lengths of the tokenizer's own tokens."""
+def probe_texts(tokenizer: Any, pairs: bool = False) -> tuple[Text, ...]:
+    """Return two sentences and texts of different lengths of the tokenizer's own tokens, or pairs of them."""
     special = set(tokenizer.all_special_ids)
     known = [token for token in range(len(tokenizer)) if token not in special]
     random = np.random.default_rng(_SEED)
     rows = [random.choice(known, size=min(length, _room(tokenizer))) for length in _SEVERAL_ROWS]
-    return (*_SENTENCES, *(tokenizer.decode(row.tolist()) for row in rows))
+    texts = [*_SENTENCES, *(tokenizer.decode(row.tolist()) for row in rows)]
+    return tuple(zip(texts, reversed(texts), strict=True)) if pairs else tuple(texts)
 
 
 def _room(tokenizer: Any) -> int:
@@ -80,7 +84,7 @@ def _room(tokenizer: Any) -> int:
 
 
 def _logits(
-    core: HeadedCore, tokenizer: Any, head: ExportedHead, texts: Sequence[str], settings: ScoringSettings
+    core: HeadedCore, tokenizer: Any, head: ExportedHead, texts: Sequence[Text], settings: ScoringSettings
 ) -> tuple[Tensor, Sequence[np.ndarray] | None]:
     with quietly():
         predictions = Scorer(core, tokenizer, settings)(read_texts_from_list(list(texts)), [head.name])
@@ -97,7 +101,7 @@ def stock_logits(model: nn.Module, tokenizer: Any, probe: Probe) -> Tensor:
     A word's logits are those of its first token.
     """
     with torch.no_grad():
-        logits: Tensor = model(**encode(tokenizer, probe.texts)).logits.float()
+        logits: Tensor = model(**encode(tokenizer, probe.texts).to(device_of(model))).logits.float().cpu()
     return logits if probe.words is None else rows_of_words(logits, tokenizer, probe)
 
 
@@ -106,12 +110,18 @@ def rows_of_words(values: Tensor, tokenizer: Any, probe: Probe) -> Tensor:
     assert probe.words is not None
     spans = tokenizer(list(probe.texts), padding=True, truncation=True, return_offsets_mapping=True)["offset_mapping"]
     first = [_first_tokens(own, places) for own, places in zip(spans, probe.words, strict=True)]
-    return torch.cat([values[row, positions] for row, positions in enumerate(first)])
+    return torch.cat([values[row, positions] for row, positions in enumerate(first)]).cpu()
 
 
-def encode(tokenizer: Any, texts: Sequence[str]) -> Any:
+def encode(tokenizer: Any, texts: Sequence[Text]) -> Any:
     """Return the texts as one padded batch; each alone would do as well, but the padding has to be correct too."""
-    return tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+    sides = zip(*((text,) if isinstance(text, str) else text for text in texts), strict=True)
+    return tokenizer(*map(list, sides), padding=True, truncation=True, return_tensors="pt")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a model's weights."""
+    return next(model.parameters()).device
 
 
 def _first_tokens(spans: Sequence[tuple[int, int]], places: np.ndarray) -> list[int]:

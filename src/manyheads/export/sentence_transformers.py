@@ -21,10 +21,12 @@ from manyheads.checkpoint.card.markdown import code
 from manyheads.core import HeadedCore
 from manyheads.errors import ExportError
 from manyheads.export.by_head import HeadExporter, Write
+from manyheads.export.card import card
 from manyheads.export.exporter import Written
 from manyheads.export.linear import ExportedHead, Layer
 from manyheads.export.notes import notes_on
-from manyheads.export.probe import Probe, encode, probe_of
+from manyheads.export.origin import origin, output_names
+from manyheads.export.probe import Probe, device_of, encode, probe_of
 from manyheads.export.stack import cut_config, load_stack, other_states
 from manyheads.export.tokenizer import exported_tokenizer
 from manyheads.taps import Hidden
@@ -41,6 +43,13 @@ _IDENTITY, _GELU = "torch.nn.modules.linear.Identity", "torch.nn.modules.activat
 _ACTIVATIONS: dict[str, nn.Module] = {_IDENTITY: nn.Identity(), _GELU: nn.GELU()}
 _MODULES = "sentence_transformers.models."
 
+_SNIPPET = """```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".")  # the folder of this file, or its hub id
+print(model.encode(["A text."]))  # logits
+```"""
+
 # A fully connected layer, and the name of the activation after it.
 Dense = tuple[Layer, str]
 
@@ -56,7 +65,8 @@ class SentenceTransformersExporter(HeadExporter):
         tap = _pooled_tap(head)
         own_tokenizer = exported_tokenizer(tokenizer, core.backbone, head.owner)
         config = cut_config(core, head)
-        model = build(_class_for(config, head), config)
+        config.manyheads = origin(head)
+        model = build(_class_for(config, head), config, core.backbone.device)
         load_stack(model, core, head)
         probe = probe_of(core, tokenizer, head)
         layers = [*_dense_layers(head)]
@@ -67,9 +77,9 @@ class SentenceTransformersExporter(HeadExporter):
         def write(folder: Path) -> Written:
             save(model, own_tokenizer, folder)
             _write_modules(folder, tap, layers, own_tokenizer)
-            again = reload(type(model), folder)
+            again = reload(type(model), folder, core.backbone.device)
             difference = probe.difference(_embeddings(again, own_tokenizer, tap, _read_dense(folder), probe))
-            return Written(_card(head, notes, difference), difference, probe.scale, probe.drift, notes)
+            return Written(_card(core, head, notes, difference), difference, probe.scale, probe.drift, notes)
 
         return write
 
@@ -83,6 +93,11 @@ def _pooled_tap(head: ExportedHead) -> Hidden:
     if not isinstance(head.tap, Hidden):
         raise ExportError(
             f"{head.owner}: labels words, and sentence-transformers gives one vector per text; export it to "
+            "transformers"
+        )
+    if head.reads_pairs:
+        raise ExportError(
+            f"{head.owner}: reads pairs of texts, and sentence-transformers embeds single texts; export it to "
             "transformers"
         )
     if head.tap.pool not in _POOLINGS:
@@ -162,31 +177,22 @@ def _read_dense(folder: Path) -> list[Dense]:
 @torch.no_grad()
 def _embeddings(model: nn.Module, tokenizer: Any, tap: Hidden, layers: Sequence[Dense], probe: Probe) -> Tensor:
     """Return what the modules compute of the probe's texts, fp32 (rows, outputs)."""
-    encoded = encode(tokenizer, probe.texts)
+    encoded = encode(tokenizer, probe.texts).to(device_of(model))
     states = model(**encoded).last_hidden_state
-    vectors = POOLINGS[tap.pool](states, encoded["attention_mask"].bool()).float()
+    vectors = POOLINGS[tap.pool](states, encoded["attention_mask"].bool()).float().cpu()
     vectors = unit_length(vectors) if tap.normalize else vectors
     for layer, activation in layers:
         vectors = _ACTIVATIONS[activation](nn.functional.linear(vectors, layer.weight, layer.bias))
     return vectors
 
 
-def _card(head: ExportedHead, notes: list[str], difference: float) -> str:
-    parts = [
-        "---\nlibrary_name: sentence-transformers\ntags:\n- manyheads\n- sentence-transformers\n---",
-        f"# {code(head.name)}",
+def _card(core: HeadedCore, head: ExportedHead, notes: list[str], difference: float) -> str:
+    about = (
         "A head of a [manyheads](https://pypi.org/project/manyheads/) model as modules of sentence-transformers. "
-        "Embeddings are the head's logits, one number per output: the largest difference was "
-        f"{difference:.1g} on the texts that were compared.",
-        "## Use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
-        'model = SentenceTransformer("path/to/this/folder")\nprint(model.encode(["A text."]))  # logits\n```',
-    ]
-    labels = getattr(head.head.spec, "labels", ())
-    if labels:
-        parts.append(
-            "## Outputs, in their order\n\n"
-            + "\n".join(f"{place}. {code(str(label))}" for place, label in enumerate(labels, 1))
-        )
-    if notes:
-        parts.append("## Differences\n\n" + "\n".join(f"- {note}" for note in notes))
-    return "\n\n".join(parts) + "\n"
+        f"Embeddings are the head's logits, one number per output: the largest difference was {difference:.1g} on the "
+        "texts that were compared."
+    )
+    numbered = [f"{place}. {code(name)}" for place, name in enumerate(output_names(head), 1)]
+    sections = {"Use": _SNIPPET, "Outputs, in their order": "\n".join(numbered)}
+    metadata = {"library_name": "sentence-transformers", "tags": ["manyheads", "sentence-transformers"]}
+    return card(core, head, metadata, about, sections, notes)

@@ -47,7 +47,7 @@ def load_stack(model: nn.Module, core: HeadedCore, head: ExportedHead) -> nn.Mod
     """
     stack, pooler = _stack_read(core, head)
     target = next((module for module in model.modules() if type(module) is type(stack)), None) or find_stack(model)
-    tensors = {name: tensor.detach().float().cpu() for name, tensor in _named(stack, pooler).items()}
+    tensors = {name: tensor.detach().float() for name, tensor in _named(stack, pooler).items()}
     wanted = target.state_dict()
     absent = [name for name, tensor in wanted.items() if not _fits(tensor, tensors.get(name))]
     lost = [name for name in absent if not name.startswith(_POOLER)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from manyheads.errors import ExportError, listed
 from manyheads.export.linear import ExportedHead
+from manyheads.export.origin import origin, output_names
 from manyheads.heads import Multiclass, MultiLabel, Regression, Tokens
 
 # Head kind -> transformers' problem type, which decides what a pipeline makes of logits.
@@ -39,7 +40,7 @@ def check_kind(head: ExportedHead) -> None:
             f"{head.owner}: reads the words beside each word, and a stock classifier reads one token; train it with "
             "window=0"
         )
-    names = label_names(head)
+    names = output_names(head)
     if len(set(names)) < len(names):
         raise ExportError(
             f"{head.owner}: its labels are not all different as text, and a stock classifier has text labels: "
@@ -47,34 +48,13 @@ def check_kind(head: ExportedHead) -> None:
         )
 
 
-def label_names(head: ExportedHead) -> list[str]:
-    """Return the names of a head's outputs, as text."""
-    spec = head.head.spec
-    if isinstance(spec, Tokens):
-        return [str(name) for name in spec.classes]
-    if isinstance(spec, Multiclass | MultiLabel):
-        return [str(label) for label in spec.labels]
-    return [head.name]
-
-
-def thresholds_of(head: ExportedHead) -> dict[str, float] | None:
-    """Return the threshold of each label, if the decision has any; no classifier of transformers applies them."""
-    thresholds = head.head.decision.thresholds
-    return None if thresholds is None else dict(zip(label_names(head), thresholds, strict=True))
-
-
 def describe(config: Any, head: ExportedHead) -> None:
     """Write labels, problem type and a note on the head's origin into a config."""
-    names = label_names(head)
+    names = output_names(head)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: position for position, name in enumerate(names)}
     config.problem_type = _PROBLEMS[type(head.head.spec)]
-    config.manyheads = {
-        "head": head.name,
-        "kind": head.head.spec.kind,
-        "temperature": head.temperature,
-        "thresholds": thresholds_of(head),
-    }
+    config.manyheads = origin(head)
 
 
 def pad(config: Any, tokenizer: Any, causal: bool) -> None:

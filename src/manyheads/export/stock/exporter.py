@@ -14,10 +14,11 @@ from manyheads.export.by_head import HeadExporter, Write
 from manyheads.export.exporter import Written
 from manyheads.export.linear import ExportedHead
 from manyheads.export.notes import notes_on
+from manyheads.export.origin import output_names
 from manyheads.export.probe import Probe, probe_of, stock_logits
 from manyheads.export.stack import cut_config, load_stack
 from manyheads.export.stock.card import stock_card
-from manyheads.export.stock.config import check_kind, describe, label_names, pad
+from manyheads.export.stock.config import check_kind, describe, pad
 from manyheads.export.stock.placing import PLACEMENTS, ClassifierLayers, classifier_layers
 from manyheads.export.stock.reasons import Attempt, reason
 from manyheads.export.tokenizer import exported_tokenizer
@@ -39,8 +40,10 @@ class StockExporter(HeadExporter):
 
         def write(folder: Path) -> Written:
             save(model, own_tokenizer, folder)
-            difference = probe.difference(stock_logits(reload(type(model), folder), own_tokenizer, probe))
-            card = stock_card(head, type(model).__name__, notes, difference)
+            difference = probe.difference(
+                stock_logits(reload(type(model), folder, core.backbone.device), own_tokenizer, probe)
+            )
+            card = stock_card(core, head, type(model).__name__, notes, difference)
             return Written(card, difference, probe.scale, probe.drift, notes)
 
         return write
@@ -52,7 +55,7 @@ def _initial_model(core: HeadedCore, tokenizer: Any, head: ExportedHead) -> nn.M
     model_class = _class_for(config, head)
     describe(config, head)
     pad(config, tokenizer, core.backbone.facts.causal)
-    return build(model_class, config)
+    return build(model_class, config, core.backbone.device)
 
 
 def _class_for(config: Any, head: ExportedHead) -> Any:
@@ -78,10 +81,10 @@ def _place(core: HeadedCore, head: ExportedHead, model: nn.Module, tokenizer: An
         ExportError: none does.
     """
     stack = load_stack(model, core, head)
-    layers = classifier_layers(model, stack, len(label_names(head)))
+    layers = classifier_layers(model, stack, len(output_names(head)))
     if layers is None:
         raise ExportError(
-            f"{head.owner}: {type(model).__name__} has no output layer with {len(label_names(head))} outputs; use the "
+            f"{head.owner}: {type(model).__name__} has no output layer with {len(output_names(head))} outputs; use the "
             "model itself (model.predict)"
         )
     for placement in PLACEMENTS:

@@ -43,4 +43,4 @@ def add_bias(norm: nn.Module, weight: Tensor, bias: Tensor) -> None:
     """Change a norm's bias so that the logits of the output layer ``weight`` (labels, width) grow by ``bias``."""
     added = torch.linalg.pinv(weight.double()) @ bias.double()
     with torch.no_grad():
-        norm.bias.add_(added.float())  # type: ignore[operator]
+        norm.bias.add_(added.float().to(norm.bias.device))  # type: ignore[operator]

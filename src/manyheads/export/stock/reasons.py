@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyheads.core import HeadedCore
 from manyheads.export.linear import ExportedHead
-from manyheads.export.probe import Probe, encode, rows_of_words, stock_logits
+from manyheads.export.probe import Probe, device_of, encode, rows_of_words, stock_logits
 from manyheads.export.stack import other_states
 from manyheads.export.stock.final_norm import final_norm
 from manyheads.export.stock.placing import PLACEMENTS, ClassifierLayers
@@ -46,6 +46,7 @@ class Attempt:
         return type(self.model).__name__
 
 
+@torch.no_grad()
 def reason(attempt: Attempt) -> str:
     """Return the end of a message: why no placement gave the head's logits, and what can be done."""
     head, name = attempt.head, attempt.name
@@ -80,10 +81,9 @@ def _reason_for_texts(attempt: Attempt, tap: Hidden) -> str:
     return f"is one linear layer, and {name} transforms the pooled state first; {_ELSEWHERE}"
 
 
-@torch.no_grad()
 def _can_read(attempt: Attempt, vectors: Tensor) -> bool:
     """Return whether the class gives the logits of a head like this one that reads these vectors instead."""
-    output = attempt.head.output
+    output, vectors = attempt.head.output, vectors.float().cpu()
     if not attempt.layers.has_bias:  # there is one placement for such a class, and it is in place
         wanted = replace(attempt.probe, logits=vectors @ output.weight.T)
         return final_norm(attempt.layers.stack) is not None and _agrees_now(attempt, wanted)
@@ -98,7 +98,7 @@ def _agrees_now(attempt: Attempt, wanted: Probe) -> bool:
 def _gives_logits(attempt: Attempt, vectors: Tensor) -> bool:
     """Return whether the head's layer on these vectors gives its logits; its bias may be in the final norm already."""
     output = attempt.head.output
-    products = vectors @ output.weight.T
+    products = vectors.float().cpu() @ output.weight.T
     return attempt.probe.agrees(products + output.bias) or attempt.probe.agrees(products)
 
 
@@ -106,11 +106,12 @@ def _pooling_of(attempt: Attempt) -> str | None:
     """Return the pooling by which a class computes its logits: the last hidden states that have a gradient."""
     with torch.enable_grad():
         states, mask, logits = _run(attempt)
-        (gradient,) = torch.autograd.grad(logits.square().sum(), states, allow_unused=True)
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(logits.square().sum(), states, allow_unused=True)
+    gradient = gradients[0]
     if gradient is None:
         return None
     read = gradient.abs().sum(dim=-1) > 0
-    places = torch.arange(mask.shape[1])
+    places = torch.arange(mask.shape[1], device=mask.device)
     candidates = {"cls": places == 0, "last": places == mask.sum(dim=1, keepdim=True) - 1, "mean": mask}
     return next((pool for pool, expected in candidates.items() if torch.equal(read, expected.expand_as(read))), None)
 
@@ -118,7 +119,7 @@ def _pooling_of(attempt: Attempt) -> str | None:
 def _run(attempt: Attempt) -> tuple[Tensor, Tensor, Tensor]:
     """Return the last hidden states of a classifier's stack, the mask of the probe's texts, and the logits."""
     found: list[Tensor] = []
-    encoded = encode(attempt.tokenizer, attempt.probe.texts)
+    encoded = encode(attempt.tokenizer, attempt.probe.texts).to(device_of(attempt.model))
     hook = attempt.layers.stack.register_forward_hook(lambda _module, _, output: found.append(output.last_hidden_state))
     try:
         logits: Tensor = attempt.model(**encoded).logits
