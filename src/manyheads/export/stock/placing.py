@@ -23,6 +23,9 @@ from manyheads.export.linear import ExportedHead
 from manyheads.export.stock.final_norm import add_bias, final_norm
 
 _SMALL = 2.0**-14
+# A bias of zeros alone is that of an untrained pooler, which nobody should read: see `backbone/pooler.py`. This one
+# changes no logit that fp32 can represent.
+_TRACE = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _as_small_values(layers: ClassifierLayers, head: ExportedHead) -> bool:
     first = _one_before(layers)
     if head.hidden or first is None or first.in_features != first.out_features:
         return False
-    _fill(first, _SMALL * torch.eye(first.in_features), None)
+    _fill(first, _SMALL * torch.eye(first.in_features), torch.full((first.in_features,), _TRACE))
     return _write_output(layers, head.output.weight / _SMALL, head.output.bias)
 
 

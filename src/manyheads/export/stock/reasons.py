@@ -72,6 +72,11 @@ def _reason_for_texts(attempt: Attempt, tap: Hidden) -> str:
     states, mask, _ = _run(attempt)
     if not _gives_logits(attempt, POOLINGS[tap.pool](states, mask)):
         return other_states(attempt.core, attempt.head, name)
+    if _ends_with_padding(attempt):
+        return (
+            f"reads the last token, and {name} the last one that is not padding, but the tokenizer ends texts with its "
+            f"padding token {attempt.tokenizer.pad_token!r}; set another tokenizer.pad_token, and export again"
+        )
     read = _pooling_of(attempt)
     if read is not None and read != tap.pool:
         can_be = f"train it with pool={read!r}, " if _can_read(attempt, POOLINGS[read](states, mask)) else ""
@@ -93,6 +98,14 @@ def _can_read(attempt: Attempt, vectors: Tensor) -> bool:
 
 def _agrees_now(attempt: Attempt, wanted: Probe) -> bool:
     return wanted.agrees(stock_logits(attempt.model, attempt.tokenizer, wanted))
+
+
+def _ends_with_padding(attempt: Attempt) -> bool:
+    """Return whether the last token of a text is the padding token, and the head reads it."""
+    encoded = encode(attempt.tokenizer, attempt.probe.texts)
+    last = encoded["attention_mask"].sum(dim=1, keepdim=True) - 1
+    ends = encoded["input_ids"].gather(1, last) == attempt.tokenizer.pad_token_id
+    return attempt.core.backbone.facts.causal and bool(ends.any())
 
 
 def _gives_logits(attempt: Attempt, vectors: Tensor) -> bool:
