@@ -32,7 +32,7 @@ def test_one_head_goes_to_the_folder_itself(model: Path, tmp_path: Path, capsys:
     assert "urgency: " in capsys.readouterr().out
     classify = transformers.pipeline("text-classification", model=str(tmp_path / "urgency"), top_k=None)
     (own,) = mh.HeadedModel.from_pretrained(model).predict(TEXTS[:1])
-    found = {entry["label"]: entry["score"] for entry in classify(TEXTS[0])}
+    found = {entry["label"]: entry["score"] for entry in classify(TEXTS[:1])[0]}
     assert found == pytest.approx(own["urgency"].scores, abs=1e-5)
 
 
