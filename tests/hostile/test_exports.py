@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 
 import manyheads as mh
 from manyheads.checkpoint import target
+from manyheads.export import EXPORTERS, sentence_transformers
 from manyheads.export.folder import exported_files
 from manyheads.export.stock import exporter
 from manyheads.runtime import folders
@@ -126,6 +128,22 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     monkeypatch.setattr(target.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(mh.errors.CheckpointError, match="needs 0 MB"):
         model.export_head("one", tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", EXPORTERS)
+def test_files_that_give_other_logits_are_not_kept(
+    model: mh.HeadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    module = {"transformers": exporter, "sentence-transformers": sentence_transformers}[to]
+    whole = module.save
+
+    def rounded(stock: torch.nn.Module, tokenizer: object, folder: Path) -> None:
+        whole(stock.bfloat16(), tokenizer, folder)
+
+    monkeypatch.setattr(module, "save", rounded)
+    with pytest.raises(mh.errors.ExportError, match=r"Head 'one': the written files give logits that differ by"):
+        model.export_head("one", tmp_path / "out", to=to)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_record_that_names_files_outside_owns_nothing_there(tmp_path: Path) -> None:

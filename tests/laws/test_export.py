@@ -252,6 +252,18 @@ def test_bfloat16_weights_are_exported_as_fp32_and_the_card_states_the_differenc
     assert "Weights are fp32." in (tmp_path / "own" / "README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["roberta", "albert"])
+def test_a_head_on_the_pooler_takes_the_pooler_with_it(name: str, tmp_path: Path) -> None:
+    """RoBERTa's class has no pooler but a layer like it, and ALBERT applies its tanh outside the pooler."""
+    family = BY_NAME[name]
+    backbone = family.build(model_class=family.pooler_class)
+    model = mh.HeadedModel.wrap(backbone, tokenizer_for(family))
+    usable(model.add_head("own", mh.Multiclass(labels=LABELS, reads=mh.Hidden(pool="pooler"))))
+    model.export_head("own", tmp_path / "own")
+    logits = fresh_logits(transformers.AutoModelForSequenceClassification, tmp_path / "own")
+    np.testing.assert_allclose(logits.numpy() * TEMPERATURE, model.predict(TEXTS).logits["own"], atol=1e-5)
+
+
 SENTENCE_HEADS: dict[str, tuple[str, Any]] = {
     "mean": ("bert", mh.Hidden(pool="mean")),
     "middle, unit length": ("roberta", mh.Hidden(layer=-2, pool="cls", normalize=True)),
@@ -273,3 +285,11 @@ def test_sentence_transformers_embeds_our_logits(case: str, tmp_path: Path) -> N
     np.testing.assert_allclose(embedded * TEMPERATURE, model.predict(TEXTS).logits["own"], atol=1e-5)
     scores = 1 / (1 + np.exp(-embedded))
     np.testing.assert_allclose(scores, model.predict(TEXTS).scores["own"], atol=1e-5)
+
+
+def test_sentence_transformers_runs_the_pooler_as_a_layer(bert: mh.HeadedModel, tmp_path: Path) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    bert.export_head("urgency", tmp_path / "own", to="sentence-transformers")
+    encoder = sentence_transformers.SentenceTransformer(str(tmp_path / "own"), device="cpu")
+    embedded = encoder.encode(TEXTS, show_progress_bar=False) * TEMPERATURE
+    np.testing.assert_allclose(embedded, bert.predict(TEXTS).logits["urgency"], atol=1e-5)

@@ -128,15 +128,16 @@ def _plain(owner: str, tap: Tap) -> Hidden | Words:
 
 
 def _hidden_layers(head: Head) -> tuple[Layer, ...]:
-    return tuple(_layer(module) for module in head.trunk if isinstance(module, nn.Linear))
+    return tuple(layer_of(module) for module in head.trunk if isinstance(module, nn.Linear))
 
 
 def _output_layer(head: Head) -> Layer:
-    output, temperature = _layer(head.output), head.decision.temperature
+    output, temperature = layer_of(head.output), head.decision.temperature
     return Layer(output.weight / temperature, output.bias / temperature)
 
 
-def _layer(module: nn.Linear) -> Layer:
+def layer_of(module: nn.Linear) -> Layer:
+    """Return the weights of a module."""
     return Layer(_fp32(module.weight), _fp32(module.bias))
 
 

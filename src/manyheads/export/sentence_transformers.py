@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from manyheads.export.linear import ExportedHead, Layer
 from manyheads.export.notes import notes_on
 from manyheads.export.origin import origin, output_names
 from manyheads.export.probe import Probe, device_of, encode, probe_of
-from manyheads.export.stack import cut_config, load_stack, other_states
+from manyheads.export.stack import cut_config, load_stack, other_states, pooler_layer
 from manyheads.export.tokenizer import exported_tokenizer
 from manyheads.taps import Hidden
 from manyheads.taps.pooling import POOLINGS
@@ -39,8 +40,9 @@ _POOLINGS = {
     "max": "pooling_mode_max_tokens",
     "last": "pooling_mode_lasttoken",
 }
-_IDENTITY, _GELU = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
-_ACTIVATIONS: dict[str, nn.Module] = {_IDENTITY: nn.Identity(), _GELU: nn.GELU()}
+_IDENTITY = "torch.nn.modules.linear.Identity"
+_GELU, _TANH = "torch.nn.modules.activation.GELU", "torch.nn.modules.activation.Tanh"
+_ACTIVATIONS: dict[str, nn.Module] = {_IDENTITY: nn.Identity(), _GELU: nn.GELU(), _TANH: nn.Tanh()}
 _MODULES = "sentence_transformers.models."
 
 _SNIPPET = """```python
@@ -69,9 +71,10 @@ class SentenceTransformersExporter(HeadExporter):
         model = build(_class_for(config, head), config, core.backbone.device)
         load_stack(model, core, head)
         probe = probe_of(core, tokenizer, head)
-        layers = [*_dense_layers(head)]
+        pooler = pooler_layer(core, head)
+        layers = [*_dense_layers(head)] if pooler is None else [(pooler, _TANH), *_dense_layers(head)]
         if not probe.agrees(_embeddings(model, own_tokenizer, tap, layers, probe)):
-            raise ExportError(f"{head.owner}: {other_states(core, head, type(model).__name__)}")
+            raise ExportError(f"{head.owner}: {_reason(core, head, model)}")
         notes = notes_on(core, head, own_tokenizer, probe)
 
         def write(folder: Path) -> Written:
@@ -84,11 +87,17 @@ class SentenceTransformersExporter(HeadExporter):
         return write
 
 
+def _reason(core: HeadedCore, head: ExportedHead, model: nn.Module) -> str:
+    if isinstance(head.tap, Hidden) and head.tap.pool == "pooler":
+        return "reads a pooler that is not one layer with tanh on the first token; export it to transformers"
+    return other_states(core, head, type(model).__name__)
+
+
 def _pooled_tap(head: ExportedHead) -> Hidden:
-    """Return the tap.
+    """Return the tap; a pooler reads the first token.
 
     Raises:
-        ExportError: sentence-transformers does not have its pooling.
+        ExportError: sentence-transformers has nothing like it.
     """
     if not isinstance(head.tap, Hidden):
         raise ExportError(
@@ -100,12 +109,7 @@ def _pooled_tap(head: ExportedHead) -> Hidden:
             f"{head.owner}: reads pairs of texts, and sentence-transformers embeds single texts; export it to "
             "transformers"
         )
-    if head.tap.pool not in _POOLINGS:
-        raise ExportError(
-            f"{head.owner}: reads pool={head.tap.pool!r}, and sentence-transformers has no such pooling; export it to "
-            f"transformers, or train it with one of {', '.join(map(repr, _POOLINGS))}"
-        )
-    return head.tap
+    return replace(head.tap, pool="cls") if head.tap.pool == "pooler" else head.tap
 
 
 def _class_for(config: Any, head: ExportedHead) -> Any:

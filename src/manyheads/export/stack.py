@@ -12,7 +12,8 @@ from manyheads.backbone.pooler import SeparatePooler
 from manyheads.backbone.stack.find import find_stack
 from manyheads.core import HeadedCore
 from manyheads.errors import ExportError, listed
-from manyheads.export.linear import ExportedHead
+from manyheads.export.linear import ExportedHead, Layer, layer_of
+from manyheads.taps import Hidden
 
 _POOLER = "pooler."
 
@@ -69,6 +70,17 @@ def _stack_read(core: HeadedCore, head: ExportedHead) -> tuple[nn.Module, nn.Mod
     if branch.kind == "lora":
         return merged_copy(copy.deepcopy(branch.stack).float()), branch.pooler
     return branch.stack, branch.pooler
+
+
+def pooler_layer(core: HeadedCore, head: ExportedHead) -> Layer | None:
+    """Return the fully connected layer of the pooler that a head reads, or ``None`` if it reads none."""
+    if not isinstance(head.tap, Hidden) or head.tap.pool != "pooler":
+        return None
+    stack, beside = _stack_read(core, head)
+    pooler = stack.pooler if beside is None else beside
+    assert isinstance(pooler, nn.Module)
+    linear = [module for module in pooler.modules() if isinstance(module, nn.Linear)]
+    return layer_of(linear[0]) if len(linear) == 1 else None
 
 
 def _fits(wanted: Tensor, tensor: Tensor | None) -> bool:

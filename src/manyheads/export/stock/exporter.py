@@ -16,7 +16,7 @@ from manyheads.export.linear import ExportedHead
 from manyheads.export.notes import notes_on
 from manyheads.export.origin import output_names
 from manyheads.export.probe import Probe, probe_of, stock_logits
-from manyheads.export.stack import cut_config, load_stack
+from manyheads.export.stack import cut_config, load_stack, pooler_layer
 from manyheads.export.stock.card import stock_card
 from manyheads.export.stock.config import check_kind, describe, pad
 from manyheads.export.stock.placing import PLACEMENTS, ClassifierLayers, classifier_layers
@@ -81,7 +81,7 @@ def _place(core: HeadedCore, head: ExportedHead, model: nn.Module, tokenizer: An
         ExportError: none does.
     """
     stack = load_stack(model, core, head)
-    layers = classifier_layers(model, stack, len(output_names(head)))
+    layers = classifier_layers(model, stack, len(output_names(head)), pooler_layer(core, head))
     if layers is None:
         raise ExportError(
             f"{head.owner}: {type(model).__name__} has no output layer with {len(output_names(head))} outputs; use the "

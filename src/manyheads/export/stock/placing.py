@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from manyheads.export.linear import ExportedHead
+from manyheads.export.linear import ExportedHead, Layer
 from manyheads.export.stock.final_norm import add_bias, final_norm
 
 _SMALL = 2.0**-14
@@ -36,11 +36,13 @@ class ClassifierLayers:
         stack: The stack.
         output: The layer that computes the logits.
         before: The layers before it.
+        pooler: The layer of the backbone's pooler, if the head reads it.
     """
 
     stack: nn.Module
     output: nn.Linear
     before: tuple[nn.Linear, ...]
+    pooler: Layer | None = None
 
     @property
     def has_bias(self) -> bool:
@@ -61,8 +63,17 @@ class Placement:
     notes: tuple[str, ...] = ()
 
 
-def classifier_layers(model: nn.Module, stack: nn.Module, labels: int) -> ClassifierLayers | None:
-    """Return the fully connected layers of a classifier, or ``None`` if none has an output per label."""
+def classifier_layers(
+    model: nn.Module, stack: nn.Module, labels: int, read_pooler: Layer | None
+) -> ClassifierLayers | None:
+    """Return the fully connected layers of a classifier, or ``None`` if none has an output per label.
+
+    Args:
+        model: The classifier.
+        stack: Its stack.
+        labels: Number of outputs.
+        read_pooler: The layer of the backbone's pooler, if the head reads it.
+    """
     pooler = getattr(stack, "pooler", None)
     own = set(pooler.modules()) if isinstance(pooler, nn.Module) else set()
     inside = set(stack.modules()) - own
@@ -70,7 +81,8 @@ def classifier_layers(model: nn.Module, stack: nn.Module, labels: int) -> Classi
     outputs = [module for module in linear if module.out_features == labels and module not in own]
     if not outputs:
         return None
-    return ClassifierLayers(stack, outputs[-1], tuple(module for module in linear if module is not outputs[-1]))
+    before = tuple(module for module in linear if module is not outputs[-1])
+    return ClassifierLayers(stack, outputs[-1], before, read_pooler)
 
 
 def _directly(layers: ClassifierLayers, head: ExportedHead) -> bool:
@@ -78,11 +90,20 @@ def _directly(layers: ClassifierLayers, head: ExportedHead) -> bool:
     return not head.hidden and _write_output(layers, head.output.weight, head.output.bias)
 
 
+def _after_pooler(layers: ClassifierLayers, head: ExportedHead) -> bool:
+    """Place the backbone's pooler into the layer before the output layer."""
+    first, pooler = _one_before(layers), layers.pooler
+    if head.hidden or first is None or pooler is None or first.weight.shape != pooler.weight.shape:
+        return False
+    _fill(first, pooler.weight, pooler.bias)
+    return _write_output(layers, head.output.weight, head.output.bias)
+
+
 def _as_difference(layers: ClassifierLayers, head: ExportedHead) -> bool:
     """Place ``W`` and ``-W`` into the layer before the output layer, which subtracts them."""
     first = _one_before(layers)
     labels = len(head.output.bias)
-    if head.hidden or first is None or 2 * labels > first.out_features:
+    if head.hidden or layers.pooler is not None or first is None or 2 * labels > first.out_features:
         return False
     weight = head.output.weight
     _fill(first, torch.cat([weight, -weight]), None)
@@ -93,7 +114,7 @@ def _as_difference(layers: ClassifierLayers, head: ExportedHead) -> bool:
 def _as_small_values(layers: ClassifierLayers, head: ExportedHead) -> bool:
     """Let the layer before the output layer pass on its input, scaled so that a tanh does not bend it."""
     first = _one_before(layers)
-    if head.hidden or first is None or first.in_features != first.out_features:
+    if head.hidden or layers.pooler is not None or first is None or first.in_features != first.out_features:
         return False
     _fill(first, _SMALL * torch.eye(first.in_features), torch.full((first.in_features,), _TRACE))
     return _write_output(layers, head.output.weight / _SMALL, head.output.bias)
@@ -118,6 +139,7 @@ _SMALL_NOTE = (
 )
 PLACEMENTS: tuple[Placement, ...] = (
     Placement(_directly),
+    Placement(_after_pooler),
     Placement(_as_hidden_layer),
     Placement(_as_difference, (_DIFFERENCE_NOTE,)),
     Placement(_as_small_values, (_SMALL_NOTE,)),
