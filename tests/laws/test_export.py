@@ -176,10 +176,15 @@ def test_thresholds_are_kept_beside_the_scores(folders: Mapping[str, Path]) -> N
 
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
 def test_the_snippet_of_each_card_runs(folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, folder in folders.items():
-        monkeypatch.chdir(folder)
-        (snippet,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
-        exec(compile(snippet, name, "exec"), {})
+    for folder in folders.values():
+        run_snippet(folder, monkeypatch)
+
+
+def run_snippet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the code of a card in its own folder."""
+    monkeypatch.chdir(folder)
+    (snippet,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
+    exec(compile(snippet, str(folder), "exec"), {})
 
 
 def test_no_file_names_a_place_of_this_machine(bert: mh.HeadedModel, folders: Mapping[str, Path]) -> None:
@@ -287,9 +292,12 @@ def test_sentence_transformers_embeds_our_logits(case: str, tmp_path: Path) -> N
     np.testing.assert_allclose(scores, model.predict(TEXTS).scores["own"], atol=1e-5)
 
 
-def test_sentence_transformers_runs_the_pooler_as_a_layer(bert: mh.HeadedModel, tmp_path: Path) -> None:
+def test_sentence_transformers_runs_the_pooler_as_a_layer(
+    bert: mh.HeadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     bert.export_head("urgency", tmp_path / "own", to="sentence-transformers")
     encoder = sentence_transformers.SentenceTransformer(str(tmp_path / "own"), device="cpu")
     embedded = encoder.encode(TEXTS, show_progress_bar=False) * TEMPERATURE
     np.testing.assert_allclose(embedded, bert.predict(TEXTS).logits["urgency"], atol=1e-5)
+    run_snippet(tmp_path / "own", monkeypatch)

@@ -8,6 +8,7 @@ from typing import Any
 from manyheads.core import HeadedCore
 from manyheads.export.linear import ExportedHead
 from manyheads.export.probe import TOLERANCE, Probe
+from manyheads.export.stack import block_count
 from manyheads.export.tokenizer import pads_with_end
 
 # Settings of a decision that no other library applies, and what they do.
@@ -29,7 +30,7 @@ def _folded(core: HeadedCore, head: ExportedHead) -> Iterator[str]:
             f"The temperature {head.temperature:.6g} is folded into the output layer, so that scores are the "
             "calibrated ones."
         )
-    blocks = len(core.backbone.facts.widths) - 1
+    blocks = block_count(core)
     if head.layer != -1:
         yield f"The head reads layer {head.layer}, so only {blocks + 1 + head.layer} of {blocks} blocks are exported."
     if head.branch is not None:
@@ -52,7 +53,7 @@ def _left_out(head: ExportedHead) -> Iterator[str]:
 
 def _about_use(core: HeadedCore, head: ExportedHead, tokenizer: Any, probe: Probe) -> Iterator[str]:
     if core.backbone.facts.causal and pads_with_end(tokenizer):
-        yield (f"Padding is the token {tokenizer.pad_token!r}, which also ends documents: a text must not end with it.")
+        yield f"Padding is the token {tokenizer.pad_token!r}, which also ends documents: a text must not end with it."
     if probe.drift > TOLERANCE:
         yield (
             "Weights are fp32. manyheads itself answers in another precision: on the compared texts, its logits "

@@ -74,7 +74,8 @@ def probe_texts(tokenizer: Any, pairs: bool = False) -> tuple[Text, ...]:
     known = [token for token in range(len(tokenizer)) if token not in special]
     random = np.random.default_rng(_SEED)
     rows = [random.choice(known, size=min(length, _room(tokenizer))) for length in _SEVERAL_ROWS]
-    texts = [*_SENTENCES, *(tokenizer.decode(row.tolist()) for row in rows)]
+    decoded = [tokenizer.decode(row.tolist()) for row in rows]
+    texts = [*_SENTENCES, *(text for text in decoded if text.strip())]
     return tuple(zip(texts, reversed(texts), strict=True)) if pairs else tuple(texts)
 
 

@@ -86,6 +86,16 @@ def test_sentence_transformers_needs_a_pooling_that_it_has(tmp_path: Path) -> No
         model.export_head("tags", tmp_path / "out", to="sentence-transformers")
 
 
+def test_a_class_with_an_activation_has_room_for_half_as_many_labels_as_features(tmp_path: Path) -> None:
+    family = BY_NAME["electra"]
+    model = mh.HeadedModel.wrap(family.build(), tokenizer_for(family))
+    for count in (16, 17):
+        model.add_head(f"of_{count}", mh.Multiclass(range(count), reads=CLS)).trained = True
+    model.export_head("of_16", tmp_path / "of_16")
+    with pytest.raises(mh.errors.ExportError, match=r"has 17 outputs.*room for 16; export it to sentence-transformers"):
+        model.export_head("of_17", tmp_path / "of_17")
+
+
 def test_unknown_names_are_errors(model: mh.HeadedModel, tmp_path: Path) -> None:
     with pytest.raises(mh.errors.UnknownHeadError, match="frist"):
         model.export_head("frist", tmp_path / "out")

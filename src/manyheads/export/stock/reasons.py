@@ -83,6 +83,12 @@ def _reason_for_texts(attempt: Attempt, tap: Hidden) -> str:
         return f"reads pool={tap.pool!r}, and {name} reads pool={read!r}; {can_be}{_ELSEWHERE}"
     if not attempt.layers.has_bias:
         return f"has a bias, and neither the output layer of {name} nor its final norm has one; {_ELSEWHERE}"
+    before, labels = attempt.layers.before, len(attempt.head.output.bias)
+    if len(before) == 1 and 2 * labels > before[0].out_features:
+        return (
+            f"has {labels} outputs, and the layer with an activation before the output of {name} has room for "
+            f"{before[0].out_features // 2}; {_ELSEWHERE}"
+        )
     return f"is one linear layer, and {name} transforms the pooled state first; {_ELSEWHERE}"
 
 
