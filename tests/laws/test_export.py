@@ -301,3 +301,42 @@ def test_sentence_transformers_runs_the_pooler_as_a_layer(
     embedded = encoder.encode(TEXTS, show_progress_bar=False) * TEMPERATURE
     np.testing.assert_allclose(embedded, bert.predict(TEXTS).logits["urgency"], atol=1e-5)
     run_snippet(tmp_path / "own", monkeypatch)
+
+
+def test_a_tokenizer_that_pads_on_the_left_is_exported_to_pad_on_the_right(tmp_path: Path) -> None:
+    """GPT-2 numbers positions from the first column, so that its class would read shifted ones."""
+    family = BY_NAME["gpt2"]
+    model = headed(family, {"own": HEADS["own"](family)})
+    model.tokenizer.padding_side = "left"
+    model.export_head("own", tmp_path / "own")
+    assert model.tokenizer.padding_side == "left", "the model's own tokenizer stays as it is"
+    assert model.tokenizer.pad_token is None
+    logits = fresh_logits(transformers.AutoModelForSequenceClassification, tmp_path / "own")
+    np.testing.assert_allclose(logits.numpy() * TEMPERATURE, model.predict(TEXTS).logits["own"], atol=1e-5)
+
+
+def test_a_tokenizer_without_a_limit_gets_that_of_the_backbone(tmp_path: Path) -> None:
+    family = BY_NAME["bert"]
+    model = headed(family, {"own": HEADS["own"](family)})
+    model.tokenizer.model_max_length = 10**30
+    model.export_head("own", tmp_path / "own")
+    long = ["cough and fever " * 60]
+    classify = transformers.pipeline("text-classification", model=str(tmp_path / "own"), top_k=None)
+    found = {entry["label"]: entry["score"] for entry in classify(long, truncation=True)[0]}
+    assert found == pytest.approx(model.predict(long)[0]["own"].scores, abs=1e-5)
+
+
+def test_lists_of_a_config_with_an_entry_per_block_are_cut_with_the_blocks(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+    config = transformers.LongformerConfig(
+        vocab_size=96, attention_window=[4, 8, 8], max_position_embeddings=66, pad_token_id=1, **sizes
+    )
+    tokenizer = tokenizer_for(BY_NAME["roberta"])
+    model = mh.HeadedModel.wrap(transformers.LongformerForMaskedLM(config).eval(), tokenizer)
+    usable(model.add_head("tags", mh.Tokens(["noun", "verb"], scheme="plain", reads=mh.Hidden(-2), words="spaces")))
+    model.export_head("tags", tmp_path / "tags")
+    assert transformers.AutoConfig.from_pretrained(tmp_path / "tags").attention_window == [4, 8]
+    logits = fresh_logits(transformers.AutoModelForTokenClassification, tmp_path / "tags") * TEMPERATURE
+    own = np.concatenate(list(model.predict(TEXTS).logits["tags"]))
+    first = torch.cat([logits[row, starts] for row, starts in enumerate(word_starts(tokenizer))])
+    np.testing.assert_allclose(first.numpy(), own, atol=1e-5)
