@@ -20,6 +20,7 @@ if "torch" not in sys.modules:
 if TYPE_CHECKING:
     from manyheads import distributed as distributed
     from manyheads import errors as errors
+    from manyheads import server as server
     from manyheads.data.collate import collate as collate
     from manyheads.data.infer import infer_heads as infer_heads
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from manyheads.heads.kinds import Ordinal as Ordinal
     from manyheads.heads.kinds import Regression as Regression
     from manyheads.heads.kinds import Tokens as Tokens
+    from manyheads.inference import GenerationEnd as GenerationEnd
     from manyheads.inference import Predictions as Predictions
+    from manyheads.inference import TextPiece as TextPiece
     from manyheads.labelling.label_issues import LabelIssue as LabelIssue
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
@@ -81,6 +84,7 @@ _MODULES = {
     "Fork": "manyheads.training.tuning.fork",
     "Frozen": "manyheads.training",
     "Full": "manyheads.training.tuning.full",
+    "GenerationEnd": "manyheads.inference",
     "HeadedModel": "manyheads.model",
     "Hidden": "manyheads.taps",
     "LMCheck": "manyheads.evaluation.lm_check",
@@ -103,6 +107,7 @@ _MODULES = {
     "RowError": "manyheads.scoring.summary",
     "ScoringSummary": "manyheads.scoring.summary",
     "Span": "manyheads.types",
+    "TextPiece": "manyheads.inference",
     "Tokens": "manyheads.heads.kinds",
     "TrainResult": "manyheads.training",
     "Trainer": "manyheads.training.tuning.trainer",
@@ -122,7 +127,7 @@ _MODULES = {
 }
 
 # Public modules.
-_SUBMODULES = ("distributed", "errors")
+_SUBMODULES = ("distributed", "errors", "server")
 
 __all__ = sorted([*_MODULES, *_SUBMODULES, "__version__"])
 

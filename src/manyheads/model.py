@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from manyheads.errors import CheckpointError, InputError
 from manyheads.export import export_head
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
-from manyheads.inference import Continuations, Predictions, Scorer, ScoringSettings
+from manyheads.inference import Continuations, GenerationEnd, Predictions, Scorer, ScoringSettings, TextPiece
 from manyheads.inference.generating import generate_and_predict
+from manyheads.inference.streaming import stream_generation
 from manyheads.taps import Tap
 from manyheads.types import Batch, HeadedOutput, Tokenizer
 
@@ -411,6 +412,45 @@ class HeadedModel(nn.Module):
         """
         options = generate_options if max_new_tokens is None else {**generate_options, "max_new_tokens": max_new_tokens}
         return generate_and_predict(self.core, self.tokenizer, read_texts_from_list(prompts), heads, options)
+
+    def stream_generation(
+        self,
+        prompts: Sequence[str],
+        heads: Iterable[str] | None = None,
+        max_new_tokens: int | None = None,
+        **generate_options: Any,
+    ) -> Iterator[Predictions | TextPiece | GenerationEnd]:
+        """Generate text after prompts as ``generate_and_predict`` does, and yield each result once it is known.
+
+        The heads' answers come first, after the prompts have run and before the first piece of text. The generation
+        runs in a thread of its own, without the caller's ``torch.autocast``. It stops at the next token once the
+        iterator is closed, as when a ``for`` loop over it ends early.
+
+        Args:
+            prompts: The texts; all of them are one batch.
+            heads: Names of the heads; all by default, perhaps none.
+            max_new_tokens: As in ``generate``: the model's generation config decides by default.
+            generate_options: Any other options of ``generate``. With beams, each text is one piece, at the end.
+
+        Yields:
+            First the predictions of all prompts; then pieces of the texts, which joined are those of
+            ``generate_and_predict``; last why each text ended, and the numbers of tokens.
+
+        Raises:
+            NoLanguageModelError: the backbone does not generate text.
+            InputError: no tokenizer, an option that is made from the prompts, or a prompt that leaves no room for new
+                tokens.
+            TextError: a prompt that is not a string.
+
+        Examples:
+            >>> events = trained.stream_generation(texts[:1], max_new_tokens=3, do_sample=False)
+            >>> next(events)[0]["urgency"].label in trained.heads["urgency"].spec.labels
+            True
+            >>> [type(event).__name__ for event in events][-1]
+            'GenerationEnd'
+        """
+        options = generate_options if max_new_tokens is None else {**generate_options, "max_new_tokens": max_new_tokens}
+        return stream_generation(self.core, self.tokenizer, read_texts_from_list(prompts), heads, options)
 
     def merge_adapter(self, name: str | None = None, change_lm: bool = False) -> None:
         """Merge a LoRA adapter into the backbone's weights; its heads then read the backbone itself.

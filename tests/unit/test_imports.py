@@ -18,6 +18,8 @@ HEAVY = (
     "transformers",
     "peft",
     "fastapi",
+    "granian",
+    "prometheus_client",
     "ray",
     "matplotlib",
     "onnx",
@@ -44,7 +46,8 @@ def loaded_by(code: str) -> set[str]:
         "import manyheads",
         "from typer.testing import CliRunner; from manyheads.cli.app import app; CliRunner().invoke(app, ['--help'])",
         "from typer.testing import CliRunner; from manyheads.cli.app import app\n"
-        "for name in ('train', 'predict', 'words', 'inspect', 'demo'): CliRunner().invoke(app, [name, '--help'])",
+        "for name in ('train', 'predict', 'serve', 'words', 'inspect', 'demo'):\n"
+        "    CliRunner().invoke(app, [name, '--help'])",
     ],
     ids=["import", "--help", "train --help"],
 )

@@ -16,7 +16,7 @@ from manyheads.backbone import pooler as poolers
 from manyheads.backbone.branches.branches import Branches
 from manyheads.backbone.facts import observe_facts
 from manyheads.backbone.forward import ForwardPass, run_branch_from_states
-from manyheads.backbone.generating import GeneratingPass, left_padding_is_exact
+from manyheads.backbone.generating import GeneratingPass, changes_while_generating, left_padding_is_exact
 from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.backbone.identity.identity import Origin, Provenance
 from manyheads.backbone.identity.source import Source
@@ -341,6 +341,16 @@ class Backbone(nn.Module):
     @cached_property
     def _left_padding_is_exact(self) -> bool:
         return left_padding_is_exact(self._forward_pass, self.row_groups)
+
+    @cached_property
+    def can_interleave(self) -> bool:
+        """Whether forward passes between two tokens of a generation change neither it nor themselves.
+
+        They do in a model that keeps state in its modules while it runs or generates. Observed on first use, in
+        generations of three tokens.
+        """
+        self.check_generates()
+        return not self.changes_itself and not changes_while_generating(self.model)
 
     def resume_from_states(self, batch: Batch, name: str, request: Request, entry: Tensor) -> States:
         """Run one branch alone, from hidden states below it; see ``run_branch_from_states``."""

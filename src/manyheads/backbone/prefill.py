@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from manyheads.errors import BackboneError
 
 
 class Prefill:
-    """Records hidden states of a batch of prompts while ``generate`` runs.
+    """Records hidden states of a batch of prompts while ``generate`` runs in this thread.
 
     The calls of the stack that belong to the prefill are recognized by their token ids. Each row may be repeated (one
     row per beam or returned sequence), the prompts may come in several chunks, and in a causal stack other tokens may
@@ -41,6 +42,7 @@ class Prefill:
         self._count = count
         self._causal = causal
         self._depth = _depth(stack)
+        self._thread = threading.get_ident()
         self._parameters = inspect.signature(stack.forward)
         self._chunks: list[dict[int, Tensor]] = []
         self._handles: list[RemovableHandle] = []
@@ -50,14 +52,19 @@ class Prefill:
         """Whether the states of every token were recorded."""
         return self._recorded_tokens == self._prompts.shape[1]
 
-    @property
-    def hidden(self) -> dict[int, Tensor]:
-        """Layer -> hidden states (rows, tokens, width), in the layout of the prompts."""
-        return {layer: torch.cat([chunk[layer] for chunk in self._chunks], dim=1) for layer in self._layers}
+    def take_hidden(self) -> dict[int, Tensor]:
+        """Return layer -> hidden states (rows, tokens, width), in the layout of the prompts, and forget them.
+
+        A generation may go on for long, and does not need them.
+        """
+        hidden = {layer: torch.cat([chunk[layer] for chunk in self._chunks], dim=1) for layer in self._layers}
+        self._chunks = []
+        return hidden
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record the stack's calls."""
+        """Record the stack's calls in this thread."""
+        self._thread = threading.get_ident()
         self._handles = [
             self._stack.register_forward_pre_hook(self._request_layers, with_kwargs=True),
             self._stack.register_forward_hook(self._record, with_kwargs=True),
@@ -93,7 +100,10 @@ class Prefill:
 
     def _tokens_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         """Return the number of tokens that a call reads of the prompts, after those recorded before."""
-        if torch.compiler.is_compiling() or _depth(self._stack) != self._depth:
+        # First of all: a graph that is being compiled cannot contain the other conditions.
+        if torch.compiler.is_compiling():
+            return 0
+        if threading.get_ident() != self._thread or _depth(self._stack) != self._depth:
             return 0
         ids = self._parameters.bind_partial(*args, **kwargs).arguments.get("input_ids")
         if not isinstance(ids, Tensor) or ids.dim() != 2 or not len(ids) or len(ids) % len(self._prompts):

@@ -27,6 +27,7 @@ from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
 from manyheads.cli.predict_options import PredictEngine, PredictInput, PredictOutput
+from manyheads.cli.serve_options import ServeAddress, ServeLimits, ServeModel
 from manyheads.cli.train_options import (
     AutoOptions,
     DataOptions,
@@ -155,6 +156,15 @@ def inspect(
         from manyheads.cli.inspect import run_inspect
 
     run_inspect(model, as_json)
+
+
+@app.command(cls=Command, epilog="Example: manyheads serve model/ --port 8000")
+@grouped
+def serve(source: ServeModel, address: ServeAddress, limits: ServeLimits) -> None:
+    """Answer requests over HTTP with every head and the language model, until interrupted."""
+    from manyheads.cli.serve import run_serve
+
+    run_serve(source, address, limits)
 
 
 @app.command(cls=Command, epilog="Example: manyheads words notes.csv --text note --backbone gpt2 --out words.txt")

@@ -20,6 +20,11 @@ from manyheads.taps import BackboneTap
 from manyheads.types import Features
 
 Receive = Callable[[np.ndarray, Mapping[BackboneTap, Features]], None]
+Pause = Callable[[], None]
+
+
+def go_on() -> None:
+    """Go on with the next batch at once."""
 
 
 def run_pass(
@@ -29,6 +34,7 @@ def run_pass(
     taps: Sequence[BackboneTap],
     receive: Receive,
     batch_tokens: int | None = None,
+    pause: Pause = go_on,
 ) -> None:
     """Run the backbone over rows, one forward per batch of rows of like length.
 
@@ -42,11 +48,13 @@ def run_pass(
         taps: Resolved taps.
         receive: Called with each batch's rows and its features by tap, on the CPU.
         batch_tokens: Tokens per batch, padding included; ``None`` for the fastest number.
+        pause: Called before each batch; an error that it raises stops the pass.
     """
     lengths = tokenized.lengths[rows]
     batches = Batches(lengths, core.backbone.token_budget if batch_tokens is None else batch_tokens)
     with evaluating(core), progress_bar("Reading texts", int(lengths.sum()), "tokens") as advance:
         for places in batches:
+            pause()
             started = time.perf_counter()
             read, _ = core.read(tokenized.batch(rows[places]).to(core.backbone.device), taps)
             check_finite(core, rows[places], read)

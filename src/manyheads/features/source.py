@@ -17,7 +17,7 @@ from manyheads.backbone.identity.digest import tensors_digest
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features.cache import FeatureCache, Store
-from manyheads.features.extract import run_pass
+from manyheads.features.extract import Pause, go_on, run_pass
 from manyheads.features.keys import row_keys
 from manyheads.features.table import DerivedTable, FeatureTable, IdTable, Piece, PieceTable
 from manyheads.taps import BackboneTap, Branched, Tap, write_tap
@@ -38,6 +38,7 @@ class FeatureSource:
         cache: Where features are kept between runs, or ``None``.
         identity: Everything but tap and text on which features depend; see ``identity_of``.
         batch_tokens: Tokens per batch, padding included; ``None`` for the fastest number.
+        pause: Called before each batch; an error that it raises stops the pass.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class FeatureSource:
         cache: FeatureCache | None = None,
         identity: Mapping[str, object] | None = None,
         batch_tokens: int | None = None,
+        pause: Pause = go_on,
     ) -> None:
         self._core = core
         self._tokenized = tokenized
         self._cache = cache if identity is not None else None
         self._identity = identity
         self._batch_tokens = batch_tokens
+        self._pause = pause
         # Features that are not per word are found by the text alone, whatever its words are.
         keys = {by_word: row_keys(tokenized, by_word) for by_word in (False, True)}
         ranks = [np.unique(keys[by_word], return_inverse=True)[1] for by_word in (False, True)]
@@ -92,7 +95,7 @@ class FeatureSource:
 
     def without_cache(self, core: HeadedCore) -> FeatureSource:
         """Return a source of the same texts on another core."""
-        return FeatureSource(core, self._tokenized, batch_tokens=self._batch_tokens)
+        return FeatureSource(core, self._tokenized, batch_tokens=self._batch_tokens, pause=self._pause)
 
     def by_content(self, rows: np.ndarray) -> np.ndarray:
         """Return the positions of ``rows`` in a pseudo-random order that depends on the contents only."""
@@ -121,7 +124,7 @@ class FeatureSource:
             for tap, features in read.items():
                 gathered[tap].add(self._slots[rows], features)
 
-        run_pass(self._core, self._tokenized, self._first[slots], taps, receive, self._batch_tokens)
+        run_pass(self._core, self._tokenized, self._first[slots], taps, receive, self._batch_tokens, self._pause)
         for part in gathered.values():
             part.seal()
 

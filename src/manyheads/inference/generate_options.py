@@ -50,6 +50,35 @@ def padding_id(options: Mapping[str, Any], model: nn.Module, tokenizer: Tokenize
     return next(pad for pad in known if pad is not None)
 
 
+def end_ids(options: Mapping[str, Any], model: nn.Module) -> frozenset[int]:
+    """Return the ids of the tokens that end a sequence."""
+    end = options.get("eos_token_id", _config(options, model).eos_token_id)
+    return frozenset(end if isinstance(end, list | tuple) else [] if end is None else [int(end)])
+
+
+def filler_id(options: Mapping[str, Any], model: nn.Module) -> int | None:
+    """Return the id after the end of a sequence that is shorter than others, as far as the options show it."""
+    pad = options.get("pad_token_id", _config(options, model).pad_token_id)
+    return _end_of_text(options, model) if pad is None else int(pad)
+
+
+def sequences_of_prompt(options: Mapping[str, Any], model: nn.Module) -> int:
+    """Return the number of sequences of each prompt."""
+    return int(options.get("num_return_sequences") or _config(options, model).num_return_sequences or 1)
+
+
+def most_new_tokens(options: Mapping[str, Any], model: nn.Module) -> int | None:
+    """Return the most tokens of a sequence after its prompt, or ``None`` if only the length with it is limited."""
+    most = options.get("max_new_tokens", _config(options, model).max_new_tokens)
+    return None if most is None else int(most)
+
+
+def stop_strings_of(options: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Return the strings at which ``generate`` stops."""
+    strings = options.get("stop_strings", getattr(_config(options, model), "stop_strings", None)) or []
+    return [strings] if isinstance(strings, str) else list(strings)
+
+
 def check_room(tokenized: Tokenized, options: Mapping[str, Any], backbone: Backbone, tokenizer: Tokenizer) -> None:
     """Check that every prompt leaves room for new tokens.
 

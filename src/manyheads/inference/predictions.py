@@ -51,6 +51,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         truncated: (rows,) booleans: the text was truncated to the backbone's limit.
         windows: (rows,) int64: the number of windows in which the text was read, 1 unless ``long_text`` is ``"mean"``
             or ``"max"``.
+        tokens: (rows,) int64: the number of tokens of the text that were read, special tokens included and prompts not.
         features: Tap -> fp32 (rows, width), for the taps that were asked for; ``Ragged`` with (tokens, width) per row
             if the tap reads every token.
 
@@ -70,6 +71,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         decisions: Mapping[str, Decision] | None = None,
         features: Mapping[Tap, Any] | None = None,
         windows: np.ndarray | None = None,
+        tokens: np.ndarray | None = None,
     ) -> None:
         self._specs = specs
         self._decisions = dict.fromkeys(specs, NEUTRAL) if decisions is None else decisions
@@ -80,6 +82,7 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
         self.empty = empty
         self.truncated = truncated
         self.windows = np.ones(len(empty), dtype=np.int64) if windows is None else windows
+        self.tokens = np.zeros(len(empty), dtype=np.int64) if tokens is None else tokens
         self.features: Mapping[Tap, Any] = {} if features is None else features
 
     @property
@@ -139,8 +142,9 @@ class Predictions(Sequence[Mapping[str, Prediction]]):
             logits = {name: part[index] for name, part in self._logits.items()}
             words = None if self.words is None else self.words[index]
             features = {tap: values[index] for tap, values in self.features.items()}
-            empty, truncated, windows = self.empty[index], self.truncated[index], self.windows[index]
-            return Predictions(self._specs, logits, empty, truncated, words, self._decisions, features, windows)
+            empty, truncated = self.empty[index], self.truncated[index]
+            windows, tokens = self.windows[index], self.tokens[index]
+            return Predictions(self._specs, logits, empty, truncated, words, self._decisions, features, windows, tokens)
         row = range(len(self))[index]
         return ByHead(self.heads, lambda name: self._prediction(name, row))
 

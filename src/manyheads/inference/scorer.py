@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
 from manyheads.features import BranchedSource, FeatureSource
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.cache import FeatureCache
+from manyheads.features.extract import Pause, go_on
 from manyheads.features.logits import empty_logits
 from manyheads.features.running_cores import RunningCores
 from manyheads.features.source import identity_of
@@ -48,6 +49,7 @@ class Scorer:
         tokenizer: The backbone's own.
         settings: How texts are scored.
         cache: Where features are kept, or ``None``.
+        pause: Called before each batch of the backbone; an error that it raises stops the pass.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Scorer:
         tokenizer: Tokenizer,
         settings: ScoringSettings | None = None,
         cache: FeatureCache | None = None,
+        pause: Pause = go_on,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._settings = ScoringSettings() if settings is None else settings
         self._cache = cache
+        self._pause = pause
         self._running = RunningCores(core, self._settings.precision)
 
     @property
@@ -70,10 +74,20 @@ class Scorer:
 
     def with_settings(self, settings: ScoringSettings) -> Scorer:
         """Return a scorer with other settings; in the same precision it runs the weights that are converted already."""
-        other = Scorer(self._core, self._tokenizer, settings, self._cache)
+        other = Scorer(self._core, self._tokenizer, settings, self._cache, self._pause)
         if settings.precision == self._settings.precision:
             other._running = self._running
         return other
+
+    def pausing(self, pause: Pause) -> Scorer:
+        """Return this scorer with another function that is called before each batch of the backbone."""
+        other = Scorer(self._core, self._tokenizer, self._settings, self._cache, pause)
+        other._running = self._running
+        return other
+
+    def on(self, core: HeadedCore) -> Scorer:
+        """Return a scorer of another core on the same backbone, with the same tokenizer, settings and pauses."""
+        return Scorer(core, self._tokenizer, self._settings, self._cache, self._pause)
 
     def __call__(self, texts: Texts, heads: Iterable[str] | None = None, taps: Sequence[Tap] = ()) -> Predictions:
         """Predict texts.
@@ -88,7 +102,7 @@ class Scorer:
             TextError: pairs of texts for heads that were trained on single texts, or single texts for pairs.
             InputError: a text beyond the limit under ``long_text="error"``.
         """
-        chosen = self._chosen(heads)
+        chosen = self.chosen(heads)
         _warn_untrained(self._core.heads.with_dependencies(chosen))
         return self._score(self._prepare(texts, chosen, self._resolved(taps)))
 
@@ -104,7 +118,7 @@ class Scorer:
             TextError: an item that is no text, after the predictions of the texts before its block of 2,048.
         """
         check_is_list(items)
-        chosen = self._chosen(heads)
+        chosen = self.chosen(heads)
         _warn_untrained(self._core.heads.with_dependencies(chosen))
         return self._streamed(items, chosen)
 
@@ -117,32 +131,44 @@ class Scorer:
         """
         return self._score(self._prepare(texts, {}, self._resolved(taps))).features
 
-    def with_pass(
-        self,
-        texts: Texts,
-        heads: Iterable[str] | None,
-        run: Callable[[Tokenized], Mapping[BackboneTap, Features]],
-    ) -> Predictions:
-        """Predict texts with features from another pass over them, such as the prefill of a generation.
+    def chosen(self, names: Iterable[str] | None) -> dict[str, Head]:
+        """Return heads by name; all by default.
+
+        Raises:
+            HeadError: there is none.
+        """
+        chosen = self._core.heads.chosen(names)
+        if not chosen:
+            reason = "heads=[] names none" if self._core.heads else "this model has none"
+            raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
+        return chosen
+
+    def prepare(self, texts: Texts, heads: Mapping[str, Head]) -> TextParts:
+        """Return texts as rows of tokens, to be predicted by ``predict_prepared``.
 
         Args:
             texts: As in ``__call__``.
-            heads: As in ``__call__``.
-            run: Returns features of all rows by ``stored`` tap, on the CPU, in the loaded precision; called once. What
-                it does not return is computed here.
+            heads: The heads that will read them; perhaps none.
 
         Raises:
             The same as ``__call__``.
         """
-        chosen = self._chosen(heads)
-        _warn_untrained(self._core.heads.with_dependencies(chosen))
-        prepared = self._prepare(texts, chosen)
-        (part,) = prepared.parts  # prompts are not split into windows
-        return self._score(prepared, run(part.tokenized))
+        _warn_untrained(self._core.heads.with_dependencies(heads))
+        return self._prepare(texts, heads)
 
-    def in_loaded_precision(self, heads: Iterable[str] | None) -> dict[str, Head]:
-        """Return those of the chosen heads that are asked in the precision of the loaded weights."""
-        groups = self._running.groups(self._core.heads.chosen(heads))
+    def predict_prepared(self, prepared: TextParts, known: Mapping[BackboneTap, Features] | None = None) -> Predictions:
+        """Predict texts with features from another pass over them, such as the prefill of a generation.
+
+        Args:
+            prepared: The texts.
+            known: Features of all rows by ``stored`` tap, on the CPU, in the loaded precision. What is missing is
+                computed here.
+        """
+        return self._score(prepared, known)
+
+    def in_loaded_precision(self, heads: Mapping[str, Head]) -> dict[str, Head]:
+        """Return those of some heads that are asked in the precision of the loaded weights."""
+        groups = self._running.groups(heads)
         return next((group for running, group in groups if running is self._core), {})
 
     def _streamed(self, items: Iterable[object], heads: Mapping[str, Head]) -> Iterator[Mapping[str, Prediction]]:
@@ -160,13 +186,6 @@ class Scorer:
             texts = read_texts_from_list(items, first)
             where = [f"The list of texts, row {row}" for row in range(first, first + len(items))]
             return self._prepare(texts, heads, where=where)
-
-    def _chosen(self, names: Iterable[str] | None) -> dict[str, Head]:
-        chosen = self._core.heads.chosen(names)
-        if not chosen:
-            reason = "heads=[] names none" if self._core.heads else "this model has none"
-            raise HeadError(f"There is no head to predict with: {reason}; add one with add_head, and train it")
-        return chosen
 
     def _resolved(self, taps: Sequence[Tap]) -> dict[Tap, BackboneTap]:
         return check_feature_taps(taps, self._core.backbone.facts)
@@ -204,6 +223,7 @@ class Scorer:
             {name: head.decision for name, head in heads.items()},
             {tap: features[tap] for tap in taps},
             prepared.windows,
+            prepared.tokens,
         )
 
     def _of_texts(self, head: Head, logits: Logits, windows: Windows) -> Logits:
@@ -252,7 +272,7 @@ class Scorer:
         for running, group in groups:
             given = readers.taps if running is giving else {}
             identity = None if digest is None else identity_of(running.backbone, digest)
-            own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget)
+            own = FeatureSource(running, tokenized, self._cache, identity, self._settings.token_budget, self._pause)
             if running is self._core:
                 own.add(known)
             read = [*self._core.heads.taps_of(group), *given.values()]

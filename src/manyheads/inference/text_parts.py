@@ -70,9 +70,22 @@ class TextParts:
     words: Sequence[np.ndarray] | None
 
     @property
+    def whole(self) -> Tokenized:
+        """The rows of texts that are not split into windows."""
+        (part,) = self.parts
+        return part.tokenized
+
+    @property
     def windows(self) -> np.ndarray:
         """Number of windows of each text, int64 (texts,): the largest of all parts."""
         return reduce(np.maximum, (part.windows.counts for part in self.parts))
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Number of tokens of each text that are read, int64 (texts,): those of all its windows, without prompts."""
+        part = self.parts[0]
+        counts: np.ndarray = np.add.reduceat(part.tokenized.lengths, part.windows.offsets[:-1])
+        return counts
 
 
 def as_rows(

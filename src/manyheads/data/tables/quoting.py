@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -80,11 +81,37 @@ def _is_even(lines: Iterable[str], delimiter: str, width: int) -> bool:
     return all(line.count(delimiter) == width - 1 for line in lines if line.strip("\r\n"))
 
 
+class _FieldLimit:
+    """The size limit of the ``csv`` module, one for all threads: lifted while any of them reads."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._readers = 0
+        self._before = 0
+
+    def lift(self) -> None:
+        """Lift the limit until every reader has restored it."""
+        with self._guard:
+            self._readers += 1
+            if self._readers == 1:
+                self._before = csv.field_size_limit(_LARGEST_FIELD)
+
+    def restore(self) -> None:
+        """Restore the limit if no other thread reads."""
+        with self._guard:
+            self._readers -= 1
+            if not self._readers:
+                csv.field_size_limit(self._before)
+
+
+_FIELD_LIMIT = _FieldLimit()
+
+
 @contextmanager
 def unlimited_fields() -> Iterator[None]:
     """Let the ``csv`` module read cells of any size."""
-    before = csv.field_size_limit(_LARGEST_FIELD)
+    _FIELD_LIMIT.lift()
     try:
         yield
     finally:
-        csv.field_size_limit(before)
+        _FIELD_LIMIT.restore()

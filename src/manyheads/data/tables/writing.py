@@ -80,7 +80,7 @@ def _write_delimited(pieces: Pieces, schema: pa.Schema, file: Any, delimiter: st
     flat = pa.schema([(field.name, pa.string() if pa.types.is_nested(field.type) else field.type) for field in schema])
     with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(delimiter=delimiter)) as writer:
         for piece in pieces:
-            writer.write_table(_flat(piece))
+            writer.write_table(flat_table(piece))
 
 
 def _write_json_lines(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
@@ -95,7 +95,7 @@ def _write_parquet(pieces: Pieces, schema: pa.Schema, file: Any) -> None:
             writer.write_table(piece)
 
 
-def _flat(table: pa.Table) -> pa.Table:
+def flat_table(table: pa.Table) -> pa.Table:
     """Return the table with lists as JSON text, the form in which a label cell is read back."""
     for place, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):

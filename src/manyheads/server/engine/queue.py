@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
 
-from manyheads.server.engine.work import Work
+from manyheads.server.engine.job import Job
 
 
 class QueueFullError(Exception):
@@ -25,27 +19,8 @@ class QueueFullError(Exception):
         self.seconds = seconds
 
 
-class DeadlineError(Exception):
-    """The deadline of a work passed before it was computed."""
-
-
 class ClosedError(Exception):
     """The server is shutting down."""
-
-
-@dataclass(eq=False)
-class Job:
-    """A work in the queue.
-
-    Attributes:
-        work: What to compute.
-        deadline: When its answer is no longer wanted, by ``time.monotonic``.
-        answer: The model that answered, and its answer; cancelled when the client is gone.
-    """
-
-    work: Work[Any]
-    deadline: float
-    answer: Future[Any] = field(default_factory=Future)
 
 
 class WorkQueue:
@@ -59,7 +34,8 @@ class WorkQueue:
     def __init__(self, max_waiting: int, max_waiting_tokens: int) -> None:
         self._max_waiting = max_waiting
         self._max_tokens = max_waiting_tokens
-        self._jobs: deque[Job] = deque()
+        # In order of arrival. A dict, so that a job whose client left is removed at once, wherever it stands.
+        self._jobs: dict[Job, None] = {}
         self._tokens = 0
         self._rate = 0.0
         self._is_closed = False
@@ -73,6 +49,11 @@ class WorkQueue:
         """About how many tokens wait."""
         return self._tokens
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more work is accepted."""
+        return self._is_closed
+
     def put(self, job: Job) -> None:
         """Add a job.
 
@@ -83,13 +64,16 @@ class WorkQueue:
         with self._changed:
             if self._is_closed:
                 raise ClosedError("the server is shutting down")
-            if len(self._jobs) >= self._max_waiting or (self._jobs and self._tokens > self._max_tokens):
-                self._drop_unwanted()
-            if len(self._jobs) >= self._max_waiting or (self._jobs and self._tokens > self._max_tokens):
-                raise QueueFullError(max(1, round(self._tokens / self._rate)) if self._rate else 1)
-            self._jobs.append(job)
-            self._tokens += job.work.size
+            if len(self._jobs) >= self._max_waiting or (self._jobs and self._tokens + job.size > self._max_tokens):
+                raise QueueFullError(self._seconds_to_room())
+            self._jobs[job] = None
+            self._tokens += job.size
             self._changed.notify()
+
+    def remove(self, job: Job) -> None:
+        """Remove a job if it still waits."""
+        with self._changed:
+            self._remove(job)
 
     def take(self, tokens: int) -> list[Job]:
         """Wait for work, and return the first job and others of its group; empty once the queue is closed and empty.
@@ -97,21 +81,24 @@ class WorkQueue:
         Args:
             tokens: About how many tokens the jobs have together at most; the first one may have more.
         """
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._is_closed)
-                if not self._jobs:
-                    return []
-                taken = self._taken(tokens)
-            # Not under the lock: a callback of a future may take time.
-            wanted = [job for job in taken if job.answer.set_running_or_notify_cancel()]
-            if wanted:
-                return wanted
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._is_closed)
+            return self._taken(list(self._jobs), tokens)
+
+    def take_small(self, tokens: int) -> list[Job]:
+        """Return the first job that has no more tokens than these and others of its group; empty if none waits."""
+        with self._changed:
+            return self._taken([job for job in self._jobs if job.size <= tokens], tokens)
 
     def computed(self, tokens: int, seconds: float) -> None:
         """Note how long some tokens took, for the estimate of when there is room."""
         rate = tokens / max(seconds, 1e-6)
         self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
+
+    def open(self) -> None:
+        """Accept jobs."""
+        with self._changed:
+            self._is_closed = False
 
     def close(self) -> None:
         """Accept no more jobs; those that wait are still taken."""
@@ -119,33 +106,21 @@ class WorkQueue:
             self._is_closed = True
             self._changed.notify_all()
 
-    def _taken(self, tokens: int) -> list[Job]:
-        self._drop_unwanted()
+    def _taken(self, waiting: list[Job], tokens: int) -> list[Job]:
+        """Remove the first of some waiting jobs and those that fit beside it, and return them."""
         taken: list[Job] = []
-        kept: deque[Job] = deque()
         size = 0
-        for job in self._jobs:
-            if not taken or (_together(taken[0], job) and size + job.work.size <= tokens):
+        for job in waiting:
+            if not taken or (job.key == taken[0].key and size + job.size <= tokens):
                 taken.append(job)
-                size += job.work.size
-            else:
-                kept.append(job)
-        self._keep(kept)
+                size += job.size
+                self._remove(job)
         return taken
 
-    def _drop_unwanted(self) -> None:
-        """Forget jobs whose client is gone, and fail those whose deadline has passed."""
-        now = time.monotonic()
-        kept = [job for job in self._jobs if not job.answer.cancelled()]
-        for job in kept:
-            if job.deadline <= now and job.answer.set_running_or_notify_cancel():
-                job.answer.set_exception(DeadlineError("the deadline passed before the model was free"))
-        self._keep(job for job in kept if not job.answer.done())
+    def _remove(self, job: Job) -> None:
+        if job in self._jobs:
+            del self._jobs[job]
+            self._tokens -= job.size
 
-    def _keep(self, jobs: Iterable[Job]) -> None:
-        self._jobs = deque(jobs)
-        self._tokens = sum(job.work.size for job in self._jobs)
-
-
-def _together(first: Job, other: Job) -> bool:
-    return type(first.work) is type(other.work) and first.work.group == other.work.group
+    def _seconds_to_room(self) -> int:
+        return max(1, round(self._tokens / self._rate)) if self._rate else 1

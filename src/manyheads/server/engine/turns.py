@@ -19,6 +19,11 @@ class Turns:
         self._waiting: deque[threading.Event] = deque()
         self._is_taken = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a thread waits for the turn."""
+        return bool(self._waiting)
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for the turn, and keep it inside the ``with`` block."""
@@ -45,3 +50,11 @@ class Turns:
                 self._waiting.popleft().set()
             else:
                 self._is_taken = False
+
+    def pass_on(self) -> None:
+        """Let each thread that waits have its turn, and take the next one."""
+        with self._guard:
+            if not self._waiting:
+                return
+        self.release()
+        self.take()

@@ -24,6 +24,11 @@ class Work(ABC, Generic[Answer]):
     def size(self) -> int:
         """About how many tokens it has."""
 
+    @property
+    def rows(self) -> int:
+        """How many texts it has."""
+        return 1
+
     @abstractmethod
     def run(self, served: Served, others: Sequence[Work[Answer]]) -> list[Answer | Exception]:
         """Compute this work and others of its group, and return the answer or the error of each, this one first."""
@@ -32,3 +37,9 @@ class Work(ABC, Generic[Answer]):
 def tokens_in(characters: int) -> int:
     """Return about how many tokens a text has."""
     return characters // 4 + 1
+
+
+def tokens_of(text: str) -> int:
+    """Return about how many tokens a text has: one per four bytes, so about one per character of a language without
+    spaces."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))) // 4 + 1

@@ -35,7 +35,7 @@ async def read_bytes(request: Request, settings: ServerSettings) -> bytes:
         RequestError: too large, or too slow.
     """
     given = request.headers.get("content-length", "")
-    if given.isdigit() and int(given) > settings.max_body_bytes:
+    if given.isdecimal() and int(given) > settings.max_body_bytes:
         raise _too_large(settings)
     try:
         return await asyncio.wait_for(_within(request, settings), settings.body_seconds)

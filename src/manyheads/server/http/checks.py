@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from manyheads.core import HeadedCore
 from manyheads.data.texts.texts import Texts, read_texts_from_list
-from manyheads.errors import HeadError, TextError
+from manyheads.errors import TextError, listed
 from manyheads.server.http.errors import Location, invalid
 from manyheads.server.settings import ServerSettings
 
@@ -36,16 +36,16 @@ def check_heads(core: HeadedCore, names: Sequence[str] | None, location: Locatio
     Raises:
         InvalidBodyError: there is no such head, or none at all.
     """
-    try:
-        chosen = core.heads.chosen(names)
-    except HeadError as error:
-        raise invalid(location, str(error), "unknown_head") from None
-    if not chosen:
+    for place, name in enumerate(names or ()):
+        if name not in core.heads:
+            raise invalid([*location, place], f"is no head; the heads are {listed(core.heads)}", "unknown_head")
+    if not core.heads or (names is not None and not names):
         raise invalid(location, "names no head" if core.heads else "this model has no heads", "no_head")
-    return None if names is None else tuple(chosen)
+    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def _characters(item: object) -> int:
+    """Return the characters of a text, of both texts of a pair, or of words with the spaces between them."""
     if isinstance(item, str):
         return len(item)
-    return sum(len(part) for part in item if isinstance(part, str)) if isinstance(item, list | tuple) else 0
+    return sum(len(part) + 1 for part in item if isinstance(part, str)) if isinstance(item, list | tuple) else 0

@@ -33,8 +33,14 @@ async def unless_gone(request: Request, answering: Coroutine[Any, Any, Result]) 
             raise ClientGoneError("the client closed the connection")
         return answer.result()
     finally:
-        gone.cancel()
-        answer.cancel()
+        _drop(gone)
+        _drop(answer)
+
+
+def _drop(task: asyncio.Task[Any]) -> None:
+    """Cancel a task whose outcome no longer matters; asyncio would log an error that nobody reads."""
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _disconnected(request: Request) -> None:

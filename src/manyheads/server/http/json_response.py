@@ -16,5 +16,13 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
     Raises:
         ValueError: a NaN or an infinity, which JSON does not have.
     """
-    body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
-    return Response(body.encode(), status, headers, media_type="application/json")
+    return Response(as_json(value), status, headers, media_type="application/json")
+
+
+def as_json(value: object) -> bytes:
+    """Return a value as JSON, on one line.
+
+    Raises:
+        ValueError: a NaN or an infinity.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str).encode()

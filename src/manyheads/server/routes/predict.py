@@ -12,21 +12,22 @@ from manyheads.errors import ManyheadsError, listed
 from manyheads.server.engine import AnsweredTexts, Engine, PredictWork
 from manyheads.server.http.body import read_json
 from manyheads.server.http.checks import check_heads, read_texts
-from manyheads.server.http.errors import InvalidBodyError, invalid, row_problem
+from manyheads.server.http.errors import invalid, row_problem, unanswered
+from manyheads.server.http.facts import facts_of
 from manyheads.server.http.gone import unless_gone
 from manyheads.server.http.json_response import json_response
-from manyheads.server.http.schema import json_body
+from manyheads.server.http.schema import json_body, responses_of
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 from manyheads.server.wire.answers import answer_of
-from manyheads.server.wire.predict import PredictBody
+from manyheads.server.wire.predict import PredictAnswer, PredictBody
 
 
 def predict_routes(serving: Serving, engine: Engine, settings: ServerSettings) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["heads"])
 
-    @router.post("/predict", openapi_extra=json_body(PredictBody))
+    @router.post("/predict", openapi_extra=json_body(PredictBody), responses=responses_of(PredictAnswer))
     async def predict(request: Request) -> Response:
         """Predict texts with all heads, in one pass of the backbone.
 
@@ -39,6 +40,8 @@ def predict_routes(serving: Serving, engine: Engine, settings: ServerSettings) -
         heads = check_heads(serving.current.core, body.heads, ["heads"])
         work = PredictWork(texts, heads, _long_text(body))
         served, answers = await unless_gone(request, engine.answer(work))
+        failed = sum(isinstance(answer, ManyheadsError) for answer in answers)
+        facts_of(request).answered(served.fingerprint, len(answers), failed)
         return json_response(predictions_of(served, answers, texts, field, body.top_k))
 
     return router
@@ -54,12 +57,12 @@ def predictions_of(
     """
     errors = [answer for answer in answers if isinstance(answer, ManyheadsError)]
     if errors and len(errors) == len(answers):
-        raise InvalidBodyError([([field, row], str(error), type(error).__name__) for row, error in enumerate(errors)])
+        raise unanswered(errors, [_place(field, row) for row in range(len(errors))])
     predictions: list[dict[str, Any]] = []
     flags: list[str | None] = []
     for row, (answer, text) in enumerate(zip(answers, texts.texts, strict=True)):
         if isinstance(answer, ManyheadsError):
-            predictions.append({"error": row_problem(answer, ["body", field, row])})
+            predictions.append({"error": row_problem(answer, ["body", *_place(field, row)])})
             flags.append(None)
             continue
         predictions.append(
@@ -70,6 +73,11 @@ def predictions_of(
         )
         flags.append(answer.flag)
     return {"predictions": predictions, "flags": flags, "fingerprint": served.fingerprint}
+
+
+def _place(field: str, row: int) -> list[str | int]:
+    """Return where in the body a text is; ``text`` is no list."""
+    return [field] if field == "text" else [field, row]
 
 
 def _given(body: PredictBody) -> tuple[str, Sequence[object]]:

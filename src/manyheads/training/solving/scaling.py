@@ -81,9 +81,11 @@ class Basis:
         rows, width = standardized.shape
         if width <= rows:
             return Basis.from_gram(scaling, standardized.T @ standardized / rows)
-        variances, weights = torch.linalg.eigh((standardized @ standardized.T).double() / rows)
+        # Centered rows have an axis less than there are rows; rounded to fp32, their products would show one more.
+        standardized = standardized.double()
+        variances, weights = torch.linalg.eigh(standardized @ standardized.T / rows)
         kept = variances > _NO_VARIANCE * variances[-1]
-        axes = standardized.T.double() @ weights[:, kept] / (variances[kept] * rows).sqrt()
+        axes = standardized.T @ weights[:, kept] / (variances[kept] * rows).sqrt()
         return Basis(scaling, axes.to(features.dtype), variances[kept])
 
     @staticmethod

@@ -1,0 +1,1 @@
+"""Tables that are uploaded: read within limits, cut into blocks, and written as CSV block by block."""
