@@ -551,6 +551,7 @@ class HeadedModel(nn.Module):
             ExportError: the format cannot express the head; the message says why, and what can be done.
             ConfigError: an unknown format.
             OutputExistsError: the folder is not free.
+            CheckpointError: the disk has no room for the files.
             OutputError: the files cannot be written.
 
         Examples:

@@ -96,6 +96,18 @@ def test_a_class_with_an_activation_has_room_for_half_as_many_labels_as_features
         model.export_head("of_17", tmp_path / "of_17")
 
 
+def test_whatever_a_stock_class_raises_is_an_error_of_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel\nfor this")
+
+    family = BY_NAME["bert"]
+    model = mh.HeadedModel.wrap(family.build(), tokenizer_for(family))
+    model.add_head("first", mh.Multiclass(YES_NO, reads=CLS)).trained = True
+    monkeypatch.setattr(transformers.BertForSequenceClassification, "forward", broken)
+    with pytest.raises(mh.errors.ExportError, match=r"Head 'first': .* raises an error: no kernel for this; use the"):
+        model.export_head("first", tmp_path / "out")
+
+
 def test_unknown_names_are_errors(model: mh.HeadedModel, tmp_path: Path) -> None:
     with pytest.raises(mh.errors.UnknownHeadError, match="frist"):
         model.export_head("frist", tmp_path / "out")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +11,7 @@ from torch import nn
 
 from manyheads.backbone.stock_classes import build, reload, save, sequence_classifier_class, token_classifier_class
 from manyheads.core import HeadedCore
-from manyheads.errors import ExportError
+from manyheads.errors import ExportError, ManyheadsError, one_line
 from manyheads.export.by_head import HeadExporter, Write
 from manyheads.export.exporter import Written
 from manyheads.export.linear import ExportedHead
@@ -34,9 +36,11 @@ class StockExporter(HeadExporter):
         """Build the stock classifier; see ``HeadExporter``."""
         check_kind(head)
         own_tokenizer = exported_tokenizer(tokenizer, core.backbone, head.owner)
-        model = _initial_model(core, own_tokenizer, head)
         probe = probe_of(core, tokenizer, head)
-        notes = [*_place(core, head, model, own_tokenizer, probe), *notes_on(core, head, own_tokenizer, probe)]
+        with _errors_of_the_class(head):
+            model = _initial_model(core, own_tokenizer, head)
+            placed = _place(core, head, model, own_tokenizer, probe)
+        notes = [*placed, *notes_on(core, head, own_tokenizer, probe)]
 
         def write(folder: Path) -> Written:
             save(model, own_tokenizer, folder)
@@ -47,6 +51,20 @@ class StockExporter(HeadExporter):
             return Written(card, difference, probe.scale, probe.drift, notes)
 
         return write
+
+
+@contextmanager
+def _errors_of_the_class(head: ExportedHead) -> Iterator[None]:
+    """Raise whatever the code of a stock class raises as an error of this head."""
+    try:
+        yield
+    except ManyheadsError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"{head.owner}: the stock class of its backbone raises an error: {one_line(error)}; use the model itself "
+            "(model.predict)"
+        ) from error
 
 
 def _initial_model(core: HeadedCore, tokenizer: Any, head: ExportedHead) -> nn.Module:
@@ -62,7 +80,7 @@ def _class_for(config: Any, head: ExportedHead) -> Any:
     """Return the stock class.
 
     Raises:
-        ExportError: transformers has none for this architecture.
+        ExportError: transformers has none for this architecture, or one that reads a decoder.
     """
     by_word = head.head.spec.by_word
     found = (token_classifier_class if by_word else sequence_classifier_class)(config)
@@ -70,6 +88,11 @@ def _class_for(config: Any, head: ExportedHead) -> Any:
         auto = f"AutoModelFor{'Token' if by_word else 'Sequence'}Classification"
         raise ExportError(
             f"{head.owner}: transformers has no {auto} for {config.model_type!r}; use the model itself (model.predict)"
+        )
+    if config.is_encoder_decoder and not by_word:
+        raise ExportError(
+            f"{head.owner}: reads the encoder, and {found.__name__} reads its decoder; use the model itself "
+            "(model.predict)"
         )
     return found
 

@@ -65,8 +65,6 @@ def _reason_for_texts(attempt: Attempt, tap: Hidden) -> str:
     name = attempt.name
     if tap.normalize:
         return f"scales vectors to unit length, which {name} does not; {_ELSEWHERE}"
-    if attempt.model.config.is_encoder_decoder:  # type: ignore[union-attr]
-        return f"reads the encoder, and {name} reads its decoder; use the model itself (model.predict)"
     if tap.pool == "pooler":
         return f"reads the pooler, and {name} does not; train it with another pooling, or use the model itself"
     states, mask, _ = _run(attempt)
