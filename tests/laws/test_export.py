@@ -1,4 +1,4 @@
-"""An exported head gives the logits of the model wherever another library loads it, or is refused with the reason."""
+"""An exported head gives the logits of the model wherever another library loads it, or an error names the reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LLAMA_LIKE = {"own": NO_BIAS, "middle": FINAL_NORM, "mean": "reads pool='last'; 
 ENCODER_DECODER = dict.fromkeys(("own", "middle", "mean"), DECODER)
 NO_TOKEN_CLASS = {"tags": "no AutoModelForTokenClassification"}
 # Family -> the heads that a stock class cannot express, each with its reason; all others are exported.
-REFUSED: dict[str, Mapping[str, str]] = {
+ERRORS: dict[str, Mapping[str, str]] = {
     "gpt2": GPT_LIKE,
     "gptj": {**GPT_LIKE, **NO_TOKEN_CLASS},
     "gpt_neox": GPT_LIKE,
@@ -86,13 +86,13 @@ def fresh_logits(auto: Any, folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_every_head_is_exported_with_equal_logits_or_refused_with_its_reason(family: Family, tmp_path: Path) -> None:
+def test_every_head_is_exported_with_equal_logits_or_its_error_names_the_reason(family: Family, tmp_path: Path) -> None:
     model = headed(family, {name: spec(family) for name, spec in HEADS.items()})
     found = exported(model, tmp_path)
-    reasons = REFUSED.get(family.name, BERT_LIKE)
-    assert set(found.refused) == set(reasons)
+    reasons = ERRORS.get(family.name, BERT_LIKE)
+    assert set(found.errors) == set(reasons)
     for name, words in reasons.items():
-        assert re.match(rf"Head '{name}': .*{words}", found.refused[name]), found.refused[name]
+        assert re.match(rf"Head '{name}': .*{words}", found.errors[name]), found.errors[name]
         assert not (tmp_path / name).exists()
     predictions = model.predict(TEXTS)
     for name, folder in found.folders.items():
@@ -137,7 +137,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> mh.HeadedModel:
 @pytest.fixture(scope="module")
 def folders(bert: mh.HeadedModel, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     found = exported(bert, tmp_path_factory.mktemp("exported"))
-    assert not found.refused
+    assert not found.errors
     return found.folders
 
 

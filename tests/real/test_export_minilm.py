@@ -52,6 +52,8 @@ def test_sentence_transformers_embeds_our_logits(model: mh.HeadedModel, tmp_path
     np.testing.assert_allclose(scores, mh.Predictor(model, dtype="float32")(TEST).scores["activity"], atol=TOLERANCE)
 
 
-def test_the_head_on_the_unit_length_mean_is_refused_by_the_stock_class(model: mh.HeadedModel, tmp_path: Path) -> None:
+def test_the_head_on_the_unit_length_mean_is_an_error_for_the_stock_class(
+    model: mh.HeadedModel, tmp_path: Path
+) -> None:
     with pytest.raises(mh.errors.ExportError, match="unit length"):
         model.export_head("activity", tmp_path / "head")

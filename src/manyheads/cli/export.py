@@ -17,7 +17,7 @@ from manyheads.export.exporter import Exported
 from manyheads.export.exporters import exporter_named
 from manyheads.runtime.collecting import uncollected_imports
 
-_SOME_REFUSED = 1
+_SOME_ERRORS = 1
 
 
 def run_export(source: ExportInput, output: ExportOutput) -> None:
@@ -28,11 +28,11 @@ def run_export(source: ExportInput, output: ExportOutput) -> None:
     folders = _folders(list(core.heads), source.head, output.out)
     core.heads.chosen(folders)
     exported = exporter.export(core, tokenizer, folders, output.overwrite)
-    if source.head is not None and exported.refused:
-        raise ExportError(exported.refused[source.head])
+    if source.head is not None and exported.errors:
+        raise ExportError(exported.errors[source.head])
     _report(exported, output.as_json)
-    if exported.refused:
-        sys.exit(_SOME_REFUSED)
+    if exported.errors:
+        sys.exit(_SOME_ERRORS)
 
 
 def _folders(heads: list[str], head: str | None, out: Path) -> Mapping[str, Path]:
@@ -61,7 +61,7 @@ def _lines(exported: Exported) -> Iterator[str]:
     for name, written in exported.written.items():
         yield f"{name}: {exported.folders[name]} (largest difference of a logit: {written.difference:.1g})"
         yield from (f"  {note}" for note in written.notes)
-    yield from (f"Not exported: {reason}" for reason in exported.refused.values())
+    yield from (f"Not exported: {reason}" for reason in exported.errors.values())
 
 
 def _as_json(exported: Exported) -> dict[str, Any]:
@@ -69,4 +69,4 @@ def _as_json(exported: Exported) -> dict[str, Any]:
         name: {"folder": str(exported.folders[name]), "difference": one.difference, "notes": list(one.notes)}
         for name, one in exported.written.items()
     }
-    return {"to": exported.to, "exported": written, "refused": dict(exported.refused)}
+    return {"to": exported.to, "exported": written, "errors": dict(exported.errors)}

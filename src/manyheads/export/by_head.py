@@ -36,15 +36,15 @@ class HeadExporter(Exporter):
         """Export each head by itself; see ``Exporter.export``."""
         for folder in heads.values():
             check_folder(folder, overwrite, _inputs(core))
-        refused: dict[str, str] = {}
+        errors: dict[str, str] = {}
         written: dict[str, Written] = {}
         for name, folder in heads.items():
             try:
                 with spinner(f"Exporting {name}"):
                     written[name] = self._export_one(core, tokenizer, name, folder, overwrite)
             except ExportError as error:
-                refused[name] = str(error)
-        return Exported(self.name, {name: heads[name] for name in written}, refused, written)
+                errors[name] = str(error)
+        return Exported(self.name, {name: heads[name] for name in written}, errors, written)
 
     def _export_one(self, core: HeadedCore, tokenizer: Any, name: str, folder: Path, overwrite: bool) -> Written:
         head = exported_head(core, name)

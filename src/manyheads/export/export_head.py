@@ -17,5 +17,5 @@ def export_head(
     exporter = exporter_named(to)
     core.heads.chosen([name])
     exported = exporter.export(core, tokenizer, {name: folder}, overwrite)
-    if exported.refused:
-        raise ExportError(exported.refused[name])
+    if exported.errors:
+        raise ExportError(exported.errors[name])

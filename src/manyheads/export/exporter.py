@@ -37,13 +37,13 @@ class Exported:
     Attributes:
         to: The format.
         folders: Head name -> the folder that it was exported to.
-        refused: Head name -> why the format cannot express it, and what can be done.
+        errors: Head name -> why the format cannot express it, and what can be done.
         written: Head name -> what was written.
     """
 
     to: str
     folders: Mapping[str, Path] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
     written: Mapping[str, Written] = field(default_factory=dict)
 
 

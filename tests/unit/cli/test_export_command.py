@@ -36,14 +36,14 @@ def test_one_head_goes_to_the_folder_itself(model: Path, tmp_path: Path, capsys:
     assert found == pytest.approx(own["urgency"].scores, abs=1e-5)
 
 
-def test_all_heads_get_a_folder_each_and_the_refused_are_listed(
+def test_all_heads_get_a_folder_each_and_errors_are_listed(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert called("export", model, "--to", "transformers", "--out", tmp_path / "out", "--json") == 1
     result = json.loads(capsys.readouterr().out)
     assert list(result["exported"]) == ["urgency"]
-    assert list(result["refused"]) == ["topic"]
-    assert "reads pool='mean'" in result["refused"]["topic"]
+    assert list(result["errors"]) == ["topic"]
+    assert "reads pool='mean'" in result["errors"]["topic"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["urgency"]
     assert called("export", model, "--out", tmp_path / "out", "--overwrite") == 1
     assert "Not exported: Head 'topic': reads pool='mean'" in capsys.readouterr().out

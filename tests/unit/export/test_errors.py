@@ -1,4 +1,4 @@
-"""A head that a format cannot express is refused in one line: whose, why, and what can be done instead."""
+"""A head that a format cannot express is an error in one line: whose, why, and what can be done instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.families import BY_NAME, tokenizer_for
 CLS = mh.Hidden(pool="cls")
 YES_NO = ["yes", "no"]
 # Head -> what is said of it by the format that knows best; and the next step.
-REFUSED: dict[str, tuple[Any, str, str]] = {
+ERRORS: dict[str, tuple[Any, str, str]] = {
     "two_taps": (mh.Multiclass(YES_NO, reads=[CLS, mh.Hidden(pool="mean")]), "room for one input", "one tap"),
     "lexical": (mh.Multiclass(YES_NO, reads=mh.Lexical()), "computed from the text's tokens", "Hidden()"),
     "prompted": (mh.Multiclass(YES_NO, reads=mh.Hidden(prompt="{text} ?")), "inside the prompt", "without prompt="),
@@ -43,14 +43,14 @@ def model() -> mh.HeadedModel:
     family = BY_NAME["bert"]
     model = mh.HeadedModel.wrap(family.build(), tokenizer_for(family))
     model.add_head("first", mh.Multiclass(YES_NO, reads=CLS)).trained = True
-    for name, (spec, _, _) in REFUSED.items():
+    for name, (spec, _, _) in ERRORS.items():
         model.add_head(name, spec).trained = True
     return model
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", ERRORS)
 def test_the_reason_names_the_head_the_rule_and_the_next_step(model: mh.HeadedModel, name: str, tmp_path: Path) -> None:
-    _, rule, step = REFUSED[name]
+    _, rule, step = ERRORS[name]
     with pytest.raises(mh.errors.ExportError) as caught:
         model.export_head(name, tmp_path / "out")
     message = str(caught.value)
@@ -58,10 +58,10 @@ def test_the_reason_names_the_head_the_rule_and_the_next_step(model: mh.HeadedMo
     assert "\n" not in message
     assert rule in message
     assert step in message
-    assert list(tmp_path.iterdir()) == [], "nothing is written of a head that is refused"
+    assert list(tmp_path.iterdir()) == [], "nothing is written of a head with an error"
 
 
-def test_an_untrained_head_is_refused(model: mh.HeadedModel, tmp_path: Path) -> None:
+def test_an_untrained_head_is_an_error(model: mh.HeadedModel, tmp_path: Path) -> None:
     model.heads["first"].trained = False
     try:
         with pytest.raises(mh.errors.ExportError, match=r"is not trained.*train it first"):
@@ -71,7 +71,7 @@ def test_an_untrained_head_is_refused(model: mh.HeadedModel, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("to", EXPORTERS)
-def test_a_model_without_tokenizer_is_refused(to: str, tmp_path: Path) -> None:
+def test_a_model_without_tokenizer_is_an_error(to: str, tmp_path: Path) -> None:
     model = mh.HeadedModel.wrap(BY_NAME["bert"].build())
     model.add_head("first", mh.Multiclass(YES_NO, reads=CLS)).trained = True
     with pytest.raises(mh.errors.ExportError, match="no tokenizer to export"):
