@@ -1,6 +1,10 @@
 """The server: every head, and the language model, over HTTP.
 
 Needs the extra ``serve``.
+
+Examples:
+    >>> sorted(mh.server.__all__)
+    ['ServerSettings', 'create_app', 'serve']
 """
 
 from __future__ import annotations
