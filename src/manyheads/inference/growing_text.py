@@ -16,6 +16,11 @@ _REPLACEMENT = "\ufffd"
 # A token of one byte beside a vocabulary of words, as in Llama's: a run of them is decoded as a whole.
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
+# Tokens after which a sequence is decoded from a later token on, and how many tokens before it are decoded again: the
+# text of a token may depend on those right before it.
+_MOST_DECODED = 64
+_DECODED_AGAIN = 8
+
 
 class SequenceDecoder:
     """Decodes sequences that are not complete.
@@ -44,6 +49,11 @@ class SequenceDecoder:
         text = self.decode(ids[:end]).rstrip(_REPLACEMENT)
         return text[: max(text.rfind(" "), 0)] if self._removes_spaces else text
 
+    def can_split(self, ids: Sequence[int]) -> bool:
+        """Return whether the text of these tokens and that of later ones are independent."""
+        ends_text = bool(ids) and ids[-1] not in self._pending and not self._removes_spaces
+        return ends_text and not self.decode(ids[-_DECODED_AGAIN:]).endswith(_REPLACEMENT)
+
 
 class GrowingText:
     """The text after a prompt, given out in pieces while it grows.
@@ -63,6 +73,10 @@ class GrowingText:
         self._start = len(decoder.decode(prompt))
         self._stop = stop
         self._given = 0
+        # The sequence is decoded from token ``_first`` on; the first ``_again`` characters of that end ``_before``.
+        self._first = 0
+        self._again = 0
+        self._before = ""
 
     def grow(self, ids: Sequence[int]) -> str:
         """Return the next piece, perhaps empty.
@@ -70,7 +84,7 @@ class GrowingText:
         Args:
             ids: The whole sequence so far.
         """
-        text = self._decoder.certain(ids)[self._start :]
+        text = self._certain(ids)[self._start :]
         return self._piece(text, len(text) - _beginning_at_end(text, self._stop))
 
     def finish(self, text: str) -> str:
@@ -84,6 +98,16 @@ class GrowingText:
     def stops(self, ids: Sequence[int]) -> bool:
         """Return whether a sequence that may become this one contains a stop string."""
         return bool(self._stop) and _stop_place(self._decoder.certain(ids)[self._start :], self._stop) is not None
+
+    def _certain(self, ids: Sequence[int]) -> str:
+        """Return the text that later tokens cannot change, without decoding the whole sequence each time."""
+        recent = ids[self._first :]
+        text = self._before + self._decoder.certain(recent)[self._again :]
+        if len(recent) > _MOST_DECODED and self._decoder.can_split(recent):
+            again = self._decoder.decode(ids[-_DECODED_AGAIN:])
+            if again:
+                self._first, self._again, self._before = len(ids) - _DECODED_AGAIN, len(again), text
+        return text
 
     def _piece(self, text: str, end: int) -> str:
         place = _stop_place(text, self._stop)

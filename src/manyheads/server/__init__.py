@@ -5,6 +5,7 @@ Needs the extra ``serve``.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from manyheads.errors import MissingExtraError
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["ServerSettings", "create_app", "serve"]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "serve":
-        from manyheads.server.run import serve
+_MODULES = {"create_app": "manyheads.server.app", "serve": "manyheads.server.run"}
 
-        return serve
-    if name != "create_app":
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from manyheads.server.app import create_app
+        return getattr(import_module(_MODULES[name]), name)
     except ImportError as error:
+        if (error.name or "manyheads").startswith("manyheads"):
+            raise
         raise MissingExtraError(
             f"The server needs the package {error.name!r}; install it with: pip install 'manyheads[serve]'"
         ) from error
-    return create_app

@@ -54,11 +54,7 @@ def serve(
     """
     _check_extra()
     settings = ServerSettings() if settings is None else settings
-    if workers < 1 or (workers > 1 and sys.platform != "linux"):
-        rule = (
-            "must be at least 1" if workers < 1 else "more than one needs Linux; put a balancer before several servers"
-        )
-        raise ConfigError(f"--workers {workers}: {rule}")
+    _check_workers(workers)
     address = free_address(host, port)
     check_reach(address, settings.api_key, public_without_key)
     launch = Launch(str(model), trust_remote_code, address, settings, threads_of_worker(workers))

@@ -28,6 +28,12 @@ class SavedModel:
     name: str
     trust_remote_code: bool = False
 
+    @property
+    def public_name(self) -> str:
+        """What clients call it: a folder by its last part, as its path is nobody's business, or its hub id."""
+        folder = Path(self.name)
+        return folder.resolve().name if folder.is_dir() else self.name
+
     def open(self) -> tuple[HeadedCore, Tokenizer | None]:
         """Load it.
 

@@ -30,6 +30,7 @@ class Served:
         tokenizer: The backbone's own.
         scorer: Answers texts with the heads.
         fingerprint: What identifies its answers: a digest of weights, tokenizer, heads and decisions.
+        name: What clients call it: the name of its folder, without the path, its hub id, or its backbone's class.
         since: Seconds since the epoch at which it was loaded.
     """
 
@@ -37,11 +38,17 @@ class Served:
     tokenizer: Tokenizer
     scorer: Scorer
     fingerprint: str
+    name: str
     since: float = field(default_factory=time.time)
 
     @staticmethod
-    def of(core: HeadedCore, tokenizer: Tokenizer | None) -> Served:
+    def of(core: HeadedCore, tokenizer: Tokenizer | None, name: str | None = None) -> Served:
         """Return a model ready to answer: its weights are converted and a first text is predicted.
+
+        Args:
+            core: Backbone and heads.
+            tokenizer: The backbone's own.
+            name: What clients call it; the class of its backbone by default.
 
         Raises:
             BackboneError: there is no tokenizer.
@@ -57,7 +64,7 @@ class Served:
         digest = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         if core.heads:
             _warm(scorer)
-        return Served(core, tokenizer, scorer, digest)
+        return Served(core, tokenizer, scorer, digest, name or core.backbone.name)
 
     def pausing(self, pause: Callable[[], None]) -> Served:
         """Return the same model with a scorer that calls a function before each batch; it may raise to stop."""
@@ -92,7 +99,7 @@ class Serving:
             HeadError: it has neither heads nor a language model.
             CheckpointError: its heads cannot be loaded.
         """
-        return Serving(Served.of(*saved.open()), saved)
+        return Serving(Served.of(*saved.open(), saved.public_name), saved)
 
     @property
     def current(self) -> Served:
@@ -117,6 +124,6 @@ class Serving:
         with self._reloading:
             with nullcontext() if self._saved.is_float32 else turn():
                 opened = self._saved.open()
-            self._current = Served.of(*opened)
+            self._current = Served.of(*opened, self._saved.public_name)
             gc.collect()  # the old model's modules refer to each other
             return self._current

@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from manyheads.inference import growing_text
 from manyheads.inference.growing_text import GrowingText, SequenceDecoder
 
 END = "<end>"
@@ -61,12 +62,17 @@ def sequences(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
     """Return random sequences: of any tokens, and of few tokens, so that rare neighbors meet."""
     draw, ids = random.Random(0), range(len(tokenizer))
     few = [*range(7), *tokenizer.convert_tokens_to_ids(["<0xE4>", "<0xBD>", "<0xA0>", END])]
-    few = [number for number in few if number is not None]
+    few = [number for number in few if number is not None] + [len(tokenizer) + 1]  # an id without a token
     return [draw.choices(ids if row % 2 else few, k=12) for row in range(400)]
 
 
+@pytest.mark.parametrize("most", [64, 3])
 @pytest.mark.parametrize("made", MADE)
-def test_no_piece_is_taken_back(made: Callable[[], PreTrainedTokenizerFast]) -> None:
+def test_no_piece_is_taken_back(
+    made: Callable[[], PreTrainedTokenizerFast], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing_text, "_MOST_DECODED", most)
+    monkeypatch.setattr(growing_text, "_DECODED_AGAIN", 2)
     tokenizer = made()
     decoder = SequenceDecoder(tokenizer)
     given = 0
@@ -108,3 +114,15 @@ def test_the_text_ends_before_a_stop_string(stop: list[str], expected: str) -> N
     assert given == expected
     assert text.is_stopped == (expected != "hello world")
     assert text.stops(ids) == text.is_stopped
+
+
+def test_a_long_text_is_not_decoded_anew_for_each_token() -> None:
+    tokenizer, decoded = byte_level(), []
+    ids = tokenizer("a word and 你好 " * 100)["input_ids"]
+    decoder = SequenceDecoder(tokenizer)
+    decode = decoder.decode
+    decoder.decode = lambda ids: (decoded.append(len(ids)), decode(ids))[1]  # type: ignore[method-assign]
+    text = GrowingText(decoder, ids[:5], ())
+    pieces = [text.grow(ids[:end]) for end in range(6, len(ids) + 1)]
+    assert "".join(pieces) == tokenizer.decode(ids[5:])
+    assert max(decoded) < 100 < len(ids)

@@ -55,7 +55,7 @@ def systemone_routes(serving: Serving, engine: Engine, settings: ServerSettings)
 
 
 def _names(served: Served) -> list[str]:
-    return [DEFAULT_NAME, served.core.backbone.name, served.fingerprint]
+    return [DEFAULT_NAME, served.name, served.fingerprint]
 
 
 def _check_name(name: str, served: Served) -> None:
@@ -78,7 +78,7 @@ def _model(name: str, served: Served) -> dict[str, str]:
 
 def _response(served: Served, answered: Answered) -> dict[str, Any]:
     return {
-        "model": served.core.backbone.name,
+        "model": served.name,
         "answers": answered.answers,
         "usage": {"input_tokens": answered.tokens, "output_tokens": 0},
         "x_fingerprint": served.fingerprint,

@@ -31,7 +31,8 @@ class Info(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     manyheads: str = Field(description="The version of manyheads.")
-    model: str
+    model: str = Field(description="The name of its folder or hub repository, or the class of its backbone.")
+    backbone: str = Field(description="The class of its backbone.")
     fingerprint: str = Field(description="Identifies the model; each answer has it too.")
     since: float = Field(description="Seconds since the epoch at which it was loaded.")
     language_model: bool = Field(description="Whether it generates text.")
@@ -50,7 +51,8 @@ def info_of(served: Served, waiting: int) -> dict[str, Any]:
     backbone = served.core.backbone
     return {
         "manyheads": VERSION,
-        "model": backbone.name,
+        "model": served.name,
+        "backbone": backbone.name,
         "fingerprint": served.fingerprint,
         "since": served.since,
         "language_model": backbone.generates,
