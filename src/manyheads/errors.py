@@ -27,6 +27,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     │   ├── WrongManifestError                 scored parts of another model, input or settings
     │   └── OutputExistsError (FileExistsError)
     ├── OutputError (OSError)                  an output cannot be written: no space, no permission, in use
+    ├── ExportError (ValueError)               a head that the target format cannot express
     ├── MethodError (ValueError)               invalid settings of a training method, or ones that do not fit the run
     ├── TrainingError (ArithmeticError)        training stopped because a number is not finite
     ├── CacheError (OSError)                   an unusable folder or size limit of the feature cache
@@ -160,6 +161,10 @@ class OutputExistsError(CheckpointError, FileExistsError):
 
 class OutputError(ManyheadsError, OSError):
     """An output cannot be written: no space is left, it is not allowed, or another process is writing it."""
+
+
+class ExportError(ManyheadsError, ValueError):
+    """The format to export to cannot express a head, or the exported files would not give the head's logits."""
 
 
 class MethodError(ManyheadsError, ValueError):

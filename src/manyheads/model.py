@@ -21,6 +21,7 @@ from manyheads.data.collate import check_collated
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.errors import CheckpointError, InputError
+from manyheads.export import export_head
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Continuations, GenerationEnd, Predictions, Scorer, ScoringSettings, TextPiece
@@ -531,3 +532,36 @@ class HeadedModel(nn.Module):
             ['urgency', 'urgency2']
         """
         return load_head(self.core, self.tokenizer, Path(folder), name, head)
+
+    def export_head(self, name: str, folder: str | Path, to: str = "transformers", overwrite: bool = False) -> None:
+        """Export one head with the part of the backbone that it needs, in the format of another library.
+
+        The written files are loaded again and compared with the head: logits, divided by the decision's temperature,
+        are equal to 1e-5 in fp32, or nothing is written. The folder is written atomically, with a model card.
+
+        Args:
+            name: The head's name.
+            folder: A new or empty folder, or an earlier export with ``overwrite``.
+            to: ``"transformers"`` for a stock classifier, which ``pipeline`` loads; ``"sentence-transformers"`` for
+                modules whose embeddings are the head's logits.
+            overwrite: Whether to replace an earlier export.
+
+        Raises:
+            UnknownHeadError: no head has this name.
+            ExportError: the format cannot express the head; the message says why, and what can be done.
+            ConfigError: an unknown format.
+            OutputExistsError: the folder is not free.
+            CheckpointError: the disk has no room for the files.
+            OutputError: the files cannot be written.
+
+        Examples:
+            >>> model = mh.HeadedModel.from_pretrained(bert)
+            >>> head = model.add_head("age", mh.Regression(reads=mh.Hidden(pool="pooler")))
+            >>> result = mh.train(model, table, text="note", heads=["age"])
+            >>> model.export_head("age", folder / "age")
+            >>> from transformers import pipeline
+            >>> classify = pipeline("text-classification", model=str(folder / "age"))
+            >>> abs(classify("mild cough")[0]["score"] - model.predict(["mild cough"])[0]["age"].value) < 1e-4
+            True
+        """
+        export_head(self.core, self.tokenizer, name, Path(folder), to, overwrite)

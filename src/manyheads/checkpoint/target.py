@@ -10,10 +10,16 @@ from pathlib import Path
 from manyheads.checkpoint.format import saved_files
 from manyheads.errors import CheckpointError, OutputExistsError, listed
 from manyheads.runtime.files import check_writable
-from manyheads.runtime.folders import other_files
+from manyheads.runtime.folders import OwnFiles, other_files
 
 
-def check_target(folder: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+def check_target(
+    folder: Path,
+    overwrite: bool,
+    inputs: Iterable[Path] = (),
+    own_files: OwnFiles = saved_files,
+    content: str = "a saved model",
+) -> None:
     """Check, before any work is done, that a model can be saved to a folder and that nothing else is lost by it.
 
     Only a saved model is replaced, and of its folder only the files that were saved with it.
@@ -22,6 +28,8 @@ def check_target(folder: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> 
         folder: The folder to save to.
         overwrite: Whether a saved model may be replaced.
         inputs: Files and folders that the run reads: tables, the run file, the backbone.
+        own_files: Returns the names of the files in a folder that were saved together; none for another folder.
+        content: What such a folder contains, for messages.
 
     Raises:
         OutputExistsError: it is a file, a mount point, not writable, or not empty and ``overwrite`` is false; or it
@@ -36,7 +44,7 @@ def check_target(folder: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> 
     if folder.is_mount():
         raise OutputExistsError(f"{folder}: is a mount point, which cannot be replaced; choose a folder inside it")
     if any(folder.iterdir()):
-        _check_replaceable(folder, overwrite, inputs)
+        _check_replaceable(folder, overwrite, inputs, own_files, content)
 
 
 def check_space(folder: Path, size: int) -> None:
@@ -58,20 +66,22 @@ def check_space(folder: Path, size: int) -> None:
         )
 
 
-def _check_replaceable(folder: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+def _check_replaceable(
+    folder: Path, overwrite: bool, inputs: Iterable[Path], own_files: OwnFiles, content: str
+) -> None:
     for what, place in (("the working folder", Path.cwd()), ("the home folder", Path.home())):
         if place.resolve().is_relative_to(folder):
             raise OutputExistsError(f"{folder}: is {what} or contains it, and is not empty; choose another path")
-    own = saved_files(folder)
+    own = own_files(folder)
     for path in inputs:
         real = Path(os.path.realpath(path))
         if real.is_relative_to(folder) and not (real == folder and own):
             raise OutputExistsError(f"{folder}: contains {str(path)!r}, which this run reads; choose another path")
     if not own:
-        found = listed(other_files(folder, saved_files), 3)
-        raise OutputExistsError(f"{folder}: is not a saved model and contains {found}; choose another path")
+        found = listed(other_files(folder, own_files), 3)
+        raise OutputExistsError(f"{folder}: is not {content} and contains {found}; choose another path")
     if not overwrite:
         raise OutputExistsError(
-            f"{folder}: contains a saved model; choose another path, or replace its {len(own)} files with "
+            f"{folder}: contains {content}; choose another path, or replace its {len(own)} files with "
             "overwrite=True (--overwrite)"
         )

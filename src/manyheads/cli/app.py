@@ -22,6 +22,7 @@ from manyheads.cli.evaluate_options import (
     EvaluateInput,
     EvaluateOutput,
 )
+from manyheads.cli.export_options import ExportInput, ExportOutput
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
@@ -131,6 +132,16 @@ def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> Non
         from manyheads.cli.decide import run_decide
 
     run_decide(source, goals, output)
+
+
+@app.command(cls=Command, epilog="Example: manyheads export model/ --to transformers --head urgency --out urgency/")
+@grouped
+def export(source: ExportInput, output: ExportOutput) -> None:
+    """Write heads in the format of another library, with logits equal to the model's."""
+    with uncollected_imports():
+        from manyheads.cli.export import run_export
+
+    run_export(source, output)
 
 
 @app.command(epilog="Example: manyheads inspect model/")

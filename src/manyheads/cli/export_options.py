@@ -1,0 +1,43 @@
+"""The options of ``manyheads export``, a class for each panel of its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from manyheads.cli.option_groups import OptionGroup
+from manyheads.cli.options import Json, Model, Overwrite, RemoteCode
+
+
+@dataclass(frozen=True)
+class ExportInput(OptionGroup):
+    """The model, and its heads."""
+
+    panel: ClassVar[str] = "Model"
+
+    model: Model
+    head: Annotated[
+        str | None,
+        typer.Option("--head", "-H", metavar="NAME", help="Head to export (default: all, each to a folder in --out)."),
+    ] = None
+    trust_remote_code: RemoteCode = False
+
+
+@dataclass(frozen=True)
+class ExportOutput(OptionGroup):
+    """The exported heads."""
+
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to export to.")]
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="'transformers' (default): a stock classifier; 'sentence-transformers': modules that give the logits.",
+        ),
+    ] = "transformers"
+    overwrite: Overwrite = False
+    as_json: Json = False
