@@ -225,4 +225,4 @@ def test_responses_are_as_described(app: Any) -> None:
 
 @pytest.mark.real
 def test_responses_to_many_requests_are_as_described(app: Any) -> None:
-    check_operations(app, examples=500)
+    check_operations(app, examples=200)

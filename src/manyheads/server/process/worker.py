@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from multiprocessing.connection import Connection
 
 import torch
@@ -19,6 +20,10 @@ from manyheads.server.reload import Reload
 from manyheads.server.saved import SavedModel
 from manyheads.server.served import Served, Serving
 from manyheads.server.workers import Workers
+
+# The event loop and the model's thread share Python's lock. The loop asks for it several times per request, and by
+# default would wait up to 5 ms each time.
+_SWITCH_SECONDS = 0.0005
 
 
 def serve_alone(launch: Launch) -> None:
@@ -50,6 +55,7 @@ def serve_beside(launch: Launch, connection: Connection) -> None:
 
 
 def _loaded(launch: Launch) -> ThisProcess:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     if launch.threads is not None:
         torch.set_num_threads(launch.threads)
     return ThisProcess.of(Serving.opened(SavedModel(launch.model, launch.trust_remote_code)), launch.settings)
