@@ -20,6 +20,7 @@ if "torch" not in sys.modules:
 if TYPE_CHECKING:
     from manyheads import distributed as distributed
     from manyheads import errors as errors
+    from manyheads import mlflow as mlflow
     from manyheads.data.collate import collate as collate
     from manyheads.data.infer import infer_heads as infer_heads
     from manyheads.data.vocabulary.added_tokens import AddedTokens as AddedTokens
@@ -122,7 +123,7 @@ _MODULES = {
 }
 
 # Public modules.
-_SUBMODULES = ("distributed", "errors")
+_SUBMODULES = ("distributed", "errors", "mlflow")
 
 __all__ = sorted([*_MODULES, *_SUBMODULES, "__version__"])
 
