@@ -19,10 +19,10 @@ import pytest
 import manyheads as mh
 from tests.families import TEXTS
 
-# MLflow compares the names of columns with a range, and warns of its own check of types.
+# MLflow compares the names of columns with a range, and warns of type hints in its own code on import.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore:.*[Tt]ype hint"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint"),
 ]
 
 Saved = Callable[[str], Path]

@@ -8,7 +8,7 @@ from typing import Any
 
 import transformers
 from transformers.integrations import get_reporting_integration_callbacks
-from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from manyheads.errors import MethodError, MissingExtraError, one_line
 from manyheads.training.result import TrainResult
@@ -35,7 +35,7 @@ class Loggers:
         except (ImportError, RuntimeError) as error:
             raise MissingExtraError(f"report_to={report_to!r}: {one_line(error)}") from None
         model: Any = None
-        self._handler = CallbackHandler(callbacks, model, None, None, None)
+        self._handler = CallbackHandler([DefaultFlowCallback(), *callbacks], model, None, None, None)
 
     def report(self, result: TrainResult) -> None:
         """Send one record, and end the run of every logger that has runs of its own."""
