@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -58,6 +59,23 @@ def test_only_files_that_loading_reads_are_downloaded(hub: Hub, gpt2: Files, tru
     model = mh.HeadedModel.from_pretrained("lab/base", trust_remote_code=trust_remote_code)
     assert model.lm is not None
     assert hub.downloaded() == set(gpt2) | ({"modeling_own.py"} if trust_remote_code else set())
+
+
+def test_a_model_in_several_files_loads_again_without_a_network(
+    hub: Hub, saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mh.HeadedModel.from_pretrained(saved("gpt2"))
+    model.backbone.save_pretrained(tmp_path / "shards", max_shard_size="60KB")
+    shards = files_in(tmp_path / "shards")
+    assert sum(name.endswith(".safetensors") for name in shards) > 1
+    hub.add("lab/base", {**shards, "pytorch_model.bin": b"surplus"})
+    mh.HeadedModel.from_pretrained("lab/base")
+    assert hub.downloaded() == set(shards)
+    asked = len(hub.requests)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    again = mh.HeadedModel.from_pretrained("lab/base")
+    assert len(hub.requests) == asked
+    assert torch.equal(again.backbone.lm_head.weight, model.backbone.lm_head.weight)
 
 
 def test_heads_and_their_adapter_are_downloaded(hub: Hub, saved: Saved, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ _HEADS = (
     "heads.safetensors",
     *(f"adapter/{folder}{file}" for folder in ("", "*/") for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)),
 )
+_TEMPLATES = "additional_chat_templates/*.jinja"
 _SUBFOLDERS, _PARENTS = "*/*", "*../*"
 
 
@@ -39,7 +40,9 @@ def download(name: str, revision: str | None = None, trust_remote_code: bool = F
         folder = _snapshot(name, revision, texts, _SUBFOLDERS)
         commit = folder.name
         _snapshot(
-            name, commit, [CONFIG, ADAPTER_CONFIG, *_HEADS, ADAPTER_WEIGHTS, *_weights(folder, "model.safetensors")]
+            name,
+            commit,
+            [CONFIG, ADAPTER_CONFIG, *_HEADS, ADAPTER_WEIGHTS, _TEMPLATES, *_weights(folder, "model.safetensors")],
         )
         if not weight_files(folder) and not (folder / ADAPTER_WEIGHTS).is_file():
             others = [*_weights(folder, "pytorch_model.bin"), "adapter_model.bin"]

@@ -61,7 +61,7 @@ def _meaning(error: BaseException) -> str:
     if status in _MEANINGS:
         return f"{_MEANINGS[status]} ({one_line(cause)})"
     if status is not None:
-        return f"the hub answered with status {status}: {one_line(cause)}; nothing was changed, push again later"
+        return f"the hub answered with status {status}: {one_line(cause)}; push again later"
     if isinstance(cause, HTTPError):
-        return f"the hub cannot be reached: {one_line(cause)}; nothing was changed, check the network and push again"
-    return f"the push failed: {one_line(cause)}; nothing was changed"
+        return f"the hub cannot be reached: {one_line(cause)}; check the network and push again"
+    return f"the push failed: {one_line(cause)}; correct this, and push again"

@@ -33,6 +33,7 @@ _TOKENIZERS = (
     "tokenizer.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
     "chat_template.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
+_TEMPLATES = "additional_chat_templates"
 # Entries of configs in which releases of transformers have recorded a place on disk.
 _PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file")
 _IMPORTED = re.compile(r"^\s*(?:from|import)\s+\.(\w+)", re.MULTILINE)
@@ -91,9 +92,10 @@ def _own_modules(auto_map: object) -> set[str]:
 
 
 def _keep(folder: Path, names: set[str]) -> None:
-    """Delete all files with other names."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_file() and path.relative_to(folder).as_posix() not in names:
+    """Delete all files with other names, except chat templates."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        name = path.relative_to(folder)
+        if name.as_posix() not in names and name.parts[0] != _TEMPLATES:
             path.unlink()
 
 

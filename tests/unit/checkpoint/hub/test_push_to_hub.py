@@ -93,13 +93,15 @@ def test_nothing_of_this_machine_is_pushed(hub: Hub, tmp_path: Path, monkeypatch
     backbone = save_family(BY_NAME["gpt2"], home / "models" / "gpt2")
     monkeypatch.setenv("HOME", str(home))
     for name, places in {
-        "config.json": {"_name_or_path": str(home / "base")},
+        "config.json": {"_name_or_path": str(home / "base"), "auto_map": {"AutoConfig": "configuration_own.Own"}},
         "tokenizer_config.json": {"name_or_path": "alice/draft", "special_tokens_map_file": "~/.cache/map.json"},
     }.items():
         config = json.loads((backbone / name).read_text())
         (backbone / name).write_text(json.dumps({**config, **places}))
     for name in ("passwords.txt", "accounts.json", "train.py", "run.toml", ".env"):
         (backbone / name).write_text(json.dumps({"path": str(home)}))
+    (backbone / "configuration_own.py").write_text("from .names import NAME\n")
+    (backbone / "names.py").write_text("NAME = 'own'\n")
     model = mh.HeadedModel.from_pretrained(backbone)
     model.add_head("urgency", mh.Multiclass(labels=LABELS))
     mh.train(model, ROWS, text="note", method=mh.LoRA(r=2, epochs=1, held_out=0, start="random"), eval_fraction=0)
@@ -107,7 +109,8 @@ def test_nothing_of_this_machine_is_pushed(hub: Hub, tmp_path: Path, monkeypatch
     model.push_to_hub("clinic/triage")
     files = hub.files("clinic/triage")
     adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
-    assert set(files) == MODEL_FILES | HEAD_FILES | adapter
+    code = {"configuration_own.py", "names.py"}
+    assert set(files) == MODEL_FILES | HEAD_FILES | adapter | code
     private = {str(tmp_path), "alice", "passwords", *(name for name in (USER, HOST) if len(name) > 4)}
     texts = {name: content.decode() for name, content in files.items() if not name.endswith(".safetensors")}
     assert not {(name, word) for name, text in texts.items() for word in private if word in text}
@@ -228,7 +231,7 @@ def test_a_push_without_a_token_or_a_network(hub: Hub, saved: Saved, monkeypatch
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(mh.errors.HubError, match=r"the hub cannot be reached: .*; nothing was changed"):
+        with pytest.raises(mh.errors.HubError, match=r"the hub cannot be reached: .*; check the network"):
             model.push_to_hub("clinic/triage")
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
