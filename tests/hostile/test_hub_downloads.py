@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import manyheads as mh
 from manyheads.checkpoint.format import checksum
+from tests.families import BY_NAME, save_family
 from tests.hub_server import Hub, running_hub, use_hub
 
 Saved = Callable[[str], Path]
@@ -76,6 +77,22 @@ def test_a_model_in_several_files_loads_again_without_a_network(
     again = mh.HeadedModel.from_pretrained("lab/base")
     assert len(hub.requests) == asked
     assert torch.equal(again.backbone.lm_head.weight, model.backbone.lm_head.weight)
+
+
+def test_all_files_are_of_one_commit_while_another_is_pushed(
+    hub: Hub, saved: Saved, gpt2: Files, tmp_path: Path
+) -> None:
+    hub.add("lab/base", gpt2)
+    other = files_in(save_family(BY_NAME["gpt2"], tmp_path / "other", seed=1))
+
+    def meanwhile(request: str) -> None:
+        if request.startswith("GET /lab/base/resolve/") and len(hub.repositories["lab/base"].commits) == 1:
+            hub.add("lab/base", other)
+
+    hub.fails = meanwhile
+    model = mh.HeadedModel.from_pretrained("lab/base")
+    first = mh.HeadedModel.from_pretrained(saved("gpt2"))
+    assert torch.equal(model.backbone.lm_head.weight, first.backbone.lm_head.weight)
 
 
 def test_heads_and_their_adapter_are_downloaded(hub: Hub, saved: Saved, tmp_path: Path) -> None:

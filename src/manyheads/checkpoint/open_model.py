@@ -67,8 +67,7 @@ def _read(
     backbone: str | Path | None,
 ) -> tuple[HeadedCore, Tokenizer | None]:
     opened = open_checkpoint(folder) if is_checkpoint(folder) else None
-    # The same commit for all files, also if somebody pushes another meanwhile.
-    revision = None if Path(name).is_dir() else commit_of(folder) or revision
+    revision = _pinned(name, folder, revision)
     if backbone is not None and (opened is None or opened.checkpoint.backbone.kind != "reference"):
         raise CheckpointError(f"{name}: contains its own backbone; remove backbone=")
     target, target_revision = (name, revision)
@@ -157,7 +156,11 @@ def _backbone_of(
         )
     target, target_revision = (override, None) if override is not None else (str(record.name), record.revision)
     try:
-        locate(target, target_revision)
+        return target, _pinned(target, locate(target, target_revision), target_revision)
     except UnknownBackboneError as error:
         raise UnknownBackboneError(f"{name}: its backbone has moved: {error}; or pass backbone=") from None
-    return target, target_revision
+
+
+def _pinned(name: str | Path, folder: Path, revision: str | None) -> str | None:
+    """Return the commit in a folder of the hub's cache, so that all files come from it, also if another is pushed."""
+    return revision if Path(name).expanduser().is_dir() else commit_of(folder) or revision

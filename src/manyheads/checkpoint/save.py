@@ -259,12 +259,12 @@ def _has_tokenizer(folder: Path, tokenizer: Tokenizer) -> bool:
 
 
 def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
-    """Return the absolute path or hub id that the backbone was loaded by, and the commit or revision."""
+    """Return the absolute path or hub id that the backbone was loaded by, and its commit."""
     source = backbone.source
     if source is None:
         return None, None
     name = str(source.folder.resolve()) if Path(source.name).expanduser().exists() else source.name
-    return name, source.commit or source.revision
+    return name, source.revision
 
 
 def base_card(backbone: Backbone) -> BaseCard:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.backbone.identity.config import relevant_entries
-from manyheads.backbone.identity.download import commit_of, download
+from manyheads.backbone.identity.download import download
 from manyheads.backbone.identity.weight_files import WEIGHTS, is_index, weight_files
 from manyheads.errors import BackboneError, UnknownBackboneError
 from manyheads.runtime.hashes import combined_digest, file_digest
@@ -25,7 +25,7 @@ class Source:
 
     Attributes:
         name: The path or hub id that the user gave.
-        revision: The hub revision, if the user gave one.
+        revision: The commit of the hub repository, or the revision that the user gave; ``None`` for a folder.
         folder: The folder of its files.
         stamps: File name -> (size, modification time in nanoseconds) at loading.
     """
@@ -39,11 +39,6 @@ class Source:
     def hub_id(self) -> str | None:
         """The hub id that it was loaded by; ``None`` for a folder."""
         return None if self.folder == Path(self.name).expanduser() else self.name
-
-    @property
-    def commit(self) -> str | None:
-        """The commit of the hub repository that was loaded; ``None`` for a folder."""
-        return None if self.hub_id is None else commit_of(self.folder)
 
     @property
     def weight_files(self) -> list[Path]:
