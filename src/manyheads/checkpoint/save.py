@@ -287,11 +287,11 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | Non
         if tokenizer is not None and not _has_tokenizer(folder, tokenizer):
             tokenizer.save_pretrained(folder)
     else:
-        _write_anew(folder, backbone, tokenizer)
+        write_anew(folder, backbone, tokenizer)
 
 
-def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
-    """Write the changed weights; copy unchanged files from the source."""
+def write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
+    """Write the weights in memory as safetensors; copy unchanged files from the source."""
     plain = backbone.without_adapters()
     model = cast(Any, plain.model)
     with transformers_quiet():

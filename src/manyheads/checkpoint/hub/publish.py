@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from manyheads.backbone.identity.source import files_fingerprint
 from manyheads.backbone.identity.weight_files import weight_files
 from manyheads.checkpoint.adapter import CONFIG as ADAPTER_CONFIG
 from manyheads.checkpoint.adapter import FILES, adapter_places
@@ -127,6 +128,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _public(checkpoint: Checkpoint, folder: Path, hub_id: str) -> Checkpoint:
     """Return the content of ``heads.json`` without places on this machine."""
     backbone = _public_backbone(checkpoint.backbone)
+    if backbone.kind == "full":
+        backbone = replace(backbone, fingerprint=files_fingerprint(folder))
     base = hub_id if backbone.kind == "full" else backbone.name
     places = adapter_places({name: branch.kind for name, branch in checkpoint.branches.items()})
     branches = {

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from manyheads._version import VERSION
 from manyheads.backbone import Backbone
+from manyheads.backbone.identity.weight_files import weight_files
 from manyheads.checkpoint.card.seal import CARD, is_edited
 from manyheads.checkpoint.format import HEADS_JSON, saved_files
 from manyheads.checkpoint.hub.errors import check_token, hub_errors
 from manyheads.checkpoint.hub.publish import publish
-from manyheads.checkpoint.save import base_card, save_checkpoint
+from manyheads.checkpoint.save import base_card, save_checkpoint, write_anew
 from manyheads.errors import CheckpointError
 from manyheads.heads import Head
 from manyheads.types import Tokenizer
@@ -59,6 +60,7 @@ def push_checkpoint(
     with tempfile.TemporaryDirectory(prefix="manyheads-") as scratch:
         folder = Path(scratch) / "model"
         save_checkpoint(folder, backbone, tokenizer, heads, "reference" if heads_only else "full")
+        _write_safetensors(folder, backbone)
         with hub_errors(repo):
             hub_id = api.create_repo(repo, private=private, exist_ok=True).repo_id
             if revision is not None:
@@ -81,6 +83,19 @@ def _check_on_hub(repo: str, backbone: Backbone) -> None:
             f"{repo}: heads_only=True needs a backbone that was loaded from the hub, and {backbone.name} was not; push "
             "it with the heads (heads_only=False)"
         )
+
+
+def _write_safetensors(folder: Path, backbone: Backbone) -> None:
+    """Replace PyTorch's weight files in a folder, which may be pickles, by safetensors."""
+    old = weight_files(folder)
+    if not old or old[0].name.startswith("model.safetensors"):
+        return
+    for path in old:
+        path.unlink()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        write_anew(Path(scratch), backbone, None)
+        for path in weight_files(Path(scratch)):
+            path.rename(folder / path.name)
 
 
 def _tokenizer_files(tokenizer: Tokenizer | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 
 import manyheads as mh
 from tests.families import BY_NAME, TEXTS, save_family
@@ -153,6 +155,16 @@ def test_a_branch_is_created_and_leaves_main(hub: Hub, saved: Saved) -> None:
     new.push_to_hub("writer/triage", revision="next")
     assert np.array_equal(logits(mh.HeadedModel.from_pretrained("writer/triage")), logits(old))
     assert np.array_equal(logits(mh.HeadedModel.from_pretrained("writer/triage", revision="next")), logits(new))
+
+
+def test_weights_of_pytorch_are_pushed_as_safetensors(hub: Hub, saved: Saved, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved("gpt2"), tmp_path / "old"))
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    model = headed(folder)
+    model.push_to_hub("clinic/triage")
+    assert set(hub.files("clinic/triage")) == MODEL_FILES | HEAD_FILES
+    assert np.array_equal(logits(mh.HeadedModel.from_pretrained("clinic/triage")), logits(model))
 
 
 def test_heads_without_their_backbone(hub: Hub, saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
