@@ -20,6 +20,7 @@ if "torch" not in sys.modules:
 if TYPE_CHECKING:
     from manyheads import distributed as distributed
     from manyheads import errors as errors
+    from manyheads import mlflow as mlflow
     from manyheads import server as server
     from manyheads.data.collate import collate as collate
     from manyheads.data.infer import infer_heads as infer_heads
@@ -127,7 +128,7 @@ _MODULES = {
 }
 
 # Public modules.
-_SUBMODULES = ("distributed", "errors", "server")
+_SUBMODULES = ("distributed", "errors", "mlflow", "server")
 
 __all__ = sorted([*_MODULES, *_SUBMODULES, "__version__"])
 

@@ -31,6 +31,7 @@ Each class stands for one decision that a caller could make. Each also derives f
     ├── MethodError (ValueError)               invalid settings of a training method, or ones that do not fit the run
     ├── TrainingError (ArithmeticError)        training stopped because a number is not finite
     ├── CacheError (OSError)                   an unusable folder or size limit of the feature cache
+    ├── HubError (OSError)                     the Hugging Face hub cannot be reached, or rejects a request
     ├── ConfigError (ValueError)               an invalid configuration file or option
     ├── ClusterError (RuntimeError)            a worker of a cluster cannot start, or died
     └── MissingExtraError (ImportError)        an optional dependency is not installed
@@ -177,6 +178,10 @@ class TrainingError(ManyheadsError, ArithmeticError):
 
 class CacheError(ManyheadsError, OSError):
     """The folder or the size limit of the feature cache is unusable."""
+
+
+class HubError(ManyheadsError, OSError):
+    """The Hugging Face hub cannot be reached, or rejects a request."""
 
 
 class ConfigError(ManyheadsError, ValueError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from manyheads.checkpoint import save_checkpoint
+from manyheads.checkpoint.hub.push import push_checkpoint
 from manyheads.checkpoint.open_model import core_around, load_head, open_model
 from manyheads.core import HeadedCore
 from manyheads.core.add_head import add_head
@@ -29,6 +30,9 @@ from manyheads.inference.generating import generate_and_predict
 from manyheads.inference.streaming import stream_generation
 from manyheads.taps import Tap
 from manyheads.types import Batch, HeadedOutput, Tokenizer
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 
 class HeadedModel(nn.Module):
@@ -495,6 +499,56 @@ class HeadedModel(nn.Module):
         if backbone not in ("full", "reference"):
             raise CheckpointError(f"backbone must be 'full' or 'reference', got {backbone!r}")
         save_checkpoint(Path(folder), self.core.backbone, self.tokenizer, self.heads, backbone, overwrite)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        private: bool | None = None,
+        heads_only: bool = False,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+    ) -> CommitInfo:
+        """Push backbone, tokenizer, heads and model card to the Hugging Face hub, in one commit.
+
+        The repository is created if it does not exist. It receives the files of the model and nothing else: no path,
+        name or other file of this machine. Files of a previous push that this model does not have are deleted. Other
+        files stay, and so does a model card that a person edited.
+
+        Args:
+            repo: The hub id, ``"owner/name"``, or ``"name"`` for a repository of the token's user.
+            private: Whether a new repository is private; ``None`` for the owner's default.
+            heads_only: Whether to push the heads without the backbone, which must then be unchanged and from the hub;
+                it is named with its commit.
+            revision: The branch to push to, created if it does not exist; the main branch by default.
+            commit_message: ``"Upload model"`` by default.
+            token: An access token; by default, the one that ``hf auth login`` saved.
+
+        Returns:
+            The commit, as ``huggingface_hub`` describes it: a string, its URL, with ``oid`` and ``repo_url``.
+
+        Raises:
+            HubError: no token, no permission, no network, or a commit of somebody else during the push.
+            CheckpointError: ``heads_only`` with a backbone that is not on the hub as it is.
+
+        Examples:
+            >>> try:
+            ...     trained.push_to_hub("clinic/triage", token=False)
+            ... except mh.errors.HubError as error:
+            ...     print(error)
+            clinic/triage: pushing needs an access token with write permission; log in with `hf auth login`, ...
+        """
+        return push_checkpoint(
+            repo,
+            self.core.backbone,
+            self.tokenizer,
+            self.heads,
+            private,
+            heads_only,
+            revision,
+            commit_message,
+            token,
+        )
 
     def save_head(self, name: str, folder: str | Path, overwrite: bool = False) -> None:
         """Save one head with the fingerprint of its backbone.

@@ -8,7 +8,7 @@ belongs to another library or needs several processes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,26 @@ from manyheads.cli.run_file.config import read_config
 from tests.docs.commands import run_shell
 from tests.docs.pages import PAGES, Block, blocks, name_of
 from tests.docs.samples import link_checkpoints, write_tables
+from tests.hub_server import running_hub, use_hub
 
 RUNNABLE = {"python", "sh", "toml"}
 # A page about words that a tokenizer splits needs one that splits words.
 FAMILIES_OF = {"docs/how-to/tokenizer.md": {"path/to/triage-gpt2": "qwen2"}}
 WITH_SNIPPETS = [page for page in PAGES if any(block.language in RUNNABLE for block in blocks(page))]
+
+
+@pytest.fixture
+def trackers(page: Path, tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store of MLflow, and a hub on loopback for the page that pushes."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    if name_of(page) != "docs/how-to/saving.md":
+        yield
+        return
+    with running_hub() as hub:
+        use_hub(hub, tmp_path / "hub", monkeypatch)
+        hub.add("lab/notes-gpt2", {path.name: path.read_bytes() for path in (checkpoints / "gpt2").iterdir()})
+        yield
 
 
 @pytest.fixture
@@ -52,6 +67,9 @@ def run_block(page: Path, block: Block, names: dict[str, object]) -> None:
         read_config(Path(block.title))
 
 
+@pytest.mark.usefixtures("trackers")
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated", "ignore:.*Any type hint")  # of MLflow
 @pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
 def test_the_snippets_of_a_page_run(page: Path, working_folder: Path) -> None:
     names: dict[str, object] = {"__name__": "snippet"}

@@ -48,12 +48,12 @@ def load_backbone(
         UnknownBackboneError: no such checkpoint, or an unknown architecture.
         IncompleteBackboneError: weights are missing or have other shapes.
     """
-    adapter = locate(name, revision)
+    adapter = locate(name, revision, trust_remote_code)
     if is_adapter(adapter):
         base = load_backbone(base_of(adapter), dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         with transformers_quiet():
             return base.with_model(merge_adapter_folder(base.model, adapter).eval())
-    source = resolve_source(name, revision)
+    source = resolve_source(name, revision, trust_remote_code)
     model_class = _model_class(source, trust_remote_code)
     settings = {"dtype": dtype, "quantization_config": quantization_config}
     given = {key: value for key, value in settings.items() if value is not None}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from manyheads.backbone import load_backbone
+from manyheads.backbone.identity.download import commit_of
 from manyheads.backbone.identity.identity import Origin
 from manyheads.backbone.identity.source import locate
 from manyheads.backbone.load import load_tokenizer, tokenizer_in, wrap_model
@@ -47,7 +48,7 @@ def open_model(
     Returns:
         The backbone with its heads, and the tokenizer, or ``None`` if the checkpoint has none.
     """
-    folder = saved_folder(name, revision)
+    folder = saved_folder(name, revision, trust_remote_code)
 
     def read() -> tuple[HeadedCore, Tokenizer | None]:
         return _read(name, folder, dtype, device, revision, trust_remote_code, quantization_config, backbone)
@@ -66,6 +67,7 @@ def _read(
     backbone: str | Path | None,
 ) -> tuple[HeadedCore, Tokenizer | None]:
     opened = open_checkpoint(folder) if is_checkpoint(folder) else None
+    revision = _pinned(name, folder, revision)
     if backbone is not None and (opened is None or opened.checkpoint.backbone.kind != "reference"):
         raise CheckpointError(f"{name}: contains its own backbone; remove backbone=")
     target, target_revision = (name, revision)
@@ -97,7 +99,7 @@ def _read(
     return core, tokenizer
 
 
-def saved_folder(name: str | Path, revision: str | None = None) -> Path:
+def saved_folder(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Path:
     """Return the folder of a path or hub id, after completing a save that was interrupted there.
 
     Raises:
@@ -105,12 +107,12 @@ def saved_folder(name: str | Path, revision: str | None = None) -> Path:
     """
     recover(Path(name), saved_files)
     try:
-        return locate(name, revision)
+        return locate(name, revision, trust_remote_code)
     except UnknownBackboneError:
         with held(Path(name).absolute()):  # absent for a moment only, if another process replaces it
             if not Path(name).is_dir():
                 raise
-        return locate(name, revision)
+        return locate(name, revision, trust_remote_code)
 
 
 def core_around(model: nn.Module) -> HeadedCore:
@@ -154,7 +156,11 @@ def _backbone_of(
         )
     target, target_revision = (override, None) if override is not None else (str(record.name), record.revision)
     try:
-        locate(target, target_revision)
+        return target, _pinned(target, locate(target, target_revision), target_revision)
     except UnknownBackboneError as error:
         raise UnknownBackboneError(f"{name}: its backbone has moved: {error}; or pass backbone=") from None
-    return target, target_revision
+
+
+def _pinned(name: str | Path, folder: Path, revision: str | None) -> str | None:
+    """Return the commit in a folder of the hub's cache, so that all files come from it, also if another is pushed."""
+    return revision if Path(name).expanduser().is_dir() else commit_of(folder) or revision

@@ -116,7 +116,7 @@ def save_checkpoint(
         branches = _branches_read(backbone, heads)
         files_of = write_adapters(fresh, branches, name if backbone.provenance.in_files(digest) else None)
         _write_texts(fresh, files or {})
-        write_heads(fresh, record, heads, branches, files_of, None if keeps_card else _base_card(backbone))
+        write_heads(fresh, record, heads, branches, files_of, None if keeps_card else base_card(backbone))
     if kind == "full" and backbone.source is not None and backbone.source.folder.resolve() == folder:
         backbone.mark_saved(resolve_source(backbone.source.name, backbone.source.revision), digest)
 
@@ -159,7 +159,7 @@ def write_heads(
     heads: Mapping[str, Head],
     branches: Mapping[str, Branch],
     files: Mapping[str, dict[str, str]],
-    base_card: BaseCard | None,
+    card: BaseCard | None,
 ) -> None:
     """Write ``heads.safetensors``, the model card and ``heads.json``.
 
@@ -171,7 +171,7 @@ def write_heads(
         heads: The heads.
         branches: The branches that they read.
         files: By branch, the files that hold it already, with their SHA-256.
-        base_card: Facts on the backbone for the model card; ``None`` to write no card.
+        card: Facts on the backbone for the model card; ``None`` to write no card.
     """
     tensors = {f"{name}.{key}": tensor for name, head in heads.items() for key, tensor in _weights(head).items()}
     for name in (name for name in branches if name not in files):
@@ -181,8 +181,8 @@ def write_heads(
     records = {name: _head_record(head) for name, head in heads.items()}
     beside = {name: _branch_record(branch, files.get(name, {})) for name, branch in branches.items()}
     checkpoint = Checkpoint(record, beside, digest, records, VERSION)
-    if base_card is not None:
-        write_card(folder, checkpoint, base_card)
+    if card is not None:
+        write_card(folder, checkpoint, card)
     write_checkpoint(folder, checkpoint)
 
 
@@ -259,7 +259,7 @@ def _has_tokenizer(folder: Path, tokenizer: Tokenizer) -> bool:
 
 
 def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
-    """Return the absolute path or hub id that the backbone was loaded by, and the revision."""
+    """Return the absolute path or hub id that the backbone was loaded by, and its commit."""
     source = backbone.source
     if source is None:
         return None, None
@@ -267,7 +267,8 @@ def _origin(backbone: Backbone) -> tuple[str | None, str | None]:
     return name, source.revision
 
 
-def _base_card(backbone: Backbone) -> BaseCard:
+def base_card(backbone: Backbone) -> BaseCard:
+    """Return facts on a backbone for the model card."""
     model = type(backbone.model)
     loadable = model.__name__ if model.__module__.startswith("transformers.") else None
     return BaseCard(
@@ -286,11 +287,11 @@ def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Tokenizer | Non
         if tokenizer is not None and not _has_tokenizer(folder, tokenizer):
             tokenizer.save_pretrained(folder)
     else:
-        _write_anew(folder, backbone, tokenizer)
+        write_anew(folder, backbone, tokenizer)
 
 
-def _write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
-    """Write the changed weights; copy unchanged files from the source."""
+def write_anew(folder: Path, backbone: Backbone, tokenizer: Tokenizer | None) -> None:
+    """Write the weights in memory as safetensors; copy unchanged files from the source."""
     plain = backbone.without_adapters()
     model = cast(Any, plain.model)
     with transformers_quiet():

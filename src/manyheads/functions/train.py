@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manyheads.data.labelled import Reading
 from manyheads.model import HeadedModel
+from manyheads.runtime.processes import is_first
 from manyheads.training import Method, TrainResult, run_training
 from manyheads.training.dataset import Evaluation
 from manyheads.training.methods import as_method
+
+if TYPE_CHECKING:
+    from manyheads.training.loggers import Loggers
 
 
 def train(
@@ -26,6 +31,7 @@ def train(
     out: str | Path | None = None,
     overwrite: bool = False,
     weight: str | None = None,
+    report_to: str | Sequence[str] | None = None,
 ) -> TrainResult:
     """Train a model's heads on a table, in place.
 
@@ -49,6 +55,9 @@ def train(
             of at least 0. A row with the weight 2 counts like two rows, and one with 0 is left out. Metrics count all
             evaluation rows alike, and so do the screening of taps and the word statistics of ``Lexical`` all training
             rows.
+        report_to: Loggers of transformers, such as ``"tensorboard"``, ``"wandb"`` or ``"trackio"``, which receive one
+            record at the end: metrics as ``eval_head.metric`` and chosen settings as ``head.setting``. For records
+            during training, pass ``trainer=TrainingArguments(report_to=...)`` to a tuning method.
 
     Returns:
         Metrics on the evaluation rows, the alternatives tried, and whether the language model is unchanged.
@@ -56,13 +65,15 @@ def train(
     Raises:
         DataError: a table, column, text or label that cannot be used; the message names the head and the row.
         OutputExistsError: ``out`` is not empty.
+        MissingExtraError: the package of a logger, or accelerate, which ``report_to`` needs, is not installed.
 
     Examples:
         >>> result = mh.train(model, table, text="note", eval_fraction=0.25)
         >>> result.lm_check.bit_identical
         True
     """
-    return run_training(
+    loggers = None if report_to is None else _loggers(report_to)
+    result = run_training(
         model.core,
         model.tokenizer,
         data,
@@ -73,3 +84,13 @@ def train(
         None if out is None else Path(out),
         overwrite,
     )
+    if loggers is not None and is_first():
+        loggers.report(result)
+    return result
+
+
+def _loggers(report_to: str | Sequence[str]) -> Loggers:
+    """Return loggers; a mistake in their names is found before training."""
+    from manyheads.training.loggers import Loggers  # imports transformers' Trainer, which is slow
+
+    return Loggers(report_to)

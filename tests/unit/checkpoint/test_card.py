@@ -186,7 +186,7 @@ def on_hub(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """The folder that the hub id ``clinic/notes-gpt2`` is downloaded to."""
     folder = Path(shutil.copytree(saved("gpt2"), tmp_path / "cache" / "snapshot"))
     (folder / CARD).write_text("---\nlicense: apache-2.0\nlanguage: en\n---\n# Notes\n", encoding="utf-8")
-    monkeypatch.setattr(source, "_downloaded", lambda name, revision: folder)
+    monkeypatch.setattr(source, "download", lambda name, revision, trust_remote_code: folder)
     return folder
 
 

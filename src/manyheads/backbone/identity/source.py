@@ -8,16 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from manyheads.backbone.identity.config import relevant_entries
-from manyheads.errors import BackboneError, UnknownBackboneError, one_line
+from manyheads.backbone.identity.download import download
+from manyheads.backbone.identity.weight_files import WEIGHTS, is_index, weight_files
+from manyheads.errors import BackboneError, UnknownBackboneError
 from manyheads.runtime.hashes import combined_digest, file_digest
 
-# Weight files in transformers' order of preference.
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 # Files of a checkpoint besides weights; optimizer states and logs of a training folder are left out.
 _COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
 # Files that do not describe the model.
@@ -30,7 +25,7 @@ class Source:
 
     Attributes:
         name: The path or hub id that the user gave.
-        revision: The hub revision, if the user gave one.
+        revision: The commit of the hub repository, or the revision that the user gave; ``None`` for a folder.
         folder: The folder of its files.
         stamps: File name -> (size, modification time in nanoseconds) at loading.
     """
@@ -48,7 +43,7 @@ class Source:
     @property
     def weight_files(self) -> list[Path]:
         """The weight files that transformers reads, the index first."""
-        return _weight_files(self.folder)
+        return weight_files(self.folder)
 
     @property
     def files(self) -> list[Path]:
@@ -79,80 +74,51 @@ class Source:
                 )
 
 
-def resolve_source(name: str | Path, revision: str | None = None) -> Source:
+def resolve_source(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Source:
     """Return a checkpoint's source, from a folder or a hub id (downloaded into the hub's own cache).
+
+    Args:
+        name: The folder or hub id.
+        revision: Revision of a hub repository.
+        trust_remote_code: Whether Python code is downloaded.
 
     Raises:
         UnknownBackboneError: no such folder or hub repository, or no config.json or weights in it.
     """
-    folder = locate(name, revision)
+    folder = locate(name, revision, trust_remote_code)
     if not (folder / "config.json").is_file():
         raise UnknownBackboneError(
             f"{name}: is not a Hugging Face checkpoint, as it contains no config.json; check the path"
         )
-    weights = _weight_files(folder)
+    weights = weight_files(folder)
     if not weights:
-        raise UnknownBackboneError(f"{name}: contains no weights ({', '.join(_WEIGHTS)}); restore them")
+        raise UnknownBackboneError(f"{name}: contains no weights ({', '.join(WEIGHTS)}); restore them")
     missing = [path.name for path in weights if not path.is_file()]
     if missing:
         raise UnknownBackboneError(f"{name}: weight file {missing[0]!r} of its index is missing; restore it")
     companions = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
-    kept = {path for path in companions if path.name not in _UNRELATED and not _is_index(path)} | set(weights)
+    kept = {path for path in companions if path.name not in _UNRELATED and not is_index(path)} | set(weights)
     return Source(str(name), revision, folder, {path.name: _stamp(path) for path in kept})
 
 
-def locate(name: str | Path, revision: str | None = None) -> Path:
+def locate(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Path:
     """Return a folder of that name, or the folder that a hub repository is downloaded to.
 
     Raises:
         UnknownBackboneError: neither exists.
     """
     folder = Path(name).expanduser()
-    return folder if folder.is_dir() else _downloaded(str(name), revision)
+    return folder if folder.is_dir() else download(str(name), revision, trust_remote_code)
 
 
 def files_fingerprint(folder: Path) -> str:
     """Return the fingerprint of the checkpoint in a folder; it is the same for every dtype it is loaded in."""
-    weights = [path for path in _weight_files(folder) if not _is_index(path)]
+    weights = [path for path in weight_files(folder) if not is_index(path)]
     config = json.loads((folder / "config.json").read_text("utf-8"))
     relevant = json.dumps(relevant_entries(config), sort_keys=True)
     return "files:" + combined_digest([relevant, *(file_digest(path) for path in weights)])
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    for name in _WEIGHTS:
-        path = folder / name
-        if not path.is_file():
-            continue
-        if not _is_index(path):
-            return [path]
-        shards = sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
-        return [path, *(folder / shard for shard in shards)]
-    return []
-
-
-def _is_index(path: Path) -> bool:
-    return path.name.endswith(".index.json")
-
-
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _downloaded(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = [*_COMPANIONS, "README.md", "*.safetensors"]
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-        if not _weight_files(folder):
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_COMPANIONS, "*.bin"]))
-        return folder
-    except HFValidationError:
-        raise UnknownBackboneError(f"{name}: no such folder, and not a hub id (owner/name); check the path") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UnknownBackboneError(
-            f"{name}: no such folder, and it cannot be downloaded from the hub: {one_line(error)}"
-        ) from None

@@ -25,34 +25,37 @@ _TO_WRITE = (
 )
 
 
-def write_card(folder: Path, checkpoint: Checkpoint, base_card: BaseCard) -> None:
+def write_card(folder: Path, checkpoint: Checkpoint, base_card: BaseCard, hub_id: str | None = None) -> None:
     """Write a folder's model card.
 
     Args:
         folder: Where to.
         checkpoint: The content of the folder's ``heads.json``.
         base_card: Further facts on the backbone.
+        hub_id: The hub repository that the folder is pushed to, if it is.
     """
-    (folder / CARD).write_text(card_text(checkpoint, base_card), encoding="utf-8", newline="\n")
+    (folder / CARD).write_text(card_text(checkpoint, base_card, hub_id), encoding="utf-8", newline="\n")
 
 
-def card_text(checkpoint: Checkpoint, base_card: BaseCard) -> str:
+def card_text(checkpoint: Checkpoint, base_card: BaseCard, hub_id: str | None = None) -> str:
     """Return a model card; it follows from its arguments alone."""
     import jinja2
     from huggingface_hub import ModelCard
 
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    body = environment.from_string(_TEMPLATE.read_text("utf-8")).render(_content(checkpoint, base_card))
+    body = environment.from_string(_TEMPLATE.read_text("utf-8")).render(_content(checkpoint, base_card, hub_id))
     return sealed(str(ModelCard(f"---\n{metadata(checkpoint, base_card.license).to_yaml()}\n---\n\n{body}")))
 
 
-def _content(checkpoint: Checkpoint, base_card: BaseCard) -> dict[str, object]:
+def _content(checkpoint: Checkpoint, base_card: BaseCard, hub_id: str | None) -> dict[str, object]:
     backbone = checkpoint.backbone
     return {
         "name": model_name(checkpoint).replace("_", "\\_"),
         "about": about(checkpoint),
         "version": checkpoint.version,
         "kind": backbone.kind,
+        "place": json.dumps(hub_id or "."),
+        "place_note": "" if hub_id else "  # the folder of this file, or its hub id",
         "backbone": _backbone_argument(backbone),
         "has_language_model": base_card.language_model,
         "transformers_class": base_card.transformers_class,

@@ -26,6 +26,7 @@ from manyheads.training.resuming.run_folder import RunFolder, run_facts
 from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator
+from manyheads.training.tuning.epoch_log import EpochLog
 from manyheads.training.tuning.held_out_rows import decide_on_held_out, holding_out
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
@@ -109,7 +110,7 @@ class _Run:
             evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
             mixture = WeightMixture(plan.rates) if method.mixes_weights else None
             watched, watching = self._watching(plan, mixture)
-            state, notes = self._train(watched, [evaluator, *watching], folder)
+            state, notes = self._train(watched, evaluator, watching, folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
             temperatures = self._decide(plan) if share > 0 else {name: fit.temperature for name, fit in started.items()}
@@ -203,7 +204,7 @@ class _Run:
         return folder
 
     def _train(
-        self, plan: TuningPlan, callbacks: Sequence[transformers.TrainerCallback], folder: RunFolder | None
+        self, plan: TuningPlan, evaluator: EpochEvaluator, watching: Sequence[WatchedRun], folder: RunFolder | None
     ) -> tuple[transformers.TrainerState, tuple[str, ...]]:
         """Run the trainer; return its final state and notes for the user."""
         backbone = self.core.backbone
@@ -213,7 +214,8 @@ class _Run:
             tempfile.TemporaryDirectory() as scratch,
         ):
             trainer = self._trainer(plan, str(self.method.checkpoints or scratch))
-            for callback in callbacks:
+            logging = [] if self.method.trainer is None else [EpochLog(trainer, evaluator.history)]
+            for callback in (evaluator, *logging, *watching):
                 trainer.add_callback(callback)
             trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
             checkpoint = checkpoint_of(self.method, folder)

@@ -39,6 +39,7 @@ from manyheads.training.resuming.trainer_state import (
     load_trainable_state,
     trainable_state,
 )
+from manyheads.training.tuning.head_losses import HeadLosses
 from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
 from manyheads.types import Batch, HeadedOutput
 
@@ -102,6 +103,12 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = True
         self.label_names = ["labels"]
         self.lm_weight = lm_weight
+        self._head_losses = HeadLosses()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log values, and beside the training loss that of each head as ``head.loss``."""
+        by_head = self._head_losses.take(self._total) if "loss" in logs else {}
+        super().log({**logs, **by_head}, start_time)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
@@ -112,8 +119,9 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             return batches, None
         batches[-1] = self._without_repeated(batches[-1])
         weights = self._weights(batches, device)
-        summed = self.accelerator.reduce(torch.stack(list(weights.values())), reduction="sum")
-        return batches, dict(zip(weights, summed, strict=True))
+        summed = dict(zip(weights, self._total(torch.stack(list(weights.values()))), strict=True))
+        self._head_losses.begin_step(summed)
+        return batches, summed
 
     def compute_loss(
         self,
@@ -140,10 +148,9 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
             shares = [value / weight for value, weight in terms.values() if weight > 0]
         else:
             # Processes average their gradients, and a step's gradient is the sum of all shares.
-            processes = self.accelerator.num_processes
-            shares = [
-                processes * value / num_items_in_batch[name].clamp(min=1e-38) for name, (value, _) in terms.items()
-            ]
+            by_head = {name: value / num_items_in_batch[name].clamp(min=1e-38) for name, (value, _) in terms.items()}
+            self._head_losses.add(by_head)
+            shares = [self.accelerator.num_processes * share for share in by_head.values()]
         loss = torch.stack(shares).sum() if shares else torch.zeros((), device=self.args.device, requires_grad=True)
         return (loss, outputs) if return_outputs else loss
 
@@ -198,6 +205,11 @@ class Trainer(transformers.Trainer):  # type: ignore[misc]
         if not remaining or self.args.dataloader_drop_last:
             return batch
         return first_rows(batch, min(max(remaining - self.args.process_index * size, 0), size))
+
+    def _total(self, values: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes."""
+        total: Tensor = self.accelerator.reduce(values, reduction="sum")
+        return total
 
     def _core(self) -> HeadedCore:
         core: HeadedCore = self.accelerator.unwrap_model(self.model).core

@@ -1,0 +1,1 @@
+"""Saved models in repositories of the Hugging Face hub."""
