@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from manyheads._version import VERSION
 from manyheads.model import HeadedModel
 from manyheads.server.engine import Engine, Generations
+from manyheads.server.http.admission import Admission
 from manyheads.server.http.boundary import Boundary
 from manyheads.server.http.errors import answer_http_error
 from manyheads.server.http.held import HeldBodies
@@ -118,6 +119,7 @@ def app_of(here: ThisProcess, settings: ServerSettings, workers: Workers) -> Fas
     add_components(app)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_middleware(HeldBodies, settings=settings)
+    app.add_middleware(Admission, most=settings.max_waiting, seconds_to_room=engine.queue.seconds_to_room)
     app.add_middleware(Boundary, settings=settings)
     app.add_middleware(Observed, metrics=metrics)
     return app

@@ -20,7 +20,7 @@ class ServerSettings:
         max_characters: Most characters of a text, counted before it is tokenized: 10 MB take a tokenizer 8 s.
         max_rows: Most rows of a table that is uploaded.
         max_tables: Most tables that are scored at once; a further one gets status 429.
-        max_waiting: Most requests that wait for the model; further ones get status 429.
+        max_waiting: Most requests that wait for their answers; further ones get status 429 before they are read.
         max_waiting_tokens: About how many tokens wait at most; further requests get status 429.
         batch_tokens: About how many tokens of several requests are computed together.
         deadline_seconds: A request that is not answered by then gets status 504.

@@ -231,7 +231,8 @@ def test_predictions_do_not_wait_for_a_long_text(can_interleave: bool) -> None:
                 gate.opened.set()
                 found = [await first] + [await prediction(row) for row in range(1, 4)]
             answer = (await generation).json()
-        assert answered.index("text") == (4 if can_interleave else 0)
+        # Without turns between tokens the first one is computed after the text; either response may then come first.
+        assert answered.index("text") == 4 if can_interleave else answered.index("text") <= 1
         assert answer["texts"] == alone
         assert [row["urgency"]["score"] for row in found] == expected
 

@@ -90,7 +90,7 @@ def test_answers_equal_predict_to_the_last_bit(model: mh.HeadedModel) -> None:
     in_loop(test)
 
 
-def test_of_400_requests_at_once_the_queue_takes_its_length_and_the_others_get_429(
+def test_of_400_requests_at_once_as_many_wait_as_may_and_the_others_get_429(
     model: mh.HeadedModel, engines: list[Engine]
 ) -> None:
     async def test() -> None:
@@ -98,17 +98,32 @@ def test_of_400_requests_at_once_the_queue_takes_its_length_and_the_others_get_4
             with gated(model) as gate:
                 first = await occupied(client, gate)
                 tasks = [asyncio.ensure_future(client.predict(text=TEXTS[row % 12])) for row in range(400)]
-                await until(lambda: sum(task.done() for task in tasks) == 368)
-                assert len(engines[0].queue) == 32
+                await until(lambda: sum(task.done() for task in tasks) == 369)
+                await until(lambda: len(engines[0].queue) == 31)  # one is computed
                 gate.opened.set()
                 responses = await asyncio.gather(first, *tasks)
             assert sum(gate.rows) == 13  # equal texts are read once
             assert (await client.predict(text="after")).status == 200
-        assert [response.status for response in responses].count(200) == 33
+        assert [response.status for response in responses].count(200) == 32
         rejected = [response for response in responses if response.status != 200]
         assert {response.status for response in rejected} == {429}
         assert all(int(response.headers["retry-after"]) >= 1 for response in rejected)
         assert rejected[0].json()["detail"]["error_type"] == "overloaded"
+
+    in_loop(test)
+
+
+def test_a_request_too_many_is_rejected_before_it_is_read_and_health_is_not(model: mh.HeadedModel) -> None:
+    async def test() -> None:
+        app = create_app(model, ServerSettings(max_waiting=1))
+        async with started(app) as client:
+            with gated(model) as gate:
+                first = await occupied(client, gate)
+                assert (await client.post("/predict", b"no JSON")).status == 429
+                assert (await client.request("GET", "/health/ready", b"", [])).status == 200
+                gate.opened.set()
+                assert (await first).status == 200
+            assert (await client.post("/predict", b"no JSON")).status == 422
 
     in_loop(test)
 

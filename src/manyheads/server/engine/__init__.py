@@ -5,7 +5,7 @@ from manyheads.server.engine.generate_work import GenerateWork
 from manyheads.server.engine.generations import Generations
 from manyheads.server.engine.predict_work import AnsweredText, AnsweredTexts, PredictWork
 from manyheads.server.engine.table_work import ColumnsWork, TableModel, TableWork
-from manyheads.server.engine.work import Work, tokens_in, tokens_of
+from manyheads.server.engine.work import Work, tokens_of
 
 __all__ = [
     "AnsweredText",
@@ -18,6 +18,5 @@ __all__ = [
     "TableModel",
     "TableWork",
     "Work",
-    "tokens_in",
     "tokens_of",
 ]

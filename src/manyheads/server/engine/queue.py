@@ -65,7 +65,7 @@ class WorkQueue:
             if self._is_closed:
                 raise ClosedError("the server is shutting down")
             if len(self._jobs) >= self._max_waiting or (self._jobs and self._tokens + job.size > self._max_tokens):
-                raise QueueFullError(self._seconds_to_room())
+                raise QueueFullError(self.seconds_to_room())
             self._jobs[job] = None
             self._tokens += job.size
             self._changed.notify()
@@ -95,6 +95,10 @@ class WorkQueue:
         rate = tokens / max(seconds, 1e-6)
         self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
 
+    def seconds_to_room(self) -> int:
+        """Return about when what waits is computed, at least 1."""
+        return max(1, round(self._tokens / self._rate)) if self._rate else 1
+
     def open(self) -> None:
         """Accept jobs."""
         with self._changed:
@@ -121,6 +125,3 @@ class WorkQueue:
         if job in self._jobs:
             del self._jobs[job]
             self._tokens -= job.size
-
-    def _seconds_to_room(self) -> int:
-        return max(1, round(self._tokens / self._rate)) if self._rate else 1

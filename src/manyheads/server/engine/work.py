@@ -34,11 +34,6 @@ class Work(ABC, Generic[Answer]):
         """Compute this work and others of its group, and return the answer or the error of each, this one first."""
 
 
-def tokens_in(characters: int) -> int:
-    """Return about how many tokens a text has."""
-    return characters // 4 + 1
-
-
 def tokens_of(text: str) -> int:
     """Return about how many tokens a text has: one per four bytes, so about one per character of a language without
     spaces."""
