@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 from manyheads.errors import ManyheadsError
 from manyheads.server.engine.job import Job
 from manyheads.server.engine.queue import WorkQueue
+from manyheads.server.engine.queue_thread import QueueThread
 from manyheads.server.engine.turns import Turns
 from manyheads.server.engine.work import Answer, Work
 from manyheads.server.metrics.metrics import Metrics
@@ -26,7 +26,7 @@ class AbandonedError(Exception):
     """Nobody waits for the work any more."""
 
 
-class Engine:
+class Engine(QueueThread):
     """Computes the work of requests on one thread, that of several requests together.
 
     While the model computes, work of one group gathers in the queue; the next batch takes it. A request that arrives
@@ -39,28 +39,12 @@ class Engine:
     """
 
     def __init__(self, serving: Serving, settings: ServerSettings, metrics: Metrics) -> None:
-        self.queue = WorkQueue(settings.max_waiting, settings.max_waiting_tokens)
+        super().__init__(WorkQueue(settings.max_waiting, settings.max_waiting_tokens), "manyheads-engine")
         self.turns = Turns()
         self._serving = serving
         self._settings = settings
         self._metrics = metrics
         metrics.watch_queue(lambda: len(self.queue), lambda: self.queue.tokens)
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.queue.open()
-        self._thread = threading.Thread(target=self._run, name="manyheads-engine", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Accept no more work, compute what waits, and end the thread.
-
-        Blocks until then; the answers need the event loop, so call it in another thread than the loop's.
-        """
-        self.queue.close()
-        if self._thread is not None:
-            self._thread.join()
 
     async def answer(self, work: Work[Answer]) -> tuple[Served, Answer]:
         """Compute a work, and return the model that answered and its answer.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,13 +15,14 @@ from manyheads.server.engine.engine import WorkFailedError
 from manyheads.server.engine.generate_work import GenerateWork
 from manyheads.server.engine.job import Job
 from manyheads.server.engine.queue import WorkQueue
+from manyheads.server.engine.queue_thread import QueueThread
 from manyheads.server.engine.turns import Turns
 from manyheads.server.metrics.metrics import Metrics
 from manyheads.server.served import Served, Serving
 from manyheads.server.settings import ServerSettings
 
 
-class Generations:
+class Generations(QueueThread):
     """Generates the texts of one request after the other, on a thread of its own.
 
     Between two tokens, other threads have their turn of the model, so that predictions wait for a token and not for a
@@ -36,28 +36,12 @@ class Generations:
     """
 
     def __init__(self, serving: Serving, turns: Turns, settings: ServerSettings, metrics: Metrics) -> None:
-        self.queue = WorkQueue(settings.max_generations, settings.max_waiting_tokens)
+        super().__init__(WorkQueue(settings.max_generations, settings.max_waiting_tokens), "manyheads-generations")
         self._serving = serving
         self._turns = turns
         self._seconds = settings.generation_seconds
         self._metrics = metrics
         metrics.watch_generations(lambda: len(self.queue))
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.queue.open()
-        self._thread = threading.Thread(target=self._run, name="manyheads-generations", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Accept no more work, generate what waits, and end the thread.
-
-        Blocks until then; the answers need the event loop, so call it in another thread than the loop's.
-        """
-        self.queue.close()
-        if self._thread is not None:
-            self._thread.join()
 
     async def generate(self, work: GenerateWork) -> None:
         """Generate, and return once the last event was received.
