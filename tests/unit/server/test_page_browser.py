@@ -1,6 +1,6 @@
 """The page at ``/``, clicked through in a headless Chromium against the real server.
 
-Skipped on machines without Chromium; ``test_page.py`` and ``test_page_table.py`` test what needs none.
+Skipped on machines without Chromium; ``test_page_files.py`` and ``test_page_table.py`` test what needs none.
 """
 
 from __future__ import annotations
