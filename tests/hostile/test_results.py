@@ -189,10 +189,11 @@ def test_python_programs_are_silent(saved: Saved, monkeypatch: pytest.MonkeyPatc
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_of_torch_do_not_spin(given: str | None, expected: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE 2000"), ("ACTIVE", "ACTIVE None")])
+def test_waiting_threads_of_torch_spin_for_a_moment_only(given: str | None, expected: str) -> None:
+    settings = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {key: value for key, value in os.environ.items() if key not in settings}
     environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
-    program = "import manyheads, os; print(os.environ['OMP_WAIT_POLICY'])"
+    program = f"import manyheads, os; print(*(os.environ.get(name) for name in {settings}))"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected

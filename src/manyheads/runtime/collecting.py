@@ -26,3 +26,21 @@ def uncollected_imports() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def collect_and_freeze() -> None:
+    """Collect all garbage, and leave out what exists by then of later collections.
+
+    For a process that has loaded what it works with for the rest of its life.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def collect_all() -> None:
+    """Collect all garbage, also among objects that were left out; if there were any, the same is true afterwards."""
+    if gc.get_freeze_count():
+        collect_and_freeze()
+    else:
+        gc.collect()

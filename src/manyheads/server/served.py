@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
 import time
@@ -16,6 +15,7 @@ from manyheads.data.batching import TOKEN_BUDGET
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.errors import BackboneError, CheckpointError, HeadError, ManyheadsError
 from manyheads.inference import Scorer, ScoringSettings
+from manyheads.runtime.collecting import collect_all
 from manyheads.scoring.fingerprint import model_fingerprint
 from manyheads.server.saved import SavedModel
 from manyheads.types import Tokenizer
@@ -125,5 +125,5 @@ class Serving:
             with nullcontext() if self._saved.is_float32 else turn():
                 opened = self._saved.open()
             self._current = Served.of(*opened, self._saved.public_name)
-            gc.collect()  # the old model's modules refer to each other
+            collect_all()  # the old model's modules refer to each other
             return self._current

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from manyheads.runtime.collecting import uncollected_imports
+from manyheads.runtime.collecting import collect_all, collect_and_freeze, uncollected_imports
 
 
 def interrupted_import() -> None:
@@ -42,3 +43,30 @@ def test_a_disabled_collector_stays_disabled() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+class Cycle:
+    """An object that only the collector frees."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_garbage_among_frozen_objects_is_collected_and_the_others_are_frozen_again() -> None:
+    old, kept = Cycle(), Cycle()
+    freed = weakref.ref(old)
+    collect_and_freeze()
+    frozen = gc.get_freeze_count()
+    del old
+    gc.collect()
+    assert freed() is not None
+    collect_all()
+    assert freed() is None
+    assert kept.own is kept
+    assert gc.get_freeze_count() > frozen / 2
+
+
+def test_nothing_is_frozen_where_nothing_was() -> None:
+    gc.unfreeze()
+    collect_all()
+    assert gc.get_freeze_count() == 0

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from manyheads.runtime.collecting import collect_and_freeze
 from manyheads.server.app import ThisProcess, app_of
 from manyheads.server.process.about import About, announce
 from manyheads.server.process.launch import Launch
@@ -58,7 +59,10 @@ def _loaded(launch: Launch) -> ThisProcess:
     sys.setswitchinterval(_SWITCH_SECONDS)
     if launch.threads is not None:
         torch.set_num_threads(launch.threads)
-    return ThisProcess.of(Serving.opened(SavedModel(launch.model, launch.trust_remote_code)), launch.settings)
+    here = ThisProcess.of(Serving.opened(SavedModel(launch.model, launch.trust_remote_code)), launch.settings)
+    # A full collection would walk through them for a tenth of a second, in which no request is answered.
+    collect_and_freeze()
+    return here
 
 
 async def _alone(launch: Launch, here: ThisProcess) -> None:
