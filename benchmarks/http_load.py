@@ -57,9 +57,9 @@ class Connection:
         return self.received.partition(b"\r\n\r\n")[2].decode()
 
 
-def request_of(text: str) -> bytes:
-    """Return the bytes that ask to predict one text."""
-    body = json.dumps({"text": text}).encode()
+def request_of(text: str | list[str]) -> bytes:
+    """Return the bytes that ask to predict one text, or several."""
+    body = json.dumps({"text": text} if isinstance(text, str) else {"texts": text}).encode()
     head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -74,13 +74,13 @@ def connected(port: int, count: int) -> list[Connection]:
     return found
 
 
-def run(port: int, clients: int, texts: list[str], requests: int, keep: bool) -> dict[str, object]:
+def run(port: int, clients: int, texts: list[str | list[str]], requests: int, keep: bool) -> dict[str, object]:
     """Let clients send requests until so many are answered.
 
     Args:
         port: The server's.
         clients: Number of clients.
-        texts: Each request has the next one.
+        texts: Each request has the next one, or the next list of them.
         requests: Number of requests.
         keep: Whether to return the bodies of the responses.
     """

@@ -33,6 +33,8 @@ from benchmarks.data import HEADS, draw, minilm
 
 CLIENTS = 64
 AT_ONCE = 400
+# Texts of a request.
+TOGETHER = (1, 8)
 
 
 def saved_model(folder: Path) -> Path:
@@ -74,14 +76,17 @@ class Load:
 
     Args:
         port: The server's.
-        texts: Each request has the next one.
+        texts: The texts.
         folder: Where the texts are written for the other process.
+        together: Texts of each request.
     """
 
-    def __init__(self, port: int, texts: list[str], folder: Path) -> None:
+    def __init__(self, port: int, texts: list[str], folder: Path, together: int = 1) -> None:
         self._port = port
-        self._texts = folder / "texts.json"
-        self._texts.write_text(json.dumps(texts))
+        self.together = together
+        self._texts = folder / f"texts-{together}.json"
+        requests = [texts[start : start + together] for start in range(0, len(texts), together)]
+        self._texts.write_text(json.dumps(texts if together == 1 else requests))
 
     def run(self, clients: int, requests: int, keep: bool = False) -> dict[str, Any]:
         """Send requests; see ``benchmarks.http_load.run``."""
@@ -98,13 +103,14 @@ def rates(load: Load, offline: Callable[[], object], rows: int, repeats: int) ->
         started = time.perf_counter()
         offline()
         alone.append(rows / (time.perf_counter() - started))
-        found = load.run(CLIENTS, rows)
+        found = load.run(CLIENTS, rows // load.together)
         served.append(rows / found["seconds"])
         client.append(found["processor_seconds"] / found["seconds"])
     ratio = statistics.median(served) / statistics.median(alone)
-    print("| clients | rows/s | offline, rows/s | ratio | processor time of the clients, share |")
-    print("|---|---|---|---|---|")
-    print(f"| {CLIENTS} | {np.median(served):.0f} | {np.median(alone):.0f} | {ratio:.2f} | {np.median(client):.2f} |\n")
+    print("| clients | texts per request | rows/s | offline, rows/s | ratio | processor time of clients, share |")
+    print("|---|---|---|---|---|---|")
+    found = f"{np.median(served):.0f} | {np.median(alone):.0f} | {ratio:.2f} | {np.median(client):.2f}"
+    print(f"| {CLIENTS} | {load.together} | {found} |\n", flush=True)
 
 
 def latency(load: Load, texts: list[str], requests: int) -> None:
@@ -138,7 +144,7 @@ def rejections(load: Load, repeats: int) -> None:
 def memory(load: Load, process: int, requests: int) -> None:
     """Print the slope of the server's resident memory."""
     steps, sizes = 20, []
-    load.run(CLIENTS, max(1, requests // 10))
+    load.run(CLIENTS, max(1, requests // 2))  # until the allocator has what it needs
     for _ in range(steps):
         load.run(CLIENTS, requests // steps)
         sizes.append(_resident_kilobytes(process) / 1024)
@@ -180,7 +186,9 @@ def main() -> None:
         predictor, load = mh.Predictor(model), Load(options.port, texts, Path(name))
         with serving(folder, options.port) as process:
             load.run(CLIENTS, CLIENTS)
-            rates(load, lambda: predictor(texts).scores, len(texts), options.repeats)
+            for together in TOGETHER:
+                several = Load(options.port, texts, Path(name), together)
+                rates(several, lambda: predictor(texts).scores, len(texts), options.repeats)
             latency(load, texts, min(500, len(texts)))
             rejections(load, options.repeats)
             equality(load, model, texts[:50])

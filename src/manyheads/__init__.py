@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from manyheads._version import VERSION
 
 # Threads of torch that wait for each other otherwise spin for long: beside another busy process, a training took seven
-# times as long. They may spin for some microseconds, as the next kernel mostly begins within them: without that, batches
+# times as long. They spin for some microseconds only, within which the next kernel mostly begins: without that, batches
 # of 32 to 512 texts took a fifth longer. OpenMP reads both when torch is imported.
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -163,7 +163,7 @@ def log_step(message: str) -> None:
 @contextmanager
 def _logged(message: str) -> Iterator[None]:
     """Write a line when a step has run for two seconds, and one when it ends; none for a short step."""
-    if not logger.isEnabledFor(logging.INFO):  # no thread for a timer whose line nobody reads
+    if _quiet or not logger.isEnabledFor(logging.INFO):  # no thread for a timer whose line nobody reads
         yield
         return
     started, timer = time.monotonic(), threading.Timer(_LONG, log_step, [f"{message} ..."])

@@ -43,12 +43,12 @@ class Alone(Workers):
         self._serving = serving
         self._engine = engine
         self._counts = counts
-        # One thread for all reloads: each thread that has loaded a model keeps memory for the next one.
-        self._loading = ThreadPoolExecutor(1, "manyheads-reload")
 
     async def reload(self) -> Reload:
         """Load the saved model again, beside the requests, which the old one answers meanwhile."""
-        outcome = await asyncio.get_running_loop().run_in_executor(self._loading, self._reload)
+        # The thread ends with the reload: one that has computed keeps threads of OpenMP, which slow down the others.
+        with ThreadPoolExecutor(1, "manyheads-reload") as loading:
+            outcome = await asyncio.get_running_loop().run_in_executor(loading, self._reload)
         self._counts.reloads.labels("failed" if outcome.error_type else "loaded").inc()
         fields = {"fingerprint": outcome.fingerprint, "error_type": outcome.error_type, "reason": outcome.reason}
         if outcome.error_type:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from manyheads.errors import ManyheadsError
+from manyheads.runtime.progress import quietly
 from manyheads.server.engine.job import Job
 from manyheads.server.engine.queue import WorkQueue
 from manyheads.server.engine.queue_thread import QueueThread
@@ -66,6 +67,10 @@ class Engine(QueueThread):
             self.queue.remove(job)
 
     def _run(self) -> None:
+        with quietly():  # a display of each batch would start a thread
+            self._compute_until_closed()
+
+    def _compute_until_closed(self) -> None:
         while jobs := self.queue.take(self._settings.batch_tokens):
             with self.turns.turn():
                 self._compute(jobs, self._pause_of(jobs))

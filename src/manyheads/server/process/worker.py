@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 import torch
@@ -59,7 +60,11 @@ def _loaded(launch: Launch) -> ThisProcess:
     sys.setswitchinterval(_SWITCH_SECONDS)
     if launch.threads is not None:
         torch.set_num_threads(launch.threads)
-    here = ThisProcess.of(Serving.opened(SavedModel(launch.model, launch.trust_remote_code)), launch.settings)
+    saved = SavedModel(launch.model, launch.trust_remote_code)
+    # A thread that has computed keeps threads of OpenMP. With more of them than cores, none waits actively for the next
+    # kernel. So the thread that loads the model ends.
+    with ThreadPoolExecutor(1, "manyheads-load") as loading:
+        here = ThisProcess.of(loading.submit(Serving.opened, saved).result(), launch.settings)
     # A full collection would walk through them for a tenth of a second, in which no request is answered.
     collect_and_freeze()
     return here
