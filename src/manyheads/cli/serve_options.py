@@ -59,5 +59,5 @@ class ServeLimits(OptionGroup):
     )
     max_waiting: Annotated[
         int,
-        typer.Option("--max-waiting", metavar="N", help="Requests that may wait; further ones get status 429."),
+        typer.Option("--max-waiting", metavar="N", help="Requests that may wait for answers; others get status 429."),
     ] = 256

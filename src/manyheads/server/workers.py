@@ -47,8 +47,11 @@ class Alone(Workers):
     async def reload(self) -> Reload:
         """Load the saved model again, beside the requests, which the old one answers meanwhile."""
         # The thread ends with the reload: one that has computed keeps threads of OpenMP, which slow down the others.
-        with ThreadPoolExecutor(1, "manyheads-reload") as loading:
+        loading = ThreadPoolExecutor(1, "manyheads-reload")
+        try:
             outcome = await asyncio.get_running_loop().run_in_executor(loading, self._reload)
+        finally:
+            loading.shutdown(wait=False)  # waiting would block the event loop if the request is cancelled
         self._counts.reloads.labels("failed" if outcome.error_type else "loaded").inc()
         fields = {"fingerprint": outcome.fingerprint, "error_type": outcome.error_type, "reason": outcome.reason}
         if outcome.error_type:

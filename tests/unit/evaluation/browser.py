@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from tests.browser import CHROMIUM
+
 OPTIONS = (
     "--headless",
     "--hide-scrollbars",
@@ -55,7 +55,7 @@ def measured_in_browser(page: Path, widths: Sequence[int]) -> tuple[list[dict[st
     folder = page.parent
     (folder / "measure.html").write_text(MEASURE.replace("FRAMES", frames), encoding="utf-8")
     profile = f"--user-data-dir={folder / 'profile'}"
-    command = [str(BROWSER), *OPTIONS, profile, "--dump-dom", (folder / "measure.html").as_uri()]
+    command = [str(CHROMIUM), *OPTIONS, profile, "--dump-dom", (folder / "measure.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     measured = re.search("<pre>(.*?)</pre>", done.stdout, re.S)
     assert measured, done.stderr

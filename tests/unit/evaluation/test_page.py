@@ -25,7 +25,8 @@ from manyheads.evaluation.page.clean import clean
 from manyheads.evaluation.report import EvaluatedTable, build_report
 from manyheads.heads.targets import RowTargets
 from manyheads.types import MISSING
-from tests.unit.evaluation.browser import BROWSER, measured_in_browser
+from tests.browser import CHROMIUM
+from tests.unit.evaluation.browser import measured_in_browser
 from tests.unit.evaluation.page_samples import HEADS, SUSPECTS, hostile_model, hostile_report, rows
 
 if sys.version_info >= (3, 11):
@@ -253,7 +254,7 @@ def test_templates_are_part_of_the_package() -> None:
         assert any(pattern == f"{folder}/*" or fnmatch.fnmatch(file.name, pattern) for pattern in patterns), file
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_in_a_browser_all_pictures_are_seen_and_nothing_overflows(html: str, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(html, encoding="utf-8")
     frames, console = measured_in_browser(tmp_path / "report.html", widths=(390, 1200))

@@ -67,10 +67,6 @@ class Engine(QueueThread):
             self.queue.remove(job)
 
     def _run(self) -> None:
-        with quietly():  # a display of each batch would start a thread
-            self._compute_until_closed()
-
-    def _compute_until_closed(self) -> None:
         while jobs := self.queue.take(self._settings.batch_tokens):
             with self.turns.turn():
                 self._compute(jobs, self._pause_of(jobs))
@@ -78,7 +74,8 @@ class Engine(QueueThread):
     def _compute(self, jobs: Sequence[Job], pause: Callable[[], None]) -> None:
         started = time.perf_counter()
         served = self._serving.current
-        answers = _computed(served.pausing(pause), [job.work for job in jobs])
+        with quietly():  # a display of each batch would start a thread
+            answers = _computed(served.pausing(pause), [job.work for job in jobs])
         self._note(jobs, time.perf_counter() - started)
         _deliver(served, list(zip(jobs, answers, strict=True)))
 
