@@ -16,6 +16,7 @@ from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.errors import BackboneError, CheckpointError, HeadError, ManyheadsError
 from manyheads.inference import Scorer, ScoringSettings
 from manyheads.runtime.collecting import collect_all
+from manyheads.runtime.progress import quietly
 from manyheads.scoring.fingerprint import model_fingerprint
 from manyheads.server.saved import SavedModel
 from manyheads.types import Tokenizer
@@ -73,7 +74,7 @@ class Served:
 
 def _warm(scorer: Scorer) -> None:
     """Predict a text, so that the first request is as fast as the others."""
-    with suppress(ManyheadsError):  # such as one that heads of pairs raise for a single text
+    with quietly(), suppress(ManyheadsError):  # such as one that heads of pairs raise for a single text
         scorer(read_texts_from_list(["warm up"]))
 
 
