@@ -23,7 +23,9 @@ import manyheads as mh
 from benchmarks.data import minilm, rows_of
 from manyheads.heads import HeadSpec
 
-METHODS: dict[str, Callable[[], mh.Frozen | mh.Fork | mh.LoRA | mh.Full]] = {
+Method = mh.Frozen | mh.Fork | mh.LoRA | mh.Full
+
+METHODS: dict[str, Callable[[], Method]] = {
     "Frozen": mh.Frozen,
     "Fork": mh.Fork,
     "LoRA": mh.LoRA,
@@ -32,13 +34,13 @@ METHODS: dict[str, Callable[[], mh.Frozen | mh.Fork | mh.LoRA | mh.Full]] = {
 
 
 def measured(
-    method: str, specs: Mapping[str, HeadSpec], text: str, train: pa.Table, test: pa.Table, seed: int
+    method: Method, specs: Mapping[str, HeadSpec], text: str, train: pa.Table, test: pa.Table, seed: int
 ) -> tuple[dict[str, tuple[float, float]], mh.TrainResult]:
     """Train with a method; return each head's main metric and log loss, NaN for a head without one."""
     model = mh.HeadedModel.from_pretrained(minilm())
     for name, spec in specs.items():
         model.add_head(name, spec)
-    result = mh.train(model, train, text=text, method=METHODS[method](), eval_data=test, seed=seed)
+    result = mh.train(model, train, text=text, method=method, eval_data=test, seed=seed)
     found = {
         name: (result.metrics[name][spec.main_metric], result.metrics[name].get("log_loss", float("nan")))
         for name, spec in specs.items()
@@ -80,7 +82,7 @@ def main() -> None:
         train, test = rows_of(arguments.path, arguments.rows, arguments.test, seed)
         specs = mh.infer_heads(pa.concat_tables([train, test]), heads)
         for method in methods:
-            values, result = measured(method, specs, arguments.text, train, test, seed)
+            values, result = measured(METHODS[method](), specs, arguments.text, train, test, seed)
             found[method].append(list(values.values()))
             seconds[method].append(result.seconds)
             chosen = [note for note in result.notes if "tuned weights" in note]
