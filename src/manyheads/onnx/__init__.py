@@ -1,0 +1,1 @@
+"""Predict with an exported graph: onnxruntime, tokenizers and numpy, without torch."""
