@@ -39,3 +39,15 @@ class OnnxExporter(Exporter):
     has_one_folder: ClassVar[bool] = True
 
     settings: OnnxSettings = field(default_factory=OnnxSettings)
+
+    def export(self, core: HeadedCore, tokenizer: Any, heads: Mapping[str, Path], overwrite: bool = False) -> Exported:
+        """Export heads to the one folder that they are given; see ``Exporter.export``."""
+        (folder,) = set(heads.values())
+        check_folder(folder, overwrite, _inputs(core))
+        errors = {name: error for name in heads if (error := _problem(core, name))}
+        names = [name for name in heads if name not in errors]
+        written: dict[str, Written] = {}
+        if names:
+            with spinner(f"Exporting {listed(names)}"):
+                written = self._write(core, tokenizer, names, folder, overwrite)
+        return Exported(self.name, dict.fromkeys(written, folder), errors, written)
