@@ -63,7 +63,7 @@ class OnnxExporter(Exporter):
         def write(fresh: Path) -> Written:
             with spinner(f"Exporting {listed(names)}"):
                 found.update(self._write_heads(core, tokenizer, names, fresh))
-            return _together(core, self.settings, found)
+            return _together(core, self.settings, found, fresh)
 
         size = sum(tensor.numel() for tensor in core.backbone.model.parameters()) * _FP32_BYTES
         write_export(folder, overwrite, _inputs(core), size, {"to": self.name}, write)
@@ -130,12 +130,13 @@ def _written(core: HeadedCore, name: str, parity: Parity) -> Written:
     return Written("", parity.difference, parity.scale, parity.drift, tuple(notes_on(core.heads[name], parity)))
 
 
-def _together(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Written]) -> Written:
+def _together(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Written], folder: Path) -> Written:
     """Return what was written for all heads as one."""
     difference, scale, drift = (
         max(getattr(one, part) for one in heads.values()) for part in ("difference", "scale", "drift")
     )
-    return Written(onnx_card(core, settings, heads), difference, scale, drift, details=_details(core, heads))
+    card = onnx_card(core, settings, heads, frozenset(path.name for path in folder.iterdir()))
+    return Written(card, difference, scale, drift, details=_details(core, heads))
 
 
 def _details(core: HeadedCore, heads: Mapping[str, Written]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import onnx_ir
 
 from manyheads.core import HeadedCore
-from manyheads.data.texts.tokenize import gives_token_types
 from manyheads.export.onnx.graph import HeadsGraph
+from manyheads.export.onnx.inputs import TYPES
+from manyheads.export.onnx.surroundings import accepted_inputs
 from manyheads.export.onnx.trace import trace
 from manyheads.onnx.layout import GRAPH, LANGUAGE_MODEL_GRAPH
 
@@ -43,7 +44,7 @@ def traced_graphs(core: HeadedCore, tokenizer: Any, names: Sequence[str], langua
     Raises:
         ExportError: the backbone, or a head, cannot be traced, or there is no language model.
     """
-    token_types = gives_token_types(tokenizer)
+    token_types = TYPES in accepted_inputs(core, tokenizer)
     heads = HeadsGraph(core, names, token_types)
     models = {GRAPH: trace(heads)}
     if language_model:

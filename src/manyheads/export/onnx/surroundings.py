@@ -10,6 +10,7 @@ from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import start_of_document
 from manyheads.export.onnx.graph import HeadsGraph
+from manyheads.export.onnx.inputs import IDS, TYPES
 from manyheads.heads import Head
 from manyheads.onnx.layout import LANGUAGE_MODEL_GRAPH, HeadLayout, Layout
 
@@ -38,7 +39,7 @@ def layout_of(
         name=backbone.name,
         heads={name: _head_layout(core.heads[name], name, graph, bags.get(name, 0)) for name in names},
         prompts=tuple(templates[prompt] for prompt in graph.prompts),
-        accepted=frozenset(forward_arguments(backbone.stack)) & {"input_ids", "token_type_ids"},
+        accepted=accepted_inputs(core, tokenizer),
         limit=token_limit(backbone.model, tokenizer),
         pad=tokenizer.pad_token_id or 0,
         start=start_of_document(tokenizer),
@@ -46,6 +47,11 @@ def layout_of(
         language_model=LANGUAGE_MODEL_GRAPH in files,
         sizes=dict.fromkeys(files, 0),
     )
+
+
+def accepted_inputs(core: HeadedCore, tokenizer: Any) -> frozenset[str]:
+    """Return the names of the inputs that the tokenizer gives and the backbone takes."""
+    return frozenset({IDS, TYPES} & set(tokenizer("a")) & set(forward_arguments(core.backbone.stack)))
 
 
 def _head_layout(head: Head, name: str, graph: HeadsGraph, bags: int) -> HeadLayout:
