@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,9 @@ class HeadsGraph(nn.Module):
         read = core.heads.with_dependencies(heads)
         self._request = core.request(core.heads.taps_of(read))
         self._facts = core.backbone.facts
-        self._requests = {name: core.request(core.heads.taps_of([name])) for name in read}
+        self._requests = {
+            name: core.request(core.heads.taps_of([name])) for name in read
+        }
         self.names = tuple(read)
         self.prompts = tuple(self._request.prompts)
         self.lm = lm
@@ -94,10 +97,9 @@ class HeadsGraph(nn.Module):
 
     def _states(self, inputs: Mapping[str, Tensor]) -> tuple[States, Tensor | None]:
         from dataclasses import replace
-
         r = self._request
         if r.trunk.empty and not r.branches and not self.lm:
-            states, lm = States({}, *[next(iter(inputs.values()))] * 2), None
+            states, lm = States({}, *[next(iter(inputs.values()))]*2), None
         else:
             output = self._pass.run_texts(self._padded(inputs, 0), r, self.lm)
             states, lm = output.states, output.logits
@@ -136,7 +138,7 @@ class HeadsGraph(nn.Module):
                 inputs[TYPES] = torch.zeros_like(ids)
             if n == 0 and self._by_word:
                 inputs[WORD_IDS] = (torch.arange(t) // 2).expand(rows, -1).masked_fill(mask == 0, -1).contiguous()
-                inputs[WORD_NUMBERS] = torch.arange((t + 1) // 2)
+                inputs[WORD_NUMBERS] = torch.arange((t+1)//2)
         for name, layers in zip(self.names, self.layers):
             if layers.bag_width:
                 inputs[bag_input(name)] = torch.randn(rows, layers.bag_width)
