@@ -17,6 +17,7 @@ from manyheads.core import HeadedCore
 from manyheads.core.add_head import add_head
 from manyheads.core.add_tokens import add_tokens as add_tokens_to_core
 from manyheads.core.attention_mask import full_mask
+from manyheads.core.output import HeadedOutput
 from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.data.collate import check_collated
 from manyheads.data.texts.texts import read_texts_from_list
@@ -29,7 +30,7 @@ from manyheads.inference import Continuations, GenerationEnd, Predictions, Score
 from manyheads.inference.generating import generate_and_predict
 from manyheads.inference.streaming import stream_generation
 from manyheads.taps import Tap
-from manyheads.types import Batch, HeadedOutput, Tokenizer
+from manyheads.types import Batch, Tokenizer
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo

@@ -5,7 +5,6 @@ A head that reads other heads always follows them. So no two heads read each oth
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -17,10 +16,9 @@ from torch.nn import functional as F
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads.choose import choose_heads, unknown_head
 from manyheads.heads.module import Head
+from manyheads.heads.names import check_name
 from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.types import Features
-
-RESERVED = frozenset({"lm"})
 
 # Submodules get this prefix, so that a head may be called `type` or `train` like nn.Module's own attributes.
 _PREFIX = "head_"
@@ -184,22 +182,6 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         for group in _stacks(shared).values():
             logits |= _joint_logits(group, read)
         return logits | {name: head(head.features(read)) for name, head in heads.items() if name not in shared}
-
-
-def check_name(name: object) -> None:
-    """Check that a head may have this name.
-
-    Raises:
-        HeadNameError: not a string, empty, reserved, or with a dot, a slash, outer spaces or control characters.
-    """
-    if not isinstance(name, str) or not name:
-        raise HeadNameError(f"A head's name must be a non-empty string, got {name!r}")
-    if name in RESERVED:
-        raise HeadNameError(f"Head name {name!r} is reserved for the language model; choose another name")
-    if any(letter in "./\\" for letter in name):
-        raise HeadNameError(f"Head name {name!r} must hold no dot and no slash, which part names in files; use '_'")
-    if name != name.strip() or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise HeadNameError(f"Head name {name!r} must not contain outer spaces or control characters")
 
 
 def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:

@@ -8,13 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from manyheads.errors import HeadError, did_you_mean, listed
+from manyheads.errors import HeadError
+from manyheads.runtime.words import check_subword, check_window
 from manyheads.taps.base import BackboneTap, Reader
 from manyheads.taps.hidden import Hidden
 from manyheads.types import BackboneFacts, Features, Request, States, WordIds
-
-SUBWORDS = ("first", "mean")
-_MAX_WINDOW = 4
 
 
 @dataclass(frozen=True)
@@ -80,28 +78,6 @@ class Words(BackboneTap):
     def reader(self, facts: BackboneFacts) -> Reader:
         """Return the one that passes vectors on."""
         return Reader()
-
-
-def check_subword(owner: str, subword: object) -> None:
-    """Check that a policy exists.
-
-    Raises:
-        HeadError: an unknown policy.
-    """
-    if subword not in SUBWORDS:
-        raise HeadError(
-            f"{owner}: subword {subword!r} is not among {listed(SUBWORDS)}{did_you_mean(subword, SUBWORDS)}"
-        )
-
-
-def check_window(owner: str, window: object) -> None:
-    """Check that a window is a number of words.
-
-    Raises:
-        HeadError: it is not, or is above 4.
-    """
-    if type(window) is not int or not 0 <= window <= _MAX_WINDOW:
-        raise HeadError(f"{owner}: window must be a whole number of words from 0 to {_MAX_WINDOW}, got {window!r}")
 
 
 def with_neighbors(features: Features, window: int) -> Features:
