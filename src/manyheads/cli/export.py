@@ -25,7 +25,7 @@ def run_export(source: ExportInput, output: ExportOutput) -> None:
     exporter = exporter_named(output.to)
     with uncollected_imports():  # the model's own modules are imported too
         core, tokenizer = open_model(source.model, trust_remote_code=source.trust_remote_code)
-    folders = _folders(list(core.heads), source.head, output.out)
+    folders = _folders(list(core.heads), source.head, output.out, exporter.has_one_folder)
     core.heads.chosen(folders)
     exported = exporter.export(core, tokenizer, folders, output.overwrite)
     if source.head is not None and exported.errors:
@@ -35,8 +35,9 @@ def run_export(source: ExportInput, output: ExportOutput) -> None:
         sys.exit(_SOME_ERRORS)
 
 
-def _folders(heads: list[str], head: str | None, out: Path) -> Mapping[str, Path]:
-    """Return the folder of each head: ``out`` for one that was named, else a folder in it.
+def _folders(heads: list[str], head: str | None, out: Path, one: bool) -> Mapping[str, Path]:
+    """Return the folder of each head: ``out`` for one that was named, or if there is ``one`` for all, else a folder in
+    it.
 
     Raises:
         HeadError: the model has no heads.
@@ -45,7 +46,7 @@ def _folders(heads: list[str], head: str | None, out: Path) -> Mapping[str, Path
         return {head: out}
     if not heads:
         raise HeadError("There is no head to export: this model has none; train one with manyheads train")
-    return {name: out / name for name in heads}
+    return {name: out if one else out / name for name in heads}
 
 
 def _report(exported: Exported, as_json: bool) -> None:

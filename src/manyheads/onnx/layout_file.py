@@ -54,7 +54,7 @@ def read_layout(folder: Path) -> Layout:
         record = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise NotACheckpointError(
-            f"{folder}: has no {PREDICTOR_JSON}; write such a folder with manyheads export MODEL --to onnx --out {folder}"
+            f"{folder}: has no {PREDICTOR_JSON}; write one with manyheads export MODEL --to onnx --out {folder}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path}: cannot be read ({error}); export the model again") from None
@@ -147,7 +147,7 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
         if found != size:
             has = "is missing" if found is None else f"has {found} bytes"
             raise CorruptCheckpointError(
-                f"{path}: {has}, and {PREDICTOR_JSON} says {size}; copy the whole folder again, or export the model again"
+                f"{path}: {has}, and {PREDICTOR_JSON} says {size}; copy the folder again, or export the model again"
             )
 
 
