@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -201,6 +201,24 @@ class Template:
     def added(self) -> int:
         """Number of tokens added to each text."""
         return len(self.before) + len(self.after)
+
+    def around(self, row: Sequence[int], after: bool = True) -> list[int]:
+        """Return the token ids of one text with the prompt; a text that is too long is truncated at its end.
+
+        Args:
+            row: The token ids of the text, as the tokenizer encodes it.
+            after: Whether to include the prompt's tokens after the text.
+        """
+        opening, closing = list(self.opening), list(self.closing)
+        if tuple(row) == self.empty and self.added:
+            row = ()
+        start = len(opening) if list(row[: len(opening)]) == opening else 0
+        end = len(row) - len(closing) if closing and list(row[-len(closing) :]) == closing else len(row)
+        text = list(row[start : max(start, end)])
+        if self.limit is not None:
+            text = text[: max(self.limit - self.added - len(opening) - len(closing), 0)]
+        suffix = [*self.after, *closing] if after else []
+        return [*opening, *self.before, *text, *suffix]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
+from manyheads.heads.choose import choose_heads, unknown_head
 from manyheads.heads.module import Head
 from manyheads.heads.names import check_name
 from manyheads.taps import BackboneTap, Output, Tap
@@ -33,7 +34,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
     def __getitem__(self, name: str) -> Head:
         head = self._modules.get(_PREFIX + name) if isinstance(name, str) else None
         if head is None:
-            raise UnknownHeadError(f"No head {name!r}{did_you_mean(name, self)} The heads: {listed(self)}")
+            raise unknown_head(name, self)
         return cast(Head, head)
 
     def __iter__(self) -> Iterator[str]:
@@ -90,14 +91,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
             UnknownHeadError: a name that no head has.
             HeadNameError: a single string where names were expected.
         """
-        if names is None:
-            return dict(self.items())
-        if isinstance(names, str):
-            raise HeadNameError(f"heads takes a list of names, got {names!r}; write heads=[{names!r}]")
-        if not isinstance(names, Iterable):
-            raise HeadNameError(f"heads takes a list of names, got {names!r}")
-        wanted = {name: self[name] for name in names}
-        return {name: wanted[name] for name in self if name in wanted}
+        return choose_heads(self, names)
 
     def with_dependencies(self, names: Iterable[str]) -> dict[str, Head]:
         """Return these heads and the heads that they read, each after the heads that it reads."""

@@ -9,17 +9,18 @@ from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import start_of_document
+from manyheads.export.onnx.graph import HeadsGraph
+from manyheads.export.onnx.inputs import IDS, TYPES
 from manyheads.heads import Head
-from manyheads.onnx.layout import HeadLayout, Layout
-from manyheads.taps import Lexical
+from manyheads.onnx.layout import LANGUAGE_MODEL_GRAPH, HeadLayout, Layout
 
 
 def layout_of(
     core: HeadedCore,
     tokenizer: Any,
-    outputs: Mapping[str, str],
-    prompts: Sequence[str],
-    language_model: bool,
+    names: Sequence[str],
+    graph: HeadsGraph,
+    bags: Mapping[str, int],
     files: Sequence[str],
 ) -> Layout:
     """Return the layout of a graph.
@@ -27,40 +28,33 @@ def layout_of(
     Args:
         core: Backbone and heads.
         tokenizer: The backbone's own.
-        outputs: Head name -> name of the graph's output with its logits.
-        prompts: The prompt of each pass from 1 on.
-        language_model: Whether there is a graph with the language model's logits.
+        names: Names of the heads.
+        graph: What was traced.
+        bags: Number of bags by name of the heads that read any.
         files: The files whose sizes are recorded.
     """
     backbone = core.backbone
-    request = core.request(core.heads.taps_of(outputs))
-    templates = backbone.templates(request)
+    templates = backbone.templates(core.request(core.heads.taps_of(names)))
     return Layout(
         name=backbone.name,
-        heads={name: _head_layout(core, name, output, prompts) for name, output in outputs.items()},
-        prompts=tuple(templates[prompt] for prompt in prompts),
-        accepted=frozenset(forward_arguments(backbone.stack)) & {"input_ids", "token_type_ids"},
+        heads={name: _head_layout(core.heads[name], name, graph, bags.get(name, 0)) for name in names},
+        prompts=tuple(templates[prompt] for prompt in graph.prompts),
+        accepted=accepted_inputs(core, tokenizer),
         limit=token_limit(backbone.model, tokenizer),
         pad=tokenizer.pad_token_id or 0,
         start=start_of_document(tokenizer),
         row_groups=backbone.row_groups.name,
-        language_model=language_model,
+        language_model=LANGUAGE_MODEL_GRAPH in files,
         sizes=dict.fromkeys(files, 0),
     )
 
 
-def _head_layout(core: HeadedCore, name: str, output: str, prompts: Sequence[str]) -> HeadLayout:
-    head = core.heads[name]
-    request = core.request(core.heads.taps_of([name]))
-    text = not request.trunk.empty or bool(request.branches)
-    passes = (*((0,) if text else ()), *(prompts.index(prompt) + 1 for prompt in request.prompts))
-    return HeadLayout(head.spec, head.decision, output, _reads_pairs(head), passes, _bags(head))
+def accepted_inputs(core: HeadedCore, tokenizer: Any) -> frozenset[str]:
+    """Return the names of the inputs that the tokenizer gives and the backbone takes."""
+    return frozenset({IDS, TYPES} & set(tokenizer("a")) & set(forward_arguments(core.backbone.stack)))
 
 
-def _reads_pairs(head: Head) -> bool | None:
+def _head_layout(head: Head, name: str, graph: HeadsGraph, bags: int) -> HeadLayout:
     columns = head.summary.get("text")
-    return None if columns is None else isinstance(columns, list)
-
-
-def _bags(head: Head) -> int:
-    return sum(isinstance(tap, Lexical) for tap in head.taps)
+    pairs = None if columns is None else isinstance(columns, list)
+    return HeadLayout(head.spec, head.decision, graph.outputs[name], pairs, graph.passes_of(name), bags)
