@@ -69,7 +69,8 @@ class Exporter(ABC):
         Args:
             core: Backbone and heads.
             tokenizer: The backbone's own.
-            heads: Head name -> the folder to export it to; a format with one folder for all heads gets it for each.
+            heads: Head name -> the folder to export it to; a format with one folder for all heads gets it for each, and
+                exports all of them or none.
             overwrite: Whether an earlier export may be replaced.
 
         Raises:

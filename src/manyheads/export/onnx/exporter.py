@@ -33,7 +33,7 @@ class OnnxExporter(Exporter):
     settings: OnnxSettings = field(default_factory=OnnxSettings)
 
     def export(self, core: HeadedCore, tokenizer: Any, heads: Mapping[str, Path], overwrite: bool = False) -> Exported:
-        """Export heads to the one folder that they are given; see ``Exporter.export``.
+        """Export heads to the one folder that they are given, all of them or none; see ``Exporter.export``.
 
         Raises:
             ExportError: no graph can contain the backbone, or there is no tokenizer.
@@ -42,16 +42,15 @@ class OnnxExporter(Exporter):
         check_folder(folder, overwrite, _inputs(core))
         _check_model(core, tokenizer)
         errors = {name: problem for name in heads if (problem := _problem(core, name))}
-        names = [name for name in heads if name not in errors]
-        if not names:
+        if errors:
             return Exported(self.name, errors=errors)
         from manyheads.export.onnx.write import together, write_heads  # imports onnx, which is optional
 
         found: dict[str, Written] = {}
 
         def write(fresh: Path) -> Written:
-            with spinner(f"Exporting {listed(names)}"):
-                found.update(write_heads(core, tokenizer, names, self.settings, fresh))
+            with spinner(f"Exporting {listed(heads)}"):
+                found.update(write_heads(core, tokenizer, list(heads), self.settings, fresh))
             return together(core, self.settings, found, fresh)
 
         size = sum(tensor.numel() for tensor in core.backbone.model.parameters()) * _FP32_BYTES

@@ -23,7 +23,7 @@ _LONGEST = 160
 _SEED = 17
 
 # Predicts texts with some heads.
-Predict = Callable[[Sequence[Text], Sequence[str]], Predictions]
+Predict = Callable[[list[Any], Sequence[str]], Predictions]
 
 
 @dataclass(frozen=True)
