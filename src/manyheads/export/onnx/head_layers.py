@@ -36,7 +36,9 @@ class HeadLayers(nn.Module):
         first, kept = first_layer(head), kept_columns(head, facts)
         self.taps = tuple(tap for tap in head.taps if not isinstance(tap, Lexical))
         self.bag_width = first.out_features if len(self.taps) < len(head.taps) else 0
-        readers = [_reader(reader, lm_head) for tap, reader in zip(head.taps, head.readers, strict=True) if tap in self.taps]
+        readers = [
+            _reader(reader, lm_head) for tap, reader in zip(head.taps, head.readers, strict=True) if tap in self.taps
+        ]
         self.readers = nn.ModuleList(readers)
         self.weight = _fp32(first.weight[:, kept]) if kept else None
         self.bias = _fp32(first.bias)
