@@ -1,0 +1,36 @@
+"""INT8 as ONNX Runtime's own tool does it, with one scale for all tokens of a batch: ``int8-tensor``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import onnx_ir
+from transformers.exporters.quantizers import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+
+from manyheads.export.onnx.quantizers.products import backbone_products
+from manyheads.export.onnx.quantizers.quantizer import Batch, Quantizer
+
+
+class PerTensor(Quantizer):
+    """INT8 with one scale for all tokens of a batch; a text's answer depends a little on the texts beside it."""
+
+    name: ClassVar[str] = "int8-tensor"
+    purpose: ClassVar[str] = "one scale for each batch: ONNX Runtime's own scheme"
+
+    def quantize(self, model: onnx_ir.Model, samples: Sequence[Batch]) -> onnx_ir.Model:
+        """Return a quantized graph; see ``Quantizer.quantize``."""
+        names = [str(product.node.name) for product in backbone_products(model)]
+        settings = OnnxRuntimeDynamicConfig(
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_quantize=names,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        logging.disable(logging.WARNING)
+        try:
+            quantized = OnnxRuntimeQuantizer(settings).quantize(model.clone(), {}, None)
+        finally:
+            logging.disable(logging.NOTSET)
+        return cast(onnx_ir.Model, quantized)
