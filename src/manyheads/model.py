@@ -653,4 +653,5 @@ class HeadedModel(nn.Module):
             >>> mh.OnnxPredictor(folder / "graph")(texts)[0]["urgency"].label in ("routine", "urgent", "emergency")
             True
         """
-        export_onnx(self.core, self.tokenizer, Path(folder), heads, OnnxSettings(language_model=language_model), overwrite)
+        settings = OnnxSettings(language_model=language_model)
+        export_onnx(self.core, self.tokenizer, Path(folder), heads, settings, overwrite)

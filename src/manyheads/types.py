@@ -228,17 +228,17 @@ class WordPieces:
     A token continues the word of the token before it if it joins the last one and that one joins the next.
 
     Attributes:
-        letters: (letters,) bytes, the UTF-8 of all tokens in lower case without spaces and marks, end to end.
+        letters: (letters,) uint8, the UTF-8 of all tokens in lower case without spaces and marks, end to end.
         offsets: (ids + 1,) start of each token's letters, int64. Tokens without letters are in no word: punctuation,
             spaces and special tokens.
         joins_last: (ids,) booleans, whether a token may continue a word.
         joins_next: (ids,) booleans, whether its word may be continued.
     """
 
-    letters: Tensor
-    offsets: Tensor
-    joins_last: Tensor
-    joins_next: Tensor
+    letters: np.ndarray
+    offsets: np.ndarray
+    joins_last: np.ndarray
+    joins_next: np.ndarray
 
     def __len__(self) -> int:
         return len(self.joins_last)

@@ -42,7 +42,12 @@ class OnnxOptions(OptionGroup):
 class ExportOutput(OptionGroup):
     """The exported heads."""
 
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to export to; several heads go to a folder each in it, but for onnx.")]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Folder to export to; of several stock classifiers, each in its own."
+        ),
+    ]
     to: Annotated[
         str,
         typer.Option(
