@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir
-import onnxruntime
 
 from manyheads.export.onnx.quantizers.editing import Editor
+from manyheads.export.onnx.quantizers.outputs import run_to
 from manyheads.export.onnx.quantizers.quantizer import Batch
-from manyheads.export.onnx.save import save
-
-_GRAPH = "measured.onnx"
 
 
 def largest_by_channel(
@@ -29,29 +23,13 @@ def largest_by_channel(
         samples: At least one batch.
     """
     measured = model.clone()
-    outputs = _measure(measured, widths)
-    with _session(measured) as session:
-        taken = [item.name for item in session.get_inputs()]
-        found = [session.run(outputs, {name: batch[name] for name in taken}) for batch in samples]
-    return {name: np.max(sizes, axis=0) for name, sizes in zip(widths, zip(*found, strict=True), strict=True)}
-
-
-def _measure(model: onnx_ir.Model, widths: Mapping[str, int]) -> list[str]:
-    """Give a graph the sizes as outputs, and return their names."""
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    editor, names = Editor(model), []
+    values = {value.name: value for node in measured.graph for value in node.outputs}
+    editor, names = Editor(measured), []
     for name, width in widths.items():
         rows = editor.add(None, "Reshape", values[name], editor.integers(-1, width))
         sizes = editor.add(None, "Abs", rows)
         largest = editor.add(None, "ReduceMax", sizes, editor.integers(0), attributes={"keepdims": 0})
-        largest.dtype, largest.shape = onnx_ir.DataType.FLOAT, onnx_ir.Shape([width])
-        model.graph.outputs.append(largest)
+        largest.shape = onnx_ir.Shape([width])
         names.append(str(largest.name))
-    return names
-
-
-@contextmanager
-def _session(model: onnx_ir.Model) -> Iterator[onnxruntime.InferenceSession]:
-    with tempfile.TemporaryDirectory() as folder:
-        save({_GRAPH: model}, Path(folder), f"{_GRAPH}.data")
-        yield onnxruntime.InferenceSession(Path(folder) / _GRAPH, providers=["CPUExecutionProvider"])
+    found = zip(*run_to(measured, names, samples), strict=True)
+    return {name: np.max(sizes, axis=0) for name, sizes in zip(widths, found, strict=True)}
