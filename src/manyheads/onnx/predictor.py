@@ -163,7 +163,7 @@ class OnnxPredictor:
         if not self._layout.language_model:
             raise NoLanguageModelError(
                 f"{self._folder}: has no language model; export the model again with its logits: "
-                "manyheads export --to onnx --lm"
+                "manyheads export MODEL --to onnx --language-model"
             )
         return self._open(LANGUAGE_MODEL_GRAPH)
 
