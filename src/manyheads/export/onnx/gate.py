@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import Reading
@@ -28,8 +26,9 @@ class Agreement:
 
     Attributes:
         items: Number of labelled rows that were compared; of words, for a head that labels words.
-        agreement: Share of answers that are the same; of labels, for several labels per row. For numbers, the share of
-            their variance that is kept, ``1 - sum (quantized - exact)^2 / sum (exact - mean exact)^2``.
+        agreement: Share of answers that are the same. For several labels per row, F1 of the quantized answers against
+            those in fp32, ``2 both / (fp32 + quantized)``: most rows lack most labels in any graph. For numbers, R
+            squared of the quantized ones against those in fp32.
         metrics: Metric -> its value in fp32 and quantized: the head's main one, and the log loss of a head with
             probabilities.
     """
@@ -53,16 +52,14 @@ class Agreement:
         """
         if self.agreement >= least:
             return None
-        figures = ", ".join(f"{metric} {after:.4g} instead of {before:.4g}" for metric, (before, after) in self._shown)
+        figures = ", ".join(
+            f"{metric} {after:.4g} instead of {before:.4g}" for metric, (before, after) in self.metrics.items()
+        )
         refit = "" if refitted else "refit it (--refit), "
         return (
-            f"Head {name!r}: quantized, it gives {self.agreement:.4f} of its answers in fp32 on {self.items} labelled "
-            f"items, and {least:g} is the least ({figures}); {refit}export it in fp32, or lower --min-agreement"
+            f"Head {name!r}: quantized, it gives the answer in fp32 for {self.agreement:.4f} of {self.items} items, "
+            f"and {least:g} is the least ({figures}); {refit}export it in fp32, or lower --min-agreement"
         )
-
-    @property
-    def _shown(self) -> list[tuple[str, tuple[float, float]]]:
-        return list(self.metrics.items())
 
 
 def agreements(
@@ -89,7 +86,7 @@ def agreements(
         found = [
             predict_labelled(core, tokenizer, data, reading, quantized.heads, predict=predict)[1] for predict in ways
         ]
-    return {name: compared(found[0][name], found[1][name]) for name in quantized.heads}
+    return {name: compared(*(rows[name] for rows in found)) for name in quantized.heads}
 
 
 def compared(exact: EvaluatedRows, quantized: EvaluatedRows) -> Agreement:
@@ -104,6 +101,9 @@ def compared(exact: EvaluatedRows, quantized: EvaluatedRows) -> Agreement:
 
 
 def _agreement(exact: Measures, quantized: Measures) -> float:
+    if exact.predicted.dtype == bool:
+        both, count = (exact.predicted & quantized.predicted).sum(), exact.predicted.sum() + quantized.predicted.sum()
+        return float(2 * both / count) if count else 1.0
     if exact.counts_as_right_or_wrong:
         return float((exact.predicted == quantized.predicted).mean())
     residual = ((quantized.predicted - exact.predicted) ** 2).sum()

@@ -7,8 +7,8 @@ Symbols and shapes, for n texts (or words) of any table; labels are not needed::
     e_i    (outputs,)   y_i less what it gives in the quantized graph
     D      (width, outputs), d (outputs,)   the changes of its weight and bias
 
-``D`` and ``d`` have the least ``sum_i |e_i - z_i D' - d|^2 / n + l |D'|^2``, where ``z`` are the features with mean 0 and
-standard deviation 1. ``l`` is the strength that predicts held-out texts best; none of them changes the weight little.
+``D`` and ``d`` have the least ``sum_i |e_i - z_i D' - d|^2 / n + l |D'|^2``, where ``z`` are the features with mean 0
+and standard deviation 1. ``l`` is the strength that predicts held-out texts best; a change of ``d`` alone is tried too.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def refit(
     features = _items([layer.x for layer in layers.values()], model, batches)
     given = _items([layer.node.outputs[0] for layer in layers.values()], model, batches)
     wanted = _items([layer.node.outputs[0] for layer in layers.values()], exact, batches)
-    editor, found = Editor(model), {}
+    editor, found = Editor(model, "refit"), {}
     for (name, layer), x, y, target in zip(layers.items(), features, given, wanted, strict=True):
         change, found[name] = _fit(x.astype(np.float64), target.astype(np.float64) - y)
         _install(editor, layer, change)

@@ -18,10 +18,12 @@ class Editor:
 
     Args:
         model: The graph; it changes.
+        name: The start of the names of what is added; those of two editors of one graph must differ.
     """
 
-    def __init__(self, model: onnx_ir.Model) -> None:
+    def __init__(self, model: onnx_ir.Model, name: str) -> None:
         self.graph = model.graph
+        self._name = name
         self._count = 0
         self._constants: dict[str, Value] = {}
         model.opset_imports.setdefault(RUNTIME, 1)
@@ -30,7 +32,7 @@ class Editor:
         """Return a constant; one of this name that exists already is returned as it is."""
         if name not in self._constants:
             value = onnx_ir.Value(
-                name=f"int8_{name}",
+                name=f"{self._name}_{name}",
                 const_value=onnx_ir.tensor(array),
                 shape=onnx_ir.Shape(array.shape),
                 type=onnx_ir.TensorType(onnx_ir.DataType.from_numpy(array.dtype)),
@@ -57,7 +59,7 @@ class Editor:
     ) -> Value:
         """Add an operation with one output before another one, or at the end, and return its output."""
         self._count += 1
-        name = f"int8_{operation}_{self._count}"
+        name = f"{self._name}_{operation}_{self._count}"
         node = onnx_ir.node(operation, inputs, attributes, domain=domain, name=name)
         node.outputs[0].name = f"{name}_output"
         if place is None:

@@ -30,24 +30,29 @@ def speed_up(editor: Editor) -> None:
 
 
 def _is_over_last(node: Node) -> bool:
-    (x, *_) = node.inputs
-    axis = node.attributes.get_int("axis", -1)
-    known = x is not None and x.shape is not None and isinstance(x.shape[-1], int)
-    return known and len(node.outputs) == 1 and axis in (-1, len(x.shape) - 1)  # type: ignore[union-attr, arg-type]
+    width, axis = _width(node), node.attributes.get_int("axis", -1)
+    if width is None or len(node.outputs) > 1 or node.inputs[0] is None or node.inputs[0].shape is None:
+        return False
+    return axis in (-1, len(node.inputs[0].shape) - 1)
+
+
+def _width(node: Node) -> int | None:
+    x = node.inputs[0]
+    size = None if x is None or x.shape is None else x.shape[-1]
+    return size if isinstance(size, int) else None
 
 
 def _write_out(editor: Editor, node: Node) -> None:
     x, weight, *bias = node.inputs
-    assert x is not None
-    assert x.shape is not None
+    width = _width(node)
+    assert width is not None
     last = editor.integers(-1)
     centered = editor.add(node, "Sub", x, editor.add(node, "ReduceMean", x, last))
     squares = editor.add(node, "ReduceSumSquare", centered, last)
-    variance = editor.add(node, "Mul", squares, editor.number(1 / int(x.shape[-1])))
+    variance = editor.add(node, "Mul", squares, editor.number(1 / width))
     epsilon = editor.number(node.attributes.get_float("epsilon", 1e-5))
     deviation = editor.add(node, "Sqrt", editor.add(node, "Add", variance, epsilon))
-    values = editor.add(node, "Div", centered, deviation)
-    values = editor.add(node, "Mul", values, weight)
+    values = editor.add(node, "Mul", editor.add(node, "Div", centered, deviation), weight)
     editor.replace(node, editor.add(node, "Add", values, bias[0]) if bias and bias[0] is not None else values)
 
 

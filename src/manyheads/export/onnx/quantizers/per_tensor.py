@@ -22,6 +22,8 @@ class PerTensor(Quantizer):
     def quantize(self, model: onnx_ir.Model, samples: Sequence[Batch]) -> onnx_ir.Model:
         """Return a quantized graph; see ``Quantizer.quantize``."""
         names = [str(product.node.name) for product in backbone_products(model)]
+        # The tool writes Gemm as MatMul and Add first, under this name.
+        names += [f"{name}_MatMul" for name in names]
         settings = OnnxRuntimeDynamicConfig(
             per_channel=True,
             op_types_to_quantize=["MatMul", "Gemm"],
