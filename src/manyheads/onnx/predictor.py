@@ -169,7 +169,7 @@ class OnnxPredictor:
 
     def _open(self, graph: str) -> Runner:
         session = Session(self._folder / graph, self._providers, self._threads)
-        check_graph(session, self._layout)
+        check_graph(session, self._layout, self._bags)
         return Runner(session, self._layout.row_groups, self._settings.token_budget)
 
     def _chosen(self, names: Iterable[str] | None) -> dict[str, HeadLayout]:
