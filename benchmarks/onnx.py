@@ -1,9 +1,9 @@
 """Exported graphs in fp32 and INT8 against the model in torch: rows per second, agreement and accuracy.
 
-Run with ``python -m benchmarks.onnx occupation_tasks.csv [--heads occupation_group,activity] [--rows 2000] [--test 1000]
-[--speed 256] [--threads 1] [--repeats 3] [--base]``. MiniLM's heads are trained on ``--rows`` rows and compared on
-``--test`` others; a refit is to the training texts. ``--base`` measures the speed of a random model shaped like BERT base
-too. Ways alternate, and ratios are of medians, of wall time and of processor time.
+Run with ``python -m benchmarks.onnx occupation_tasks.csv [--heads occupation_group,activity] [--rows 2000]
+[--test 1000] [--speed 256] [--threads 1] [--repeats 3] [--base]``. MiniLM's heads are trained on ``--rows`` rows and
+compared on ``--test`` others; a refit is to the training texts. ``--base`` measures the speed of a random model shaped
+like BERT base too. Ways alternate, and ratios are of medians, of wall time and of processor time.
 """
 
 from __future__ import annotations

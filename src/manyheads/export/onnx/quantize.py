@@ -9,7 +9,9 @@ from pathlib import Path
 import onnx_ir
 
 from manyheads.core import HeadedCore
+from manyheads.errors import ExportError
 from manyheads.export.onnx.graphs import WEIGHTS
+from manyheads.export.onnx.quantizers.products import backbone_products
 from manyheads.export.onnx.quantizers.quantizer import Batch, Quantizer
 from manyheads.export.onnx.refit import Refit, refit
 from manyheads.export.onnx.save import save
@@ -47,7 +49,12 @@ def quantize(
         quantizer: The scheme.
         samples: Inputs of any texts, for the sizes of activations; see ``onnx.graph_inputs``.
         refit_to: Inputs of the texts that heads are fitted to, best those they were trained on; ``None`` for no refit.
+
+    Raises:
+        ExportError: there is no product to quantize.
     """
+    if not all(backbone_products(model) for model in models.values()):
+        raise ExportError(f"{core.backbone.name}: its graph has no matrix product to quantize; export it in fp32")
     samples = list(samples)
     quantized = {name: quantizer.quantize(model, samples) for name, model in models.items()}
     if refit_to is None:

@@ -38,7 +38,7 @@ def largest_by_channel(
 def second_moments(
     model: onnx_ir.Model, widths: Mapping[str, int], samples: Sequence[Batch]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name of activations, and the mean of ``x x'`` over their tokens, fp32 (channels, channels).
+    """Yield the name of activations, and the sum of ``x x'`` over their tokens, fp32 (channels, channels).
 
     Args:
         model: A graph.
@@ -54,8 +54,7 @@ def second_moments(
         total: list[np.ndarray] = []
         for found in run_to(measured, [str(name) for name in names], samples):
             total = list(found) if not total else [one + more for one, more in zip(total, found, strict=True)]
-        tokens = sum(batch["input_ids"].size for batch in samples)
-        yield from zip(part, (moments / tokens for moments in total), strict=True)
+        yield from zip(part, total, strict=True)
 
 
 def _rows(editor: Editor, widths: Mapping[str, int]) -> Iterable[Value]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, cast
 
 import onnx_ir
@@ -30,9 +31,17 @@ class PerTensor(Quantizer):
             nodes_to_quantize=names,
             extra_options={"MatMulConstBOnly": True},
         )
-        logging.disable(logging.WARNING)
-        try:
-            quantized = OnnxRuntimeQuantizer(settings).quantize(model.clone(), {}, None)
-        finally:
-            logging.disable(logging.NOTSET)
-        return cast(onnx_ir.Model, quantized)
+        with _quiet():
+            return cast(onnx_ir.Model, OnnxRuntimeQuantizer(settings).quantize(model.clone(), {}, None))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what the tool logs; its first message would also give the root logger a handler."""
+    handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.disable(disabled)

@@ -4,7 +4,7 @@ For a weight ``W`` (inputs, outputs) and what it is multiplied with, ``x`` (inpu
 
     t_j = max_k |W_kj| / 127
     Q_kj = round(W_kj / t_j)                  W_kj is about t_j Q_kj
-    H = mean(x x')                            (inputs, inputs), over the tokens of sample texts
+    H = sum x x'                              (inputs, inputs), over the tokens of sample texts
 
 What matters is the error of ``x W``. The weights of one input after the other are rounded, and the weights of the
 inputs that follow make up for the error (GPTQ, Frantar et al. 2023, equation 3 and algorithm 1)::
