@@ -1,8 +1,8 @@
 """``Fork``, ``LoRA`` and ``Full`` at other learning rates and numbers of epochs than their defaults.
 
 Run with ``python -m benchmarks.rates PATH HEAD[,HEAD] METHOD --rates 2e-5,1e-4 --epochs 3,6 [--rows 2000] [--test 1000]
-[--seeds 1] [--text text]``, where PATH is a table, or a folder with ``train.jsonl`` and ``test.jsonl``. All read MiniLM.
-Each seed draws other rows; the table shows means over the seeds.
+[--seeds 1] [--text text]``, where PATH is a table, or a folder with ``train.jsonl`` and ``test.jsonl``. All read
+MiniLM. Each seed draws other rows; the table shows means over the seeds.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from manyheads.labelling.label_issues import LabelIssue as LabelIssue
     from manyheads.labelling.label_issues import LabelIssues as LabelIssues
     from manyheads.model import HeadedModel as HeadedModel
+    from manyheads.onnx.predictor import OnnxPredictor as OnnxPredictor
     from manyheads.scoring.summary import RowError as RowError
     from manyheads.scoring.summary import ScoringSummary as ScoringSummary
     from manyheads.taps import Hidden as Hidden
@@ -100,6 +101,7 @@ _MODULES = {
     "ManyheadsWarning": "manyheads.errors",
     "MultiLabel": "manyheads.heads.kinds",
     "Multiclass": "manyheads.heads.kinds",
+    "OnnxPredictor": "manyheads.onnx.predictor",
     "Ordinal": "manyheads.heads.kinds",
     "Output": "manyheads.taps",
     "Prediction": "manyheads.types",

@@ -17,19 +17,21 @@ from manyheads.core import HeadedCore
 from manyheads.core.add_head import add_head
 from manyheads.core.add_tokens import add_tokens as add_tokens_to_core
 from manyheads.core.attention_mask import full_mask
+from manyheads.core.output import HeadedOutput
 from manyheads.core.prompt_tokenizer import use_tokenizer
 from manyheads.data.collate import check_collated
 from manyheads.data.texts.texts import read_texts_from_list
 from manyheads.data.vocabulary.added_tokens import AddedTokens
 from manyheads.errors import CheckpointError, InputError
-from manyheads.export import export_head
+from manyheads.export import export_head, export_onnx
+from manyheads.export.onnx.settings import OnnxSettings
 from manyheads.features import open_cache
 from manyheads.heads import Head, HeadCollection, HeadSpec
 from manyheads.inference import Continuations, GenerationEnd, Predictions, Scorer, ScoringSettings, TextPiece
 from manyheads.inference.generating import generate_and_predict
 from manyheads.inference.streaming import stream_generation
 from manyheads.taps import Tap
-from manyheads.types import Batch, HeadedOutput, Tokenizer
+from manyheads.types import Batch, Tokenizer
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -619,3 +621,37 @@ class HeadedModel(nn.Module):
             True
         """
         export_head(self.core, self.tokenizer, name, Path(folder), to, overwrite)
+
+    def export_onnx(
+        self,
+        folder: str | Path,
+        heads: Iterable[str] | None = None,
+        language_model: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Export heads as one ONNX graph, which ``OnnxPredictor`` runs without torch.
+
+        The written files are opened again and compared with the model on 200 texts: in fp32, logits are equal to 1e-4,
+        or nothing is written. The folder is written atomically, with a model card.
+
+        Args:
+            folder: A new or empty folder, or an earlier export with ``overwrite``.
+            heads: Names of the heads; all by default.
+            language_model: Whether to write a second graph that gives the language model's logits too.
+            overwrite: Whether to replace an earlier export.
+
+        Raises:
+            UnknownHeadError: no head has one of these names.
+            ExportError: a head is not trained, or the backbone cannot be traced.
+            MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
+            OutputExistsError: the folder is not free.
+            CheckpointError: the disk has no room for the files.
+            OutputError: the files cannot be written.
+
+        Examples:
+            >>> trained.export_onnx(folder / "graph")
+            >>> mh.OnnxPredictor(folder / "graph")(texts)[0]["urgency"].label in ("routine", "urgent", "emergency")
+            True
+        """
+        settings = OnnxSettings(language_model=language_model)
+        export_onnx(self.core, self.tokenizer, Path(folder), heads, settings, overwrite)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers.utils.generic import ModelOutput
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MISSING = -100
 
@@ -90,6 +91,8 @@ class Features:
 
     def rows(self, rows: np.ndarray) -> Features:
         """Return the features of some rows, by their numbers."""
+        import torch
+
         places = torch.from_numpy(rows)
         return Features(self.values[places], None if self.mask is None else self.mask[places])
 
@@ -103,6 +106,8 @@ class Features:
 
     def cpu(self) -> Features:
         """Return the features in main memory."""
+        import torch
+
         return self.to(torch.device("cpu"))
 
     def float(self) -> Features:
@@ -197,6 +202,24 @@ class Template:
         """Number of tokens added to each text."""
         return len(self.before) + len(self.after)
 
+    def around(self, row: Sequence[int], after: bool = True) -> list[int]:
+        """Return the token ids of one text with the prompt; a text that is too long is truncated at its end.
+
+        Args:
+            row: The token ids of the text, as the tokenizer encodes it.
+            after: Whether to include the prompt's tokens after the text.
+        """
+        opening, closing = list(self.opening), list(self.closing)
+        if tuple(row) == self.empty and self.added:
+            row = ()
+        start = len(opening) if list(row[: len(opening)]) == opening else 0
+        end = len(row) - len(closing) if closing and list(row[-len(closing) :]) == closing else len(row)
+        text = list(row[start : max(start, end)])
+        if self.limit is not None:
+            text = text[: max(self.limit - self.added - len(opening) - len(closing), 0)]
+        suffix = [*self.after, *closing] if after else []
+        return [*opening, *self.before, *text, *suffix]
+
 
 @dataclass(frozen=True, eq=False)
 class WordPieces:
@@ -205,17 +228,17 @@ class WordPieces:
     A token continues the word of the token before it if it joins the last one and that one joins the next.
 
     Attributes:
-        letters: (letters,) bytes, the UTF-8 of all tokens in lower case without spaces and marks, end to end.
+        letters: (letters,) uint8, the UTF-8 of all tokens in lower case without spaces and marks, end to end.
         offsets: (ids + 1,) start of each token's letters, int64. Tokens without letters are in no word: punctuation,
             spaces and special tokens.
         joins_last: (ids,) booleans, whether a token may continue a word.
         joins_next: (ids,) booleans, whether its word may be continued.
     """
 
-    letters: Tensor
-    offsets: Tensor
-    joins_last: Tensor
-    joins_next: Tensor
+    letters: np.ndarray
+    offsets: np.ndarray
+    joins_last: np.ndarray
+    joins_next: np.ndarray
 
     def __len__(self) -> int:
         return len(self.joins_last)
@@ -250,28 +273,6 @@ class BackboneFacts:
     no_pooler_reason: str = ""
     lm_head: Callable[[Tensor], Tensor] | None = None
     word_pieces: Callable[[], WordPieces | None] = no_word_pieces
-
-
-@dataclass
-class HeadedOutput(ModelOutput):  # type: ignore[misc]
-    """The output of a forward pass.
-
-    Attributes:
-        loss: Sum over heads of ``loss_weight`` times loss, (); ``None`` without labels.
-        losses: Head name -> mean loss over its labelled cells, ().
-        counts: Head name -> number of labelled cells.
-        weights: Head name -> sum of the labelled cells' weights, (); each loss is a total divided by it.
-        logits: Head name -> logits (rows, outputs) in fp32; for a token head (rows, words, outputs), or (rows, tokens,
-            outputs) in the caller's layout without ``word_ids``.
-        lm_logits: The language model's logits (rows, tokens, vocabulary) in the caller's layout, if requested.
-    """
-
-    loss: Tensor | None = None
-    losses: dict[str, Tensor] | None = None
-    counts: dict[str, int] | None = None
-    weights: dict[str, Tensor] | None = None
-    logits: dict[str, Tensor] | None = None
-    lm_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)

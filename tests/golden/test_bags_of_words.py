@@ -11,10 +11,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from manyheads.bags.terms import BASE
 from manyheads.data.texts.word_pieces import word_pieces
 from manyheads.taps import Lexical
 from manyheads.taps.lexical.readers import WordReader
-from manyheads.taps.lexical.terms import BASE
 from manyheads.types import BackboneFacts, Features
 from tests.families import TEXTS
 

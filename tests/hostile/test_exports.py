@@ -85,7 +85,7 @@ def test_a_first_export_that_is_killed_leaves_no_folder(model: mh.HeadedModel, t
 def test_only_an_export_is_replaced_and_only_if_asked(model: mh.HeadedModel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     model.export_head("one", out)
-    with pytest.raises(mh.errors.OutputExistsError, match=r"contains an exported head; .* overwrite=True"):
+    with pytest.raises(mh.errors.OutputExistsError, match=r"contains an export; .* overwrite=True"):
         model.export_head("two", out)
     (out / "notes.txt").write_text("mine")
     (out / "README.md").write_text("my own card")
@@ -94,7 +94,7 @@ def test_only_an_export_is_replaced_and_only_if_asked(model: mh.HeadedModel, tmp
     assert (out / "README.md").read_text() == "my own card"
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(mh.errors.OutputExistsError, match=r"is not an exported head and contains 'chapter\.txt'"):
+    with pytest.raises(mh.errors.OutputExistsError, match=r"is not an export and contains 'chapter\.txt'"):
         model.export_head("one", tmp_path / "thesis", overwrite=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import manyheads as mh
-from manyheads.inference import scorer
+from manyheads.inference import blocks
 from tests.families import BY_NAME, FAMILIES, tokenizer_for
 from tests.laws.oracle import different_texts, rows_read
 
@@ -32,7 +32,7 @@ def headed(family: str) -> mh.HeadedModel:
 def test_l30_lists_streams_and_the_live_forward_give_the_same_answers(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorer, "_STREAMED", 4)
+    monkeypatch.setattr(blocks, "_STREAMED", 4)
     model = headed(family)
     predictor = mh.Predictor(model, batch_tokens=24)
     with rows_read(model.backbone) as rows:

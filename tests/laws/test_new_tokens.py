@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import manyheads as mh
-from manyheads.taps.lexical.terms import BASE
+from manyheads.bags.terms import BASE
 from tests.families import BY_NAME, BYTE_PAIRS, FAMILIES, GENERATING, TEXTS, Family, perturb, tokenizer_for
 from tests.laws.oracle import (
     HEADS,

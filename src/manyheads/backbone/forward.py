@@ -48,15 +48,36 @@ class ForwardPass:
         padded = right_pad(batch)
         self._check_ids(padded.batch.input_ids)
         passes = self._passes(padded, request, lm)
+        prefix = passes.prefix_request(passes.after_text)
+        output = self.run_texts(padded, request, lm, prefix, keep_cache=bool(passes.after_text))
+        prompts = self._run_prompts(padded, request, passes, output)
+        return replace(output.states, prompts=prompts), output.logits
+
+    def run_texts(
+        self,
+        padded: RightPadded,
+        request: Request,
+        lm: bool = False,
+        also: Request | None = None,
+        keep_cache: bool = False,
+    ) -> TrunkOutput:
+        """Run trunk and branches over the texts alone, without checks and without the prompts of the request.
+
+        Args:
+            padded: The batch.
+            request: The states that taps need.
+            lm: Whether to return the language model's logits.
+            also: Further states needed of the trunk.
+            keep_cache: Whether to return the trunk's key-value cache.
+        """
         resumed = self._resumed_branches(request, lm)
-        trunk_request = self._trunk_request(request, resumed) | passes.prefix_request(passes.after_text)
+        trunk_request = self._trunk_request(request, resumed) | (also or Request())
         with self.kept(self.trunk.model):
-            output = self.trunk.run(padded, trunk_request, lm, keep_cache=bool(passes.after_text))
+            output = self.trunk.run(padded, trunk_request, lm, keep_cache)
         # Only the language model's decoder reads decoder_input_ids.
         padded = replace(padded, batch=replace(padded.batch, decoder_input_ids=None))
         branches = self._run_branches(padded, request, resumed, output.states)
-        prompts = self._run_prompts(padded, request, passes, output)
-        return replace(output.states, branches=branches, prompts=prompts), output.logits
+        return replace(output, states=replace(output.states, branches=branches))
 
     def after_trunk(self, padded: RightPadded, request: Request, hidden: Mapping[int, Tensor]) -> States:
         """Return the requested states after a pass of the trunk in another place, such as ``generate``.

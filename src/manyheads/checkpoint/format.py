@@ -26,7 +26,7 @@ from manyheads.errors import (
     listed,
 )
 from manyheads.heads import Decision, HeadSpec, read_spec, write_spec
-from manyheads.heads.collection import check_name
+from manyheads.heads.names import check_name
 from manyheads.taps import Branched, Output, Tap, read_tap, write_tap
 
 PROTOCOL = 1

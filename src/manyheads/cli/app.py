@@ -22,7 +22,7 @@ from manyheads.cli.evaluate_options import (
     EvaluateInput,
     EvaluateOutput,
 )
-from manyheads.cli.export_options import ExportInput, ExportOutput
+from manyheads.cli.export_options import ExportInput, ExportOutput, OnnxOptions
 from manyheads.cli.labels_options import LabelsOutput, NextInput, SuspectInput
 from manyheads.cli.option_groups import Command, grouped
 from manyheads.cli.options import Json
@@ -136,12 +136,12 @@ def decide(source: DecideInput, goals: DecideGoals, output: DecideOutput) -> Non
 
 @app.command(cls=Command, epilog="Example: manyheads export model/ --to transformers --head urgency --out urgency/")
 @grouped
-def export(source: ExportInput, output: ExportOutput) -> None:
+def export(source: ExportInput, onnx: OnnxOptions, output: ExportOutput) -> None:
     """Write heads in the format of another library, with logits equal to the model's."""
     with uncollected_imports():
         from manyheads.cli.export import run_export
 
-    run_export(source, output)
+    run_export(source, onnx, output)
 
 
 @app.command(epilog="Example: manyheads inspect model/")

@@ -20,23 +20,41 @@ class ExportInput(OptionGroup):
 
     model: Model
     head: Annotated[
-        str | None,
-        typer.Option("--head", "-H", metavar="NAME", help="Head to export (default: all, each to a folder in --out)."),
+        list[str] | None,
+        typer.Option("--head", "-H", metavar="NAME", help="Head to export; repeatable (default: all)."),
     ] = None
     trust_remote_code: RemoteCode = False
+
+
+@dataclass(frozen=True)
+class OnnxOptions(OptionGroup):
+    """What the graph of ``--to onnx`` contains."""
+
+    panel: ClassVar[str] = "With --to onnx"
+
+    language_model: Annotated[
+        bool | None,
+        typer.Option("--language-model", help="Write a second graph that gives the language model's logits too."),
+    ] = None
 
 
 @dataclass(frozen=True)
 class ExportOutput(OptionGroup):
     """The exported heads."""
 
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to export to.")]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Folder to export to; of several stock classifiers, each in its own."
+        ),
+    ]
     to: Annotated[
         str,
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="'transformers' (default): a stock classifier; 'sentence-transformers': modules that give the logits.",
+            help="'transformers' (default): a stock classifier; 'sentence-transformers': modules that give the logits; "
+            "'onnx': one graph with all heads.",
         ),
     ] = "transformers"
     overwrite: Overwrite = False

@@ -7,7 +7,7 @@ import warnings
 from manyheads.core.module import HeadedCore
 from manyheads.errors import HeadError, InputWarning
 from manyheads.heads import Head, HeadSpec
-from manyheads.heads.collection import check_name
+from manyheads.heads.names import check_name
 
 
 def add_head(core: HeadedCore, name: str, spec: HeadSpec) -> Head:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from manyheads.backbone import Backbone
 from manyheads.backbone.stack.prompts import check_room
 from manyheads.core.lm_init import start_from_lm_head
+from manyheads.core.output import HeadedOutput
 from manyheads.errors import BackboneError, InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import Head, HeadCollection, HeadSpec, LossTerms
 from manyheads.taps import BackboneTap, Branched, Tap, off_branch, request_of
-from manyheads.types import Batch, Features, HeadedOutput, Request
+from manyheads.types import Batch, Features, Request
 
 
 class HeadedCore(nn.Module):

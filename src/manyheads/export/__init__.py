@@ -3,5 +3,6 @@
 from manyheads.export.export_head import export_head
 from manyheads.export.exporter import Exported, Exporter, Written
 from manyheads.export.exporters import EXPORTERS
+from manyheads.export.onnx.export_onnx import export_onnx
 
-__all__ = ["EXPORTERS", "Exported", "Exporter", "Written", "export_head"]
+__all__ = ["EXPORTERS", "Exported", "Exporter", "Written", "export_head", "export_onnx"]

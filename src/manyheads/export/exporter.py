@@ -21,6 +21,7 @@ class Written:
         scale: The largest logit.
         drift: Largest difference of a logit between fp32 and the precision that the model answers in; 0 for fp32.
         notes: What was folded into weights or left out, in sentences.
+        details: What else ``export.json`` records, as plain JSON.
     """
 
     card: str
@@ -28,6 +29,7 @@ class Written:
     scale: float
     drift: float
     notes: Sequence[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Exporter(ABC):
     Attributes:
         name: Its name, as in ``--to``.
         purpose: What the files are for, in a few words.
+        has_one_folder: Whether all heads go to one folder, rather than each to its own.
     """
 
     name: ClassVar[str]
     purpose: ClassVar[str]
+    has_one_folder: ClassVar[bool] = False
 
     @abstractmethod
     def export(self, core: HeadedCore, tokenizer: Any, heads: Mapping[str, Path], overwrite: bool = False) -> Exported:
@@ -65,7 +69,8 @@ class Exporter(ABC):
         Args:
             core: Backbone and heads.
             tokenizer: The backbone's own.
-            heads: Head name -> the folder to export it to; a format with one folder for all heads gets it for each.
+            heads: Head name -> the folder to export it to; a format with one folder for all heads gets it for each, and
+                exports all of them or none.
             overwrite: Whether an earlier export may be replaced.
 
         Raises:

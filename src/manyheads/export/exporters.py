@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from manyheads.errors import ConfigError, did_you_mean, listed
 from manyheads.export.exporter import Exporter
+from manyheads.export.onnx.exporter import OnnxExporter
 from manyheads.export.sentence_transformers import SentenceTransformersExporter
 from manyheads.export.stock.exporter import StockExporter
 
 EXPORTERS: dict[str, Exporter] = {
-    exporter.name: exporter for exporter in (StockExporter(), SentenceTransformersExporter())
+    exporter.name: exporter for exporter in (StockExporter(), SentenceTransformersExporter(), OnnxExporter())
 }
 
 

@@ -1,4 +1,4 @@
-"""The folder of an exported head: written atomically, with ``export.json``, which lists its files."""
+"""The folder of exported heads: written atomically, with ``export.json``, which lists its files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_folder(folder: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> 
     Raises:
         OutputExistsError: the folder is not free.
     """
-    check_target(folder, overwrite, inputs, exported_files, "an exported head")
+    check_target(folder, overwrite, inputs, exported_files, "an export")
 
 
 def write_export(
@@ -63,7 +63,7 @@ def write_export(
         overwrite: Whether an earlier export may be replaced.
         inputs: Folders that must stay, such as the backbone's.
         size: The expected size of the files in bytes.
-        record: What ``export.json`` says of the head, as plain JSON.
+        record: What ``export.json`` says of the heads, as plain JSON.
         write: Writes the files to an empty folder.
 
     Raises:
@@ -101,6 +101,7 @@ def _write_record(folder: Path, record: dict[str, Any], written: Written) -> Non
         "protocol": PROTOCOL,
         "manyheads": VERSION,
         **record,
+        **written.details,
         "largest_difference": written.difference,
         "largest_difference_of_precision": written.drift,
         "files": [*names, EXPORT_JSON],

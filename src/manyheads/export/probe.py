@@ -22,7 +22,7 @@ Text = str | tuple[str, str]
 
 # The largest difference of logits that is allowed, as a share of the largest logit where that is above 1.
 TOLERANCE = 1e-5
-_SENTENCES = ("The delivery arrived two days late, but the support team solved it.", "Why does it not start?")
+SENTENCES = ("The delivery arrived two days late, but the support team solved it.", "Why does it not start?")
 _SEED = 13
 _SEVERAL_ROWS = (3, 9, 17, 30)
 
@@ -75,7 +75,7 @@ def probe_texts(tokenizer: Any, pairs: bool = False) -> tuple[Text, ...]:
     random = np.random.default_rng(_SEED)
     rows = [random.choice(known, size=min(length, _room(tokenizer))) for length in _SEVERAL_ROWS]
     decoded = [tokenizer.decode(row.tolist()) for row in rows]
-    texts = [*_SENTENCES, *(text for text in decoded if text.strip())]
+    texts = [*SENTENCES, *(text for text in decoded if text.strip())]
     return tuple(zip(texts, reversed(texts), strict=True)) if pairs else tuple(texts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
+from manyheads.data.texts.row_limit import row_limit
 from manyheads.data.texts.tokenize import Tokenized, tokenize
 from manyheads.errors import InputError
 from manyheads.runtime.progress import spinner
@@ -62,14 +63,7 @@ def window_limit(
 
 def _limit(core: HeadedCore, tokenizer: Tokenizer, max_length: int | None) -> int | None:
     """Return the most tokens of a row."""
-    limit = token_limit(core.backbone.model, tokenizer)
-    if max_length is None:
-        return limit
-    if isinstance(max_length, bool) or not isinstance(max_length, int):
-        raise InputError(f"max_length must be a whole number of tokens, got {max_length!r}")
-    if max_length < 1 or (limit is not None and max_length > limit):
-        raise InputError(f"max_length must lie between 1 and the backbone's limit {limit}, got {max_length}")
-    return max_length
+    return row_limit(max_length, token_limit(core.backbone.model, tokenizer))
 
 
 def _room(core: HeadedCore, texts: Sequence[Any], taps: Iterable[Tap]) -> int | None:

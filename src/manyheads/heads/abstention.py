@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.special import xlogy
 
 
 def abstention_scores(scores: np.ndarray, by: str) -> np.ndarray:
@@ -29,7 +28,8 @@ def abstention_scores(scores: np.ndarray, by: str) -> np.ndarray:
 
 
 def _certainty(probabilities: np.ndarray) -> np.ndarray:
-    certainty: np.ndarray = 1.0 + xlogy(probabilities, probabilities).sum(axis=1) / math.log(probabilities.shape[1])
+    logarithms = np.log(probabilities, where=probabilities > 0, out=np.zeros_like(probabilities))
+    certainty: np.ndarray = 1.0 + (probabilities * logarithms).sum(axis=1) / math.log(probabilities.shape[1])
     return certainty
 
 

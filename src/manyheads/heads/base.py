@@ -9,11 +9,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.errors import HeadError, listed
 from manyheads.heads.cells.placeholders import without_placeholders
@@ -22,8 +20,12 @@ from manyheads.heads.decision import Decision
 from manyheads.heads.logits import Logits, RowLogits
 from manyheads.heads.targets import Targets
 from manyheads.heads.windows import Windows, largest_of_windows, mean_of_windows
-from manyheads.taps import BackboneTap, Hidden, Tap
 from manyheads.types import MISSING, Batch, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from manyheads.taps import BackboneTap, Tap
 
 INITS = ("random", "lm_head")
 # No probability is taken to be smaller where its logarithm is needed: fp64 represents 1 minus it.
@@ -173,6 +175,8 @@ class HeadSpec(ABC):
 
     @property
     def _named_taps(self) -> tuple[Tap, ...]:
+        from manyheads.taps import Hidden, Tap
+
         if isinstance(self.reads, str):
             return (Hidden(),)
         return (self.reads,) if isinstance(self.reads, Tap) else tuple(self.reads)
@@ -270,10 +274,14 @@ class HeadSpec(ABC):
 
     def unlabelled(self, logits: Tensor) -> Tensor:
         """Return targets without any label, in the shape that fits these logits."""
+        import torch
+
         return torch.from_numpy(self.encode([None] * len(logits), "", "").values)
 
     def labelled(self, targets: Tensor) -> Tensor:
         """Return (rows,) booleans: the rows with any label."""
+        import torch
+
         present = ~torch.isnan(targets) if targets.is_floating_point() else targets != MISSING
         return present if present.dim() == 1 else present.flatten(1).any(dim=1)
 
@@ -302,6 +310,8 @@ class HeadSpec(ABC):
         self, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Return the sum of the weights of the labelled cells of checked targets, (): the ``weight`` of their loss."""
+        import torch
+
         return self.loss(torch.zeros((len(targets), self.outputs)), targets, class_weights, sample_weight).weight
 
     def initial_bias(self, targets: np.ndarray) -> float:
@@ -454,7 +464,11 @@ def is_number(value: object) -> bool:
 
 
 def _checked_reads(owner: str, reads: Any) -> Any:
-    if isinstance(reads, Tap) or reads == "auto":
+    if isinstance(reads, str) and reads == "auto":
+        return reads
+    from manyheads.taps import Tap
+
+    if isinstance(reads, Tap):
         return reads
     several = isinstance(reads, Sequence) and not isinstance(reads, str) and len(reads) > 0
     if several and all(isinstance(tap, Tap) for tap in reads) and len(set(reads)) == len(reads):
@@ -478,6 +492,8 @@ def weighted(weights: Tensor | None, like: Tensor) -> Tensor | None:
 
 def count_of(mask: Tensor) -> int:
     """Return the number of true cells."""
+    import torch
+
     return int(torch.count_nonzero(mask))
 
 

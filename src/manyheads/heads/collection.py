@@ -5,7 +5,6 @@ A head that reads other heads always follows them. So no two heads read each oth
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.errors import HeadError, HeadNameError, UnknownHeadError, did_you_mean, listed
+from manyheads.heads.choose import choose_heads, unknown_head
 from manyheads.heads.module import Head
+from manyheads.heads.names import check_name
 from manyheads.taps import BackboneTap, Output, Tap
 from manyheads.types import Features
-
-RESERVED = frozenset({"lm"})
 
 # Submodules get this prefix, so that a head may be called `type` or `train` like nn.Module's own attributes.
 _PREFIX = "head_"
@@ -35,7 +34,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
     def __getitem__(self, name: str) -> Head:
         head = self._modules.get(_PREFIX + name) if isinstance(name, str) else None
         if head is None:
-            raise UnknownHeadError(f"No head {name!r}{did_you_mean(name, self)} The heads: {listed(self)}")
+            raise unknown_head(name, self)
         return cast(Head, head)
 
     def __iter__(self) -> Iterator[str]:
@@ -92,14 +91,7 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
             UnknownHeadError: a name that no head has.
             HeadNameError: a single string where names were expected.
         """
-        if names is None:
-            return dict(self.items())
-        if isinstance(names, str):
-            raise HeadNameError(f"heads takes a list of names, got {names!r}; write heads=[{names!r}]")
-        if not isinstance(names, Iterable):
-            raise HeadNameError(f"heads takes a list of names, got {names!r}")
-        wanted = {name: self[name] for name in names}
-        return {name: wanted[name] for name in self if name in wanted}
+        return choose_heads(self, names)
 
     def with_dependencies(self, names: Iterable[str]) -> dict[str, Head]:
         """Return these heads and the heads that they read, each after the heads that it reads."""
@@ -190,22 +182,6 @@ class HeadCollection(nn.Module, Mapping[str, Head]):
         for group in _stacks(shared).values():
             logits |= _joint_logits(group, read)
         return logits | {name: head(head.features(read)) for name, head in heads.items() if name not in shared}
-
-
-def check_name(name: object) -> None:
-    """Check that a head may have this name.
-
-    Raises:
-        HeadNameError: not a string, empty, reserved, or with a dot, a slash, outer spaces or control characters.
-    """
-    if not isinstance(name, str) or not name:
-        raise HeadNameError(f"A head's name must be a non-empty string, got {name!r}")
-    if name in RESERVED:
-        raise HeadNameError(f"Head name {name!r} is reserved for the language model; choose another name")
-    if any(letter in "./\\" for letter in name):
-        raise HeadNameError(f"Head name {name!r} must hold no dot and no slash, which part names in files; use '_'")
-    if name != name.strip() or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise HeadNameError(f"Head name {name!r} must not contain outer spaces or control characters")
 
 
 def _stages(heads: Mapping[str, Head]) -> list[dict[str, Head]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.heads.ragged import Ragged, offsets_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Logits(ABC):
@@ -95,6 +96,8 @@ class RowLogits(Logits):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return one tensor."""
+        import torch
+
         return {"logits": torch.from_numpy(self.values)}
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -140,6 +143,8 @@ class WordLogits(Logits):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all words end to end, and the offsets of the rows."""
+        import torch
+
         return {"logits": torch.from_numpy(self.values.values), "offsets": torch.from_numpy(self.values.offsets)}
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Ragged:

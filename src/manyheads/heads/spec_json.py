@@ -9,7 +9,6 @@ from typing import Any
 from manyheads.errors import CorruptCheckpointError, HeadError, listed
 from manyheads.heads.base import HeadSpec
 from manyheads.heads.kinds import KINDS
-from manyheads.taps import Tap, read_tap, write_tap
 
 
 def write_spec(spec: HeadSpec) -> dict[str, object]:
@@ -18,10 +17,12 @@ def write_spec(spec: HeadSpec) -> dict[str, object]:
     for item in fields(spec):
         value = getattr(spec, item.name)
         record[item.name] = list(value) if isinstance(value, tuple) else value
-    if isinstance(spec.reads, Tap):
-        record["reads"] = write_tap(spec.reads)
-    elif not isinstance(spec.reads, str):
-        record["reads"] = [write_tap(tap) for tap in spec.reads]
+    if isinstance(spec.reads, str):
+        return record
+    from manyheads.taps import Tap, write_tap
+
+    reads = spec.reads
+    record["reads"] = write_tap(reads) if isinstance(reads, Tap) else [write_tap(tap) for tap in reads]
     return record
 
 
@@ -40,12 +41,15 @@ def read_spec(record: Mapping[str, object]) -> HeadSpec:
     if set(given) != known:
         wrong = sorted(set(given) ^ known)
         raise CorruptCheckpointError(f"head kind {kind!r}: unknown or absent fields {listed(wrong)}")
-    reads = given["reads"]
-    if isinstance(reads, Mapping):
-        given["reads"] = read_tap(reads)
-    elif isinstance(reads, list):
-        given["reads"] = tuple(read_tap(tap) for tap in reads)
+    if isinstance(given["reads"], Mapping | list):
+        given["reads"] = _read_taps(given["reads"])
     try:
         return found(**given)
     except (HeadError, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"head kind {kind!r}: {error}") from error
+
+
+def _read_taps(reads: Mapping[str, object] | list[Mapping[str, object]]) -> Any:
+    from manyheads.taps import read_tap
+
+    return read_tap(reads) if isinstance(reads, Mapping) else tuple(read_tap(tap) for tap in reads)

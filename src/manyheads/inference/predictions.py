@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 
 from manyheads.errors import InputError, UnknownHeadError, did_you_mean, listed
 from manyheads.heads import NEUTRAL, Decision, HeadSpec, LabelledSpec, Logits
 from manyheads.heads.base import Column
-from manyheads.taps import Tap
 from manyheads.types import Prediction, Span
+
+if TYPE_CHECKING:
+    from manyheads.taps import Tap
 
 Value = TypeVar("Value")
 

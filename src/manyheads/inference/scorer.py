@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from manyheads.core import HeadedCore
 from manyheads.data.labelled import words_for
-from manyheads.data.texts.texts import Texts, check_is_list, read_texts_from_list
+from manyheads.data.texts.texts import Texts, check_is_list
 from manyheads.data.texts.tokenize import Tokenized
-from manyheads.errors import HeadError, TextError, UntrainedHeadWarning, listed
+from manyheads.errors import HeadError, UntrainedHeadWarning, listed
 from manyheads.features import BranchedSource, FeatureSource
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.cache import FeatureCache
@@ -24,19 +22,14 @@ from manyheads.features.running_cores import RunningCores
 from manyheads.features.source import identity_of
 from manyheads.heads import Head, Logits
 from manyheads.heads.windows import Windows
+from manyheads.inference.blocks import row_blocks, stream_predictions
 from manyheads.inference.feature_arrays import check_feature_taps, feature_values, join_values, values_of_texts
+from manyheads.inference.pairs import check_pairs
 from manyheads.inference.predictions import Predictions
 from manyheads.inference.settings import ScoringSettings
 from manyheads.inference.text_parts import Part, Readers, TextParts, as_rows
-from manyheads.runtime.progress import quietly
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Features, Prediction, Tokenizer
-
-# Rows, and about how many tokens, whose features are in memory together.
-_CHUNK = 16_384
-_CHUNK_TOKENS = 1 << 20
-# Rows of a stream that are scored together; sorted by length, they leave little padding.
-_STREAMED = 2_048
 
 
 class Scorer:
@@ -120,7 +113,11 @@ class Scorer:
         check_is_list(items)
         chosen = self.chosen(heads)
         _warn_untrained(self._core.heads.with_dependencies(chosen))
-        return self._streamed(items, chosen)
+
+        def prepare(texts: Texts, where: Sequence[str]) -> TextParts:
+            return self._prepare(texts, chosen, where=where)
+
+        return stream_predictions(items, prepare, self._score)
 
     def features(self, texts: Texts, taps: Sequence[Tap]) -> Mapping[Tap, Any]:
         """Return the features of texts, by tap: fp32 (rows, ...), or ``Ragged`` with (tokens, width) per row.
@@ -170,22 +167,6 @@ class Scorer:
         """Return those of some heads that are asked in the precision of the loaded weights."""
         groups = self._running.groups(heads)
         return next((group for running, group in groups if running is self._core), {})
-
-    def _streamed(self, items: Iterable[object], heads: Mapping[str, Head]) -> Iterator[Mapping[str, Prediction]]:
-        with ThreadPoolExecutor(1, thread_name_prefix="manyheads-tokenize") as worker:
-            blocks = (worker.submit(self._prepare_block, *block, heads) for block in _blocks(items))
-            following = next(blocks, None)
-            while following is not None:
-                prepared, following = following.result(), next(blocks, None)
-                with quietly():
-                    predictions = self._score(prepared)
-                yield from predictions
-
-    def _prepare_block(self, items: list[object], first: int, heads: Mapping[str, Head]) -> TextParts:
-        with quietly():
-            texts = read_texts_from_list(items, first)
-            where = [f"The list of texts, row {row}" for row in range(first, first + len(items))]
-            return self._prepare(texts, heads, where=where)
 
     def _resolved(self, taps: Sequence[Tap]) -> dict[Tap, BackboneTap]:
         return check_feature_taps(taps, self._core.backbone.facts)
@@ -241,7 +222,7 @@ class Scorer:
         digest = None if self._cache is None else self._core.backbone.digest()
         parts: list[dict[str, Logits]] = [empty_logits(heads, tokenized, np.arange(0))]
         values: dict[Tap, list[Any]] = {tap: [] for tap in taps}
-        for rows in _chunks(tokenized.lengths):
+        for rows in row_blocks(tokenized.lengths):
             chunk = tokenized if len(rows) == len(tokenized) else tokenized.part(rows)
             own = {tap: features.rows(rows) for tap, features in known.items()}
             logits, found = self._run(chunk, part.readers, giving, digest, own)
@@ -282,39 +263,15 @@ class Scorer:
         return logits, values
 
 
-def _blocks(items: Iterable[object]) -> Iterator[tuple[list[object], int]]:
-    """Yield the items of a stream in blocks, each with the number of its first item from 1."""
-    remaining, first = iter(items), 1
-    while block := list(islice(remaining, _STREAMED)):
-        yield block, first
-        first += len(block)
-
-
-def _chunks(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the numbers of rows whose features are in memory together, in order."""
-    ends, start = np.cumsum(lengths), 0
-    while start < len(lengths):
-        before = ends[start] - lengths[start]
-        within = int(np.searchsorted(ends, before + _CHUNK_TOKENS, side="right"))
-        end = min(max(within, start + 1), start + _CHUNK)
-        yield np.arange(start, end)
-        start = end
-
-
 def _check_pairs(heads: Mapping[str, Head], texts: Texts) -> None:
     """Check that heads trained on pairs of texts get pairs, and others single texts.
 
     Raises:
         TextError: the other form.
     """
-    are_pairs = any(not isinstance(text, str) for text in texts.texts)
-    for name, head in heads.items():
-        columns = head.summary.get("text")
-        if columns is None or not len(texts) or isinstance(columns, list) == are_pairs:
-            continue
-        trained = f"pairs of texts ({listed(columns)})" if isinstance(columns, list) else "single texts"
-        given = "pairs: [(text, other), ...]" if isinstance(columns, list) else "a list of strings"
-        raise TextError(f"Head {name!r}: was trained on {trained}; give {given}")
+    columns = {name: head.summary["text"] for name, head in heads.items() if head.summary.get("text") is not None}
+    pairs = {name: names for name, names in columns.items() if isinstance(names, list)}
+    check_pairs({name: name in pairs for name in columns}, texts, pairs)
 
 
 def _warn_untrained(heads: Mapping[str, Head]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from manyheads.data.texts.tokenize import LONG_TEXT
 from manyheads.errors import InputError, listed
-from manyheads.features.precision import DTYPES
 from manyheads.heads.windows import POOLINGS
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class ScoringSettings:
         allowed = (*LONG_TEXT, *POOLINGS)
         if self.long_text not in allowed:
             raise InputError(f"long_text must be one of {listed(allowed)}, got {self.long_text!r}")
-        if self.dtype != "auto" and self.dtype not in [*DTYPES, *DTYPES.values()]:
-            raise InputError(f"dtype must be 'auto' or one of {listed(DTYPES)}, got {self.dtype!r}")
+        if self.dtype != "auto":
+            _check_dtype(self.dtype)
         tokens = self.batch_tokens
         if tokens != "auto" and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
             raise InputError(f"batch_tokens must be 'auto' or a positive whole number, got {tokens!r}")
@@ -46,11 +47,20 @@ class ScoringSettings:
     @property
     def precision(self) -> torch.dtype | None:
         """The precision of every head, or ``None`` for the one that each was trained in."""
-        if isinstance(self.dtype, torch.dtype):
-            return self.dtype
-        return DTYPES.get(self.dtype)
+        if self.dtype == "auto":
+            return None
+        from manyheads.features.precision import DTYPES
+
+        return DTYPES[self.dtype] if isinstance(self.dtype, str) else self.dtype
 
     @property
     def token_budget(self) -> int | None:
         """Tokens per batch, or ``None`` to measure."""
         return self.batch_tokens if isinstance(self.batch_tokens, int) else None
+
+
+def _check_dtype(dtype: object) -> None:
+    from manyheads.features.precision import DTYPES  # graphs are run with these settings too, and without torch
+
+    if dtype not in [*DTYPES, *DTYPES.values()]:
+        raise InputError(f"dtype must be 'auto' or one of {listed(DTYPES)}, got {dtype!r}")

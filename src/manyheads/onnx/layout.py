@@ -15,14 +15,10 @@ Its outputs are fp32 logits: (rows, outputs) of each head, or (rows, words, outp
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from manyheads.errors import CorruptCheckpointError, HeadError, NotACheckpointError, listed
-from manyheads.heads import Decision, HeadSpec, read_spec, write_spec
+from manyheads.heads import Decision, HeadSpec
 from manyheads.types import Template
 
 PROTOCOL = 1

@@ -8,13 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from manyheads.errors import HeadError, did_you_mean, listed
+from manyheads.errors import HeadError
+from manyheads.runtime.words import check_subword, check_window
 from manyheads.taps.base import BackboneTap, Reader
 from manyheads.taps.hidden import Hidden
 from manyheads.types import BackboneFacts, Features, Request, States, WordIds
-
-SUBWORDS = ("first", "mean")
-_MAX_WINDOW = 4
 
 
 @dataclass(frozen=True)
@@ -82,28 +80,6 @@ class Words(BackboneTap):
         return Reader()
 
 
-def check_subword(owner: str, subword: object) -> None:
-    """Check that a policy exists.
-
-    Raises:
-        HeadError: an unknown policy.
-    """
-    if subword not in SUBWORDS:
-        raise HeadError(
-            f"{owner}: subword {subword!r} is not among {listed(SUBWORDS)}{did_you_mean(subword, SUBWORDS)}"
-        )
-
-
-def check_window(owner: str, window: object) -> None:
-    """Check that a window is a number of words.
-
-    Raises:
-        HeadError: it is not, or is above 4.
-    """
-    if type(window) is not int or not 0 <= window <= _MAX_WINDOW:
-        raise HeadError(f"{owner}: window must be a whole number of words from 0 to {_MAX_WINDOW}, got {window!r}")
-
-
 def with_neighbors(features: Features, window: int) -> Features:
     """Return the vectors of words with those of so many words before and after them.
 
@@ -119,17 +95,19 @@ def with_neighbors(features: Features, window: int) -> Features:
     count = mask.shape[1]
     places = torch.arange(count, device=mask.device).expand_as(mask)
     # The nearest word with a token before and after each word; the place of a row of zeros where there is none.
-    before = torch.where(mask, places, -1).cummax(dim=1).values
+    before = torch.where(mask, places, -1).cummax(dim=1)[0]
     before = torch.nn.functional.pad(before[:, :-1], (1, 0), value=-1)
     before = before.masked_fill(before < 0, count)
-    after = torch.where(mask, places, count).flip(1).cummin(dim=1).values.flip(1)
-    after = torch.nn.functional.pad(after[:, 1:], (0, 1), value=count)
-    padded = torch.cat([values, values.new_zeros(len(values), 1, values.shape[2])], dim=1)
+    after = torch.where(mask, places, count).flip(1).cummin(dim=1)[0].flip(1)
+    # Joined, not padded: a number of words that is padding's value would be a constant of a traced graph.
+    end = torch.full((mask.shape[0], 1), count, device=mask.device)
+    after = torch.cat([after[:, 1:], end], dim=1)
+    padded = torch.cat([values, values.new_zeros(values.shape[0], 1, values.shape[2])], dim=1)
     parts, steps = [values], {"before": before, "after": after}
     reached = dict.fromkeys(steps, places)
     for _ in range(window):
         for side, nearest in steps.items():
-            beyond = torch.nn.functional.pad(nearest, (0, 1), value=count)
+            beyond = torch.cat([nearest, end], dim=1)
             reached[side] = beyond.gather(1, reached[side])
             parts.append(padded.gather(1, reached[side].unsqueeze(-1).expand(-1, -1, values.shape[2])))
     return Features(torch.cat(parts, dim=2).masked_fill(~mask.unsqueeze(-1), 0.0), mask)
@@ -138,7 +116,7 @@ def with_neighbors(features: Features, window: int) -> Features:
 def _first(hidden: Tensor, words: WordIds) -> Features:
     tokens = hidden.shape[1]
     order = torch.arange(tokens, device=hidden.device).expand_as(words.ids)
-    none = torch.full((len(hidden), words.count + 1), tokens, device=hidden.device)
+    none = torch.full((hidden.shape[0], words.count + 1), tokens, device=hidden.device)
     places = none.scatter_reduce(1, _targets(words), order, "amin")[:, : words.count]
     mask = places < tokens
     index = places.clamp(max=tokens - 1).unsqueeze(-1).expand(-1, -1, hidden.shape[2])
@@ -148,7 +126,7 @@ def _first(hidden: Tensor, words: WordIds) -> Features:
 def _mean(hidden: Tensor, words: WordIds) -> Features:
     # Sums run in fp32 whatever the hidden states' dtype, as in poolings.
     inside = (words.ids >= 0).unsqueeze(-1)
-    zeros = torch.zeros((len(hidden), words.count + 1, hidden.shape[2]), device=hidden.device)
+    zeros = torch.zeros((hidden.shape[0], words.count + 1, hidden.shape[2]), device=hidden.device)
     targets = _targets(words)
     kept = hidden.float().masked_fill(~inside, 0.0)
     totals = zeros.scatter_add(1, targets.unsqueeze(-1).expand_as(kept), kept)[:, : words.count]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import manyheads as mh
-from manyheads.inference import scorer
+from manyheads.inference import blocks
 from tests.laws.oracle import different_texts, rows_read
 
 TEXTS = different_texts(24)
@@ -26,7 +26,7 @@ def model(saved: Callable[[str], Path]) -> mh.HeadedModel:
 
 
 def test_a_list_and_a_stream_get_the_answers_of_predict(model: mh.HeadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "_STREAMED", 7)
+    monkeypatch.setattr(blocks, "_STREAMED", 7)
     expected = model.predict(TEXTS)
     predictor = mh.Predictor(model)
     assert np.array_equal(predictor(TEXTS).logits["urgency"], expected.logits["urgency"])
@@ -35,7 +35,7 @@ def test_a_list_and_a_stream_get_the_answers_of_predict(model: mh.HeadedModel, m
 
 
 def test_a_stream_reads_two_blocks_ahead_at_most(model: mh.HeadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "_STREAMED", 2)
+    monkeypatch.setattr(blocks, "_STREAMED", 2)
     read = []
 
     def texts() -> Iterator[str]:
@@ -49,7 +49,7 @@ def test_a_stream_reads_two_blocks_ahead_at_most(model: mh.HeadedModel, monkeypa
 
 
 def test_a_bad_text_of_a_stream_is_named_by_its_row(model: mh.HeadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "_STREAMED", 2)
+    monkeypatch.setattr(blocks, "_STREAMED", 2)
     stream = mh.Predictor(model).stream(["a", "b", "c", 5])
     assert len([next(stream), next(stream)]) == 2
     with pytest.raises(mh.errors.TextError, match="row 4: a text must be a string, got 5"):

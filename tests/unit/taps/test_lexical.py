@@ -17,11 +17,11 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from torch import Tensor
 
 import manyheads as mh
+from manyheads.bags.terms import BASE
 from manyheads.errors import CorruptCheckpointError, HeadError
 from manyheads.heads import HeadSpec
 from manyheads.taps import read_tap, write_tap
 from manyheads.taps.lexical.readers import TokenReader
-from manyheads.taps.lexical.terms import BASE
 from manyheads.types import Features
 from tests.families import BY_NAME, TEXTS, VOCABULARY, Family
 from tests.laws.oracle import SIDES, headed, open_probes, over, padded, rows_of, rows_read
@@ -64,7 +64,7 @@ def features_of(rows: Sequence[Sequence[int]]) -> Features:
 
 def reader_of(rows: Sequence[Sequence[int]], most: int = 1000, pairs: bool = False) -> TokenReader:
     """Return a reader with the terms of these texts."""
-    lexicon = TokenReader(most, pairs).lexicon(features_of(rows))
+    lexicon = TokenReader(most, pairs).lexicon_of(features_of(rows))
     reader = TokenReader(len(lexicon.terms), pairs)
     reader.set_lexicon(lexicon)
     return reader

@@ -73,6 +73,11 @@ class LMHead:
             logits: Tensor = self._head(inputs_embeds=vectors, return_dict=True).logits
         return logits[:, 0].float().to(states.device)
 
+    @property
+    def module(self) -> nn.Module:
+        """The copy of the language model that takes ``inputs_embeds`` (rows, tokens, width), its stack's states."""
+        return self._head
+
     def output_embeddings(self) -> Tensor:
         """Return the output embeddings (vocabulary, width).
 

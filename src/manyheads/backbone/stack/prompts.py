@@ -187,26 +187,12 @@ def with_prompt(batch: Batch, mask: Tensor, template: Template, after: bool = Tr
     if batch.position_ids is not None or (batch.token_type_ids is not None and bool(batch.token_type_ids.any())):
         raise InputError("A prompt surrounds a single text; remove text pairs, position_ids and token_type_ids")
     rows = [ids[kept].tolist() for ids, kept in zip(batch.input_ids, mask, strict=True)]
-    ids = [torch.tensor(_with_prompt(row, template, after), device=mask.device) for row in rows]
+    ids = [torch.tensor(template.around(row, after), device=mask.device) for row in rows]
     padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     lengths = torch.tensor([len(row) for row in ids], device=mask.device)
     attention_mask = (torch.arange(padded.shape[1], device=mask.device) < lengths.unsqueeze(1)).long()
     types = None if batch.token_type_ids is None else torch.zeros_like(padded)
     return Batch(padded, attention_mask, types)
-
-
-def _with_prompt(row: Sequence[int], template: Template, after: bool) -> list[int]:
-    """Return the token ids of one text with the prompt; a text that is too long is truncated at its end."""
-    opening, closing = list(template.opening), list(template.closing)
-    if tuple(row) == template.empty and template.added:
-        row = ()
-    start = len(opening) if list(row[: len(opening)]) == opening else 0
-    end = len(row) - len(closing) if closing and list(row[-len(closing) :]) == closing else len(row)
-    text = list(row[start : max(start, end)])
-    if template.limit is not None:
-        text = text[: max(template.limit - template.added - len(opening) - len(closing), 0)]
-    suffix = [*template.after, *closing] if after else []
-    return [*opening, *template.before, *text, *suffix]
 
 
 def extend_from_cache(

@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from manyheads.errors import ConfigError, did_you_mean, listed
+from manyheads.taps import Tap
 
 # Stands for None, since TOML has no null.
 NONE = "none"
@@ -26,7 +27,7 @@ _MANY = {str: " of strings", int: " of whole numbers", float: " of numbers", obj
 
 def plain_fields(cls: type[Any]) -> dict[str, Any]:
     """Return the fields of a dataclass that a plain value can fill, in order: name -> type."""
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, localns={"Tap": Tap})  # which specs name, but import when they read only
     return {item.name: hints[item.name] for item in fields(cls) if item.init and _described(hints[item.name])}
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from manyheads.runtime.nulls import is_null
+from manyheads.data.tables.cells import plain_cell
 
 
 class Column(Protocol):
@@ -93,15 +93,6 @@ class ListColumn:
 def list_column(cells: Sequence[object]) -> ListColumn:
     """Return cells of any kind (numpy and pandas scalars too) as a column of plain values."""
     return ListColumn([plain_cell(cell) for cell in cells])
-
-
-def plain_cell(cell: object) -> object:
-    """Return a cell as a plain Python value, numpy's too; NaN, NaT and pandas' NA are ``None``."""
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
-    if is_null(cell):
-        return None
-    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def _as_dict(pairs: object) -> object:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from manyheads.data.tables.columns import plain_cell
+from manyheads.data.tables.cells import plain_cell
 from manyheads.data.tables.plain_text import is_broken
-from manyheads.data.tables.table import Table
 from manyheads.data.texts.words import find_words, joined
 from manyheads.errors import TextError
 from manyheads.runtime.lists import is_list, list_items
 from manyheads.runtime.words import Place
+
+if TYPE_CHECKING:
+    from manyheads.data.tables.table import Table
 
 TextColumns = str | Sequence[str]
 
@@ -106,8 +108,8 @@ def read_texts_from_list(items: Iterable[object], first: int = 1) -> Texts:
     Raises:
         TextError: a bare string instead of a list, an item that is neither, or strings and pairs together.
     """
-    if isinstance(items, pa.Array | pa.ChunkedArray):
-        items = items.to_pylist()
+    if _is_arrow_column(items):
+        items = items.to_pylist()  # type: ignore[attr-defined]
     check_is_list(items)
     cells = [plain_cell(item) for item in items]
     present = [(number, cell) for number, cell in enumerate(cells, start=first) if cell is not None]
@@ -125,6 +127,12 @@ def read_texts_from_list(items: Iterable[object], first: int = 1) -> Texts:
         for side in (0, 1)
     ]
     return _paired(sides[0], sides[1])
+
+
+def _is_arrow_column(items: object) -> bool:
+    """Return whether an object is a column of Arrow, which need not be installed."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(items, arrow.Array | arrow.ChunkedArray)
 
 
 def check_is_list(items: object) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from manyheads.data.texts.word_ids import WordTokens, words_of_tokens
 from manyheads.errors import InputError, one_line
 from manyheads.runtime.words import Place
 from manyheads.types import Batch, Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Text = str | tuple[str, str]
 
@@ -56,13 +59,15 @@ class Tokenized:
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return some rows as right-padded tensors."""
+        import torch
+
         ids = _padded([self.inputs["input_ids"][row] for row in rows], self.pad)
         lengths = torch.tensor([len(self.inputs["input_ids"][row]) for row in rows])
         mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
         segments, words = self._column("token_type_ids", rows, 0), self._column("word_ids", rows, -1)
         return Batch(input_ids=ids, attention_mask=mask, token_type_ids=segments, word_ids=words)
 
-    def _column(self, name: str, rows: np.ndarray, filler: int) -> torch.Tensor | None:
+    def _column(self, name: str, rows: np.ndarray, filler: int) -> Tensor | None:
         values = self.inputs.get(name)
         return None if values is None else _padded([values[row] for row in rows], filler)
 
@@ -179,7 +184,9 @@ def _fill_empty(tokenizer: Tokenizer, inputs: dict[str, list[list[int]]]) -> Non
                     inputs[name][row].append(filler)
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+    import torch
+
     longest = max(len(row) for row in rows)
     return torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
 

@@ -14,7 +14,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from manyheads.types import Tokenizer, WordPieces
 
@@ -89,7 +88,7 @@ def word_pieces(tokenizer: Tokenizer) -> WordPieces:
             joins_last[number], joins_next[number] = piece.joins_last, piece.joins_next
     offsets = np.cumsum([0, *map(len, letters)])
     joined = np.frombuffer(b"".join(letters), dtype=np.uint8).copy()
-    return WordPieces(*map(torch.from_numpy, (joined, offsets, np.array(joins_last), np.array(joins_next))))
+    return WordPieces(joined, offsets, np.array(joins_last), np.array(joins_next))
 
 
 def _has_letter(text: str) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.heads.base import LEAST_SCORE, CellLosses
 from manyheads.heads.kinds.number import NumberSpec
 from manyheads.heads.kinds.softmax import logarithm
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # fp32 represents every integer up to here.
 _LARGEST = 2**24
@@ -55,6 +56,8 @@ class Count(NumberSpec):
 
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
         """Return half the Poisson deviance of each row."""
+        import torch
+
         present = self.labelled(targets)
         counts, logits = targets[present].to(logits.dtype), logits[present].squeeze(-1)
         # With s = max(y, 1) and d = z - log(s), the formula of the class without the difference of large numbers.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from manyheads.errors import HeadError
 from manyheads.heads.base import LEAST_SCORE, CellLosses
@@ -19,6 +18,9 @@ from manyheads.heads.kinds.softmax import cross_entropies, curvature, logarithm,
 from manyheads.heads.targets import RowTargets, ShareTargets, Targets
 from manyheads.runtime.lists import plain
 from manyheads.types import MISSING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)

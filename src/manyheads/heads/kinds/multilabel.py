@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from manyheads.errors import HeadError, InputError
 from manyheads.heads.base import LEAST_SCORE, CellLosses, Column, weighted
@@ -24,6 +21,9 @@ from manyheads.heads.kinds.softmax import logarithm
 from manyheads.heads.targets import RowTargets, Targets
 from manyheads.runtime.lists import list_items
 from manyheads.types import MISSING, Batch, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,6 +115,8 @@ class MultiLabel(LabelledSpec):
 
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
         """Return fp32 zeros and ones (rows, labels), NaN where missing, or given as -100 in an integer tensor."""
+        import torch
+
         rows = len(batch.input_ids)
         if targets.shape != (rows, self.outputs):
             raise InputError(
@@ -129,6 +131,9 @@ class MultiLabel(LabelledSpec):
 
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
         """Return the binary cross-entropy of each labelled cell (row, label)."""
+        import torch
+        from torch.nn import functional as F
+
         present = ~torch.isnan(targets)
         weights = weighted(class_weights, logits)
         if weights is not None:
@@ -144,6 +149,8 @@ class MultiLabel(LabelledSpec):
 
     def balanced_weights(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return negatives / positives per label; 1 for a label without either. A probability counts in parts."""
+        import torch
+
         weights = torch.ones(len(targets)) if sample_weight is None else sample_weight
         by_row = weights.double().unsqueeze(1)
         positives, negatives = ((by_row * part).nansum(dim=0) for part in (targets, 1 - targets))

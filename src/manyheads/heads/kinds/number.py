@@ -6,11 +6,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, LabelError
 from manyheads.heads.base import Column, HeadSpec
@@ -21,6 +19,9 @@ from manyheads.heads.decision import Decision
 from manyheads.heads.targets import RowTargets
 from manyheads.runtime.lists import plain
 from manyheads.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +58,8 @@ class NumberSpec(HeadSpec):
 
     def check_targets(self, targets: Tensor, batch: Batch, head: str) -> Tensor:
         """Return fp32 numbers (rows,), given as (rows,) or (rows, 1), NaN where missing."""
+        import torch
+
         rows = len(batch.input_ids)
         if targets.shape not in {(rows,), (rows, 1)}:
             raise InputError(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.errors import HeadError, InputError
 from manyheads.heads.answers import Answers, answers
@@ -24,6 +22,9 @@ from manyheads.heads.kinds.shares import check_shares, label_counts
 from manyheads.heads.kinds.softmax import balanced, check_classes, one_hot
 from manyheads.heads.targets import RowTargets, ShareTargets, Targets
 from manyheads.types import MISSING, Batch, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +76,8 @@ class OneLabelSpec(LabelledSpec):
 
     def unseen_labels(self, targets: np.ndarray) -> list[object]:
         """Return the labels that no row of these targets has."""
+        import torch
+
         counts = label_counts(torch.from_numpy(targets), len(self.labels)).tolist()
         return [label for label, count in zip(self.labels, counts, strict=True) if not count]
 

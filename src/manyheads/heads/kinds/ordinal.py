@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from manyheads.errors import HeadError, listed
 from manyheads.heads.base import LEAST_SCORE, CellLosses, weighted
 from manyheads.heads.kinds.one_label import OneLabelSpec
 from manyheads.heads.kinds.shares import label_shares
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +67,8 @@ class Ordinal(OneLabelSpec):
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
         """Return the binary cross-entropy of each cell (row, task) that a row reaches, as the paper's loss over
         conditional subsets, whose mean is over all of these cells."""
+        from torch.nn import functional as F
+
         reaching, beyond = self._tasks(targets, weighted(class_weights, logits), logits.dtype)
         labelled = reaching > 0
         weights = reaching[labelled]
@@ -75,6 +78,8 @@ class Ordinal(OneLabelSpec):
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return each task's ``p (1 - p)`` over its own cells, as a share of all cells."""
+        import torch
+
         reaching, _ = self._tasks(targets, None, logits.dtype)
         probabilities = logits.sigmoid()
         squares = probabilities * (1 - probabilities)

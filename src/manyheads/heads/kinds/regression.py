@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from manyheads.heads.base import LEAST_SCORE, CellLosses
 from manyheads.heads.kinds.number import NumberSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -43,6 +43,9 @@ class Regression(NumberSpec):
 
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
         """Return the squared error of each row."""
+        import torch
+        from torch.nn import functional as F
+
         present = self.labelled(targets)
         targets = targets[present].to(logits.dtype)
         losses = F.mse_loss(logits[present].squeeze(-1), targets, reduction="none")
@@ -50,6 +53,8 @@ class Regression(NumberSpec):
 
     def curvature(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return 2, the second derivative of a square."""
+        import torch
+
         return torch.full_like(logits[0], 2.0)
 
     def raw_scores(self, logits: np.ndarray) -> np.ndarray:

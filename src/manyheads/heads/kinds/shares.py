@@ -6,21 +6,28 @@ which add up to one in each row; a missing label is a row of NaN.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.errors import InputError
 from manyheads.types import MISSING
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def has_label(targets: Tensor) -> Tensor:
     """Return booleans (rows,): the rows with a label."""
+    import torch
+
     return ~torch.isnan(targets).any(dim=1) if targets.is_floating_point() else targets != MISSING
 
 
 def label_shares(targets: Tensor, labels: int) -> Tensor:
     """Return the share of every label (rows, labels): positions as zeros and ones, and zeros for a missing label."""
+    import torch
+
     if targets.is_floating_point():
         return targets.nan_to_num(nan=0.0)
     return (targets.unsqueeze(1) == torch.arange(labels, device=targets.device)).float()
@@ -28,6 +35,8 @@ def label_shares(targets: Tensor, labels: int) -> Tensor:
 
 def label_counts(targets: Tensor, labels: int, sample_weight: Tensor | None = None) -> Tensor:
     """Return how many rows have each label, or their weight, fp64 (labels,); a row with shares counts in parts."""
+    import torch
+
     labelled = has_label(targets)
     present = targets[labelled]
     weights = None if sample_weight is None else sample_weight[labelled].double()
@@ -53,6 +62,8 @@ def check_shares(targets: Tensor, head: str) -> Tensor:
     Raises:
         InputError: integers, negative or infinite shares, a row of zeros, or a row with some NaN.
     """
+    import torch
+
     if not targets.is_floating_point():
         raise InputError(f"Head {head!r}: shares of labels must be floating-point numbers, got {targets.dtype}")
     shares, missing = targets.float(), torch.isnan(targets)

@@ -5,15 +5,17 @@ A target is a class's position, -100 where missing, or the share of every class;
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from manyheads.errors import InputError
 from manyheads.heads.base import CellLosses, count_of, weighted
 from manyheads.heads.kinds.shares import has_label, label_counts
 from manyheads.types import MISSING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def cross_entropies(
@@ -27,6 +29,9 @@ def cross_entropies(
         class_weights: (classes,), or ``None``.
         label_smoothing: Share of each target that is spread over all classes.
     """
+    import torch
+    from torch.nn import functional as F
+
     present = has_label(targets)
     logits, targets = logits[present], targets[present]
     targets = targets.to(logits.dtype) if targets.is_floating_point() else targets
@@ -39,6 +44,8 @@ def cross_entropies(
 
 def balanced(targets: Tensor, classes: int, sample_weight: Tensor | None = None) -> Tensor:
     """Return items / (classes seen * items of the class), scikit-learn's rule; 1 for a class without items."""
+    import torch
+
     counts = label_counts(targets, classes, sample_weight)
     seen = counts > 0
     return torch.where(seen, counts.sum() / (max(count_of(seen), 1) * torch.where(seen, counts, 1.0)), 1.0).float()
@@ -76,6 +83,8 @@ def check_classes(targets: Tensor, classes: int, head: str) -> Tensor:
     Raises:
         InputError: no integers, or positions of no class.
     """
+    import torch
+
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise InputError(f"Head {head!r}: labels must be integer class positions, got {targets.dtype}")
     wrong = (targets != MISSING) & ((targets < 0) | (targets >= classes))

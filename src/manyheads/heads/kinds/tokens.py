@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from manyheads.errors import HeadError, InputError, did_you_mean, listed
 from manyheads.heads.base import LEAST_SCORE, CellLosses, Column
@@ -44,10 +42,13 @@ from manyheads.heads.logits import Logits, WordLogits
 from manyheads.heads.ragged import Ragged
 from manyheads.heads.targets import Targets, WordTargets
 from manyheads.heads.windows import Windows
-from manyheads.runtime.words import WORD_RULES
-from manyheads.taps import BackboneTap, Hidden, Tap, Words
-from manyheads.taps.words import check_subword, check_window
+from manyheads.runtime.words import WORD_RULES, check_subword, check_window
 from manyheads.types import MISSING, Batch, Prediction, Span
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from manyheads.taps import BackboneTap, Tap
 
 SCHEMES = ("BIO", "plain")
 
@@ -111,7 +112,7 @@ class Tokens(LabelledSpec):
         super().__post_init__()
         if self.scheme == "plain" and len(self.labels) < 2:
             raise HeadError(f"Tokens: scheme='plain' needs at least 2 labels, got {listed(self.labels)}")
-        for tap in self._named_taps:
+        for tap in () if isinstance(self.reads, str) else self._named_taps:
             _check_tap(tap)
 
     @property
@@ -126,11 +127,15 @@ class Tokens(LabelledSpec):
 
     def as_read(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
         """Return taps that read the same layers word by word."""
+        from manyheads.taps import Hidden, Words
+
         layers = dict.fromkeys(tap.layer for tap in taps if isinstance(tap, Hidden))
         return tuple(Words(layer, self.subword, self.window or 0) for layer in layers)  # type: ignore[arg-type]
 
     def wider(self, taps: Iterable[BackboneTap]) -> list[BackboneTap]:
         """Return the taps with the neighbors of each word, unless the head has a window."""
+        from manyheads.taps import Words
+
         return [replace(tap, window=1) for tap in taps if isinstance(tap, Words) and self.window is None]
 
     @property
@@ -182,6 +187,8 @@ class Tokens(LabelledSpec):
 
     def unlabelled(self, logits: Tensor) -> Tensor:
         """Return -100 for each word of (rows, words, outputs) logits."""
+        import torch
+
         return torch.full(logits.shape[:2], MISSING)
 
     def unseen_labels(self, targets: np.ndarray) -> list[object]:
@@ -194,6 +201,8 @@ class Tokens(LabelledSpec):
         self, targets: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Return the sum of the weights of the labelled words."""
+        import torch
+
         return self.loss(torch.zeros((*targets.shape, self.outputs)), targets, class_weights, sample_weight).weight
 
     def cell_losses(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> CellLosses:
@@ -321,6 +330,8 @@ def _as_types(labels: Any) -> Any:
 
 def _check_tap(tap: Tap) -> None:
     """Check that a tap has a vector per token."""
+    from manyheads.taps import Hidden
+
     if not isinstance(tap, Hidden) or tap.layer == "mix":
         raise HeadError(f"Tokens: reads layers word by word, such as Hidden(layer=-2), got {tap!r}")
     if tap != Hidden(layer=tap.layer):
@@ -342,6 +353,8 @@ def _on_words(targets: Tensor, words: Tensor, head: str, by_token: bool) -> Tens
     Raises:
         InputError: more targets than tokens, or a labelled row with words, or tokens, after its last target.
     """
+    import torch
+
     count, given = words.shape[1], targets.shape[1]
     uncovered = words[:, given:].any(dim=1) & (targets != MISSING).any(dim=1)
     if (by_token and given > count) or bool(uncovered.any()):

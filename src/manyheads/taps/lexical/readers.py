@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
-from torch.nn import functional as F
 
+from manyheads.bags import Lexicon, TokenLexicon, WordLexicon
+from manyheads.bags.terms import BASE, NO_UNIT
+from manyheads.bags.word_lexicon import NO_BEGINNING
 from manyheads.errors import HeadError
 from manyheads.taps.base import Reader
-from manyheads.taps.lexical.terms import BASE, NO_UNIT, Lexicon, terms_of
-from manyheads.taps.lexical.word_lexicon import NO_BEGINNING, WordLexicon
-from manyheads.taps.lexical.words import Words, is_table
+from manyheads.taps.lexical.tensors import Pieces, Words, dense_bags, terms_of
 from manyheads.types import Features, WordPieces
 
-# Number of texts that must have a pair or a word; one is enough for a token, of which there are fewer.
-_LEAST_TEXTS = 2
 # Length of the bags of first words: one penalty must fit them and the bags of whole texts. Measured.
 _FIRST_LENGTH = 0.5
 
@@ -33,7 +31,7 @@ class LexicalReader(Reader):
 
     Attributes:
         length: Length of a bag that is not empty.
-        terms: Keys of the terms (terms,), int64, ascending; see ``terms.py``.
+        terms: Keys of the terms (terms,), int64, ascending; see ``bags/terms.py``.
         weights: Their inverse document frequencies (terms,), fp32.
     """
 
@@ -53,23 +51,28 @@ class LexicalReader(Reader):
         """Always true."""
         return True
 
+    @property
     @abstractmethod
-    def units(self, features: Features) -> Tensor:
-        """Return the units of each text in order (rows, units) int64; see ``terms.py``."""
+    def lexicon(self) -> Lexicon:
+        """The terms in numpy."""
 
     @abstractmethod
-    def lexicon(self, features: Features) -> Lexicon:
+    def units(self, features: Features) -> Tensor:
+        """Return the units of each text in order (rows, units) int64; see ``bags/terms.py``."""
+
+    @abstractmethod
+    def lexicon_of(self, features: Features) -> Lexicon:
         """Return the terms of training texts, at most as many as the reader has."""
 
     def matrix(self, features: Features) -> csr_array:
         """Return the bags as a sparse matrix."""
-        bags = Lexicon(self.terms.numpy(), self.weights.numpy()).bags(self._keys(features))
-        bags.data *= np.float32(self.length)
-        return bags
+        bags = self.lexicon.bags(*arrays_of(features))
+        table = bags.values * np.float32(self.length), bags.terms, bags.starts
+        return csr_array(table, shape=(len(features.values), len(self.terms)))
 
     def prepare(self, features: Features, target_scores: Tensor) -> None:
         """Select the terms and compute their inverse document frequencies."""
-        self.set_lexicon(self.lexicon(features))
+        self.set_lexicon(self.lexicon_of(features))
 
     def set_lexicon(self, lexicon: Lexicon) -> None:
         """Set the terms and their weights."""
@@ -78,34 +81,29 @@ class LexicalReader(Reader):
 
     def forward(self, features: Features) -> Tensor:
         """Return (rows, terms) bags of (rows, tokens) token ids, each with the reader's length or all zeros."""
-        keys = self._keys(features)
-        columns = torch.searchsorted(self.terms, keys).clamp(max=len(self.terms) - 1)
-        known = self.terms[columns] == keys
-        counts = torch.zeros((len(keys), len(self.terms)), device=keys.device)
-        counts = counts.scatter_add_(1, columns, known.float())
-        frequencies = torch.where(counts > 0, 1.0 + counts.clamp(min=1.0).log(), 0.0)
-        return self.length * F.normalize(frequencies * self.weights, dim=1)
+        return self.length * dense_bags(terms_of(self.units(features), self.pairs), self.terms, self.weights)
 
     def check(self) -> None:
-        """Check that the keys ascend, since they are found by binary search."""
-        if int(self.terms[0]) < BASE or bool((self.terms.diff() <= 0).any()):
-            raise HeadError("Lexical: the keys of its terms do not ascend")
-
-    def _keys(self, features: Features) -> Tensor:
-        return terms_of(self.units(features), self.pairs)
+        """Check the terms, and the tables of words."""
+        self.lexicon.check()
 
 
 class TokenReader(LexicalReader):
     """Reads token ids."""
+
+    @property
+    def lexicon(self) -> TokenLexicon:
+        """The terms in numpy."""
+        return TokenLexicon(_array(self.terms), _array(self.weights), self.pairs)
 
     def units(self, features: Features) -> Tensor:
         """Return the ids, counted from 1."""
         assert features.mask is not None
         return (features.values + 1).masked_fill(~features.mask, NO_UNIT)
 
-    def lexicon(self, features: Features) -> Lexicon:
+    def lexicon_of(self, features: Features) -> TokenLexicon:
         """Return the terms of training texts."""
-        return Lexicon.of(self._keys(features), _LEAST_TEXTS if self.pairs else 1, len(self.terms))
+        return TokenLexicon.of(*arrays_of(features), self.pairs, len(self.terms))
 
 
 class WordReader(LexicalReader):
@@ -119,7 +117,7 @@ class WordReader(LexicalReader):
         word_pieces: Returns the part of each token id in words, or ``None`` without a tokenizer.
 
     Attributes:
-        nodes: Table of the beginnings of words, int64; see ``words.py``.
+        nodes: Table of the beginnings of words, int64; see ``bags/words.py``.
         letters, offsets, joins_last, joins_next: The part of each token id in words; see ``WordPieces``.
     """
 
@@ -147,13 +145,22 @@ class WordReader(LexicalReader):
         self.register_buffer("joins_last", torch.zeros(ids, dtype=torch.bool))
         self.register_buffer("joins_next", torch.zeros(ids, dtype=torch.bool))
 
+    @property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.letters, self.offsets, self.joins_last, self.joins_next)
+
+    @property
+    def lexicon(self) -> WordLexicon:
+        """The terms and the words in numpy."""
+        pieces = WordPieces(*map(_array, (self.letters, self.offsets, self.joins_last, self.joins_next)))
+        return WordLexicon(_array(self.terms), _array(self.weights), self.pairs, self.first, _array(self.nodes), pieces)
+
     def units(self, features: Features) -> Tensor:
         """Return the words' nodes."""
         assert features.mask is not None
-        pieces = WordPieces(self.letters, self.offsets, self.joins_last, self.joins_next)
-        return Words.of(features.values, features.mask, pieces).units(self.nodes)[:, : self.first]
+        return Words.of(features.values, features.mask, self._pieces).units(self.nodes)[:, : self.first]
 
-    def lexicon(self, features: Features) -> WordLexicon:
+    def lexicon_of(self, features: Features) -> WordLexicon:
         """Return the terms of training texts.
 
         Raises:
@@ -165,21 +172,22 @@ class WordReader(LexicalReader):
                 "Lexical: unit='word' needs the tokenizer, whose marks separate words; wrap the model with it, or read "
                 "tokens: Lexical()"
             )
-        return WordLexicon.of_words(features, pieces, self.pairs, self.first, _LEAST_TEXTS, len(self.terms))
+        return WordLexicon.of(*arrays_of(features), pieces, self.pairs, self.first, len(self.terms))
 
     def set_lexicon(self, lexicon: Lexicon) -> None:
         """Set the terms, their weights and the words."""
         super().set_lexicon(lexicon)
         assert isinstance(lexicon, WordLexicon)
-        self.nodes.copy_(lexicon.nodes)
+        self.nodes.copy_(torch.from_numpy(lexicon.nodes))
         for name in ("letters", "offsets", "joins_last", "joins_next"):
-            getattr(self, name).copy_(getattr(lexicon.pieces, name))
+            getattr(self, name).copy_(torch.from_numpy(getattr(lexicon.pieces, name)))
 
-    def check(self) -> None:
-        """Check that the words form a tree, and that each token's letters follow those of the one before."""
-        super().check()
-        if not is_table(self.nodes):
-            raise HeadError("Lexical: its table of words is not one")
-        ends = int(self.offsets[0]), int(self.offsets[-1])
-        if ends != (0, len(self.letters)) or bool((self.offsets.diff() < 0).any()):
-            raise HeadError("Lexical: the letters of its tokens overlap")
+
+def arrays_of(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Return token ids and their mask in numpy."""
+    assert features.mask is not None
+    return _array(features.values), _array(features.mask)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()

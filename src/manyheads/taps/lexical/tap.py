@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from manyheads.bags import WordLexicon
 from manyheads.errors import HeadError, did_you_mean, listed
 from manyheads.taps.base import BackboneTap
 from manyheads.taps.lexical.readers import LexicalReader, TokenReader, WordReader
-from manyheads.taps.lexical.word_lexicon import WordLexicon
 from manyheads.types import BackboneFacts, Features, Request, States
 
 _UNITS = ("token", "word")
@@ -118,7 +118,7 @@ class Lexical(BackboneTap):
 
     def sized(self, features: Features, facts: BackboneFacts) -> Lexical:
         """Return the tap with the number of terms that the training texts have."""
-        lexicon = self.resolve(facts).reader(facts).lexicon(features)
+        lexicon = self.resolve(facts).reader(facts).lexicon_of(features)
         tables = lexicon.tables if isinstance(lexicon, WordLexicon) else None
         return replace(self, tokens=len(lexicon.terms), tables=tables)
 

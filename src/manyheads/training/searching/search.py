@@ -199,7 +199,7 @@ def _features(
         if not isinstance(tap, Lexical):
             return Scaling.of(features.values).apply(features.values)
         reader = tap.sized(features, facts).reader(facts)
-        reader.set_lexicon(reader.lexicon(features))
+        reader.set_lexicon(reader.lexicon_of(features))
         return reader.matrix(features)
 
     return features_of

@@ -15,6 +15,7 @@ from manyheads.backbone.branches.branches import build_fork
 from manyheads.backbone.branches.fork import ForkBranch, top_blocks
 from manyheads.backbone.stack.probe import evaluating
 from manyheads.core import HeadedCore
+from manyheads.core.output import HeadedOutput
 from manyheads.data.batching import plan_batches
 from manyheads.errors import MethodError
 from manyheads.features import FeatureCache, FeatureSource, FeatureTable, identity_of, open_cache
@@ -30,7 +31,7 @@ from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import TrainableCore, TuningPlan, collate_rows, evaluated
-from manyheads.types import Batch, HeadedOutput
+from manyheads.types import Batch
 
 # Without a cache, token states of at most this many bytes are stored in memory.
 _HELD_BYTES = 1 << 30

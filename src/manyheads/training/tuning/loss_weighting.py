@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from manyheads.core.output import HeadedOutput
 from manyheads.heads import Head
-from manyheads.types import HeadedOutput
 
 
 class Weighting(nn.Module):

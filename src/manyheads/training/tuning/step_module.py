@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.core import HeadedCore
+from manyheads.core.output import HeadedOutput
 from manyheads.data.collate import collate
 from manyheads.data.texts.tokenize import Tokenized
 from manyheads.features import FeatureSource
@@ -19,7 +20,7 @@ from manyheads.features.logits import empty_logits
 from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
 from manyheads.training.tuning.loss_weighting import Weighting
-from manyheads.types import Batch, HeadedOutput
+from manyheads.types import Batch
 
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 

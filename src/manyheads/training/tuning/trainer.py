@@ -27,6 +27,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from manyheads.core import HeadedCore
+from manyheads.core.output import HeadedOutput
 from manyheads.data.collate import collate
 from manyheads.errors import InputError, MissingExtraError, TrainingError, listed
 from manyheads.evaluation.lm_loss import lm_loss, predicted_tokens
@@ -41,7 +42,7 @@ from manyheads.training.resuming.trainer_state import (
 )
 from manyheads.training.tuning.head_losses import HeadLosses
 from manyheads.training.tuning.sampler import EpochSampler, SetEpoch, first_rows
-from manyheads.types import Batch, HeadedOutput
+from manyheads.types import Batch
 
 # Key of the language model's loss among the heads' losses; no head may have this name.
 LM = "lm"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-import torch
 
+from manyheads.bags.words import LONGEST, Words
 from manyheads.data.texts.word_pieces import word_pieces
-from manyheads.taps.lexical.words import LONGEST, Words
 from manyheads.types import WordPieces
 
 # Vocabulary, tokens of a text, and its words.
@@ -44,8 +44,8 @@ def pieces_of(vocabulary: Mapping[str, int]) -> WordPieces:
 
 def words_of(ids: Sequence[int], pieces: WordPieces) -> list[str]:
     """Return the words, "?" for those that no table can contain."""
-    row = torch.tensor([ids])
-    words = Words.of(row, torch.ones_like(row, dtype=torch.bool), pieces)
+    row = np.array([ids])
+    words = Words.of(row, np.ones_like(row, dtype=bool), pieces)
     nodes = words.beginnings()
     spelled = [b""]
     for key in nodes.tolist():
@@ -68,5 +68,5 @@ def test_a_token_that_was_added_later_is_an_unknown_word_of_its_own() -> None:
 def test_a_vocabulary_without_words_and_a_text_without_tokens() -> None:
     pieces = pieces_of({token: number for number, token in enumerate([*SPECIAL, ".", "Ġ,", "Ġ"])})
     assert words_of([3, 4, 5, 0], pieces) == []
-    nothing = Words.of(torch.zeros((2, 0), dtype=torch.int64), torch.zeros((2, 0), dtype=torch.bool), pieces)
-    assert nothing.units(torch.tensor([255])).shape == (2, 0)
+    nothing = Words.of(np.zeros((2, 0), dtype=np.int64), np.zeros((2, 0), dtype=bool), pieces)
+    assert nothing.units(np.array([255])).shape == (2, 0)

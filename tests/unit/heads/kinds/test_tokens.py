@@ -289,7 +289,7 @@ def test_no_texts_and_texts_without_words(model: mh.HeadedModel) -> None:
 
 def test_many_texts_come_in_parts(model: mh.HeadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.predict(TEXTS)
-    monkeypatch.setattr("manyheads.inference.scorer._CHUNK", 5)
+    monkeypatch.setattr("manyheads.inference.blocks._CHUNK", 5)
     parts = model.predict(TEXTS)
     for one, other in zip(whole.logits["found"], parts.logits["found"], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

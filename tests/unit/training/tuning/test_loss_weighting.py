@@ -12,9 +12,9 @@ import transformers
 from torch import nn
 
 import manyheads as mh
+from manyheads.core.output import HeadedOutput
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.selection import Selection
-from manyheads.types import HeadedOutput
 from tests.families import BY_NAME, tokenizer_for
 from tests.laws.oracle import RECORDS, padded
 

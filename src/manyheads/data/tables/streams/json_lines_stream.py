@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from manyheads.data.tables.columns import plain_cell
+from manyheads.data.tables.cells import plain_cell
 from manyheads.data.tables.json_lines import parse_line
 from manyheads.data.tables.json_table import ACCEPTED, full_export, is_annotated, is_full_export, warn_left_out
 from manyheads.data.tables.streams.files import File

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from manyheads.data.tables.columns import as_text, plain_cell
+from manyheads.data.tables.cells import plain_cell
+from manyheads.data.tables.columns import as_text
 
 
 class TypeOfCells:

@@ -1,13 +1,7 @@
-"""Words as sequences of letters, numbered by a table of their beginnings.
+"""The bags of ``manyheads.bags`` in torch, for tensors on any device.
 
-A word is the sequence of its letters in lower case, as bytes of UTF-8, however a tokenizer splits it. The table is a
-tree over these sequences: each node is a beginning of a word, and continues its parent's by one letter. Node ``i``
-(from 1, the root is 0) is the ``i``-th of the ascending keys::
-
-    key = parent * BASE + letter
-
-A node has a larger number than its parent. Equal words have the same node whatever text or batch they are in, and
-different words have different ones.
+The same steps as there, except that words are walked letter by letter after one sort of all letters by their places:
+a selection at each step would make a GPU wait.
 """
 
 from __future__ import annotations
@@ -17,22 +11,59 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from manyheads.taps.lexical.terms import BASE, NO_UNIT, UNKNOWN
-from manyheads.types import WordPieces
+from manyheads.bags.terms import BASE, NO_TERM, NO_UNIT, UNKNOWN
+from manyheads.bags.words import LONGEST, NEW
 
-# Words of more bytes are unknown: each place of a word is a step.
-LONGEST = 48
-# The letter of a token that was added to the tokenizer later: it is in no word of the table.
-_NEW = 256
+
+def terms_of(units: Tensor, pairs: bool) -> Tensor:
+    """Return the keys of a text's terms (rows, places), ``NO_TERM`` elsewhere; see ``bags.terms.terms_of``.
+
+    Args:
+        units: (rows, units) int64.
+        pairs: Whether neighbors are terms too.
+    """
+    singles = units.clamp(min=NO_UNIT) * BASE
+    if not pairs:
+        return singles
+    first, second = units[:, :-1], units[:, 1:]
+    both = (first > NO_UNIT) & (second > NO_UNIT)
+    return torch.cat([singles, torch.where(both, first * BASE + second, NO_TERM)], dim=1)
+
+
+def dense_bags(keys: Tensor, terms: Tensor, weights: Tensor) -> Tensor:
+    """Return bags (rows, terms), each of unit length or all zeros; see ``bags.lexicon``.
+
+    Args:
+        keys: Terms of the texts (rows, places).
+        terms: The keys of the bag's terms (terms,), ascending.
+        weights: Their inverse document frequencies (terms,).
+    """
+    columns = torch.searchsorted(terms, keys).clamp(max=len(terms) - 1)
+    known = terms[columns] == keys
+    counts = torch.zeros((len(keys), len(terms)), device=keys.device)
+    counts = counts.scatter_add_(1, columns, known.float())
+    frequencies = torch.where(counts > 0, 1.0 + counts.clamp(min=1.0).log(), 0.0)
+    return F.normalize(frequencies * weights, dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The part of each token id in words: the tensors of ``WordPieces``."""
+
+    letters: Tensor
+    offsets: Tensor
+    joins_last: Tensor
+    joins_next: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """The words of texts, end to end.
+    """The words of texts, end to end; see ``bags.words.Words``.
 
     Attributes:
-        letters: (letters,) int64, bytes or ``_NEW``.
+        letters: (letters,) int64, bytes or ``NEW``.
         place: (letters,) place of each letter in its word, from 0.
         last: (letters,) whether it is the last letter of a word.
         row: (letters,) number of its text.
@@ -46,7 +77,7 @@ class Words:
     rows: int
 
     @staticmethod
-    def of(ids: Tensor, mask: Tensor, pieces: WordPieces) -> Words:
+    def of(ids: Tensor, mask: Tensor, pieces: Pieces) -> Words:
         """Split texts into words.
 
         Args:
@@ -55,7 +86,7 @@ class Words:
             pieces: The part of each token id in words.
         """
         row, flat = mask.nonzero()[:, 0], ids[mask]
-        listed = (flat >= 0) & (flat < len(pieces))
+        listed = (flat >= 0) & (flat < len(pieces.joins_last))
         index = flat.masked_fill(~listed, 0)
         starts = pieces.offsets[index]
         lengths = torch.where(listed, pieces.offsets[index + 1] - starts, 1)
@@ -71,17 +102,7 @@ class Words:
         place = order - torch.where(first, order, 0).cummax(dim=0).values
         last = torch.ones_like(first)
         last[:-1] = first[1:]
-        return Words(spelled.masked_fill(~known, _NEW), place, last, row[token], len(ids))
-
-    def beginnings(self) -> Tensor:
-        """Return the table of all beginnings of these words, keys (nodes,) int64."""
-        numbers, levels, count = torch.full_like(self.letters, UNKNOWN), [], 0
-        for letters in self._by_place():
-            keys, known = self._keys(numbers, letters)
-            levels.append(torch.unique(keys[known]))
-            numbers[letters] = torch.where(known, count + 1 + torch.searchsorted(levels[-1], keys), UNKNOWN)
-            count += len(levels[-1])
-        return torch.cat(levels) if levels else torch.empty(0, dtype=torch.int64)
+        return Words(spelled.masked_fill(~known, NEW), place, last, row[token], len(ids))
 
     def units(self, nodes: Tensor) -> Tensor:
         """Return the words of each text in order (rows, words): their nodes, ``UNKNOWN`` for words that are not in the
@@ -117,27 +138,4 @@ class Words:
         """
         first = self.place[letters] == 0
         parents = numbers[letters - 1].masked_fill(first, 0)
-        return parents * BASE + self.letters[letters], (parents != UNKNOWN) & (self.letters[letters] != _NEW)
-
-
-def pruned(nodes: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the table of some words, and the new number of each old node (nodes + 1,), 0 for the root.
-
-    Args:
-        nodes: The table of beginnings.
-        words: Nodes of the words.
-    """
-    parents, letters = nodes // BASE, nodes % BASE
-    kept = torch.zeros(len(nodes) + 1, dtype=torch.bool)
-    kept[words] = True
-    for _ in range(LONGEST):
-        kept[parents[kept[1:]]] = True
-    kept[0] = False
-    numbers = kept.cumsum(dim=0)
-    return numbers[parents[kept[1:]]] * BASE + letters[kept[1:]], numbers
-
-
-def is_table(nodes: Tensor) -> bool:
-    """Return whether keys are those of a table of beginnings."""
-    parents = nodes // BASE
-    return bool((nodes >= 0).all() and (nodes.diff() > 0).all() and (parents <= torch.arange(len(nodes))).all())
+        return parents * BASE + self.letters[letters], (parents != UNKNOWN) & (self.letters[letters] != NEW)

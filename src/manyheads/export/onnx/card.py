@@ -1,0 +1,83 @@
+"""The model card of an exported graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from manyheads.checkpoint.card.base_card import license_in
+from manyheads.checkpoint.card.markdown import code, table
+from manyheads.core import HeadedCore
+from manyheads.export.exporter import Written
+from manyheads.export.onnx.settings import OnnxSettings
+
+_USE = """```python
+import manyheads as mh
+
+predictor = mh.OnnxPredictor(".")  # the folder of this file
+for name, prediction in predictor([{text}])[0].items():
+    print(name, prediction)
+```
+
+It needs onnxruntime, tokenizers and numpy, and neither torch nor transformers:
+
+```sh
+pip install onnxruntime tokenizers numpy
+pip install --no-deps manyheads
+```"""
+_FILES = {
+    "model.onnx": "the graph, for ONNX Runtime: backbone and heads; its outputs are logits",
+    "model.onnx.data": "the weights of all graphs",
+    "language_model.onnx": "the same with the language model's logits as one output more",
+    "predictor.json": "labels, decisions, prompts and limits",
+    "tokenizer.json": "the tokenizer, for the tokenizers library",
+    "bags.npz": "terms and weights of the heads that read bags of words; their part of the logits is an input",
+    "export.json": "what was compared when this folder was written",
+}
+
+
+def onnx_card(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Written], files: frozenset[str]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        core: Backbone and heads.
+        settings: Settings of the export.
+        heads: Head name -> what was written for it.
+        files: Names of the files in the folder.
+    """
+    from huggingface_hub import ModelCardData
+
+    source = core.backbone.source
+    license = {} if source is None else license_in(source.folder)
+    metadata = ModelCardData(library_name="manyheads", tags=["manyheads", "onnx"], **license).to_yaml()
+    sections = {
+        "Use": _USE.format(text='("A text.", "Another.")' if _all_read_pairs(core, heads) else '"A text."'),
+        "Heads": table(
+            ["head", "kind", "largest difference of a logit"],
+            [[code(name), core.heads[name].spec.kind, f"{one.difference:.1g}"] for name, one in heads.items()],
+        ),
+        "Files": table(["file", "content"], [[code(name), _FILES[name]] for name in _FILES if name in files]),
+        **_differences(heads),
+    }
+    texts = [f"## {heading}\n\n{text}" for heading, text in sections.items()]
+    return (
+        "\n\n".join([f"---\n{metadata}\n---", f"# {code(core.backbone.name)} with heads", _about(settings), *texts])
+        + "\n"
+    )
+
+
+def _about(settings: OnnxSettings) -> str:
+    precision = "fp32" if settings.quantize is None else settings.quantize
+    return (
+        f"The heads of a [manyheads](https://pypi.org/project/manyheads/) model as one ONNX graph in {precision}. "
+        "The differences below were found on 200 texts, between the graph in fp32 and the model in fp32."
+    )
+
+
+def _all_read_pairs(core: HeadedCore, heads: Mapping[str, Written]) -> bool:
+    return all(isinstance(core.heads[name].summary.get("text"), list) for name in heads)
+
+
+def _differences(heads: Mapping[str, Written]) -> dict[str, str]:
+    """Return a section of the notes, those that all heads share once."""
+    notes = [f"- {code(name)}: {note}" for name, one in heads.items() for note in one.notes]
+    return {"Differences": "\n".join(notes)} if notes else {}
