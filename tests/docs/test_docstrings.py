@@ -2,7 +2,8 @@
 
 An example may use these names without defining them: ``mh``, ``np``, ``torch``, ``Path``, ``texts`` (three strings),
 ``table`` (24 dicts, see ``tests.docs.samples.triage_table``), ``folder`` (an empty folder), ``gpt2`` and ``bert``
-(tiny checkpoints), ``model`` (GPT-2 with the untrained head ``urgency``) and ``trained`` (the same, trained).
+(tiny checkpoints), ``model`` (GPT-2 with the untrained head ``urgency``), ``trained`` (the same, trained) and
+``exported`` (the folder of its ONNX export).
 """
 
 from __future__ import annotations
@@ -76,6 +77,13 @@ def trained_folder(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+@pytest.fixture(scope="session")
+def exported_folder(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "graph"
+    mh.HeadedModel.from_pretrained(trained_folder).export_onnx(folder, language_model=True)
+    return folder
+
+
 @pytest.fixture
 def names(
     checkpoints: Path,
@@ -98,6 +106,7 @@ def names(
         "bert": lambda: checkpoints / "bert",
         "model": lambda: headed(checkpoints),
         "trained": lambda: mh.HeadedModel.from_pretrained(request.getfixturevalue("trained_folder")),
+        "exported": lambda: request.getfixturevalue("exported_folder"),
     }
 
 

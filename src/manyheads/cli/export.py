@@ -51,9 +51,7 @@ def _exporter(to: str, onnx: OnnxOptions) -> Exporter:
     return OnnxExporter(OnnxSettings(**settings))
 
 
-def _folders(
-    exporter: Exporter, heads: Sequence[str], named: Sequence[str] | None, out: Path
-) -> Mapping[str, Path]:
+def _folders(exporter: Exporter, heads: Sequence[str], named: Sequence[str] | None, out: Path) -> Mapping[str, Path]:
     """Return the folder of each head: ``out`` if it is the only one named or there is one for all, else a folder in it.
 
     Raises:

@@ -34,20 +34,20 @@ class Bags:
     lexicons: Mapping[int, Lexicon]
     columns: Mapping[str, Mapping[int, np.ndarray]]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Name of the graph's input -> name of the head."""
+        return {f"bag_{name}": name for name in self.columns}
+
     def inputs(self, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all inputs ``bag_NAME`` of the graph, fp32 (rows, width); each lexicon's bags are computed once.
+        """Return these inputs, fp32 (rows, width of the head's first layer).
 
         Args:
             ids: Token ids (rows, tokens), int64.
             mask: (rows, tokens), true or 1 for real tokens.
         """
         bags = {number: lexicon.bags(ids, mask != 0) for number, lexicon in self.lexicons.items()}
-        return {f"bag_{name}": _sum(bags, columns) for name, columns in self.columns.items()}
-
-    def of(self, head: str, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Return the input of one head that reads bags; see ``inputs``."""
-        columns = self.columns[head]
-        return _sum({number: self.lexicons[number].bags(ids, mask != 0) for number in columns}, columns)
+        return {name: _sum(bags, self.columns[head]) for name, head in self.names.items()}
 
     def save(self, folder: Path) -> None:
         """Write ``bags.npz`` to a folder, if any head reads bags."""
@@ -60,20 +60,19 @@ class Bags:
 
         Args:
             folder: The exported folder.
-            layout: Its layout, which has the number of bags that each head reads.
+            layout: Its layout, which has the number of bags of each of its heads. Heads that are only read by others
+                are in the file too.
 
         Raises:
             CorruptCheckpointError: the file is absent or damaged, contradicts itself, or has other bags.
         """
-        declared = {name: head.bags for name, head in layout.heads.items()}
-        if not any(declared.values()):
-            return Bags({}, {})
-        lexicons, columns = read_arrays(folder / BAGS)
-        for name, number in declared.items():
-            if len(columns.get(name, {})) != number:
+        lexicons, columns = read_arrays(folder / BAGS) if BAGS in layout.sizes else ({}, {})
+        for name, head in layout.heads.items():
+            found = len(columns.get(name, ()))
+            if found != head.bags:
                 raise CorruptCheckpointError(
-                    f"{folder / BAGS}: head {name!r}: has {len(columns.get(name, {}))} bags, but {PREDICTOR_JSON} "
-                    f"declares {number}; export the model again"
+                    f"{folder / BAGS}: head {name!r}: has {found} bags, but {PREDICTOR_JSON} declares {head.bags}; "
+                    "export the model again"
                 )
         return Bags(lexicons, columns)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from manyheads.errors import CorruptCheckpointError, listed
+from manyheads.onnx.bags import Bags
 from manyheads.onnx.layout import PREDICTOR_JSON, Layout
 from manyheads.onnx.session import Session
 
 
-def check_graph(session: Session, layout: Layout) -> None:
-    """Check a graph against its layout.
+def check_graph(session: Session, layout: Layout, bags: Bags) -> None:
+    """Check a graph against its layout and the bags of terms that heads read.
 
     Raises:
         CorruptCheckpointError: an input that cannot be given, or no output with the logits of a head.
     """
-    known = {"token_type_ids", "word_ids", "word_numbers", *(f"bag_{name}" for name in layout.heads)}
+    known = {"token_type_ids", "word_ids", "word_numbers", *bags.names}
     for number in range(len(layout.prompts) + 1):
         suffix = f"_{number}" if number else ""
         known |= {f"input_ids{suffix}", f"attention_mask{suffix}"}

@@ -55,12 +55,11 @@ class Inputs:
         return padded([values[row] for row in rows], filler)
 
     def _bags_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        heads = [name for name, head in self._layout.heads.items() if head.bags]
-        if not heads:
+        if not self._bags.columns:
             return {}
         texts = [self._tokenized.ids(row) for row in rows]
-        ids, mask = padded(texts, self._layout.pad), mask_of(np.array([len(text) for text in texts]))
-        return {f"bag_{name}": self._bags.of(name, ids, mask.astype(bool)) for name in heads}
+        mask = mask_of(np.array([len(text) for text in texts]))
+        return self._bags.inputs(padded(texts, self._layout.pad), mask)
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:

@@ -163,13 +163,13 @@ class OnnxPredictor:
         if not self._layout.language_model:
             raise NoLanguageModelError(
                 f"{self._folder}: has no language model; export the model again with its logits: "
-                "manyheads export --to onnx --lm"
+                "manyheads export MODEL --to onnx --language-model"
             )
         return self._open(LANGUAGE_MODEL_GRAPH)
 
     def _open(self, graph: str) -> Runner:
         session = Session(self._folder / graph, self._providers, self._threads)
-        check_graph(session, self._layout)
+        check_graph(session, self._layout, self._bags)
         return Runner(session, self._layout.row_groups, self._settings.token_budget)
 
     def _chosen(self, names: Iterable[str] | None) -> dict[str, HeadLayout]:

@@ -59,8 +59,10 @@ def folder(model: mh.HeadedModel, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def layout_of(bags: Mapping[str, int]) -> Any:
-    return SimpleNamespace(heads={name: SimpleNamespace(bags=bags.get(name, 0)) for name in {**bags, "other": 0}})
+def layout_of(bags: Mapping[str, int], file: bool = True) -> Any:
+    """Return the part of a layout that is read: the number of bags of each head, and the files."""
+    heads = {name: SimpleNamespace(bags=number) for name, number in bags.items()}
+    return SimpleNamespace(heads=heads, sizes={BAGS: 1} if file else {})
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,6 @@ def test_numpy_gives_torchs_contribution_to_the_first_layer(
         expected = by_torch(model, name, ids, mask)
         assert inputs[f"bag_{name}"].dtype == np.float32
         np.testing.assert_allclose(inputs[f"bag_{name}"], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
-        np.testing.assert_array_equal(bags.of(name, ids, mask), inputs[f"bag_{name}"])
     known = model.core.heads.chosen(["tokens", "words", "first"])
     for name, head in known.items():
         logits = inputs[f"bag_{name}"][: len(TEXTS)] + head.output.bias.detach().numpy()
@@ -113,7 +114,7 @@ def test_heads_with_the_same_terms_share_a_lexicon(folder: Path) -> None:
 
 def test_a_head_that_is_only_read_by_another_one_is_written_too(model: mh.HeadedModel, tmp_path: Path) -> None:
     assert write_bags(model.core, ["other"], tmp_path) == {"first": 1}
-    assert list(Bags.load(tmp_path, layout_of({"first": 1})).columns) == ["first"]
+    assert list(Bags.load(tmp_path, layout_of({"other": 0})).names) == ["bag_first"]
 
 
 def test_without_bags_there_is_no_file(saved: Saved, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_without_bags_there_is_no_file(saved: Saved, tmp_path: Path) -> None:
     assert write_bags(plain.core, ["plain"], tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
     ids = np.zeros((2, 3), dtype=np.int64)
-    assert Bags.load(tmp_path, layout_of({})).inputs(ids, np.ones_like(ids)) == {}
+    assert Bags.load(tmp_path, layout_of({"plain": 0}, file=False)).inputs(ids, np.ones_like(ids)) == {}
 
 
 # --- the documented formulas, in plain Python -----------------------------------------------------
@@ -189,7 +190,7 @@ def test_the_file_and_its_documented_formulas_are_enough(
             for place, value in bag(arrays, int(key.rpartition(".")[2]), row[real].tolist()).items():
                 total += value * array[place]
         expected.append(total)
-    found = Bags.load(folder, layout_of(NUMBER_OF_BAGS)).of(name, *batch)
+    found = Bags.load(folder, layout_of(NUMBER_OF_BAGS)).inputs(*batch)[f"bag_{name}"]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert np.abs(found).max() > 0
 
@@ -254,6 +255,8 @@ def test_a_file_that_contradicts_itself_is_rejected_in_one_line(folder: Path, tm
 def test_an_absent_or_compressed_file_is_rejected(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CorruptCheckpointError, match=f"{BAGS}: cannot be read"):
         Bags.load(tmp_path, layout_of(NUMBER_OF_BAGS))
+    with pytest.raises(CorruptCheckpointError, match=f"{BAGS}: head 'tokens': has 0 bags, but .* declares 1"):
+        Bags.load(tmp_path, layout_of(NUMBER_OF_BAGS, file=False))
     np.savez_compressed(tmp_path / BAGS, **np.load(folder / BAGS))
     with pytest.raises(CorruptCheckpointError, match="is compressed"):
         Bags.load(tmp_path, layout_of(NUMBER_OF_BAGS))

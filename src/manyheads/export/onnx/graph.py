@@ -31,6 +31,7 @@ class HeadsGraph(nn.Module):
         lm: Whether to return the language model's logits too, from the pass over the texts alone.
 
     Attributes:
+        owner: The backbone's class, for messages.
         outputs: Head name -> the name of its output, in the model's order.
         prompts: The prompt of each pass from 1 on.
         passes: Runs the backbone; ``None`` if nothing reads it.
@@ -47,14 +48,14 @@ class HeadsGraph(nn.Module):
         self._requests = {name: core.request(core.heads.taps_of([name])) for name in chosen}
         request = core.request(core.heads.taps_of(chosen))
         by_word = any(head.spec.by_word for head in chosen.values())
-        self.config = core.backbone.model.config
+        self.config, self.owner = core.backbone.model.config, core.backbone.name
         self.prompts = tuple(request.prompts)
         self.passes = None if request.empty and not lm else Passes(core, request, by_word, token_types, lm)
         lm_head = self._lm_head(chosen)
-        self.heads = nn.ModuleList([HeadLayers(head, core.backbone.facts, lm_head) for head in chosen.values()])
+        self._layers = {name: HeadLayers(head, core.backbone.facts, lm_head) for name, head in chosen.items()}
+        self.heads = nn.ModuleList(self._layers.values())
         self._scores = _scores(chosen)
-        self._names = tuple(chosen)
-        self.outputs = _output_names(self._names, {*self.sample_inputs(), LM_LOGITS})
+        self.outputs = _output_names(chosen, {*self.sample_inputs(), LM_LOGITS})
         self.eval()
 
     def passes_of(self, head: str) -> tuple[int, ...]:
@@ -66,7 +67,7 @@ class HeadsGraph(nn.Module):
     def sample_inputs(self) -> dict[str, Tensor]:
         """Return inputs to trace it with: several rows of unequal length."""
         inputs = {} if self.passes is None else self.passes.sample_inputs()
-        for name, layers in zip(self._names, self.heads, strict=True):
+        for name, layers in self._layers.items():
             if layers.bag_width:
                 inputs[bag_input(name)] = sample_bag(layers.bag_width)
         return inputs
@@ -75,7 +76,7 @@ class HeadsGraph(nn.Module):
         """Return fp32 logits by the name of the output."""
         features, lm_logits = self._features(inputs)
         logits: dict[str, Tensor] = {}
-        for name, layers in zip(self._names, self.heads, strict=True):
+        for name, layers in self._layers.items():
             scores = {tap: self._scores_read(tap, logits) for tap in layers.taps if isinstance(tap, Output)}
             logits[name] = layers(features | scores, inputs.get(bag_input(name)))
         named = {self.outputs[name]: values for name, values in logits.items()}
@@ -85,7 +86,9 @@ class HeadsGraph(nn.Module):
         if self.passes is None:
             return {}, None
         states, lm_logits = self.passes(inputs)
-        taps = dict.fromkeys(tap for layers in self.heads for tap in layers.taps if isinstance(tap, BackboneTap))
+        taps = dict.fromkeys(
+            tap for layers in self._layers.values() for tap in layers.taps if isinstance(tap, BackboneTap)
+        )
         return {tap: tap.read(states) for tap in taps}, lm_logits
 
     def _scores_read(self, tap: Output, logits: Mapping[str, Tensor]) -> Features:

@@ -21,15 +21,26 @@ def tidy(model: onnx_ir.Model, outputs: Collection[str]) -> None:
     _merge_weights(model.graph)
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
+    _drop_notes(model)
     results = set(model.graph.outputs)
     for node in model.graph:
-        kept = {SCOPES: node.metadata_props[SCOPES]} if SCOPES in node.metadata_props else {}
-        node.metadata_props.clear()
-        node.metadata_props.update(kept)
         for value in node.outputs:
-            value.metadata_props.clear()
             if value.name in outputs and value not in results:
                 value.name = f"{value.name}_inner"
+
+
+def _drop_notes(model: onnx_ir.Model) -> None:
+    graph = model.graph
+    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    noted_parts: list[onnx_ir.Model | onnx_ir.Graph | onnx_ir.Value] = [model, graph, *values]
+    for noted in noted_parts:
+        noted.metadata_props.clear()
+        noted.doc_string = None
+    for node in graph:
+        kept = {name: text for name, text in node.metadata_props.items() if name == SCOPES}
+        node.metadata_props.clear()
+        node.metadata_props.update(kept)
+        node.doc_string = None
 
 
 def weight_key(tensor: onnx_ir.TensorProtocol) -> bytes:

@@ -21,7 +21,7 @@ from manyheads.export.onnx.graph import HeadsGraph
 from manyheads.export.onnx.inputs import dimension_names
 from manyheads.export.onnx.tidy import name_dimensions, tidy
 
-_CHATTY = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
+_CHATTY = ("torch.__trace", "torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
 
 
 def trace(graph: HeadsGraph) -> onnx_ir.Model:
@@ -43,16 +43,13 @@ def trace(graph: HeadsGraph) -> onnx_ir.Model:
             return model
         except Exception as error:  # whatever the code of a backbone or an exporter raises
             reasons.append(one_line(error))
-    raise ExportError(
-        f"{type(graph.config).__name__}: its backbone cannot be traced: {reasons[0]}; use the model itself "
-        "(model.predict)"
-    )
+    raise ExportError(f"{graph.owner}: cannot be traced: {reasons[0]}; use the model itself (model.predict)")
 
 
 def _by_transformers(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Model:
     settings = OnnxConfig(dynamic_shapes=_dynamic_shapes(inputs))
     model, _ = OnnxExporter().export_program(graph, inputs, settings)
-    return cast(onnx_ir.Model, model)
+    return cast("onnx_ir.Model", model)
 
 
 def _by_torch(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Model:
@@ -65,7 +62,7 @@ def _by_torch(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Model:
         dynamo=True,
     )
     assert program is not None
-    return cast(onnx_ir.Model, program.model)
+    return program.model
 
 
 def _dynamic_shapes(inputs: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:

@@ -10,6 +10,7 @@ from manyheads.backbone.limits import token_limit
 from manyheads.core import HeadedCore
 from manyheads.errors import ExportError
 from manyheads.export.exporter import Written
+from manyheads.export.folder import EXPORT_JSON
 from manyheads.export.onnx.bags import write_bags
 from manyheads.export.onnx.card import onnx_card
 from manyheads.export.onnx.graphs import WEIGHTS, traced_graphs
@@ -60,7 +61,7 @@ def together(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Writt
     difference, scale, drift = (
         max(getattr(one, part) for one in heads.values()) for part in ("difference", "scale", "drift")
     )
-    card = onnx_card(core, settings, heads, frozenset(path.name for path in folder.iterdir()))
+    card = onnx_card(core, settings, heads, frozenset({EXPORT_JSON, *(path.name for path in folder.iterdir())}))
     return Written(card, difference, scale, drift, details=_details(core, heads))
 
 
