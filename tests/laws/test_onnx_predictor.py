@@ -22,9 +22,8 @@ from manyheads.onnx.layout import GRAPH, PREDICTOR_JSON, TOKENIZER_JSON
 from manyheads.onnx.layout_file import read_layout, write_layout
 from manyheads.onnx.runner import rows_together
 from manyheads.onnx.session import Session
-from tests.families import TEXTS, WORDS
-from tests.laws.oracle import headed
-from tests.onnx_folders import export_onnx
+from tests.families import BY_NAME, TEXTS, WORDS, Family, tokenizer_for
+from tests.laws.oracle import add_heads
 
 LABELS = ["routine", "urgent", "emergency"]
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -53,12 +52,15 @@ MIXED = [*TEXTS, "", None, "  ", LONG, ["chest", "pain", "", "since today"], LON
 PAIRS = [(TEXTS[6], TEXTS[2]), (LONG, TEXTS[1]), (TEXTS[0], LONG), ("", TEXTS[3]), ("", ""), None]
 
 
-def model_of(checkpoint: Path) -> mh.HeadedModel:
-    """Return a model with heads of every kind, as if they were trained, and with decisions."""
-    model = headed(checkpoint, {name: spec for name, spec in HEADS.items() if name != "terms"})
-    rows = [{"text": text, "terms": LABELS[row % 3]} for row, text in enumerate(TEXTS)]
+def model_of(family: Family) -> mh.HeadedModel:
+    """Return a model of one layer with heads of every kind, as if they were trained, and with decisions."""
+    layers = {"n_layer": 1} if family.causal else {"num_hidden_layers": 1}
+    model = mh.HeadedModel.wrap(family.build(**layers), tokenizer_for(family))
+    left_out = {"terms", "asked", "again"} if family.causal else {"terms"}  # a second pass takes long to trace
+    add_heads(model, {name: spec for name, spec in HEADS.items() if name not in left_out})
     model.add_head("terms", HEADS["terms"])
-    mh.train(model, rows, text="text", heads=["terms"], method=mh.Frozen(cache=None), eval_fraction=0)
+    rows = [{"text": text, "terms": LABELS[row % 3]} for row, text in enumerate(TEXTS)]
+    mh.train(model, rows, text="text", heads=["terms"], method=mh.Frozen(l2=0.1, cache=None), eval_fraction=0)
     for name, head in model.heads.items():
         head.trained = True
         head.decision = DECISIONS.get(name, head.decision)
@@ -66,14 +68,14 @@ def model_of(checkpoint: Path) -> mh.HeadedModel:
 
 
 @pytest.fixture(scope="module")
-def exported(saved: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Return a family's model and the folder that it was exported to."""
     found: dict[str, tuple[mh.HeadedModel, Path]] = {}
 
     def of(family: str) -> tuple[mh.HeadedModel, Path]:
         if family not in found:
-            model, folder = model_of(saved(family)), tmp_path_factory.mktemp("onnx") / family
-            found[family] = model, export_onnx(model, folder, language_model=family == "gpt2")
+            found[family] = model_of(BY_NAME[family]), tmp_path_factory.mktemp("onnx") / family
+            found[family][0].export_onnx(found[family][1], language_model=family == "gpt2")
         return found[family]
 
     return of
@@ -122,7 +124,7 @@ def test_every_field_of_every_prediction_is_that_of_predictor(
         own = mh.Predictor(model, long_text=long_text, max_length=length)
         found = mh.OnnxPredictor(folder, long_text=long_text, max_length=length, threads=1)
         assert found.heads == tuple(model.heads)
-        for heads in (None, ["found"], ["again", "urgency"], SINGLE):
+        for heads in (None, ["found"], ["age", "urgency"], SINGLE):
             assert_equal_predictions(own(MIXED, heads=heads), found(MIXED, heads=heads))
         if length is None:
             assert_equal_predictions(own(PAIRS, heads=SINGLE[:5]), found(PAIRS, heads=SINGLE[:5]))

@@ -58,8 +58,8 @@ class Inputs:
         if not self._bags.columns:
             return {}
         texts = [self._tokenized.ids(row) for row in rows]
-        ids, mask = padded(texts, self._layout.pad), mask_of(np.array([len(text) for text in texts]))
-        return self._bags.inputs(ids, mask)
+        mask = mask_of(np.array([len(text) for text in texts]))
+        return self._bags.inputs(padded(texts, self._layout.pad), mask)
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
