@@ -1472,7 +1472,7 @@ def test_the_result_reports_what_was_done(saved: Saved, tmp_path: Path) -> None:
     result = mh.train(model, DATA, "text", method, eval_fraction=0.4, out=tmp_path / "out")
     assert result.reads["urgency"].endswith(" of fork")
     assert [record["epoch"] for record in result.history["urgency"]] == [0.0, 1.0, 2.0]
-    assert result.chosen["urgency"]["lr"] == 1e-4
+    assert result.chosen["urgency"]["lr"] == 3e-4
     assert result.lm_check.perplexity is None
     loaded = mh.HeadedModel.from_pretrained(tmp_path / "out")
     summary = loaded.heads["urgency"].summary

@@ -53,6 +53,10 @@ class Logits(ABC):
         """Return a function of the logits (..., outputs) in the form of ``values``."""
 
     @abstractmethod
+    def scaled(self, factor: float) -> Logits:
+        """Return the logits times a factor, such as one over a temperature."""
+
+    @abstractmethod
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch.
 
@@ -104,6 +108,10 @@ class RowLogits(Logits):
         """Return a function of the logits, (rows, ...)."""
         return function(self.values)
 
+    def scaled(self, factor: float) -> RowLogits:
+        """Return the logits times a factor."""
+        return RowLogits(self.values * np.float32(factor))
+
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch (batch, outputs)."""
         self.values[rows] = batch
@@ -150,6 +158,10 @@ class WordLogits(Logits):
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Ragged:
         """Return a function of the logits, (words, ...) per row."""
         return Ragged(function(self.values.values), self.values.offsets)
+
+    def scaled(self, factor: float) -> WordLogits:
+        """Return the logits times a factor."""
+        return WordLogits(self.map(lambda values: values * np.float32(factor)))
 
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch (batch, words, outputs), without its padding."""

@@ -13,15 +13,14 @@ from manyheads.training.tuning.lora import LoRA
 # From the backbone's number of blocks to a method. Equal methods, as of a backbone with few blocks, are tried once.
 KEEPING: tuple[Callable[[int], Method], ...] = (
     lambda blocks: Frozen(),
-    lambda blocks: Fork(top=min(2, blocks), lr=1e-4),
     lambda blocks: Fork(top=min(2, blocks), lr=3e-4),
-    lambda blocks: Fork(top=max(min(2, blocks), blocks // 2), lr=1e-4),
-    lambda blocks: LoRA(lr=2e-4),
+    lambda blocks: Fork(top=max(min(2, blocks), blocks // 2), lr=3e-4),
+    lambda blocks: LoRA(lr=1e-3),
 )
 # Methods that change the backbone's own weights.
 CHANGING: tuple[Callable[[int], Method], ...] = (
-    lambda blocks: Full(lr=2e-5),
-    lambda blocks: Full(lr=5e-5),
+    lambda blocks: Full(),
+    lambda blocks: Full(lr=1e-4),
 )
 
 # Settings that tell candidates apart.

@@ -91,7 +91,7 @@ class Comparison:
         if self.trials and not self._budget.fits(expected, expected):
             return Trial(method, expected=expected, reason=_no_time(self._budget.left, expected))
         first = self.trials[0].losses if self.trials else None
-        started, watch = self._budget.now(), RunWatch(self._budget, self._row_losses.shares, first)
+        started, watch = self._budget.now(), RunWatch(self._budget, self._row_losses.least_shares, first)
         try:
             logits = logits_after(method, self._core, self._heads, self._data, watch)
         except StoppedRunError as ended:

@@ -46,12 +46,12 @@ class Choice:
 class Auto(Method):
     """Compare the other methods within a time budget, and train with the simplest that is about as good as the best.
 
-    A fifth of the training rows, at most 1,000, is set aside. ``Frozen``, ``Fork`` at two depths and two learning
-    rates, ``LoRA`` and, with ``keep_lm=False``, ``Full`` train on the others, one after the other, and are compared on
-    the rows set aside, which choose nothing else; evaluation rows are never used. A method's loss is the mean over all
-    heads of each head's loss, as a share of the loss of the best constant prediction. The first method in this order
-    that is within one standard error of the best is chosen (Breiman et al. 1984, section 3.4.3), among those that are
-    clearly worse than ``Frozen`` for no head.
+    A fifth of the training rows, at most 1,000, is set aside. ``Frozen``, ``Fork`` at two depths, ``LoRA`` and, with
+    ``keep_lm=False``, ``Full`` at two learning rates train on the others, one after the other, and are compared on the
+    rows set aside, which choose nothing else; evaluation rows are never used. A method's loss is the mean over all
+    heads of each head's loss, with its temperature, as a share of the loss of the best constant prediction. The first
+    method in this order that is within one standard error of the best is chosen (Breiman et al. 1984, section 3.4.3),
+    among those that are clearly worse than ``Frozen`` for no head.
 
     The chosen method then trains on all training rows, so the result is the same as from training with it alone. The
     time for this is part of the budget: a method does not start, or is stopped after a few steps, if it could not end

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manyheads.deciding.temperature import HIGHEST, LOWEST, least_loss_factor
 from manyheads.heads import Head, HeadSpec, Logits
 from manyheads.training.dataset import TrainingData
 from manyheads.training.solving.head_rows import class_weights_of
@@ -66,6 +67,25 @@ class RowLosses:
             for name, (total, weight) in self._terms(logits).items()
         ]
         return np.stack(rows)
+
+    def least_shares(self, logits: Mapping[str, Logits]) -> np.ndarray:
+        """Return the losses as ``shares`` does, each head's with the temperature that is best for these rows: in the
+        middle of a run the heads have none yet, and tuned heads are too certain without one.
+
+        Args:
+            logits: Head name -> logits of the comparison rows.
+        """
+        return self.shares({name: self._at_best_temperature(name, logits[name]) for name in self.heads})
+
+    def _at_best_temperature(self, name: str, logits: Logits) -> Logits:
+        if "temperature" not in self._specs[name].decided_by:
+            return logits
+
+        def loss(factor: float) -> float:
+            total, weight = self._head_terms(name, logits.scaled(factor))
+            return float(total.sum() / weight.sum())
+
+        return logits.scaled(least_loss_factor(loss, len(self._targets[name].items()), 1 / HIGHEST, 1 / LOWEST))
 
     def _terms(self, logits: Mapping[str, Logits]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return ``t_h`` and ``w_h`` of every head."""

@@ -26,7 +26,8 @@ class RunWatch(Watch):
 
     Args:
         budget: The time left.
-        losses_of: Returns the losses of logits of the comparison rows, see ``RowLosses.shares``.
+        losses_of: Returns the losses of logits of the comparison rows, see
+            ``RowLosses.least_shares``.
         first: Those of the first method, behind which no run may fall; ``None`` if there is none yet.
 
     Attributes:

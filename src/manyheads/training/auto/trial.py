@@ -9,14 +9,15 @@ from manyheads.heads import Head, Logits
 from manyheads.training.auto.run_watch import RunWatch
 from manyheads.training.dataset import TrainingData
 from manyheads.training.meanwhile import trained_meanwhile
-from manyheads.training.method import Method
+from manyheads.training.method import Method, Outcome
 from manyheads.training.tuning.method import Tuning
 
 
 def logits_after(
     method: Method, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData, watch: RunWatch
 ) -> Mapping[str, Logits]:
-    """Return the logits of the evaluation rows after training with a method; the model is then as before.
+    """Return the logits of the evaluation rows after training with a method, each head's over its temperature, as its
+    scores are computed; the model is then as before.
 
     Args:
         method: The method.
@@ -31,6 +32,14 @@ def logits_after(
     if isinstance(method, Tuning):
         from manyheads.training.tuning.run import try_out  # imports transformers' Trainer, which is slow
 
-        return try_out(method, core, heads, data, watch).logits
+        return _calibrated(try_out(method, core, heads, data, watch))
     with trained_meanwhile(method, core, heads, data) as outcome:
-        return outcome.logits
+        return _calibrated(outcome)
+
+
+def _calibrated(outcome: Outcome) -> dict[str, Logits]:
+    fits = {name: outcome.fits[name].temperature for name in outcome.logits}
+    return {
+        name: logits if (fit := fits[name]) is None else logits.scaled(1 / fit.temperature)
+        for name, logits in outcome.logits.items()
+    }

@@ -15,9 +15,9 @@ from manyheads.errors import MethodError, listed
 from manyheads.features import FeatureCache, FeatureSource, identity_of, open_cache
 from manyheads.features.apply_heads import apply_heads
 from manyheads.features.precision import DTYPES, feature_core, precision_record
-from manyheads.heads import Head
+from manyheads.heads import Head, HeadSpec
 from manyheads.runtime.progress import progress_bar, spinner
-from manyheads.taps import BackboneTap, Branched, Tap
+from manyheads.taps import BackboneTap, Branched, Tap, Words
 from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.head_fit import HeadFit
 from manyheads.training.frozen.stacking import Stacking
@@ -163,14 +163,14 @@ class Frozen(Method):
             shortlists = search(facts, dense, source, requests, other_taps, rows)
         for fit in fits:
             if fit.name in shortlists:
-                fit.shortlist = self._usable(shortlists[fit.name], dense[0])
+                fit.shortlist = self._usable(shortlists[fit.name], fit.head.spec, dense[0])
 
     def _candidates(self, facts: BackboneFacts) -> list[BackboneTap]:
         """Return the dense taps that a search tries, the default tap first."""
         return candidates(facts)
 
-    def _usable(self, found: Shortlist, default: BackboneTap) -> Shortlist:
-        """Return a shortlist in the form in which this method solves it."""
+    def _usable(self, found: Shortlist, spec: HeadSpec, default: BackboneTap) -> Shortlist:
+        """Return a head's shortlist in the form in which this method solves it."""
         return found
 
 
@@ -199,6 +199,9 @@ class FrozenOnFeatures(Method):
 class FrozenStart(Frozen):
     """``Frozen`` as the start of a tuning run: every head reads hidden states, which the run can improve.
 
+    Heads that label words read the last layer beside the layers found, which are often in the middle: otherwise the
+    blocks above these, which have most to learn, would get no gradient from the words.
+
     Args:
         top: Search the outputs of the top so many blocks only: those that the run changes.
     """
@@ -208,7 +211,10 @@ class FrozenStart(Frozen):
     def _candidates(self, facts: BackboneFacts) -> list[BackboneTap]:
         return candidates(facts, self.top)
 
-    def _usable(self, found: Shortlist, default: BackboneTap) -> Shortlist:
+    def _usable(self, found: Shortlist, spec: HeadSpec, default: BackboneTap) -> Shortlist:
+        (last,) = spec.as_read([default])
+        if isinstance(last, Words):
+            return found.with_last_layer(last)
         return found.with_hidden_states(default)
 
 

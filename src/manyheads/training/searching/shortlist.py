@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyheads.taps import BackboneTap, Lexical, Tap
+from manyheads.taps import BackboneTap, Lexical, Tap, Words
 from manyheads.training.fit import LEAVE_ONE_OUT, Alternative
 from manyheads.training.searching.comparison import margin, negligible, simplest_near_best
 from manyheads.training.searching.screening import PENALTY, HeadScreening, ScreenedTaps
@@ -45,6 +45,20 @@ class Shortlist:
 
         def completed(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
             return (default, *taps) if all(isinstance(tap, Lexical) for tap in taps) else taps
+
+        sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
+        return Shortlist(sets, completed(self.preferred), self.alternatives)
+
+    def with_last_layer(self, last: Words) -> Shortlist:
+        """Return the shortlist with the words' vectors of the last layer added to the sets that do not read it.
+
+        Args:
+            last: Reads the last layer, as the head does without a search.
+        """
+
+        def completed(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
+            reads_last = any(isinstance(tap, Words) and tap.layer == last.layer for tap in taps)
+            return taps if reads_last else (*taps, last)
 
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)

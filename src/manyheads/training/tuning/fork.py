@@ -65,7 +65,7 @@ class Fork(Tuning):
     """
 
     top: int = 2
-    lr: float = field(default=1e-4, kw_only=True)
+    lr: float = field(default=3e-4, kw_only=True)
     layer_decay: float = field(default=1.0, kw_only=True)
     cache: str | Path | None = field(default="auto", kw_only=True, compare=False)
 

@@ -17,7 +17,7 @@ from manyheads.heads import Head
 from manyheads.taps import Branched
 from manyheads.training.dataset import TrainingData
 from manyheads.training.method import Outcome
-from manyheads.training.tuning.learning_rates import depth_rates, head_rates
+from manyheads.training.tuning.learning_rates import default_rates, depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.method import Tuning, check_trainable, coarse_note
 from manyheads.training.tuning.step_module import Replay, TrainableCore, TuningPlan, collate_rows, evaluated
@@ -32,7 +32,10 @@ class Full(Tuning):
 
     Args:
         top: Train the top k blocks only; ``None`` for the whole backbone.
+        lr: Peak learning rate of the top block. ``None`` is 2e-5 for a backbone with a language model, which forgets at
+            higher rates, and ``3e-4 * 384 / hidden size`` for others.
         layer_decay: Factor on ``lr`` for each block further down (Howard and Ruder 2018, discriminative fine-tuning).
+            ``None`` is 0.75 where ``lr`` is ``None`` and the backbone has no language model, else 1.
         lm_weight: Factor of the causal language model's loss on the training texts.
         replay: Other texts for the language model's loss, such as its own training texts: a list of strings, or a table
             with the same text columns. Each batch gets as many of them as it has rows.
@@ -49,13 +52,14 @@ class Full(Tuning):
     """
 
     top: int | None = None
-    layer_decay: float = field(default=1.0, kw_only=True)
+    layer_decay: float | None = field(default=None, kw_only=True)
     lm_weight: float = field(default=0.0, kw_only=True)
     replay: str | Path | Sequence[str] | Any = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_number("layer_decay", above=0.0)
+        if self.layer_decay is not None:
+            self.check_number("layer_decay", above=0.0)
         self.check_number("lm_weight")
         if self.top is not None:
             self.check_whole("top")
@@ -88,7 +92,7 @@ class Full(Tuning):
         check_trainable(backbone, self.name)
         if self.lm_weight > 0 and (backbone.lm is None or not backbone.facts.causal):
             raise BackboneError(f"{backbone.name}: lm_weight needs a causal language model; leave it at 0")
-        if self.top is not None or self.layer_decay != 1.0:
+        if self.top is not None or self._decay(backbone) != 1.0:
             top_blocks(backbone.stack, len(backbone.facts.widths), self.top or 1)
         others = {name: head for name, head in core.heads.items() if name not in heads}
         branched = [name for name, head in others.items() if any(isinstance(tap, Branched) for tap in head.taps)]
@@ -119,15 +123,21 @@ class Full(Tuning):
 
     def _rates(self, backbone: Backbone) -> dict[nn.Parameter, float]:
         """Return each parameter's learning rate; embeddings count as below the blocks, all others as above."""
-        rates = dict.fromkeys(tuned_parameters(backbone, self.top), self.lr)
-        if self.layer_decay == 1.0:
+        rate, decay = self.rate(backbone), self._decay(backbone)
+        rates = dict.fromkeys(tuned_parameters(backbone, self.top), rate)
+        if decay == 1.0:
             return rates
         blocks = list(backbone.blocks())
-        slow = depth_rates(blocks, self.lr, self.layer_decay)
+        slow = depth_rates(blocks, rate, decay)
         embeddings = [module for module in backbone.model.modules() if isinstance(module, nn.Embedding)]
-        lowest = self.lr * self.layer_decay ** len(blocks)
+        lowest = rate * decay ** len(blocks)
         below = {parameter: lowest for module in embeddings for parameter in module.parameters()}
-        return {parameter: slow.get(parameter, below.get(parameter, rate)) for parameter, rate in rates.items()}
+        return {parameter: slow.get(parameter, below.get(parameter, rate)) for parameter in rates}
+
+    def _decay(self, backbone: Backbone) -> float:
+        if self.layer_decay is not None:
+            return self.layer_decay
+        return default_rates(backbone)[1] if self.lr is None else 1.0
 
 
 def tuned_parameters(backbone: Backbone, top: int | None) -> list[nn.Parameter]:

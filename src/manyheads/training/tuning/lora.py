@@ -51,7 +51,7 @@ class LoRA(Tuning):
     alpha: float = 32
     targets: str | Sequence[str] = AUTO
     dropout: float = field(default=0.0, kw_only=True)
-    lr: float = field(default=2e-4, kw_only=True)
+    lr: float = field(default=1e-3, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ from manyheads.training.dataset import TrainingData
 from manyheads.training.frozen.method import FrozenStart
 from manyheads.training.method import Method
 from manyheads.training.resuming.run_folder import clear
+from manyheads.training.tuning.learning_rates import default_rates
 from manyheads.training.tuning.loss_weighting import Weighting
 from manyheads.training.tuning.step_module import TuningPlan
 
@@ -39,7 +40,8 @@ class Tuning(Method):
 
     Args:
         epochs: Passes over the training rows.
-        lr: Peak learning rate of everything that trains beside the heads.
+        lr: Peak learning rate of everything that trains beside the heads; ``None`` for one that suits the backbone, see
+            ``training.tuning.learning_rates.default_rates``.
         head_lr: Peak learning rate of the heads.
         weight_decay: AdamW's weight decay, applied to matrices only.
         batch_rows: Rows per step, summed over processes.
@@ -75,7 +77,7 @@ class Tuning(Method):
     """
 
     epochs: float = 3
-    lr: float = 2e-5
+    lr: float | None = None
     head_lr: float = 1e-3
     weight_decay: float = 0.01
     batch_rows: int = 16
@@ -95,7 +97,8 @@ class Tuning(Method):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "lr", "head_lr"):
-            self.check_number(name, above=0.0)
+            if getattr(self, name) is not None or name != "lr":
+                self.check_number(name, above=0.0)
         self.check_number("weight_decay")
         for name, allowed in (("start", STARTS), ("weighting", WEIGHTINGS), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
@@ -146,6 +149,10 @@ class Tuning(Method):
     def lm_factor(self) -> float:
         """Factor of the language model's loss."""
         return 0.0
+
+    def rate(self, backbone: Backbone) -> float:
+        """Return the peak learning rate of everything that trains beside the heads."""
+        return default_rates(backbone)[0] if self.lr is None else self.lr
 
     @abstractmethod
     def check(self, core: HeadedCore, heads: Mapping[str, Head]) -> None:

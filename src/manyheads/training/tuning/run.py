@@ -119,7 +119,11 @@ class _Run:
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
             for head in heads.values():
                 head.trained = True
-        settings = {"epochs": float(state.epoch or 0), "steps": float(state.global_step), "lr": method.lr}
+        settings = {
+            "epochs": float(state.epoch or 0),
+            "steps": float(state.global_step),
+            "lr": method.rate(core.backbone),
+        }
         if evaluator.best_epoch is not None:
             settings["best_epoch"] = evaluator.best_epoch
         if mixture is not None:
@@ -227,7 +231,7 @@ class _Run:
         method, data = self.method, self.data
         rates = dict(plan.rates) | dict.fromkeys(plan.module.weighting.parameters(), method.head_lr)
         # One fused kernel per group: six times as fast as torch's default on a CPU.
-        optimizer = torch.optim.AdamW(parameter_groups(rates, method.weight_decay), lr=method.lr, fused=True)
+        optimizer = torch.optim.AdamW(parameter_groups(rates, method.weight_decay), fused=True)
         return Trainer(
             model=plan.module,
             args=training_arguments(method, len(data.train), data.seed, self.core.backbone.device, output_dir),

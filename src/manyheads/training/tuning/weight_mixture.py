@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from manyheads.deciding.temperature import HIGHEST, LOWEST, least_loss_factor
 from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
 
@@ -73,6 +74,9 @@ def losses_of_shares(
 ) -> dict[float, float]:
     """Return the loss of every share on the held-out rows: the sum of the heads' mean losses, weighted as in training.
 
+    Tuned heads are too certain, which their temperature corrects afterwards. So each loss is the one with the
+    temperature that is best for it; otherwise a small share would win, and its heads be less accurate.
+
     Args:
         mixture: Of the weights; changed.
         evaluate: Returns the logits of some rows with the current weights.
@@ -87,16 +91,24 @@ def losses_of_shares(
 
 
 def _loss(logits: Mapping[str, Logits], heads: Mapping[str, Head], data: TrainingData) -> float:
-    total = 0.0
-    for name, head in heads.items():
-        targets = data.targets[name].take(data.held_out)
-        items, sample_weight = torch.from_numpy(targets.items().targets), None
-        if data.sample_weight is not None:
-            sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
-        if len(items):
-            outputs = torch.from_numpy(targets.item_logits(logits[name])).double()
-            weights = head.loss_weights(name)
-            class_weights = None if weights is None else weights.double().cpu()
-            terms = head.spec.loss(outputs, items, class_weights, sample_weight)
-            total += head.spec.loss_weight * float(terms.mean)
-    return total
+    return sum(head.spec.loss_weight * _head_loss(head, logits[name], name, data) for name, head in heads.items())
+
+
+def _head_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> float:
+    """Return a head's mean loss on the held-out rows; with the best temperature, if the head has one."""
+    targets = data.targets[name].take(data.held_out)
+    items, sample_weight = torch.from_numpy(targets.items().targets), None
+    if not len(items):
+        return 0.0
+    if data.sample_weight is not None:
+        sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
+    outputs = torch.from_numpy(targets.item_logits(logits)).double()
+    weights = head.loss_weights(name)
+    class_weights = None if weights is None else weights.double().cpu()
+
+    def loss(factor: float) -> float:
+        return float(head.spec.loss(outputs * factor, items, class_weights, sample_weight).mean)
+
+    if "temperature" not in head.spec.decided_by:
+        return loss(1.0)
+    return loss(least_loss_factor(loss, len(items), 1 / HIGHEST, 1 / LOWEST))

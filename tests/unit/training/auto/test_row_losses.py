@@ -81,6 +81,16 @@ def test_the_words_of_a_text_belong_to_one_row(heads: dict[str, Any]) -> None:
     np.testing.assert_allclose(found.shares(given)[2], rows * 4 / 6 / constant, rtol=1e-5)
 
 
+def test_logits_that_are_too_certain_are_compared_at_their_best_temperature(heads: dict[str, Any]) -> None:
+    found, given = RowLosses(heads, data()), logits(heads)
+    best, certain = found.least_shares(given), {name: values.scaled(7.0) for name, values in given.items()}
+    np.testing.assert_allclose(best[1], found.shares(given)[1])  # numbers have no temperature
+    for head in (0, 2):
+        assert best[head].mean() <= found.shares(given)[head].mean()
+        # The prior counts like one more row, so the temperature is not quite seven times as large.
+        assert found.least_shares(certain)[head].mean() < 0.7 * found.shares(certain)[head].mean()
+
+
 def test_heads_without_a_label_there_are_left_out(heads: dict[str, Any]) -> None:
     found = RowLosses(heads, replace(data(), evaluate=np.array([4])))
     assert found.heads == ["pay", "words"]
