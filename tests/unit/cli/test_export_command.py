@@ -53,8 +53,9 @@ def test_all_heads_get_a_folder_each_and_errors_are_listed(
 def test_one_graph_has_all_heads_and_a_quantized_one_is_compared(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = tmp_path / "rows.csv"
-    rows.write_text("note,urgency,topic\n" + "".join(f"{text},a,b\n" for text in TEXTS), "utf-8")
+    rows = tmp_path / "rows.jsonl"
+    cells = [{"note": text, "urgency": "a", "topic": "b"} for text in TEXTS]
+    rows.write_text("\n".join(map(json.dumps, cells)), "utf-8")
     quantized = ["--quantize", "int8", "--data", rows, "--text", "note", "--refit", rows]
     out = tmp_path / "graph"
     assert called("export", model, "--to", "onnx", "--out", out, *quantized, "--min-agreement", 0) == 0
