@@ -40,8 +40,8 @@ def layout_of(
     backbone = core.backbone
     if backbone.row_groups.name not in ROW_GROUPS:
         raise ExportError(
-            f"{backbone.name}: computes {backbone.row_groups.name}, and a graph computes texts of all lengths in one way; "
-            "use the model itself (model.predict)"
+            f"{backbone.name}: computes {backbone.row_groups.name} in another way, and a graph has one way for all "
+            "lengths; use the model itself (model.predict)"
         )
     templates = backbone.templates(core.request(core.heads.taps_of(names)))
     return Layout(
