@@ -71,12 +71,13 @@ def refit(
     if not layers:
         return {}
     batches = list(batches)
-    features = _items([layer.x for layer in layers.values()], model, batches)
-    given = _items([layer.node.outputs[0] for layer in layers.values()], model, batches)
-    wanted = _items([layer.node.outputs[0] for layer in layers.values()], exact, batches)
+    outputs = [layer.node.outputs[0] for layer in layers.values()]
+    given = _items([*(layer.x for layer in layers.values()), *outputs], model, batches)
+    wanted = _items(outputs, exact, batches)
     editor, found = Editor(model, "refit"), {}
-    for (name, layer), x, y, target in zip(layers.items(), features, given, wanted, strict=True):
-        change, found[name] = _fit(x.astype(np.float64), target.astype(np.float64) - y)
+    for place, (name, layer) in enumerate(layers.items()):
+        x, errors = given[place].astype(np.float64), wanted[place].astype(np.float64) - given[len(layers) + place]
+        change, found[name] = _fit(x, errors)
         _install(editor, layer, change)
     return found
 
