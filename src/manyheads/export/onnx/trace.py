@@ -96,12 +96,15 @@ def _check_ranges(ranges: Mapping[Any, Any], names: Mapping[str, str], most_toke
     Raises:
         ExportError: it does not hold for all sizes.
     """
-    for symbol, sizes in ranges.items():
-        name = names.get(str(symbol), "")
-        most = most_tokens if name.startswith("tokens") else None
+    found = {str(symbol): sizes for symbol, sizes in ranges.items()}
+    for symbol, name in names.items():
+        kind = name.partition("_")[0]
+        if symbol not in found:
+            raise ExportError(f"the trace holds only for one number of {kind}")
+        sizes, most = found[symbol], most_tokens if kind == "tokens" else None
         enough = sizes.upper == int_oo or (most is not None and sizes.upper >= most)
-        if name and not (enough and sizes.lower <= _LEAST):
-            raise ExportError(f"the trace holds only for {sizes.lower} to {sizes.upper} {name.partition('_')[0]}")
+        if not (enough and sizes.lower <= _LEAST):
+            raise ExportError(f"the trace holds only for {sizes.lower} to {sizes.upper} {kind}")
 
 
 @contextmanager
