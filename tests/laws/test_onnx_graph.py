@@ -154,8 +154,10 @@ def assert_equal(model: mh.HeadedModel, graph: HeadsGraph, session: Any, family:
                 for name, logits in expected.logits.items():
                     np.testing.assert_allclose(found[graph.outputs[name]], logits, atol=TOLERANCE, err_msg=name)
                 if lm:
-                    real = part.attention_mask.bool()
-                    np.testing.assert_allclose(found["lm_logits"][real], expected.lm_logits[real], atol=TOLERANCE)
+                    real = part.attention_mask.bool().numpy()
+                    np.testing.assert_allclose(
+                        found["lm_logits"][real], expected.lm_logits.numpy()[real], atol=TOLERANCE
+                    )
 
 
 def snapshot(model: mh.HeadedModel) -> dict[str, Any]:

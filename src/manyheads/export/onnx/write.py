@@ -16,7 +16,7 @@ from manyheads.export.onnx.card import onnx_card
 from manyheads.export.onnx.graphs import WEIGHTS, traced_graphs
 from manyheads.export.onnx.notes import notes_on
 from manyheads.export.onnx.parity import Parity, compare
-from manyheads.export.onnx.quantized import quantize_export
+from manyheads.export.onnx.quantized import Quantization, quantize_export
 from manyheads.export.onnx.save import save
 from manyheads.export.onnx.settings import OnnxSettings
 from manyheads.export.onnx.surroundings import layout_of
@@ -48,6 +48,7 @@ def write_heads(
             would not give its answers.
         DataError: a table that cannot be used.
     """
+    quantization = Quantization.of(core, names, settings)
     graphs = traced_graphs(core, tokenizer, names, settings.language_model)
     save(graphs.models, folder, WEIGHTS)
     bags = write_bags(core, names, folder)
@@ -57,8 +58,8 @@ def write_heads(
     parity = compare(core, tokenizer, names, OnnxPredictor(folder, batch_tokens=_BATCH_TOKENS))
     _check_parity(parity)
     details: Mapping[str, Mapping[str, Any]] = {}
-    if settings.quantize is not None:
-        details = quantize_export(core, tokenizer, names, settings, graphs, folder)
+    if quantization is not None:
+        details = quantize_export(core, tokenizer, names, graphs, quantization, folder)
     return {name: _written(core, name, one, details.get(name, {})) for name, one in parity.items()}
 
 
