@@ -627,22 +627,37 @@ class HeadedModel(nn.Module):
         folder: str | Path,
         heads: Iterable[str] | None = None,
         language_model: bool = False,
+        quantize: str | None = None,
+        data: object = None,
+        text: str | Sequence[str] | None = None,
+        min_agreement: float = 0.99,
+        refit: object = None,
         overwrite: bool = False,
     ) -> None:
         """Export heads as one ONNX graph, which ``OnnxPredictor`` runs without torch.
 
         The written files are opened again and compared with the model on 200 texts: in fp32, logits are equal to 1e-4,
-        or nothing is written. The folder is written atomically, with a model card.
+        or nothing is written. A quantized graph is then compared with the model in fp32 on ``data``. The folder is
+        written atomically, with a model card.
 
         Args:
             folder: A new or empty folder, or an earlier export with ``overwrite``.
             heads: Names of the heads; all by default.
             language_model: Whether to write a second graph that gives the language model's logits too.
+            quantize: ``"int8"`` for INT8 with a scale for each token, ``"int8-tensor"`` for ONNX Runtime's own scheme,
+                with one scale for each batch; ``None`` for fp32.
+            data: Labelled rows on which the quantized heads are compared, as in ``evaluate``.
+            text: The text column of ``data`` and ``refit``, or two for pairs; by default that of training.
+            min_agreement: The least share of equal answers for each quantized head; below it nothing is written.
+            refit: A table of texts, best those of training, to which heads without hidden layers are fitted on the
+                quantized graph; labels are not needed.
             overwrite: Whether to replace an earlier export.
 
         Raises:
             UnknownHeadError: no head has one of these names.
-            ExportError: a head is not trained, or the backbone cannot be traced.
+            ExportError: a head is not trained, the backbone cannot be traced, or a quantized head agrees too little.
+            ConfigError: an unknown quantizer, or settings that do not go together.
+            DataError: a table that cannot be used.
             MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
             OutputExistsError: the folder is not free.
             CheckpointError: the disk has no room for the files.
@@ -653,5 +668,5 @@ class HeadedModel(nn.Module):
             >>> mh.OnnxPredictor(folder / "graph")(texts)[0]["urgency"].label in ("routine", "urgent", "emergency")
             True
         """
-        settings = OnnxSettings(language_model=language_model)
+        settings = OnnxSettings(language_model, quantize, data, text, min_agreement, refit)
         export_onnx(self.core, self.tokenizer, Path(folder), heads, settings, overwrite)

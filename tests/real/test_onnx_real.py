@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import manyheads as mh
-from manyheads.data.tables.table import read_table
 from manyheads.demo.samples import occupation_tasks
 
 pytestmark = pytest.mark.real
@@ -20,8 +19,7 @@ ROWS = 400
 
 @pytest.fixture(scope="module")
 def table() -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = read_table(occupation_tasks()).to_arrow().slice(0, ROWS).to_pylist()
-    return rows
+    return list(occupation_tasks()[:ROWS])
 
 
 @pytest.fixture(scope="module")

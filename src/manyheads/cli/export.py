@@ -75,13 +75,21 @@ def _report(exported: Exported, as_json: bool) -> None:
 def _lines(exported: Exported) -> Iterator[str]:
     for name, written in exported.written.items():
         yield f"{name}: {exported.folders[name]} (largest difference of a logit: {written.difference:.1g})"
+        if "quantized" in written.details:
+            found = written.details["quantized"]
+            yield f"  quantized: {found['agreement']:.4f} of {found['items']:,} answers are those of fp32"
         yield from (f"  {note}" for note in written.notes)
     yield from (f"Not exported: {reason}" for reason in exported.errors.values())
 
 
 def _as_json(exported: Exported) -> dict[str, Any]:
     written = {
-        name: {"folder": str(exported.folders[name]), "difference": one.difference, "notes": list(one.notes)}
+        name: {
+            "folder": str(exported.folders[name]),
+            "difference": one.difference,
+            "notes": list(one.notes),
+            **one.details,
+        }
         for name, one in exported.written.items()
     }
     return {"to": exported.to, "exported": written, "errors": dict(exported.errors)}

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from manyheads.cli.option_groups import OptionGroup
-from manyheads.cli.options import Json, Model, Overwrite, RemoteCode
+from manyheads.cli.options import Json, Model, Overwrite, RemoteCode, TrainedText
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,35 @@ class OnnxOptions(OptionGroup):
     language_model: Annotated[
         bool | None,
         typer.Option("--language-model", help="Write a second graph that gives the language model's logits too."),
+    ] = None
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            "--quantize",
+            metavar="NAME",
+            help="'int8': a scale for each token; 'int8-tensor': one for each batch, ONNX Runtime's own.",
+        ),
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE", help="Labelled rows on which the quantized heads are compared."),
+    ] = None
+    text: TrainedText = None
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            "--min-agreement",
+            metavar="SHARE",
+            help="Least share of equal answers of each quantized head (default: .99).",
+        ),
+    ] = None
+    refit: Annotated[
+        str | None,
+        typer.Option(
+            "--refit",
+            metavar="FILE",
+            help="Texts that heads are fitted to on the quantized graph, best those of training.",
+        ),
     ] = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,9 @@ from manyheads.inference import Predictions, Scorer, ScoringSettings
 from manyheads.runtime.progress import spinner
 from manyheads.runtime.words import Place
 from manyheads.types import Tokenizer
+
+# Predicts texts with heads, by name.
+Predict = Callable[[Texts, Iterable[str]], Predictions]
 
 
 def evaluate_table(
@@ -54,9 +57,10 @@ def predict_labelled(
     heads: Iterable[str] | None = None,
     by: Sequence[str] = (),
     cache: FeatureCache | None = None,
+    predict: Predict | None = None,
 ) -> tuple[EvaluatedTable, dict[str, EvaluatedRows]]:
     """Predict the labelled rows of a table; return them, and each head's predictions. The arguments are those of
-    ``evaluate``.
+    ``evaluate``; ``predict`` is what predicts, by default the model as it is.
     """
     chosen = _chosen_heads(core, heads)
     with spinner("Reading the table"):
@@ -67,7 +71,7 @@ def predict_labelled(
     rows = labelled.take(numbers)
     texts = Texts(rows.texts, labelled.texts.empty[numbers], _given(labelled.texts, numbers))
     settings = ScoringSettings(reading.max_length, reading.long_text)
-    predictions = Scorer(core, tokenizer, settings, cache)(texts, chosen)
+    predictions = (Scorer(core, tokenizer, settings, cache) if predict is None else predict)(texts, chosen)
     predicted = {name: _evaluated(name, head, rows, predictions) for name, head in chosen.items()}
     evaluated = EvaluatedTable(
         source=table.name,

@@ -61,7 +61,7 @@ class Layout:
         name: The backbone's class, for messages.
         heads: The heads, by name, in the model's order.
         prompts: The prompt of each pass from 1 on.
-        accepted: Names of the inputs that the backbone takes.
+        accepted: Names of the inputs that the tokenizer gives and the backbone takes.
         limit: Most tokens of a row, special tokens included; ``None`` for no limit.
         pad: The id of padding.
         start: The id that stands for a text without tokens.

@@ -50,9 +50,35 @@ def test_all_heads_get_a_folder_each_and_errors_are_listed(
     assert called("export", model, "--to", "sentence-transformers", "--out", tmp_path / "modules") == 0
 
 
+def test_one_graph_has_all_heads_and_a_quantized_one_is_compared(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    cells = [{"note": text, "urgency": "a", "topic": "b"} for text in TEXTS]
+    rows.write_text("\n".join(map(json.dumps, cells)), "utf-8")
+    quantized = ["--quantize", "int8", "--data", rows, "--text", "note", "--refit", rows]
+    out = tmp_path / "graph"
+    assert called("export", model, "--to", "onnx", "--out", out, *quantized, "--min-agreement", 0) == 0
+    assert "quantized: " in capsys.readouterr().out
+    record = json.loads((out / "export.json").read_text("utf-8"))
+    assert record["quantize"] == "int8"
+    for name, head in record["heads"].items():
+        assert head["largest_difference"] < 1e-4, name
+        assert head["quantized"]["items"] == len(TEXTS)
+        assert set(head["quantized"]["metrics"]) == {"accuracy", "log_loss"}
+        assert head["refit"]["error_after"] <= head["refit"]["error_before"]
+    card = (out / "README.md").read_text("utf-8")
+    assert f"{record['heads']['topic']['quantized']['agreement']:.4f}" in card
+    assert list(mh.OnnxPredictor(out)(TEXTS[:1])[0]) == ["urgency", "topic"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--language-model"], "--language-model: is an option of --to onnx"),
+        (["--to", "onnx", "--refit", "rows.csv"], "refit: is for quantized graphs"),
+        (["--to", "onnx", "--quantize", "int8"], "needs data="),
+        (["--to", "onnx", "--quantize", "int4", "--data", "rows.csv"], "'int4' is not among"),
         (["--head", "topic"], "Head 'topic': reads pool='mean'"),
         (["--head", "urgncy"], "did you mean 'urgency'?"),
         (["--to", "onyx"], "'onyx' is not among"),

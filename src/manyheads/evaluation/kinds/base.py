@@ -71,6 +71,8 @@ class Measures(ABC):
     short: ClassVar[tuple[str, ...]]
     # The metric by which slices are compared.
     slice_metric: ClassVar[str]
+    # The answers: positions of labels or numbers (items,), or booleans (rows, labels).
+    predicted: np.ndarray
 
     def __init__(self, rows: ScoredRows) -> None:
         self.rows = rows

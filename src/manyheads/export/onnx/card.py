@@ -55,6 +55,7 @@ def onnx_card(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Writ
             ["head", "kind", "largest difference of a logit"],
             [[code(name), core.heads[name].spec.kind, f"{one.difference:.1g}"] for name, one in heads.items()],
         ),
+        **_quantized(settings, heads),
         "Files": table(["file", "content"], [[code(name), _FILES[name]] for name in _FILES if name in files]),
         **_differences(heads),
     }
@@ -69,8 +70,29 @@ def _about(settings: OnnxSettings) -> str:
     precision = "fp32" if settings.quantize is None else settings.quantize
     return (
         f"The heads of a [manyheads](https://pypi.org/project/manyheads/) model as one ONNX graph in {precision}. "
-        "The differences below were found on 200 texts, between the graph in fp32 and the model in fp32."
+        "Differences of logits were found on 200 texts, between the graph in fp32 and the model in fp32."
     )
+
+
+def _quantized(settings: OnnxSettings, heads: Mapping[str, Written]) -> dict[str, str]:
+    """Return a section on the answers of the quantized graph."""
+    if settings.quantize is None:
+        return {}
+    rows = []
+    for name, one in heads.items():
+        found = one.details["quantized"]
+        changes = [
+            f"{metric} {values['fp32']:.4f}, then {values['quantized']:.4f}"
+            for metric, values in found["metrics"].items()
+        ]
+        refit = "yes" if "refit" in one.details else "no"
+        rows.append([code(name), f"{found['items']:,}", f"{found['agreement']:.4f}", "; ".join(changes), refit])
+    about = (
+        f"Products of the backbone are computed in INT8 ({code(settings.quantize)}). On labelled rows, the answers of "
+        "the quantized graph were compared with those of the model in fp32:"
+    )
+    columns = ["head", "items", "equal answers", "fp32, then quantized", "refitted"]
+    return {"Quantized": f"{about}\n\n{table(columns, rows)}"}
 
 
 def _all_read_pairs(core: HeadedCore, heads: Mapping[str, Written]) -> bool:

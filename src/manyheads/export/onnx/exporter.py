@@ -44,7 +44,9 @@ class OnnxExporter(Exporter):
         errors = {name: problem for name in heads if (problem := _problem(core, name))}
         if errors:
             return Exported(self.name, errors=errors)
-        from manyheads.export.onnx.write import together, write_heads  # imports onnx, which is optional
+        # They import onnx, which is optional.
+        from manyheads.export.onnx.quantized import RefusedHeadsError
+        from manyheads.export.onnx.write import together, write_heads
 
         found: dict[str, Written] = {}
 
@@ -54,7 +56,10 @@ class OnnxExporter(Exporter):
             return together(core, self.settings, found, fresh)
 
         size = sum(tensor.numel() for tensor in core.backbone.model.parameters()) * _FP32_BYTES
-        write_export(folder, overwrite, _inputs(core), size, {"to": self.name}, write)
+        try:
+            write_export(folder, overwrite, _inputs(core), size, {"to": self.name}, write)
+        except RefusedHeadsError as error:
+            return Exported(self.name, errors=error.reasons)
         return Exported(self.name, dict.fromkeys(found, folder), errors, found)
 
 

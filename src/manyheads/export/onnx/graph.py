@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
+from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack.lm_head import LMHead
 from manyheads.core import HeadedCore
 from manyheads.export.onnx.head_layers import HeadLayers, reads_lm_logits
@@ -32,6 +33,7 @@ class HeadsGraph(nn.Module):
 
     Attributes:
         owner: The backbone's class, for messages.
+        most_tokens: Most tokens of a text that the backbone was made for; ``None`` for no limit.
         outputs: Head name -> the name of its output, in the model's order.
         prompts: The prompt of each pass from 1 on.
         passes: Runs the backbone; ``None`` if nothing reads it.
@@ -49,6 +51,7 @@ class HeadsGraph(nn.Module):
         request = core.request(core.heads.taps_of(chosen))
         by_word = any(head.spec.by_word for head in chosen.values())
         self.config, self.owner = core.backbone.model.config, core.backbone.name
+        self.most_tokens = token_limit(core.backbone.model, None)
         self.prompts = tuple(request.prompts)
         self.passes = None if request.empty and not lm else Passes(core, request, by_word, token_types, lm)
         lm_head = self._lm_head(chosen)

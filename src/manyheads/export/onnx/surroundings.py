@@ -9,10 +9,11 @@ from manyheads.backbone.limits import token_limit
 from manyheads.backbone.stack.probe import forward_arguments
 from manyheads.core import HeadedCore
 from manyheads.data.texts.tokenize import start_of_document
+from manyheads.errors import ExportError
 from manyheads.export.onnx.graph import HeadsGraph
 from manyheads.export.onnx.inputs import IDS, TYPES
 from manyheads.heads import Head
-from manyheads.onnx.layout import LANGUAGE_MODEL_GRAPH, HeadLayout, Layout
+from manyheads.onnx.layout import LANGUAGE_MODEL_GRAPH, ROW_GROUPS, HeadLayout, Layout
 
 
 def layout_of(
@@ -32,8 +33,16 @@ def layout_of(
         graph: What was traced.
         bags: Number of bags by name of the heads that read any.
         files: The files whose sizes are recorded.
+
+    Raises:
+        ExportError: the backbone computes long texts in another way.
     """
     backbone = core.backbone
+    if backbone.row_groups.name not in ROW_GROUPS:
+        raise ExportError(
+            f"{backbone.name}: computes {backbone.row_groups.name} in another way, and a graph has one way for all "
+            "lengths; use the model itself (model.predict)"
+        )
     templates = backbone.templates(core.request(core.heads.taps_of(names)))
     return Layout(
         name=backbone.name,

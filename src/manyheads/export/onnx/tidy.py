@@ -23,20 +23,22 @@ def tidy(model: onnx_ir.Model, outputs: Collection[str]) -> None:
     RemoveUnusedNodesPass()(model)
     _drop_notes(model)
     results = set(model.graph.outputs)
-    for node in model.graph:
-        for value in node.outputs:
-            if value.name in outputs and value not in results:
-                value.name = f"{value.name}_inner"
+    for value in _values(model.graph):
+        if value.name in outputs and value not in results:
+            value.name = f"{value.name}_inner"
+
+
+def _values(graph: onnx_ir.Graph) -> list[onnx_ir.Value]:
+    computed = [value for node in graph.all_nodes() for value in node.outputs]
+    return [*graph.inputs, *graph.initializers.values(), *computed]
 
 
 def _drop_notes(model: onnx_ir.Model) -> None:
-    graph = model.graph
-    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-    noted_parts: list[onnx_ir.Model | onnx_ir.Graph | onnx_ir.Value] = [model, graph, *values]
+    noted_parts: list[onnx_ir.Model | onnx_ir.Graph | onnx_ir.Value] = [model, model.graph, *_values(model.graph)]
     for noted in noted_parts:
         noted.metadata_props.clear()
         noted.doc_string = None
-    for node in graph:
+    for node in model.graph.all_nodes():
         kept = {name: text for name, text in node.metadata_props.items() if name == SCOPES}
         node.metadata_props.clear()
         node.metadata_props.update(kept)
@@ -61,8 +63,8 @@ def _merge_weights(graph: onnx_ir.Graph) -> None:
             del graph.initializers[name]
 
 
-def name_dimensions(model: onnx_ir.Model, dimensions: Mapping[str, Mapping[int, str]]) -> None:
-    """Name the dimensions that may change.
+def name_dimensions(model: onnx_ir.Model, dimensions: Mapping[str, Mapping[int, str]]) -> dict[str, str]:
+    """Name the dimensions that may change, and return each one's name by its symbol in the trace.
 
     Args:
         model: The graph.
@@ -79,9 +81,10 @@ def name_dimensions(model: onnx_ir.Model, dimensions: Mapping[str, Mapping[int, 
             symbol = value.shape[place]
             if isinstance(symbol, int) or names.setdefault(str(symbol.value), name) != name:
                 raise ExportError(f"the trace holds only for one number of {name.partition('_')[0]}")
-    for value in [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]:
+    for value in _values(model.graph):
         if value.shape is not None:
             value.shape = onnx_ir.Shape([_renamed(size, names) for size in value.shape])
+    return names
 
 
 def _renamed(size: Any, names: Mapping[str, str]) -> int | str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import onnx_ir
 import torch
 from torch import Tensor
 from torch.export import Dim
+from torch.utils._sympy.numbers import int_oo
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
 from manyheads.backbone.quiet import transformers_quiet
@@ -21,6 +21,8 @@ from manyheads.export.onnx.graph import HeadsGraph
 from manyheads.export.onnx.inputs import dimension_names
 from manyheads.export.onnx.tidy import name_dimensions, tidy
 
+# torch traces sizes from 2 on; the code for 1 is the same unless it compares a size with 1.
+_LEAST = 2
 _CHATTY = ("torch.__trace", "torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -36,10 +38,11 @@ def trace(graph: HeadsGraph) -> onnx_ir.Model:
     reasons: list[str] = []
     for attempt in (_by_transformers, _by_torch):
         try:
-            with _quiet(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            with _quiet(), _programs() as programs, torch.random.fork_rng(devices=[]), torch.no_grad():
                 model = attempt(graph, dict(inputs))
-                tidy(model, list(graph.outputs.values()))
-                name_dimensions(model, dimension_names(inputs))
+            tidy(model, list(graph.outputs.values()))
+            names = name_dimensions(model, dimension_names(inputs))
+            _check_ranges(programs[-1].exported_program.range_constraints, names, graph.most_tokens)
             return model
         except Exception as error:  # whatever the code of a backbone or an exporter raises
             reasons.append(one_line(error))
@@ -69,20 +72,52 @@ def _dynamic_shapes(inputs: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
     return {name: dict.fromkeys(sizes, Dim.AUTO) for name, sizes in dimension_names(inputs).items()}
 
 
+def _check_ranges(ranges: Mapping[Any, Any], names: Mapping[str, str], most_tokens: int | None) -> None:
+    """Check the sizes for which a trace holds: a backbone's code may take another way for longer texts.
+
+    Args:
+        ranges: Symbol of a dimension -> the sizes that the traced code was found to hold for.
+        names: Symbol -> the dimension's name.
+        most_tokens: Most tokens of a text, or ``None`` for no limit.
+
+    Raises:
+        ExportError: it does not hold for all sizes.
+    """
+    for symbol, sizes in ranges.items():
+        name = names.get(str(symbol), "")
+        most = most_tokens if name.startswith("tokens") else None
+        enough = sizes.upper == int_oo or (most is not None and sizes.upper >= most)
+        if name and not (enough and sizes.lower <= _LEAST):
+            raise ExportError(f"the trace holds only for {sizes.lower} to {sizes.upper} {name.partition('_')[0]}")
+
+
+@contextmanager
+def _programs() -> Iterator[list[Any]]:
+    """Record what torch exports meanwhile, and keep it from printing."""
+    export, programs = torch.onnx.export, []
+
+    def recording(*args: Any, **settings: Any) -> Any:
+        programs.append(export(*args, **settings, verbose=False))
+        return programs[-1]
+
+    torch.onnx.export = recording
+    try:
+        yield programs
+    finally:
+        torch.onnx.export = export
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what exporters print, log and warn of."""
-    export = torch.onnx.export
+    """Hide what exporters log and warn of."""
     loggers = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in loggers]
     with transformers_quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        torch.onnx.export = functools.partial(export, verbose=False)
         try:
             yield
         finally:
-            torch.onnx.export = export
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

@@ -16,6 +16,7 @@ from manyheads.export.onnx.card import onnx_card
 from manyheads.export.onnx.graphs import WEIGHTS, traced_graphs
 from manyheads.export.onnx.notes import notes_on
 from manyheads.export.onnx.parity import Parity, compare
+from manyheads.export.onnx.quantized import Quantization, quantize_export
 from manyheads.export.onnx.save import save
 from manyheads.export.onnx.settings import OnnxSettings
 from manyheads.export.onnx.surroundings import layout_of
@@ -43,8 +44,11 @@ def write_heads(
         Head name -> what was written for it.
 
     Raises:
-        ExportError: no graph can contain the backbone, or the graph would not give the model's logits.
+        ExportError: no graph can contain the backbone, the graph would not give the model's logits, or quantized heads
+            would not give its answers.
+        DataError: a table that cannot be used.
     """
+    quantization = Quantization.of(core, names, settings)
     graphs = traced_graphs(core, tokenizer, names, settings.language_model)
     save(graphs.models, folder, WEIGHTS)
     bags = write_bags(core, names, folder)
@@ -53,7 +57,10 @@ def write_heads(
     write_layout(layout_of(core, tokenizer, names, graphs.heads, bags, files), folder)
     parity = compare(core, tokenizer, names, OnnxPredictor(folder, batch_tokens=_BATCH_TOKENS))
     _check_parity(parity)
-    return {name: _written(core, name, one) for name, one in parity.items()}
+    details: Mapping[str, Mapping[str, Any]] = {}
+    if quantization is not None:
+        details = quantize_export(core, tokenizer, names, graphs, quantization, folder)
+    return {name: _written(core, name, one, details.get(name, {})) for name, one in parity.items()}
 
 
 def together(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Written], folder: Path) -> Written:
@@ -62,7 +69,7 @@ def together(core: HeadedCore, settings: OnnxSettings, heads: Mapping[str, Writt
         max(getattr(one, part) for one in heads.values()) for part in ("difference", "scale", "drift")
     )
     card = onnx_card(core, settings, heads, frozenset({EXPORT_JSON, *(path.name for path in folder.iterdir())}))
-    return Written(card, difference, scale, drift, details=_details(core, heads))
+    return Written(card, difference, scale, drift, details={"quantize": settings.quantize, **_details(core, heads)})
 
 
 def _check_parity(parity: Mapping[str, Parity]) -> None:
@@ -79,8 +86,9 @@ def _check_parity(parity: Mapping[str, Parity]) -> None:
             )
 
 
-def _written(core: HeadedCore, name: str, parity: Parity) -> Written:
-    return Written("", parity.difference, parity.scale, parity.drift, tuple(notes_on(core.heads[name], parity)))
+def _written(core: HeadedCore, name: str, parity: Parity, details: Mapping[str, Any]) -> Written:
+    notes = tuple(notes_on(core.heads[name], parity))
+    return Written("", parity.difference, parity.scale, parity.drift, notes, details)
 
 
 def _details(core: HeadedCore, heads: Mapping[str, Written]) -> dict[str, Any]:

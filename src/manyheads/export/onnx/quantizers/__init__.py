@@ -1,0 +1,1 @@
+"""Graphs in INT8: one file per scheme, and the table of them."""
