@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import onnx_ir
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._sympy.numbers import int_oo
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
@@ -57,8 +57,8 @@ def _by_transformers(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Mo
 
 def _by_torch(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Model:
     program = torch.onnx.export(
-        graph,
-        kwargs=inputs,
+        _OfMapping(graph),
+        kwargs={"inputs": inputs},
         input_names=list(inputs),
         output_names=list(graph(**inputs)),
         dynamic_shapes={"inputs": _dynamic_shapes(inputs)},
@@ -66,6 +66,19 @@ def _by_torch(graph: HeadsGraph, inputs: dict[str, Tensor]) -> onnx_ir.Model:
     )
     assert program is not None
     return program.model
+
+
+class _OfMapping(nn.Module):
+    """A graph whose inputs are one argument: torch cannot trace a function of any number of keywords."""
+
+    def __init__(self, graph: HeadsGraph) -> None:
+        super().__init__()
+        self.traced = graph
+        self.eval()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = self.traced(**inputs)
+        return outputs
 
 
 def _dynamic_shapes(inputs: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
