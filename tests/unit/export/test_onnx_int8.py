@@ -26,7 +26,6 @@ from manyheads.onnx.graph_inputs import graph_inputs
 from manyheads.onnx.layout import GRAPH
 from tests.families import WORDS
 from tests.laws.oracle import RECORDS
-from tests.onnx_folders import export_onnx
 
 HEADS: dict[str, Any] = {
     "urgency": mh.Multiclass(["routine", "urgent", "emergency"], reads=[mh.Hidden(pool="mean"), mh.Lexical()]),
@@ -72,7 +71,8 @@ def case(
     for name, spec in HEADS.items():
         model.add_head(name, spec)
     mh.train(model, RECORDS, text="text", method=mh.Frozen(cache=None, l2=0.01), eval_fraction=0)
-    folder = export_onnx(model, tmp_path_factory.mktemp("int8") / "fp32")
+    folder = tmp_path_factory.mktemp("int8") / "fp32"
+    model.export_onnx(folder)
     graph = onnx_ir.load(folder / GRAPH)
     onnx_ir.external_data.load_to_model(graph)
     return Case(model, graph, folder)
@@ -173,3 +173,20 @@ def test_a_refit_brings_back_the_logits(case: Case, tmp_path: Path) -> None:
         wrong, left = (flat(one, name) - flat(exact, name) for one in (before, after))
         assert np.abs(left).mean() < 0.2 * np.abs(wrong).mean()
         assert found[name].after < 0.5 * found[name].before
+
+
+@pytest.mark.parametrize("scheme", QUANTIZERS)
+def test_a_refit_finds_the_heads_of_every_scheme(case: Case, scheme: str, tmp_path: Path) -> None:
+    found = case.quantized(scheme, refit_to=TEXTS)
+    linear = [name for name in HEADS if not case.model.heads[name].spec.hidden]
+    assert list(found.refitted) == linear
+    assert all(0 < one.after <= one.before for one in found.refitted.values())
+    assert found.refitted["found"].items == sum(len(text.split()) for text in TEXTS)
+    exact = mh.OnnxPredictor(case.folder)(TEXTS)
+    plain, refitted = (
+        case.predictor(models, tmp_path / place)(TEXTS)
+        for place, models in (("plain", case.quantized(scheme).models), ("refitted", found.models))
+    )
+    for name in linear:
+        before, after = (np.square(flat(one, name) - flat(exact, name)).mean() for one in (plain, refitted))
+        assert after < 1.01 * before

@@ -3,12 +3,13 @@
 Symbols and shapes, for n texts (or words) of any table; labels are not needed::
 
     x_i    (width,)     the features that the quantized graph computes
-    y_i    (outputs,)   what the head's layer gives in the graph in fp32
-    e_i    (outputs,)   y_i less what it gives in the quantized graph
+    f_i    (width,)     the same in fp32
+    W      (width, outputs)   the weight of the head's layer
+    e_i    (outputs,)   (f_i - x_i) W, the error of the layer's outputs
     D      (width, outputs), d (outputs,)   the changes of its weight and bias
 
 ``D`` and ``d`` have the least ``sum_i |e_i - z_i D' - d|^2 / n + l |D'|^2``, where ``z`` are the features with mean 0
-and standard deviation 1. ``l`` is the strength that predicts held-out texts best; a change of ``d`` alone is tried too.
+and standard deviation 1. ``l`` is the strength that predicts held-out texts best, if any does better than no change.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Refit:
 
     Attributes:
         items: Number of texts, or words, that it was fitted to.
-        strength: The strength of the penalty; ``None`` if only the bias changed.
+        strength: The strength of the penalty; ``None`` if nothing changed.
         before: Root mean square of ``e`` on held-out items, without any change.
         after: That with the change.
     """
@@ -67,17 +68,17 @@ def refit(
     Returns:
         Head name -> how it was fitted; heads that read nothing from the backbone are left out.
     """
-    layers = {name: layer for name, number in heads.items() if (layer := head_layer(model, number)) is not None}
+    layers = {name: layer for name, number in heads.items() if (layer := head_layer(exact, number)) is not None}
     if not layers:
         return {}
     batches = list(batches)
-    outputs = [layer.node.outputs[0] for layer in layers.values()]
-    given = _items([*(layer.x for layer in layers.values()), *outputs], model, batches)
-    wanted = _items(outputs, exact, batches)
+    quantized = {name: _same_layer(model, layer) for name, layer in layers.items()}
+    wanted = _items([layer.x for layer in layers.values()], exact, batches)
+    given = _items([layer.x for layer in quantized.values()], model, batches)
     editor, found = Editor(model, "refit"), {}
-    for place, (name, layer) in enumerate(layers.items()):
-        x, errors = given[place].astype(np.float64), wanted[place].astype(np.float64) - given[len(layers) + place]
-        change, found[name] = _fit(x, errors)
+    for name, layer, x, own in zip(layers, quantized.values(), wanted, given, strict=True):
+        errors = (x.astype(np.float64) - own) @ layer.weight
+        change, found[name] = _fit(own.astype(np.float64), errors)
         _install(editor, layer, change)
     return found
 
@@ -91,6 +92,14 @@ def head_layer(model: onnx_ir.Model, number: int) -> Product | None:
     """
     module = f"heads.{number}"
     return next((one for one in products(model) if scopes(one.node)[-2:-1] == [module]), None)
+
+
+def _same_layer(model: onnx_ir.Model, layer: Product) -> Product:
+    """Return a layer of the graph in fp32 in the quantized one."""
+    # ONNX Runtime's tool writes every Gemm as MatMul and Add, and drops the scopes.
+    names = (layer.node.name, f"{layer.node.name}_MatMul")
+    (found,) = (one for one in products(model) if one.node.name in names)
+    return found
 
 
 def _items(values: Sequence[Value], model: onnx_ir.Model, batches: Sequence[Batch]) -> list[np.ndarray]:
@@ -137,14 +146,14 @@ def _fit(x: np.ndarray, errors: np.ndarray) -> tuple[_Change, Refit]:
 
 
 def _path(x: np.ndarray, errors: np.ndarray) -> list[_Change]:
-    """Return the change of the bias alone, then those for all strengths."""
+    """Return no change, then those for all strengths."""
     mean, shift = x.mean(axis=0), errors.mean(axis=0)
     deviation = x.std(axis=0) + _TINY
     z = (x - mean) / deviation
     # One decomposition serves all strengths.
     values, vectors = np.linalg.eigh(z.T @ z / len(x))
     moments = vectors.T @ (z.T @ (errors - shift) / len(x))
-    changes = [_Change(np.zeros((x.shape[1], errors.shape[1])), shift)]
+    changes = [_Change(np.zeros((x.shape[1], errors.shape[1])), np.zeros_like(shift))]
     for strength in _STRENGTHS:
         weight = vectors @ (moments / (values[:, None] + strength)) / deviation[:, None]
         changes.append(_Change(weight, shift - mean @ weight))

@@ -231,7 +231,8 @@ class _Run:
         method, data = self.method, self.data
         rates = dict(plan.rates) | dict.fromkeys(plan.module.weighting.parameters(), method.head_lr)
         # One fused kernel per group: six times as fast as torch's default on a CPU.
-        optimizer = torch.optim.AdamW(parameter_groups(rates, method.weight_decay), fused=True)
+        groups = parameter_groups(rates, method.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=method.rate(self.core.backbone), fused=True)
         return Trainer(
             model=plan.module,
             args=training_arguments(method, len(data.train), data.seed, self.core.backbone.device, output_dir),

@@ -17,6 +17,7 @@ from manyheads.training.auto.budget import Budget
 from manyheads.training.auto.comparison import Comparison
 from manyheads.training.auto.run_watch import RunWatch
 from manyheads.training.dataset import TrainingData
+from manyheads.training.fit import FitResult
 from manyheads.training.method import Method, Outcome
 from manyheads.training.tuning.watch import StoppedRunError
 from tests.families import BY_NAME, tokenizer_for
@@ -132,7 +133,7 @@ class Stub(Method):
             head.output.weight.data.zero_()
         truth = data.targets["kind"].take(data.evaluate).values
         values = (self.logit + data.evaluate[:, None] % 2) * np.eye(3, dtype=np.float32)[truth]
-        return Outcome({}, {"kind": RowLogits(values.astype(np.float32))})
+        return Outcome({"kind": FitResult({}, {}, [], [])}, {"kind": RowLogits(values.astype(np.float32))})
 
     def describe(self) -> dict[str, Any]:
         return {"method": self.name}
