@@ -42,7 +42,7 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
 
 
 def write_tables(folder: Path) -> None:
-    """Write ``ads.csv``, ``notes.csv`` and ``new.csv``."""
+    """Write ``ads.csv``, ``notes.csv``, ``valid.csv`` with further notes, and ``new.csv``."""
     texts = [f"{text} {number}" for number in range(3) for text in TEXTS]
     rows = range(len(texts))
     job_types = [("full time", "part time", "")[row % 3] for row in rows]
@@ -51,6 +51,7 @@ def write_tables(folder: Path) -> None:
     urgencies = [("routine", "urgent", "emergency")[row % 3] for row in rows]
     notes = [f"{text} , takes metformin" for text in texts]  # a word that tokenizers split
     write_csv(folder / "notes.csv", {"note": notes, "urgency": urgencies, "wait": [row % 7 + 0.5 for row in rows]})
+    write_csv(folder / "valid.csv", {"note": TEXTS, "urgency": urgencies[: len(TEXTS)]})
     write_csv(folder / "new.csv", {"id": range(6), "ad": TEXTS[:6], "note": TEXTS[:6]})
 
 

@@ -45,12 +45,16 @@ def exported(model: mh.HeadedModel, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.fixture(scope="module")
+def graph_of_all(model: mh.HeadedModel) -> graphs.Graphs:
+    return graphs.traced_graphs(model.core, model.tokenizer, list(model.heads), language_model=False)
+
+
 @pytest.fixture
-def traced(model: mh.HeadedModel, exported: Path, monkeypatch: pytest.MonkeyPatch) -> graphs.Graphs:
+def traced(graph_of_all: graphs.Graphs, monkeypatch: pytest.MonkeyPatch) -> graphs.Graphs:
     """The graph of all heads, which exports take instead of tracing it again."""
-    found = graphs.traced_graphs(model.core, model.tokenizer, list(model.heads), language_model=False)
-    monkeypatch.setattr(write, "traced_graphs", lambda *_: found)
-    return found
+    monkeypatch.setattr(write, "traced_graphs", lambda *_: graph_of_all)
+    return graph_of_all
 
 
 def test_names_that_the_graph_uses_itself_are_heads_as_any_other(model: mh.HeadedModel, exported: Path) -> None:

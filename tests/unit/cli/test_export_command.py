@@ -66,7 +66,7 @@ def test_one_graph_has_all_heads_and_a_quantized_one_is_compared(
         assert head["largest_difference"] < 1e-4, name
         assert head["quantized"]["items"] == len(TEXTS)
         assert set(head["quantized"]["metrics"]) == {"accuracy", "log_loss"}
-        assert head["refit"]["error_after"] <= head["refit"]["error_before"]
+        assert head["refit"]["error_after"] <= head["refit"]["error_before"] * (1 + 1e-9)
     card = (out / "README.md").read_text("utf-8")
     assert f"{record['heads']['topic']['quantized']['agreement']:.4f}" in card
     assert list(mh.OnnxPredictor(out)(TEXTS[:1])[0]) == ["urgency", "topic"]
