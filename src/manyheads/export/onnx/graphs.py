@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from manyheads.core import HeadedCore
-from manyheads.export.onnx.graph import HeadsGraph
+from manyheads.export.onnx.graph import LM_LOGITS, HeadsGraph
 from manyheads.export.onnx.inputs import TYPES
 from manyheads.export.onnx.surroundings import accepted_inputs
 from manyheads.export.onnx.trace import trace
@@ -25,7 +26,7 @@ class Graphs:
 
     Attributes:
         models: File name -> graph.
-        heads: The module that the graph of the heads was traced from.
+        heads: The module that they were traced from.
     """
 
     models: Mapping[str, onnx_ir.Model]
@@ -45,8 +46,20 @@ def traced_graphs(core: HeadedCore, tokenizer: Any, names: Sequence[str], langua
         ExportError: the backbone, or a head, cannot be traced, or there is no language model.
     """
     token_types = TYPES in accepted_inputs(core, tokenizer)
-    heads = HeadsGraph(core, names, token_types)
-    models = {GRAPH: trace(heads)}
-    if language_model:
-        models[LANGUAGE_MODEL_GRAPH] = trace(HeadsGraph(core, names, token_types, lm=True))
-    return Graphs(models, heads)
+    heads = HeadsGraph(core, names, token_types, language_model)
+    whole = trace(heads)
+    if not language_model:
+        return Graphs({GRAPH: whole}, heads)
+    return Graphs({GRAPH: without_output(whole, LM_LOGITS), LANGUAGE_MODEL_GRAPH: whole}, heads)
+
+
+def without_output(model: onnx_ir.Model, name: str) -> onnx_ir.Model:
+    """Return a graph without one of its outputs, and without what only this output needs."""
+    copied = model.clone()
+    (place,) = [place for place, value in enumerate(copied.graph.outputs) if value.name == name]
+    del copied.graph.outputs[place]
+    RemoveUnusedNodesPass()(copied)
+    unused = [value for value in copied.graph.inputs if not value.uses()]
+    for value in unused:
+        copied.graph.inputs.remove(value)
+    return copied
