@@ -232,6 +232,17 @@ def test_an_empty_text_is_the_prompt_alone(saved: Callable[[str], Path], name: s
     assert found.empty.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_the_answer_for_an_empty_text_does_not_depend_on_other_heads(name: str) -> None:
+    family = BY_NAME[name]
+    model = mh.HeadedModel.wrap(family.build(), tokenizer_for(family))
+    for head, tap in {"prompted": mh.Hidden(prompt="{text} pain"), "plain": mh.Hidden()}.items():
+        model.add_head(head, mh.Multiclass(labels=["low", "high"], reads=tap)).trained = True
+    texts = ["", TEXTS[0]]
+    alone = model.predict(texts, heads=["prompted"]).logits["prompted"]
+    np.testing.assert_allclose(model.predict(texts).logits["prompted"], alone, atol=1e-5)
+
+
 def test_a_prompt_that_leaves_no_room_is_rejected(saved: Callable[[str], Path]) -> None:
     model = mh.HeadedModel.from_pretrained(saved("gpt2"))
     with pytest.raises(mh.errors.HeadError, match="no room"):

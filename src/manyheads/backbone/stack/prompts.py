@@ -92,7 +92,10 @@ class PromptPasses:
         groups: dict[tuple[int, ...], list[str]] = {}
         for prompt in (prompt for prompt in self.templates if self._may_extend_cache(prompt, longest)):
             groups.setdefault(self.templates[prompt].before, []).append(prompt)
-        after_text = tuple(groups.pop((), [])) if plain and self._saves(groups.get((), ()), plain) else ()
+        after = groups.get((), ())
+        # The plain pass reads an empty text's token, which a prompt does not have in it.
+        shares = plain and self._saves(after, plain) and not any(_has_empty(padded, self.templates[one]) for one in after)
+        after_text = tuple(groups.pop((), [])) if shares else ()
         shared = tuple(tuple(prompts) for prompts in groups.values() if self._saves(prompts))
         extending = {*after_text, *(prompt for group in shared for prompt in group)}
         separate = tuple(prompt for prompt in self.templates if prompt not in extending)
@@ -141,6 +144,16 @@ class PromptPasses:
         in_window = all(size < window for window in windows if isinstance(window, int))
         hidden_only = not (template.closing or request.branches or request.pooled)
         return fits and in_window and hidden_only and bool(template.after)
+
+
+def _has_empty(padded: RightPadded, template: Template) -> bool:
+    """Return whether a row is an empty text."""
+    size = len(template.empty)
+    if not 0 < size <= padded.mask.shape[1]:
+        return False
+    empty = torch.tensor(template.empty, device=padded.mask.device)
+    same = (padded.batch.input_ids[:, :size] == empty).all(dim=1) & (padded.mask.sum(dim=1) == size)
+    return bool(same.any())
 
 
 def prompt_templates(tokenizer: PromptTokenizer | None, prompts: Iterable[str], owner: str) -> dict[str, Template]:
