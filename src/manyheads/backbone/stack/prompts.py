@@ -94,7 +94,8 @@ class PromptPasses:
             groups.setdefault(self.templates[prompt].before, []).append(prompt)
         after = groups.get((), ())
         # The plain pass reads an empty text's token, which a prompt does not have in it.
-        shares = plain and self._saves(after, plain) and not any(_has_empty(padded, self.templates[one]) for one in after)
+        empty = any(_has_empty(padded, self.templates[prompt]) for prompt in after)
+        shares = plain and not empty and self._saves(after, plain)
         after_text = tuple(groups.pop((), [])) if shares else ()
         shared = tuple(tuple(prompts) for prompts in groups.values() if self._saves(prompts))
         extending = {*after_text, *(prompt for group in shared for prompt in group)}
