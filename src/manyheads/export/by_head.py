@@ -10,7 +10,7 @@ from typing import Any
 from manyheads.core import HeadedCore
 from manyheads.errors import ExportError
 from manyheads.export.exporter import Exported, Exporter, Written
-from manyheads.export.folder import check_folder, write_export
+from manyheads.export.folder import check_folder, kept_folders, write_export
 from manyheads.export.linear import ExportedHead, exported_head
 from manyheads.export.probe import TOLERANCE
 from manyheads.runtime.progress import spinner
@@ -35,7 +35,7 @@ class HeadExporter(Exporter):
     def export(self, core: HeadedCore, tokenizer: Any, heads: Mapping[str, Path], overwrite: bool = False) -> Exported:
         """Export each head by itself; see ``Exporter.export``."""
         for folder in heads.values():
-            check_folder(folder, overwrite, _inputs(core))
+            check_folder(folder, overwrite, kept_folders(core))
         errors: dict[str, str] = {}
         written: dict[str, Written] = {}
         for name, folder in heads.items():
@@ -57,13 +57,7 @@ class HeadExporter(Exporter):
 
         size = sum(tensor.numel() for tensor in core.backbone.stack.parameters()) * _FP32_BYTES
         record = {"to": self.name, "head": name, "kind": head.head.spec.kind, "temperature": head.temperature}
-        return write_export(folder, overwrite, _inputs(core), size, record, write)
-
-
-def _inputs(core: HeadedCore) -> list[Path]:
-    """Return the folders that must stay."""
-    source = core.backbone.source
-    return [] if source is None else [source.folder]
+        return write_export(folder, overwrite, kept_folders(core), size, record, write)
 
 
 def _check_equal(head: ExportedHead, written: Written) -> None:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from manyheads._version import VERSION
 from manyheads.checkpoint.card.seal import CARD, is_edited, sealed
 from manyheads.checkpoint.target import check_space, check_target
+from manyheads.core import HeadedCore
 from manyheads.errors import ManyheadsError, OutputError, one_line
 from manyheads.export.exporter import Written
 from manyheads.runtime.folders import atomic_folder, held
@@ -32,6 +33,12 @@ def exported_files(folder: Path) -> frozenset[str]:
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return frozenset()
     return names - {CARD} if is_edited(folder) else names
+
+
+def kept_folders(core: HeadedCore) -> list[Path]:
+    """Return the folders that no export may replace: that of the backbone."""
+    source = core.backbone.source
+    return [] if source is None else [source.folder]
 
 
 def check_folder(folder: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> None:

@@ -100,6 +100,6 @@ def _all_read_pairs(core: HeadedCore, heads: Mapping[str, Written]) -> bool:
 
 
 def _differences(heads: Mapping[str, Written]) -> dict[str, str]:
-    """Return a section of the notes, those that all heads share once."""
+    """Return a section with the notes on each head, if there are any."""
     notes = [f"- {code(name)}: {note}" for name, one in heads.items() for note in one.notes]
     return {"Differences": "\n".join(notes)} if notes else {}

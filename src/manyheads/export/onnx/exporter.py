@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from manyheads.core import HeadedCore
 from manyheads.errors import ExportError, MissingExtraError, listed
 from manyheads.export.exporter import Exported, Exporter, Written
-from manyheads.export.folder import check_folder, write_export
+from manyheads.export.folder import check_folder, kept_folders, write_export
 from manyheads.export.onnx.settings import OnnxSettings
 from manyheads.runtime.progress import spinner
 
@@ -39,7 +39,7 @@ class OnnxExporter(Exporter):
             ExportError: no graph can contain the backbone, or there is no tokenizer.
         """
         (folder,) = set(heads.values())
-        check_folder(folder, overwrite, _inputs(core))
+        check_folder(folder, overwrite, kept_folders(core))
         _check_model(core, tokenizer)
         errors = {name: problem for name in heads if (problem := _problem(core, name))}
         if errors:
@@ -57,16 +57,10 @@ class OnnxExporter(Exporter):
 
         size = sum(tensor.numel() for tensor in core.backbone.model.parameters()) * _FP32_BYTES
         try:
-            write_export(folder, overwrite, _inputs(core), size, {"to": self.name}, write)
+            write_export(folder, overwrite, kept_folders(core), size, {"to": self.name}, write)
         except RefusedHeadsError as error:
             return Exported(self.name, errors=error.reasons)
         return Exported(self.name, dict.fromkeys(found, folder), errors, found)
-
-
-def _inputs(core: HeadedCore) -> list[Path]:
-    """Return the folders that must stay."""
-    source = core.backbone.source
-    return [] if source is None else [source.folder]
 
 
 def _check_model(core: HeadedCore, tokenizer: Any) -> None:
