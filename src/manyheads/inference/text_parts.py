@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from manyheads.features.tokenize import tokenize_for, tokenize_whole, window_lim
 from manyheads.heads import Head
 from manyheads.heads.windows import POOLINGS, Windows
 from manyheads.inference.settings import ScoringSettings
+from manyheads.inference.texts_in_parts import TextsInParts
 from manyheads.runtime.words import Place
 from manyheads.taps import BackboneTap, Tap
 from manyheads.types import Tokenizer
@@ -50,42 +51,22 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class TextParts:
+class TextParts(TextsInParts):
     """Texts as rows.
 
     Attributes:
-        texts: The texts.
+        parts: The rows of each part.
         readers: All heads and taps.
-        parts: The rows of each of them. Prompts take room in every window, so that heads with prompts of another length
-            read other windows, if a text is long.
-        truncated: (texts,) booleans: the text was truncated.
-        words: Per text, the first character of each of its words and the one after the last, int64 (words, 2), or
-            ``None``.
     """
 
-    texts: Texts
-    readers: Readers
     parts: Sequence[Part]
-    truncated: np.ndarray
-    words: Sequence[np.ndarray] | None
+    readers: Readers
 
     @property
     def whole(self) -> Tokenized:
         """The rows of texts that are not split into windows."""
         (part,) = self.parts
         return part.tokenized
-
-    @property
-    def windows(self) -> np.ndarray:
-        """Number of windows of each text, int64 (texts,): the largest of all parts."""
-        return reduce(np.maximum, (part.windows.counts for part in self.parts))
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Number of tokens of each text that are read, int64 (texts,): those of all its windows, without prompts."""
-        part = self.parts[0]
-        counts: np.ndarray = np.add.reduceat(part.tokenized.lengths, part.windows.offsets[:-1])
-        return counts
 
 
 def as_rows(
@@ -114,7 +95,8 @@ def as_rows(
     if settings.long_text not in POOLINGS:
         reading, limits = [*core.heads.taps_of(readers.heads), *readers.taps.values()], settings.max_length
         cut = tokenize_for(core, tokenizer, texts.texts, limits, settings.long_text, where, reading, words)
-        return TextParts(texts, readers, [Part(cut, Windows.one_each(len(cut)), readers)], cut.truncated, _places(cut))
+        parts = [Part(cut, Windows.one_each(len(cut)), readers)]
+        return TextParts(texts, parts, cut.truncated, _places(cut), readers)
     whole = tokenize_whole(core, tokenizer, texts.texts, words)
     longest = int(whole.lengths.max(initial=0))
 
@@ -127,7 +109,7 @@ def as_rows(
     for limit, group in _by_limit(core, readers, limit_of).items():
         found = split_into_windows(tokenizer, texts.texts, whole, limit, where)
         parts.append(Part(found.tokenized, found.windows, group))
-    return TextParts(texts, readers, parts, whole.truncated, _places(whole))
+    return TextParts(texts, parts, whole.truncated, _places(whole), readers)
 
 
 def _by_limit(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-
-import numpy as np
 
 from manyheads.data.texts.row_limit import row_limit
 from manyheads.data.texts.texts import Texts
@@ -15,6 +12,7 @@ from manyheads.data.texts.windows import split_into_windows
 from manyheads.errors import InputError
 from manyheads.heads.windows import POOLINGS, Windows
 from manyheads.inference.settings import ScoringSettings
+from manyheads.inference.texts_in_parts import TextsInParts
 from manyheads.onnx.layout import HeadLayout, Layout
 from manyheads.onnx.passes import room_for_text
 from manyheads.types import Tokenizer
@@ -36,36 +34,16 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class TextRows:
+class TextRows(TextsInParts):
     """Texts as rows.
 
     Attributes:
-        texts: The texts.
+        parts: The rows of each part.
         heads: The heads that read them, by name.
-        parts: The rows of each of them. Prompts take room in every window, so that heads with prompts of another length
-            read other windows, if a text is long.
-        truncated: (texts,) booleans: the text was truncated.
-        words: Per text, the first character of each of its words and the one after the last, int64 (words, 2), or
-            ``None``.
     """
 
-    texts: Texts
-    heads: Mapping[str, HeadLayout]
     parts: Sequence[Part]
-    truncated: np.ndarray
-    words: Sequence[np.ndarray] | None
-
-    @property
-    def windows(self) -> np.ndarray:
-        """Number of windows of each text, int64 (texts,): the largest of all parts."""
-        return reduce(np.maximum, (part.windows.counts for part in self.parts))
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Number of tokens of each text that are read, int64 (texts,): those of all its windows, without prompts."""
-        part = self.parts[0]
-        counts: np.ndarray = np.add.reduceat(part.tokenized.lengths, part.windows.offsets[:-1])
-        return counts
+    heads: Mapping[str, HeadLayout]
 
 
 def as_rows(
@@ -106,7 +84,7 @@ def as_rows(
             split = split_into_windows(tokenizer, texts.texts, whole, own, where)
             parts.append(Part(split.tokenized, split.windows, names))
     places = None if whole.words is None else [held.places for held in whole.words]
-    return TextRows(texts, heads, parts, whole.truncated, places)
+    return TextRows(texts, parts, whole.truncated, places, heads)
 
 
 def _words_for(heads: Mapping[str, HeadLayout], texts: Texts) -> list[list[tuple[int, int]]] | None:
