@@ -41,7 +41,7 @@ class OnnxOptions(OptionGroup):
         typer.Option(
             "--quantize",
             metavar="NAME",
-            help="'int8': a scale for each token; 'int8-tensor': one for each batch, ONNX Runtime's own.",
+            help="Compute the backbone in INT8: 'int8', a scale for each token, or 'int8-tensor', one for each batch.",
         ),
     ] = None
     data: Annotated[
