@@ -166,6 +166,14 @@ class MethodOptions(OptionGroup):
             "as accuracy or macro_f1 (frozen).",
         ),
     ] = None
+    label_names: Annotated[
+        bool | None,
+        typer.Option(
+            "--label-names/--no-label-names",
+            help="Train on the labels' names too where rows are few and held-out rows are predicted better (default), "
+            "or never (frozen).",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

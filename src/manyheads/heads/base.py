@@ -244,6 +244,11 @@ class HeadSpec(ABC):
         """Return the targets of several tables end to end, as ``encode`` returns them."""
         return parts[0].joined(parts[1:])
 
+    @property
+    def cells_of_labels(self) -> list[object]:
+        """One cell per label that means this label alone; empty for a head without labels of whole texts."""
+        return []
+
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells, repeated ones too, if the head can do without some of them in evaluation."""
         return []

@@ -43,6 +43,8 @@ class TrainingData:
         seed: Seed of every random choice.
         digest: Digest of the backbone's tensors, part of the key of cached features.
         others: Further training texts without labels.
+        label_names: Head name -> row numbers of texts that are the names of its labels, one per label at most; only
+            for heads with few labelled rows per label.
     """
 
     tokenized: Tokenized
@@ -55,6 +57,7 @@ class TrainingData:
     others: Tokenized | None = None
     held_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sample_weight: np.ndarray | None = None
+    label_names: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the weights of some rows, ``None`` if all rows count alike."""

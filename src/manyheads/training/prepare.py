@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from manyheads.core import HeadedCore
+from manyheads.data.label_names import label_name_rows
 from manyheads.data.labelled import LabelledRows, LabelledTable, Reading, read_labelled
 from manyheads.data.split import split_by_text
 from manyheads.data.tables.table import Table, read_table
@@ -72,24 +72,29 @@ def prepare(
     train, evaluate = _pick_rows(tables, evaluation)
     check_learnable(train, heads)
 
-    tokenized = _tokenize(core, tokenizer, train, evaluate, heads, reading)
-    labelled = {name: head.spec.joined([train.targets[name], evaluate.targets[name]]) for name, head in heads.items()}
+    names, name_rows = label_name_rows(train, heads)
+    rows = len(train) + len(evaluate)
+    tokenized = _tokenize(core, tokenizer, [train, evaluate], heads, reading)
+    tokenized = tokenized.joined(_tokenize(core, tokenizer, [names], heads, replace(reading, long_text="truncate")))
+    parts = [train, evaluate, names]
+    labelled = {name: head.spec.joined([part.targets[name] for part in parts]) for name, head in heads.items()}
     tokenized_words = [words.numbers for words in tokenized.words or ()]
     prepared = TrainingData(
         tokenized=tokenized,
-        texts=[*train.texts, *evaluate.texts],
+        texts=[text for part in parts for text in part.texts],
         targets={name: labelled[name].of_words(tokenized_words) for name in heads},
         train=np.arange(len(train)),
-        evaluate=np.arange(len(train), len(train) + len(evaluate)),
+        evaluate=np.arange(len(train), rows),
         seed=evaluation.seed,
         digest=core.backbone.digest(),
         others=others,
-        sample_weight=_weights(train, evaluate),
+        sample_weight=_weights(parts),
+        label_names={name: rows + own for name, own in name_rows.items()},
     )
     check_tokenized(train.source, prepared, heads)
     notes = [note for labelled_table in tables for note in labelled_table.notes()]
     notes += [*_notes(prepared, labelled, heads), *_unknown_notes(evaluate.unknown)]
-    unknown = {name: one.of_words(tokenized_words[len(train) :]) for name, one in evaluate.unknown.items()}
+    unknown = {name: one.of_words(tokenized_words[len(train) : rows]) for name, one in evaluate.unknown.items()}
     return Prepared(prepared, train.numbers, evaluate.numbers, unknown, notes)
 
 
@@ -101,11 +106,16 @@ def _read_training_table(table: Table, reading: Reading, heads: Mapping[str, Hea
     return read_labelled(table, reading.text, heads).weighted_by(table, reading.weight)
 
 
-def _weights(train: LabelledRows, evaluate: LabelledRows) -> np.ndarray | None:
-    """Return the weights of the training rows, and ones for the evaluation rows, which all count alike, or ``None``."""
+def _weights(parts: Sequence[LabelledRows]) -> np.ndarray | None:
+    """Return the weights of the training rows, ones for the evaluation rows after them, and the training rows' mean for
+    names of labels; ``None`` if all count alike.
+    """
+    train, evaluate, names = parts
     if train.sample_weight is None:
         return None
-    return np.concatenate([train.sample_weight, np.ones(len(evaluate))])
+    return np.concatenate(
+        [train.sample_weight, np.ones(len(evaluate)), np.full(len(names), train.sample_weight.mean())]
+    )
 
 
 def _unknown_notes(unknown: Mapping[str, UnknownLabels]) -> list[str]:
@@ -120,7 +130,7 @@ def _unknown_notes(unknown: Mapping[str, UnknownLabels]) -> list[str]:
 def _renamed(evaluation: Table, training: Table) -> Table:
     """Return the evaluation table with a name that differs from the training table's: lists share one name."""
     same = evaluation.name == training.name
-    return dataclasses.replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
+    return replace(evaluation, name=f"eval_data, {evaluation.name}") if same else evaluation
 
 
 def _pick_rows(tables: Sequence[LabelledTable], evaluation: Evaluation) -> tuple[LabelledRows, LabelledRows]:
@@ -187,14 +197,14 @@ def check_tokenized(source: str, data: TrainingData, heads: Mapping[str, Head]) 
 def _tokenize(
     core: HeadedCore,
     tokenizer: Tokenizer,
-    train: LabelledRows,
-    evaluate: LabelledRows,
+    parts: Sequence[LabelledRows],
     heads: Mapping[str, Head],
     reading: Reading,
 ) -> Tokenized:
-    """Tokenize the training rows, then the evaluation rows."""
-    texts, locations = [*train.texts, *evaluate.texts], [*train.locations, *evaluate.locations]
-    words = None if train.words is None else [*train.words, *(evaluate.words or ())]
+    """Tokenize the rows of some parts, one part after the other."""
+    texts = [text for part in parts for text in part.texts]
+    locations = [place for part in parts for place in part.locations]
+    words = None if parts[0].words is None else [own for part in parts for own in part.words or ()]
     taps = [tap for head in core.heads.with_dependencies(heads).values() for tap in head.spec.taps]
     return tokenize_for(core, tokenizer, texts, reading.max_length, reading.long_text, locations, taps, words)
 
@@ -220,7 +230,7 @@ def _tokenize_others(core: HeadedCore, tokenizer: Tokenizer, other_texts: object
 def _notes(data: TrainingData, labelled: Mapping[str, Targets], heads: Mapping[str, Head]) -> list[str]:
     """Return sentences on truncated texts, on labels without a training row, and on labelled words without a token."""
     notes = []
-    truncated = int(data.tokenized.truncated.sum())
+    truncated = int(data.tokenized.truncated[np.concatenate([data.train, data.evaluate])].sum())
     if truncated:
         notes.append(f"Longer than the limit and cut: {counted(truncated, 'text')}.")
     for name, head in heads.items():

@@ -66,13 +66,13 @@ def _procedure(table: Table, trainings: Trainings, folds: int, repeats: int) -> 
 def _evaluated(
     table: Table, trainings: Trainings, folds: int, procedure: str, columns: Mapping[str, Sequence[object]]
 ) -> EvaluatedTable:
-    prepared = trainings.prepared
+    prepared, data = trainings.prepared, trainings.prepared.data
     numbers = prepared.train_rows.tolist()
     return EvaluatedTable(
         source=table.name,
         procedure=procedure,
-        texts=prepared.data.texts,
-        flags={"truncated": prepared.data.tokenized.truncated},
+        texts=[data.texts[row] for row in data.train],
+        flags={"truncated": data.tokenized.truncated[data.train]},
         columns={name: [cells[number] for number in numbers] for name, cells in columns.items()},
         notes=[*prepared.notes, *rare_label_notes(prepared.data, trainings.heads, folds)],
     )

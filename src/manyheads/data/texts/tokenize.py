@@ -57,6 +57,14 @@ class Tokenized:
         words = None if self.words is None else [self.words[row] for row in rows]
         return Tokenized(inputs, self.truncated[rows], self.pad, words)
 
+    def joined(self, other: Tokenized) -> Tokenized:
+        """Return these texts and those of another tokenization by the same tokenizer after them."""
+        if not len(other):
+            return self
+        inputs = {name: [*values, *other.inputs[name]] for name, values in self.inputs.items()}
+        words = None if self.words is None or other.words is None else [*self.words, *other.words]
+        return Tokenized(inputs, np.concatenate([self.truncated, other.truncated]), self.pad, words)
+
     def batch(self, rows: np.ndarray) -> Batch:
         """Return some rows as right-padded tensors."""
         import torch

@@ -86,6 +86,11 @@ class LabelledSpec(HeadSpec):
         named = self.label_words or [()] * len(self.labels)
         return [tuple(words) or (str(label),) for label, words in zip(self.labels, named, strict=True)]
 
+    @property
+    def cells_of_labels(self) -> list[object]:
+        """One cell per label that means this label alone."""
+        return list(self.labels)
+
     def _checked_words(self) -> tuple[tuple[str, ...], ...] | None:
         """Return words in the order of the labels, none where a label's name is its word."""
         given = self.label_words

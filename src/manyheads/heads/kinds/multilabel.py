@@ -68,6 +68,11 @@ class MultiLabel(LabelledSpec):
         """Micro-averaged F1."""
         return "micro_f1"
 
+    @property
+    def cells_of_labels(self) -> list[object]:
+        """One list per label that has it alone."""
+        return [[label] for label in self.labels]
+
     def labels_in_cells(self, cells: Sequence[object]) -> list[object]:
         """Return the labels in cells; none of multi-hot cells."""
         index = LabelIndex(self.labels)

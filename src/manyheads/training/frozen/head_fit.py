@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from manyheads.types import Features
 
 # Texts per gradient step.
 _STEP_TEXTS = 32
+_NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 class HeadFit:
@@ -41,6 +43,7 @@ class HeadFit:
         data: Training rows and targets.
         name: The head's name.
         stacked: Whether a head of the same run reads this one.
+        label_names: Whether the names of its labels may be further rows.
 
     Attributes:
         head: The model's head.
@@ -55,13 +58,17 @@ class HeadFit:
     fitted: Head
     result: FitResult
 
-    def __init__(self, core: HeadedCore, data: TrainingData, name: str, stacked: bool = False) -> None:
+    def __init__(
+        self, core: HeadedCore, data: TrainingData, name: str, stacked: bool = False, label_names: bool = True
+    ) -> None:
         self.name = name
         self.head = core.heads[name]
         self.rows = data.labelled(name)
         self.targets = data.targets[name].take(self.rows)
         self.shortlist: Shortlist | None = None
         self.stacked = stacked
+        tried = label_names and self.head.linear
+        self.label_names = data.label_names.get(name, _NO_ROWS) if tried else _NO_ROWS
         self.decision = Decision(costs=self.head.decision.costs)
         self._core, self._data = core, data
         self._item_weights = data.weights_of(self.rows[self.targets.items().rows])
@@ -92,10 +99,12 @@ class HeadFit:
         sets = [self._training_set(head, stacking.read(head.taps, self.rows)) for head in heads]
         if heads[0].linear:
             criterion = criterion_of(select_by, self.name, self.head.spec)
-            result, self.fitted = fit_simplest(LinearFitter(l2, criterion), list(zip(heads, sets, strict=True)))
+            with_names = partial(self._with_names, stacking) if len(self.label_names) else None
+            fitter = LinearFitter(l2, criterion)
+            result, self.fitted = fit_simplest(fitter, list(zip(heads, sets, strict=True)), with_names)
         else:
-            fitter = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
-            result, self.fitted = fitter.fit(heads[0], sets[0]), heads[0]
+            by_steps = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
+            result, self.fitted = by_steps.fit(heads[0], sets[0]), heads[0]
         self.fitted.load_state_dict(dict(result.state), strict=True)
         screened = [] if self.shortlist is None else self.shortlist.alternatives
         items = self.targets.items()
@@ -137,6 +146,21 @@ class HeadFit:
     def _texts(self, rows: np.ndarray) -> list[Any]:
         """Return the texts of some of its rows."""
         return [self._data.texts[row] for row in self.rows[rows]]
+
+    def _with_names(self, stacking: Stacking, head: Head) -> HeadTrainingSet:
+        """Return the training set of a prepared head with the names of labels after its rows."""
+        rows = np.concatenate([self.rows, self.label_names])
+        tables, targets = stacking.read(head.taps, rows), self._data.targets[self.name].take(rows)
+        weights = self._data.weights_of(rows)
+        return replace(
+            self._training_set(head, dict(tables)),
+            tables={tap: targets.select(table, rows) for tap, table in tables.items()},
+            targets=targets.items().targets,
+            classes=targets.item_classes(),
+            texts=[self._data.texts[row] for row in rows],
+            sample_weight=None if weights is None else torch.from_numpy(weights),
+            label_names=len(self.label_names),
+        )
 
     def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
         items = self.targets.items()

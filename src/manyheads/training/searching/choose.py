@@ -1,8 +1,10 @@
-"""Solve a linear head on several sets of taps, and choose the simplest set that is about as good as the best."""
+"""Solve a linear head on several sets of taps, and choose the simplest set that is about as good as the best; then with
+the names of its labels as further rows, where these help.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from manyheads.heads import Head
@@ -11,13 +13,19 @@ from manyheads.training.searching.comparison import margin, simplest_near_best
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear_fit import LinearFitter
 
+WithNames = Callable[[Head], HeadTrainingSet]
 
-def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTrainingSet]]) -> tuple[FitResult, Head]:
+
+def fit_simplest(
+    fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTrainingSet]], with_names: WithNames | None = None
+) -> tuple[FitResult, Head]:
     """Solve the regularization path of every alternative, then solve the chosen one on all rows.
 
     Args:
         fitter: Solves one alternative.
         alternatives: A fresh head and its training set per set of taps, the simplest first.
+        with_names: Returns a head's training set with the names of labels after its rows, which are used where they
+            make the error on held-out rows smaller by more than its standard error; ``None`` to do without.
 
     Returns:
         The fit and the head it belongs to, whose weights are unchanged.
@@ -25,11 +33,19 @@ def fit_simplest(fitter: LinearFitter, alternatives: Sequence[tuple[Head, HeadTr
     paths = [fitter.path(head, training_set) for head, training_set in alternatives]
     errors = [fitter.criterion.errors(path.problem.spec, path.held_out) for path in paths]
     chosen = simplest_near_best(errors)
+    head, training_set = alternatives[chosen]
+    path = paths[chosen]
+    if with_names is not None:
+        named = with_names(head)
+        paths.append(fitter.path(head, named))
+        errors.append(fitter.criterion.errors(path.problem.spec, paths[-1].held_out))
+        gain, error = margin(errors[chosen], errors[-1])
+        if gain > error:
+            training_set, path = named, paths[-1]
     best = min(errors, key=lambda one: float(one.mean()))
     records = [
         replace(record, error=margin(path_errors, best)[1])
-        for path, path_errors in zip(paths, errors, strict=True)
-        for record in path.alternatives
+        for solved, path_errors in zip(paths, errors, strict=True)
+        for record in solved.alternatives
     ]
-    head, training_set = alternatives[chosen]
-    return replace(fitter.finish(head, training_set, paths[chosen]), alternatives=records), head
+    return replace(fitter.finish(head, training_set, path), alternatives=records), head

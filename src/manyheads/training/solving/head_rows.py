@@ -20,6 +20,7 @@ from manyheads.types import Features
 # With fewer labelled rows one held-out fold is too noisy to compare settings on, and an exact solution is cheap.
 MANY_ROWS = 1000
 _FOLDS = 5
+_NO_FOLD = -1
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class HeadTrainingSet:
         sample_weight: Weight of each item, fp64 (n,), or ``None`` if all count alike.
         hold_out_all: Whether to fit, with the chosen settings, without each fold: where another head trains on
             out-of-fold scores, or thresholds are fitted on them.
+        label_names: How many of the last items are names of labels: trained on, and never held out.
     """
 
     tables: Mapping[Tap, FeatureTable]
@@ -48,22 +50,30 @@ class HeadTrainingSet:
     seed: int
     sample_weight: Tensor | None = None
     hold_out_all: bool = False
+    label_names: int = 0
 
     @property
     def rows(self) -> np.ndarray:
         """All row numbers (n,)."""
         return np.arange(len(self.targets))
 
+    @property
+    def own_rows(self) -> int:
+        """Number of items that are no names of labels."""
+        return len(self.targets) - self.label_names
+
     @cached_property
     def folds(self) -> np.ndarray:
-        """Fold of each row (n,), from 0."""
-        count = min(_FOLDS, len({str(text) for text in self.texts}))
-        return folds_by_text(self.texts, max(count, 2), self.seed, self.classes)
+        """Fold of each row (n,), from 0, and -1 for names of labels, which every fold trains on."""
+        texts, classes = self.texts[: self.own_rows], self.classes[: self.own_rows]
+        count = min(_FOLDS, len({str(text) for text in texts}))
+        folds = folds_by_text(texts, max(count, 2), self.seed, classes)
+        return np.concatenate([folds, np.full(self.label_names, _NO_FOLD, dtype=folds.dtype)])
 
     @property
     def compared_folds(self) -> list[int]:
         """The folds on which settings are compared: all of them, or the first one with many rows."""
-        return [0] if len(self.folds) >= MANY_ROWS else self.all_folds
+        return [0] if self.own_rows >= MANY_ROWS else self.all_folds
 
     @property
     def all_folds(self) -> list[int]:

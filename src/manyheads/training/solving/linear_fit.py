@@ -59,7 +59,7 @@ class LinearFitter:
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None
-            self._extend(path, replace(problem, prior=logits), kept, Prior(start, scale))
+            self._extend(path, replace(problem, prior=logits), kept, Prior(start, scale), training_set.label_names)
         return path
 
     def finish(self, head: Head, training_set: HeadTrainingSet, path: RegularizationPath) -> FitResult:
@@ -73,19 +73,19 @@ class LinearFitter:
         solved = solve_refined(best.problem, best.l2, best.layers.mean())
         layer = best.prior.added_to(path.design.folded(solved)).times(best.scale)
         state = head.state_dict() | {"output.weight": layer.weight.float(), "output.bias": layer.bias.float()}
-        return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold)
+        return FitResult(state, best.settings, path.alternatives, [], path.out_of_fold[: training_set.own_rows])
 
     def _compared_folds(self, training_set: HeadTrainingSet) -> list[int]:
         return training_set.all_folds if self.criterion.needs_all_folds else training_set.compared_folds
 
-    def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior) -> None:
+    def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior, names: int) -> None:
         start = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
         start.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
         layers = start.repeated(len(kept))
         losses, values = list[float](), list[float]()
         for l2 in L2_PATH if self.l2 is None else (self.l2,):
             layers = solve_parts(problem, kept, l2, layers, ROUGH_TOLERANCE)
-            loss, value = path.add(Step(l2, prior, problem, layers))
+            loss, value = path.add(Step(l2, prior, problem, layers, label_names=names))
             losses.append(loss)
             values.append(value)
             # A metric alone is too noisy to end the path.

@@ -33,6 +33,7 @@ class Step:
         problem: The problem that was solved, on all rows.
         layers: One solution per fold, each without the fold's held-out rows.
         scale: Factor of the logits, see ``calibration.py``.
+        label_names: How many of the last rows are names of labels.
     """
 
     l2: float
@@ -40,13 +41,17 @@ class Step:
     problem: Problem
     layers: Linear
     scale: float = 1.0
+    label_names: int = 0
 
     @property
     def settings(self) -> dict[str, float]:
-        """The strength, the factor of the logits if there is one, and the scale of the prior if there is one."""
+        """The strength, and, if there are any, the factor of the logits, the scale of the prior, and the number of
+        labels' names.
+        """
         scale = {"scale": self.scale} if self.scale != 1 else {}
         prior = {"prior": self.prior.scale} if self.prior.start is not None else {}
-        return {"l2": self.l2, **scale, **prior}
+        names = {"label_names": float(self.label_names)} if self.label_names else {}
+        return {"l2": self.l2, **scale, **prior, **names}
 
 
 def _lowest(places: np.ndarray, values: np.ndarray) -> float:

@@ -168,7 +168,7 @@ def test_the_saved_file_is_whole_and_names_no_output(run: Run, place: Path, monk
     assert (reported["data"], reported["eval"]) == (str(place / "ads.csv"), str(place / "ads.csv"))
     assert reported["backbone"] == str((place / "bert").resolve())
     assert reported["heads"]["job_type"]["labels"] == ["full", "part"]
-    assert reported["method"] == {"name": "frozen", "dtype": "auto", "select_by": "loss"}
+    assert reported["method"] == {"name": "frozen", "dtype": "auto", "select_by": "loss", "label_names": True}
     assert not {"out", "overwrite"} & set(reported)
     assert "features" not in (place / "model/run.toml").read_text()
 
@@ -182,7 +182,13 @@ def test_options_win(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not (place / "model").exists()
     reported = read(place / "mine/run.toml")
     assert (reported["seed"], reported["max_length"]) == (5, 9)
-    assert reported["method"] == {"name": "frozen", "cache": "auto", "dtype": "auto", "select_by": "loss"}
+    assert reported["method"] == {
+        "name": "frozen",
+        "cache": "auto",
+        "dtype": "auto",
+        "select_by": "loss",
+        "label_names": True,
+    }
     assert set(reported["heads"]) == {"job_type", "topics"}
     assert {reported["heads"][name]["dropout"] for name in reported["heads"]} == {0.3}
     job_type = reported["heads"]["job_type"]
