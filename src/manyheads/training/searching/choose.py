@@ -42,6 +42,10 @@ def fit_simplest(
         gain, error = margin(errors[chosen], errors[-1])
         if gain > error:
             training_set, path = named, paths[-1]
+    if path.sampled:
+        path = fitter.on_all_rows(path, training_set)
+        paths.append(path)
+        errors.append(fitter.criterion.errors(path.problem.spec, path.held_out))
     best = min(errors, key=lambda one: float(one.mean()))
     records = [
         replace(record, error=margin(path_errors, best)[1])

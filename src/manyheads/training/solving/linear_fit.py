@@ -28,6 +28,12 @@ _PATIENCE = 2
 _CLEARLY_WORSE = 1.005
 
 
+# Items of a fold from which on the path is first solved on a quarter of them, which says where the best penalty is. On all
+# items the path then starts there: strong penalties, which the path passes through, are most of its time.
+_MANY_ITEMS = 16_000
+_SAMPLE_SHARE = 0.25
+
+
 @dataclass(frozen=True)
 class LinearFitter:
     """Fits one linear head.
@@ -42,7 +48,8 @@ class LinearFitter:
 
     def path(self, head: Head, training_set: HeadTrainingSet) -> RegularizationPath:
         """Solve each fold for penalties from strong to weak, until the held-out rows are predicted worse. A head that
-        starts from the LM head has one path per scale of that start, zero among them.
+        starts from the LM head has one path per scale of that start, zero among them. With many items, a sample of each
+        fold's is solved; see ``on_all_rows``.
 
         Args:
             head: A head of one linear layer; not changed.
@@ -54,12 +61,28 @@ class LinearFitter:
             head.spec, design.design, targets, training_set.class_weights, sample_weight=training_set.sample_weight
         )
         kept, held_out = _folds(training_set, self._compared_folds(training_set))
+        sample = _sampled(kept, training_set.seed) if self.l2 is None else None
         calibrates = head.spec.has_labels and self.l2 is None
         path = RegularizationPath(head.taps, design, problem, training_set.texts, held_out, calibrates, self.criterion)
+        path.sampled = sample is not None
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None
-            self._extend(path, replace(problem, prior=logits), kept, Prior(start, scale), training_set.label_names)
+            first = Step(1.0, Prior(start, scale), replace(problem, prior=logits), _zeros(problem, len(kept)))
+            first = replace(first, label_names=training_set.label_names, rows=0 if sample is None else len(sample[0]))
+            self._extend(path, first, kept if sample is None else sample, L2_PATH if self.l2 is None else (self.l2,))
+        return path
+
+    def on_all_rows(self, sampled: RegularizationPath, training_set: HeadTrainingSet) -> RegularizationPath:
+        """Return the path on all items from the best step of one that was solved on a sample."""
+        kept, held_out = _folds(training_set, self._compared_folds(training_set))
+        best = sampled.best
+        assert best is not None, "the path has no step"
+        path = sampled.empty(held_out)
+        first, place = replace(best, rows=0, scale=1.0), L2_PATH.index(best.l2)
+        self._extend(path, first, kept, L2_PATH[place:])
+        if place and path.best is not None and path.best.l2 == best.l2:
+            self._extend(path, path.best, kept, (L2_PATH[place - 1],))
         return path
 
     def finish(self, head: Head, training_set: HeadTrainingSet, path: RegularizationPath) -> FitResult:
@@ -78,19 +101,35 @@ class LinearFitter:
     def _compared_folds(self, training_set: HeadTrainingSet) -> list[int]:
         return training_set.all_folds if self.criterion.needs_all_folds else training_set.compared_folds
 
-    def _extend(self, path: RegularizationPath, problem: Problem, kept: list[Tensor], prior: Prior, names: int) -> None:
-        start = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
-        start.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
-        layers = start.repeated(len(kept))
-        losses, values = list[float](), list[float]()
-        for l2 in L2_PATH if self.l2 is None else (self.l2,):
-            layers = solve_parts(problem, kept, l2, layers, ROUGH_TOLERANCE)
-            loss, value = path.add(Step(l2, prior, problem, layers, label_names=names))
+    def _extend(
+        self, path: RegularizationPath, first: Step, kept: Sequence[Tensor], penalties: Sequence[float]
+    ) -> None:
+        """Add a step per penalty, each solved from the layers of the one before, at first from those of ``first``."""
+        step, losses, values = first, list[float](), list[float]()
+        for l2 in penalties:
+            step = replace(step, l2=l2, layers=solve_parts(step.problem, kept, l2, step.layers, ROUGH_TOLERANCE))
+            loss, value = path.add(step)
             losses.append(loss)
             values.append(value)
             # A metric alone is too noisy to end the path.
             if _is_past_minimum(losses) and _is_past_minimum(values):
                 break
+
+
+def _zeros(problem: Problem, count: int) -> Linear:
+    """Return so many layers of zeros, with the biases of the targets."""
+    layer = Linear.zeros(problem.spec.outputs, problem.design.width, _dtype(problem.spec))
+    layer.bias.fill_(problem.spec.initial_bias(problem.targets.numpy()))
+    return layer.repeated(count)
+
+
+def _sampled(kept: Sequence[Tensor], seed: int) -> list[Tensor] | None:
+    """Return a quarter of each fold's rows, or ``None`` if they are not many."""
+    if len(kept[0]) < _MANY_ITEMS:
+        return None
+    draw = np.random.default_rng(seed)
+    orders = [draw.permutation(len(rows))[: round(_SAMPLE_SHARE * len(rows))] for rows in kept]
+    return [rows[torch.from_numpy(np.sort(order))] for rows, order in zip(kept, orders, strict=True)]
 
 
 def _is_past_minimum(losses: list[float]) -> bool:

@@ -34,6 +34,7 @@ class Step:
         layers: One solution per fold, each without the fold's held-out rows.
         scale: Factor of the logits, see ``calibration.py``.
         label_names: How many of the last rows are names of labels.
+        rows: How many rows of a fold were solved, if only a sample of them; else 0.
     """
 
     l2: float
@@ -42,16 +43,20 @@ class Step:
     layers: Linear
     scale: float = 1.0
     label_names: int = 0
+    rows: int = 0
 
     @property
     def settings(self) -> dict[str, float]:
-        """The strength, and, if there are any, the factor of the logits, the scale of the prior, and the number of
-        labels' names.
+        """The strength, and, if there are any, the factor of the logits, the scale of the prior, the number of labels'
+        names, and that of the sampled rows.
         """
-        scale = {"scale": self.scale} if self.scale != 1 else {}
-        prior = {"prior": self.prior.scale} if self.prior.start is not None else {}
-        names = {"label_names": float(self.label_names)} if self.label_names else {}
-        return {"l2": self.l2, **scale, **prior, **names}
+        found = {"l2": self.l2}
+        if self.scale != 1:
+            found["scale"] = self.scale
+        if self.prior.start is not None:
+            found["prior"] = self.prior.scale
+        counts = {"label_names": self.label_names, "rows": self.rows}
+        return found | {name: float(count) for name, count in counts.items() if count}
 
 
 def _lowest(places: np.ndarray, values: np.ndarray) -> float:
@@ -88,7 +93,10 @@ class RegularizationPath:
     Attributes:
         alternatives: One record per step.
         best: The best step, or ``None`` before the first one.
+        sampled: Whether the steps were solved on a sample of the rows.
     """
+
+    sampled = False
 
     def __init__(
         self,
@@ -105,9 +113,14 @@ class RegularizationPath:
         self.criterion = HeldOutLoss() if criterion is None else criterion
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
-        self._held_out = list(held_out)
+        self._texts, self._held_out = texts, list(held_out)
         self._compared = _without_logits(problem, texts, torch.cat(self._held_out))
         self._best_logits: list[Tensor] = []
+
+    def empty(self, held_out: Sequence[Tensor]) -> RegularizationPath:
+        """Return a path without steps on the same rows and taps."""
+        arguments = (self.taps, self.design, self.problem, self._texts, held_out, self.calibrates, self.criterion)
+        return RegularizationPath(*arguments)
 
     def add(self, step: Step) -> tuple[float, float]:
         """Add a step; return its mean loss over the folds' held-out rows, and what compares it with other steps."""

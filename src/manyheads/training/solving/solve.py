@@ -60,6 +60,8 @@ def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Lin
     if problem.spec.squared_error and isinstance(problem.design, DenseDesign):
         layers = [_ridge(problem.take(part), l2) for part in parts]
         return Linear(torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers]))
+    if len(parts) == 1 and len(parts[0]) < problem.design.rows:
+        problem, parts = problem.take(parts[0]), [torch.arange(len(parts[0]))]
     with threads(1) as available:
         objective = PackedObjective(problem, parts, l2, start, available)
         return objective.unpack(minimize(objective.value_and_gradient, objective.pack(start), tolerance))

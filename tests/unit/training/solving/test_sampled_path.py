@@ -1,0 +1,61 @@
+"""With many rows the path of penalties starts on a quarter of them, and ends where it ends without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import manyheads as mh
+from manyheads.training.solving import linear_fit
+from tests.laws.oracle import different_texts
+
+Saved = Callable[[str], Path]
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, object]]:
+    """Return texts whose label depends on the number of words and on the first one, with a tenth drawn at random."""
+    draw = np.random.default_rng(0)
+    texts = different_texts(ROWS)
+    labels = [str((len(text.split()) // 3 + len(text.split()[0]) // 3) % 3) for text in texts]
+    noisy = draw.random(ROWS) < 0.1
+    return [
+        {"text": text, "label": str(draw.integers(3)) if wrong else label}
+        for text, label, wrong in zip(texts, labels, noisy, strict=True)
+    ]
+
+
+def trained(saved: Saved, rows: list[dict[str, object]], l2: float | None = None) -> mh.TrainResult:
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    model.add_head("label", mh.Multiclass(["0", "1", "2"], reads=mh.Hidden(pool="mean")))
+    method = mh.Frozen(cache=None, dtype="float32", l2=l2)
+    return mh.train(model, rows, text="text", method=method, eval_fraction=0)
+
+
+def test_it_ends_where_the_whole_path_ends(
+    saved: Saved, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(saved, rows)
+    monkeypatch.setattr(linear_fit, "_MANY_ITEMS", 400)
+    sampled = trained(saved, rows)
+    on_sample = [step for step in sampled.search["label"] if "rows" in step.settings]
+    on_all = [step for step in sampled.search["label"] if "rows" not in step.settings]
+    assert {step.settings["rows"] for step in on_sample} == {ROWS * 0.8 / 4}
+    assert 3 <= len(on_all) < len(whole.search["label"])
+    assert sampled.chosen["label"].keys() == whole.chosen["label"].keys()
+    assert sampled.chosen["label"]["l2"] == pytest.approx(whole.chosen["label"]["l2"], rel=0.05)
+    by_penalty = {step.settings["l2"]: step.loss for step in whole.search["label"]}
+    for step in on_all:
+        assert step.loss == pytest.approx(by_penalty[step.settings["l2"]], rel=1e-3)
+    np.testing.assert_allclose(sampled.out_of_fold["label"].logits, whole.out_of_fold["label"].logits, atol=0.05)
+
+
+def test_a_given_penalty_needs_no_sample(
+    saved: Saved, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_fit, "_MANY_ITEMS", 400)
+    assert [step.settings for step in trained(saved, rows, l2=0.1).search["label"]] == [{"l2": 0.1}]
