@@ -28,8 +28,8 @@ _PATIENCE = 2
 _CLEARLY_WORSE = 1.005
 
 
-# Items of a fold from which on the path is first solved on a quarter of them, which says where the best penalty is. On all
-# items the path then starts there: strong penalties, which the path passes through, are most of its time.
+# Items of a fold from which on the path is first solved on a quarter of them, which says where the best penalty is. On
+# all items the path then starts there: strong penalties, which the path passes through, are most of its time.
 _MANY_ITEMS = 16_000
 _SAMPLE_SHARE = 0.25
 
