@@ -4,8 +4,8 @@ All single taps are screened on a small sample of the training rows, and sets of
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
 ``choose.py``), and the simplest set within one standard error of the best is chosen. Evaluation rows are never used.
 
-A token head searches layers only, on one sample of its words. The set that the screening prefers, and the best layer
-with the neighbors of each word, are solved exactly.
+A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with the
+neighbors of each word, and this layer with the embeddings, are solved exactly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
-from manyheads.taps import BackboneTap, Lexical, Tap
+from manyheads.taps import BackboneTap, Lexical, Tap, Words
 from manyheads.training.searching.candidates import lexical_candidates
 from manyheads.training.searching.comparison import margin, negligible
 from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening, ScreenedTaps
@@ -93,7 +93,7 @@ def search(
     words = {name: request for name, request in searched.items() if request.spec.by_word}
     texts = {name: request for name, request in searched.items() if name not in words}
     found = _search_texts(facts, dense, source, texts, other_taps, rows) if texts else {}
-    found |= {name: _search_words(dense, source, request) for name, request in words.items()}
+    found |= {name: _search_words(facts, dense, source, request) for name, request in words.items()}
     return {name: found.get(name, Shortlist.of(_default(request, dense))) for name, request in requests.items()}
 
 
@@ -136,7 +136,9 @@ def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[Backbo
     return found
 
 
-def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest) -> Shortlist:
+def _search_words(
+    facts: BackboneFacts, dense: Sequence[BackboneTap], source: FeatureSource, request: SearchRequest
+) -> Shortlist:
     """Return the layers of a head that labels words."""
     taps = [tap for tap in request.spec.as_read(dense) if isinstance(tap, BackboneTap)]
     sample = request.sampled(source, _WORDS)
@@ -152,7 +154,8 @@ def _search_words(dense: Sequence[BackboneTap], source: FeatureSource, request: 
     ranked = screening.ranked(taps)
     found = shortlist(screening, ranked, taps[0])
     singles = [tap for single in ranked[:PARTNERS] for tap in single.taps]
-    return found.with_wider(screening, request.spec.wider(singles))
+    embeddings = [tap for tap in taps if isinstance(tap, Words) and tap.layer == -len(facts.widths)]
+    return found.with_wider(screening, request.spec.wider(singles), request.spec.wider(embeddings))
 
 
 def _screenings(

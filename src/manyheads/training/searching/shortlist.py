@@ -63,20 +63,25 @@ class Shortlist:
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
-    def with_wider(self, screening: HeadScreening, wider: Sequence[BackboneTap]) -> Shortlist:
-        """Return the shortlist of the preferred set and of the best of some single taps that are wider; both are worth
-        an exact solution, since ridge regression, which regularizes all features alike, gains little from neighbors.
+    def with_wider(
+        self, screening: HeadScreening, wider: Sequence[BackboneTap], embeddings: Sequence[BackboneTap]
+    ) -> Shortlist:
+        """Return the shortlist of the preferred set, of the best of some single taps that are wider, and of this one with
+        the embeddings, which say which words they are where higher layers say what they mean here. All are worth an
+        exact solution: ridge regression, which regularizes all features alike, gains little from neighbors.
 
         Args:
             screening: Of the head.
             wider: The wider taps.
+            embeddings: The wider tap of the embeddings, or none.
         """
         if not wider:
             return Shortlist([self.preferred], self.preferred, self.alternatives)
         screened = [screening.screen([tap]) for tap in wider]
         best = min(screened, key=_loss)
+        joined = [(*best.taps, tap) for tap in embeddings if tap not in best.taps]
         alternatives = [*self.alternatives, *(_alternative(taps, best.errors) for taps in screened)]
-        return Shortlist([self.preferred, best.taps], self.preferred, alternatives)
+        return Shortlist([self.preferred, best.taps, *joined], self.preferred, alternatives)
 
 
 def shortlist(
