@@ -4,8 +4,8 @@ All single taps are screened on a small sample of the training rows, and sets of
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
 ``choose.py``), and the simplest set within one standard error of the best is chosen. Evaluation rows are never used.
 
-A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with the
-neighbors of each word, and this layer with the embeddings, are solved exactly.
+A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with
+the neighbors of each word, and this layer with the embeddings, are solved exactly.
 """
 
 from __future__ import annotations

@@ -66,9 +66,9 @@ class Shortlist:
     def with_wider(
         self, screening: HeadScreening, wider: Sequence[BackboneTap], embeddings: Sequence[BackboneTap]
     ) -> Shortlist:
-        """Return the shortlist of the preferred set, of the best of some single taps that are wider, and of this one with
-        the embeddings, which say which words they are where higher layers say what they mean here. All are worth an
-        exact solution: ridge regression, which regularizes all features alike, gains little from neighbors.
+        """Return the shortlist of the preferred set, of the best of some single taps that are wider, and of this one
+        with the embeddings, which say which words these are, where higher layers say what they mean here. All are worth
+        an exact solution: ridge regression, which regularizes all features alike, gains little from neighbors.
 
         Args:
             screening: Of the head.
