@@ -5,7 +5,7 @@ All single taps are screened on a small sample of the training rows, and sets of
 ``choose.py``), and the simplest set within one standard error of the best is chosen. Evaluation rows are never used.
 
 A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with
-the neighbors of each word, and this layer with the embeddings, are solved exactly.
+the neighbors of each word, and this layer with a lower and a higher one, are solved exactly.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from manyheads.features import FeatureSource, FeatureTable
 from manyheads.heads import HeadSpec, Targets
-from manyheads.taps import BackboneTap, Lexical, Tap, Words
+from manyheads.taps import BackboneTap, Lexical, Tap
 from manyheads.training.searching.candidates import lexical_candidates
 from manyheads.training.searching.comparison import margin, negligible
 from manyheads.training.searching.screening import FoldScreening, HeadScreening, LeaveOneOutScreening, ScreenedTaps
 from manyheads.training.searching.shortlist import PARTNERS, Shortlist, shortlist
+from manyheads.training.solving.design_of_head import MAX_DENSE_VALUES
 from manyheads.training.solving.scaling import Scaling
 from manyheads.types import BackboneFacts
 
@@ -35,6 +36,9 @@ _SET_ROWS = 1600
 _WORDS = 8000
 # With fewer labelled rows, differences between taps are noise, and the default tap is used.
 _MIN_ROWS = 40
+# Most features of all words of a set around the best layer: a tuned head, which reads the last layer too, still has room
+# in memory.
+_MAX_WORD_VALUES = 0.8 * MAX_DENSE_VALUES
 # Bytes up to which every candidate is read on all rows.
 _MAX_BYTES = 256_000_000
 
@@ -154,8 +158,27 @@ def _search_words(
     ranked = screening.ranked(taps)
     found = shortlist(screening, ranked, taps[0])
     singles = [tap for single in ranked[:PARTNERS] for tap in single.taps]
-    embeddings = [tap for tap in taps if isinstance(tap, Words) and tap.layer == -len(facts.widths)]
-    return found.with_wider(screening, request.spec.wider(singles), request.spec.wider(embeddings))
+    items, all_wider = len(request.targets.items()), request.spec.wider(taps)
+
+    def others(best: BackboneTap) -> list[BackboneTap]:
+        around = _around(best, all_wider)
+        while around and items * sum(tap.width(facts) for tap in (best, *around)) > _MAX_WORD_VALUES:
+            around.pop()
+        return around
+
+    return found.with_wider(screening, request.spec.wider(singles), others)
+
+
+def _around(best: BackboneTap, taps: Sequence[BackboneTap]) -> list[BackboneTap]:
+    """Return the lowest layer, which says which words these are where higher ones say what they mean, and the layer
+    halfway between the best and the last.
+
+    Args:
+        best: One of the taps.
+        taps: All that a search tries, the last layer first.
+    """
+    place = taps.index(best)
+    return [tap for tap in dict.fromkeys([taps[-1], taps[place // 2]]) if tap != best]
 
 
 def _screenings(

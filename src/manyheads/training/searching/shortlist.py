@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ _MAX_TAPS = 3
 # Standard errors above the best at which a set is not worth solving exactly, with many rows. With few, an exact
 # solution is cheap, and a screening that regularizes all sets alike prefers large sets.
 _CLEARLY_WORSE = 3.0
+
+
+Others = Callable[[BackboneTap], Sequence[BackboneTap]]
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,23 @@ class Shortlist:
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
-    def with_wider(
-        self, screening: HeadScreening, wider: Sequence[BackboneTap], embeddings: Sequence[BackboneTap]
-    ) -> Shortlist:
+    def with_wider(self, screening: HeadScreening, wider: Sequence[BackboneTap], others: Others) -> Shortlist:
         """Return the shortlist of the preferred set, of the best of some single taps that are wider, and of this one
-        with the embeddings, which say which words these are, where higher layers say what they mean here. All are worth
-        an exact solution: ridge regression, which regularizes all features alike, gains little from neighbors.
+        with others. All are worth an exact solution: ridge regression, which regularizes all features alike, gains
+        little from neighbors.
 
         Args:
             screening: Of the head.
             wider: The wider taps.
-            embeddings: The wider tap of the embeddings, or none.
+            others: Returns the taps to read beside one of them.
         """
         if not wider:
             return Shortlist([self.preferred], self.preferred, self.alternatives)
         screened = [screening.screen([tap]) for tap in wider]
         best = min(screened, key=_loss)
-        joined = [(*best.taps, tap) for tap in embeddings if tap not in best.taps]
         alternatives = [*self.alternatives, *(_alternative(taps, best.errors) for taps in screened)]
-        return Shortlist([self.preferred, best.taps, *joined], self.preferred, alternatives)
+        sets = dict.fromkeys([self.preferred, best.taps, (*best.taps, *others(best.taps[0]))])
+        return Shortlist(list(sets), self.preferred, alternatives)
 
 
 def shortlist(

@@ -22,7 +22,7 @@ from manyheads.training.solving.linear import Linear
 from manyheads.training.solving.scaling import Basis
 
 # Above this many values, rotated features are not kept in memory but computed block by block.
-_MAX_DENSE_VALUES = 300_000_000
+MAX_DENSE_VALUES = 300_000_000
 # A streamed design needs a Gram matrix (width, width).
 _MAX_STREAMED_WIDTH = 16_384
 # Total variance of a bag without a dense tap: that of one dense tap of this many standardized features.
@@ -116,7 +116,7 @@ def _dense_design(head: Head, training_set: HeadTrainingSet, dense: list[int]) -
 
     rows = training_set.rows
     width = take(rows[:1]).shape[1]
-    if len(rows) * width > _MAX_DENSE_VALUES:
+    if len(rows) * width > MAX_DENSE_VALUES:
         if width > _MAX_STREAMED_WIDTH:
             raise HeadError(
                 f"{head.spec.owner}: {len(rows)} rows of {width} features are too large to solve; keep fewer tokens, "

@@ -18,6 +18,8 @@ from manyheads.training.solving.objective import PackedObjective, Problem
 ROUGH_TOLERANCE = 1e-4
 FINE_TOLERANCE = 1e-8
 _FP32_TOLERANCE = 1e-6
+# With so many multiplications per evaluation that one takes half a second, the last steps cost more than they change.
+_LARGE_TOLERANCE, _LARGE = 1e-5, 5_000_000_000
 # Multiplications per evaluation above which fp64 costs more than its digits are worth: fp32 comes within 1e-5.
 _MAX_FP64_MULTIPLICATIONS = 100_000_000
 
@@ -40,10 +42,11 @@ def solve_refined(problem: Problem, l2: float, start: Linear) -> Linear:
     run at half the cost.
     """
     rough = solve(problem, l2, start, ROUGH_TOLERANCE)
-    large = problem.design.rows * problem.design.width * problem.spec.outputs > _MAX_FP64_MULTIPLICATIONS
+    multiplications = problem.design.rows * problem.design.width * problem.spec.outputs
+    large = multiplications > _MAX_FP64_MULTIPLICATIONS
     precise = problem if large and not problem.spec.squared_error else problem.precise()
     if precise.design is problem.design:
-        return solve(problem, l2, rough, _FP32_TOLERANCE)
+        return solve(problem, l2, rough, _LARGE_TOLERANCE if multiplications > _LARGE else _FP32_TOLERANCE)
     return solve(precise, l2, rough.to(torch.float64), FINE_TOLERANCE)
 
 
