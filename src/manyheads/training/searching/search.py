@@ -36,8 +36,8 @@ _SET_ROWS = 1600
 _WORDS = 8000
 # With fewer labelled rows, differences between taps are noise, and the default tap is used.
 _MIN_ROWS = 40
-# Most features of all words of a set around the best layer: a tuned head, which reads the last layer too, still has room
-# in memory.
+# Most features of all words of a set around the best layer: tuned heads, which read the last layer too, still fit into
+# memory.
 _MAX_WORD_VALUES = 0.8 * MAX_DENSE_VALUES
 # Bytes up to which every candidate is read on all rows.
 _MAX_BYTES = 256_000_000
