@@ -12,6 +12,7 @@ from manyheads.training.fit import FitResult
 from manyheads.training.searching.comparison import margin, simplest_near_best
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear_fit import LinearFitter
+from manyheads.training.solving.regularization_path import RegularizationPath
 
 WithNames = Callable[[Head], HeadTrainingSet]
 
@@ -30,14 +31,16 @@ def fit_simplest(
     Returns:
         The fit and the head it belongs to, whose weights are unchanged.
     """
-    paths = [fitter.path(head, training_set) for head, training_set in alternatives]
+    paths: list[RegularizationPath] = []
+    for head, training_set in alternatives:
+        paths.append(fitter.path(head, training_set, paths[-1] if paths else None))
     errors = [fitter.criterion.errors(path.problem.spec, path.held_out) for path in paths]
     chosen = simplest_near_best(errors)
     head, training_set = alternatives[chosen]
     path = paths[chosen]
     if with_names is not None:
         named = with_names(head)
-        paths.append(fitter.path(head, named))
+        paths.append(fitter.path(head, named, path))
         errors.append(fitter.criterion.errors(path.problem.spec, paths[-1].held_out))
         gain, error = margin(errors[chosen], errors[-1])
         if gain > error:

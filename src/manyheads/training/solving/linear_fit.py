@@ -46,7 +46,9 @@ class LinearFitter:
     l2: float | None = None
     criterion: Criterion = field(default_factory=HeldOutLoss)
 
-    def path(self, head: Head, training_set: HeadTrainingSet) -> RegularizationPath:
+    def path(
+        self, head: Head, training_set: HeadTrainingSet, before: RegularizationPath | None = None
+    ) -> RegularizationPath:
         """Solve each fold for penalties from strong to weak, until the held-out rows are predicted worse. A head that
         starts from the LM head has one path per scale of that start, zero among them. With many items, a sample of each
         fold's is solved; see ``on_all_rows``.
@@ -54,6 +56,7 @@ class LinearFitter:
         Args:
             head: A head of one linear layer; not changed.
             training_set: Its labelled training rows.
+            before: A path of the same head on other features: this one starts near its best penalty.
         """
         design = design_of(head, training_set)
         targets = torch.from_numpy(training_set.targets)
@@ -70,7 +73,13 @@ class LinearFitter:
             logits = start.scaled_logits(scale) if start is not None and scale else None
             first = Step(1.0, Prior(start, scale), replace(problem, prior=logits), _zeros(problem, len(kept)))
             first = replace(first, label_names=training_set.label_names, rows=0 if sample is None else len(sample[0]))
-            self._extend(path, first, kept if sample is None else sample, L2_PATH if self.l2 is None else (self.l2,))
+            rows = kept if sample is None else sample
+            if self.l2 is not None:
+                self._extend(path, first, rows, (self.l2,))
+            elif start is None and before is not None and before.best is not None:
+                self._walk(path, first, rows, max(L2_PATH.index(before.best.l2) - 1, 0))
+            else:
+                self._extend(path, first, rows, L2_PATH)
         return path
 
     def on_all_rows(self, sampled: RegularizationPath, training_set: HeadTrainingSet) -> RegularizationPath:
@@ -79,11 +88,17 @@ class LinearFitter:
         best = sampled.best
         assert best is not None, "the path has no step"
         path = sampled.empty(held_out)
-        first, place = replace(best, rows=0, scale=1.0), L2_PATH.index(best.l2)
-        self._extend(path, first, kept, L2_PATH[place:])
-        if place and path.best is not None and path.best.l2 == best.l2:
-            self._extend(path, path.best, kept, (L2_PATH[place - 1],))
+        self._walk(path, replace(best, rows=0, scale=1.0), kept, L2_PATH.index(best.l2))
         return path
+
+    def _walk(self, path: RegularizationPath, first: Step, kept: Sequence[Tensor], place: int) -> None:
+        """Add steps from a penalty in the middle of the path to weaker ones, then to stronger ones as long as these are
+        the best.
+        """
+        self._extend(path, first, kept, L2_PATH[place:])
+        while place and path.best is not None and path.best.l2 == L2_PATH[place]:
+            place -= 1
+            self._extend(path, path.best, kept, (L2_PATH[place],))
 
     def finish(self, head: Head, training_set: HeadTrainingSet, path: RegularizationPath) -> FitResult:
         """Solve with the best penalty on all rows, and return the head's new weights; a given penalty is kept."""

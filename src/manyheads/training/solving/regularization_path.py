@@ -150,10 +150,11 @@ class RegularizationPath:
         summed loss is that of the folds, as with ``C`` of scikit-learn's ``LogisticRegressionCV``.
         """
         assert self.best is not None, "the path has no step"
-        settings = self.best.settings
-        place = [step.settings for step in self.alternatives].index(settings)
-        near = self.alternatives[max(place - 1, 0) : place + 2]
-        around = [step for step in near if step.settings.get("prior") == settings.get("prior")]
+        prior = self.best.settings.get("prior")
+        alike = [step for step in self.alternatives if step.settings.get("prior") == prior]
+        alike.sort(key=lambda step: step.settings["l2"])
+        place = [step.settings["l2"] for step in alike].index(self.best.l2)
+        around = alike[max(place - 1, 0) : place + 2]
         exponents = np.log([step.settings["l2"] for step in around])
         wanted = math.log(self.best.l2)
         if len(around) == 3:

@@ -1,4 +1,4 @@
-"""With many rows the path of penalties starts on a quarter of them, and ends where it ends without."""
+"""Paths of penalties that start in the middle: after a quarter of many rows, and after another set of taps."""
 
 from __future__ import annotations
 
@@ -59,3 +59,20 @@ def test_a_given_penalty_needs_no_sample(
 ) -> None:
     monkeypatch.setattr(linear_fit, "_MANY_ITEMS", 400)
     assert [step.settings for step in trained(saved, rows, l2=0.1).search["label"]] == [{"l2": 0.1}]
+
+
+def test_every_set_has_its_best_penalty_between_others(saved: Saved, rows: list[dict[str, object]]) -> None:
+    """Sets after the first one start near its best penalty, and go on from there in both directions."""
+    model = mh.HeadedModel.from_pretrained(saved("bert"))
+    model.add_head("label", mh.Multiclass(["0", "1", "2"]))
+    result = mh.train(model, rows, text="text", method=mh.Frozen(cache=None, dtype="float32"), eval_fraction=0)
+    tried: dict[object, dict[float, float]] = {}
+    for step in result.search["label"]:
+        if step.by == "held out":
+            tried.setdefault(step.reads, {})[step.settings["l2"]] = step.loss
+    assert len(tried) > 1
+    for losses in tried.values():
+        place = linear_fit.L2_PATH.index(min(losses, key=lambda l2: losses[l2]))
+        assert set(linear_fit.L2_PATH[max(place - 1, 0) : place + 2]) <= set(losses)
+    first, *later = map(len, tried.values())
+    assert min(later) < first
