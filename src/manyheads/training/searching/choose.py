@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from manyheads.heads import Head
 from manyheads.training.fit import FitResult
-from manyheads.training.searching.comparison import margin, simplest_near_best
+from manyheads.training.searching.comparison import largest_near_best, margin, simplest_near_best
 from manyheads.training.solving.head_rows import HeadTrainingSet
 from manyheads.training.solving.linear_fit import LinearFitter
 from manyheads.training.solving.regularization_path import RegularizationPath
@@ -35,7 +35,7 @@ def fit_simplest(
     for head, training_set in alternatives:
         paths.append(fitter.path(head, training_set, paths[-1] if paths else None))
     errors = [fitter.criterion.errors(path.problem.spec, path.held_out) for path in paths]
-    chosen = simplest_near_best(errors)
+    chosen = largest_near_best(errors) if paths[0].sampled else simplest_near_best(errors)
     head, training_set = alternatives[chosen]
     path = paths[chosen]
     if with_names is not None:

@@ -43,7 +43,20 @@ def simplest_near_best(errors: Sequence[np.ndarray]) -> int:
     Args:
         errors: Per alternative, the errors of the same rows (rows,); the simplest alternative first.
     """
+    return _near_best(errors).index(True)
+
+
+def largest_near_best(errors: Sequence[np.ndarray]) -> int:
+    """Return the index of the last alternative within one standard error of the best, or negligibly worse: the choice
+    among alternatives that were fitted on a sample, since on all rows larger ones gain more.
+
+    Args:
+        errors: As of ``simplest_near_best``.
+    """
+    return len(errors) - 1 - _near_best(errors)[::-1].index(True)
+
+
+def _near_best(errors: Sequence[np.ndarray]) -> list[bool]:
     best = min(errors, key=lambda alternative: float(alternative.mean()))
     least = negligible(best)
-    near = [excess <= max(error, least) for excess, error in (margin(one, best) for one in errors)]
-    return near.index(True)
+    return [excess <= max(error, least) for excess, error in (margin(one, best) for one in errors)]

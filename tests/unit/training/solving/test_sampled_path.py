@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import manyheads as mh
+from manyheads.training.searching.comparison import largest_near_best, simplest_near_best
 from manyheads.training.solving import linear_fit
 from tests.laws.oracle import different_texts
 
@@ -76,3 +77,11 @@ def test_every_set_has_its_best_penalty_between_others(saved: Saved, rows: list[
         assert set(linear_fit.L2_PATH[max(place - 1, 0) : place + 2]) <= set(losses)
     first, *later = map(len, tried.values())
     assert min(later) < first
+
+
+def test_on_a_sample_the_largest_set_near_the_best_is_chosen() -> None:
+    draw = np.random.default_rng(0)
+    best = draw.normal(1.0, 0.3, size=400)
+    errors = [best + 0.5, best + draw.normal(0.001, 0.2, size=400), best, best + 0.0005, best + 0.1]
+    assert (simplest_near_best(errors), largest_near_best(errors)) == (1, 3)
+    assert largest_near_best(errors[:1]) == simplest_near_best(errors[:1]) == 0
