@@ -1181,7 +1181,7 @@ def test_l23_a_second_training_meets_the_token_states(family: str, saved: Saved)
         model = headed(saved(family), {"urgency": FORKED["urgency"]})
         with passes() as seen:
             mh.train(model, data, "text", method if number < 2 else replace(method, start="random"), eval_fraction=0)
-        # Starting heads are solved on pooled features, those of the three labels' names too, and the fork steps on token
+        # Starting heads are solved on pooled features, also of the three labels' names, and the fork steps on token
         # states: one pass each, and then none.
         assert seen == ([(33, {"hidden"}), (30, {"token_states"})] if number == 0 else [])
     with passes() as seen:  # evaluation runs the fork as a prediction will, once
