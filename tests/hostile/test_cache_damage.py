@@ -41,7 +41,7 @@ def train(saved: Callable[[str], Path]) -> Callable[..., Trained]:
         model = mh.HeadedModel.from_pretrained(saved("bert"))
         for name, spec in HEADS.items():
             model.add_head(name, spec)
-        method = mh.Frozen(cache=cache, dtype="float32", l2=0.3)
+        method = mh.Frozen(cache=cache, dtype="float32", l2=0.3, label_names=False)
         with rows_read(model.backbone) as rows:
             mh.train(model, TABLE[:texts], text="text", method=method, eval_fraction=0)
         return dict(model.heads.state_dict()), sum(rows)

@@ -65,9 +65,16 @@ class LinearFitter:
         )
         kept, held_out = _folds(training_set, self._compared_folds(training_set))
         sample = _sampled(kept, training_set.seed) if self.l2 is None else None
-        calibrates = head.spec.has_labels and self.l2 is None
-        path = RegularizationPath(head.taps, design, problem, training_set.texts, held_out, calibrates, self.criterion)
-        path.sampled = sample is not None
+        path = RegularizationPath(
+            head.taps,
+            design,
+            problem,
+            training_set.texts,
+            held_out,
+            calibrates=head.spec.has_labels and self.l2 is None,
+            criterion=self.criterion,
+            sampled=sample is not None,
+        )
         start = LMHeadStart.of(head, training_set) if head.spec.init == "lm_head" else None
         for scale in PRIOR_SCALES if start is not None else (0.0,):
             logits = start.scaled_logits(scale) if start is not None and scale else None
@@ -84,10 +91,10 @@ class LinearFitter:
 
     def on_all_rows(self, sampled: RegularizationPath, training_set: HeadTrainingSet) -> RegularizationPath:
         """Return the path on all items from the best step of one that was solved on a sample."""
-        kept, held_out = _folds(training_set, self._compared_folds(training_set))
+        kept, _ = _folds(training_set, self._compared_folds(training_set))
         best = sampled.best
         assert best is not None, "the path has no step"
-        path = sampled.empty(held_out)
+        path = sampled.on_all_rows()
         self._walk(path, replace(best, rows=0, scale=1.0), kept, L2_PATH.index(best.l2))
         return path
 

@@ -89,14 +89,12 @@ class RegularizationPath:
         held_out: Held-out rows of each fold.
         calibrates: Whether the logits of each step are scaled to the least held-out loss.
         criterion: By what the steps are compared.
+        sampled: Whether the steps are solved on a sample of the rows.
 
     Attributes:
         alternatives: One record per step.
         best: The best step, or ``None`` before the first one.
-        sampled: Whether the steps were solved on a sample of the rows.
     """
-
-    sampled = False
 
     def __init__(
         self,
@@ -107,9 +105,10 @@ class RegularizationPath:
         held_out: Sequence[Tensor],
         calibrates: bool = False,
         criterion: Criterion | None = None,
+        sampled: bool = False,
     ) -> None:
         self.taps, self.design, self.problem = taps, design, problem
-        self.calibrates = calibrates
+        self.calibrates, self.sampled = calibrates, sampled
         self.criterion = HeldOutLoss() if criterion is None else criterion
         self.alternatives: list[Alternative] = []
         self.best: Step | None = None
@@ -117,10 +116,12 @@ class RegularizationPath:
         self._compared = _without_logits(problem, texts, torch.cat(self._held_out))
         self._best_logits: list[Tensor] = []
 
-    def empty(self, held_out: Sequence[Tensor]) -> RegularizationPath:
-        """Return a path without steps on the same rows and taps."""
-        arguments = (self.taps, self.design, self.problem, self._texts, held_out, self.calibrates, self.criterion)
-        return RegularizationPath(*arguments)
+    def on_all_rows(self) -> RegularizationPath:
+        """Return a path without steps for all rows."""
+        held_out, texts = self._held_out, self._texts
+        return RegularizationPath(
+            self.taps, self.design, self.problem, texts, held_out, self.calibrates, self.criterion
+        )
 
     def add(self, step: Step) -> tuple[float, float]:
         """Add a step; return its mean loss over the folds' held-out rows, and what compares it with other steps."""
