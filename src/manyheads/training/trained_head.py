@@ -18,7 +18,7 @@ from manyheads.evaluation.lm_check import LMCheck
 from manyheads.evaluation.metrics import Metrics, baseline, short_metrics
 from manyheads.evaluation.report.plain import plain_json
 from manyheads.heads import Head, Logits, Targets
-from manyheads.training.fit import FitResult
+from manyheads.training.fit import HELD_OUT, FitResult
 from manyheads.training.method import Method
 from manyheads.training.prepare import Prepared
 from manyheads.training.result import OutOfFold
@@ -100,7 +100,9 @@ class TrainedHead:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on labels with too few rows, and on a head that predicts no better than a constant."""
+        """Sentences on labels with too few rows, on names of labels that were trained on, on the temperature, and on a
+        head that predicts no better than a constant.
+        """
         spec, data, name = self.head.spec, self.prepared.data, self.name
         counts = Counter(found for row in self.targets.take(data.train).classes() for found in row)
         labels = getattr(spec, "classes", ())
@@ -110,6 +112,8 @@ class TrainedHead:
             found.append(
                 f"Head {name!r}: {counted(len(single), 'label')} with one training row only, such as {single[0]!r}."
             )
+        if "label_names" in self.fit.settings:
+            found.append(_names_note(name, self.fit, self.targets.unit))
         temperature = self.fit.temperature
         if temperature is not None and temperature.temperature != 1:
             found.append(
@@ -153,6 +157,19 @@ class TrainedHead:
             "tried": [alternative.record() for alternative in self.fit.alternatives],
             "lm_check": plain_json(lm_check),
         }
+
+
+def _names_note(head: str, fit: FitResult, unit: str) -> str:
+    """Return a sentence on the names of labels that a head was trained on: what they were worth with the same taps."""
+    solved = [tried for tried in fit.alternatives if tried.by.startswith(HELD_OUT)]
+    with_names = [tried for tried in solved if "label_names" in tried.settings]
+    without = [tried for tried in solved if tried not in with_names and tried.reads == with_names[0].reads]
+    losses = [min(tried.loss for tried in part) for part in (without, with_names)]
+    count = int(fit.settings["label_names"])
+    return (
+        f"Head {head!r}: it was trained on the names of {counted(count, 'label')} too, which lowers the loss of held-out "
+        f"{unit} from {losses[0]:.3g} to {losses[1]:.3g}."
+    )
 
 
 def few_rows_notes(trained: Mapping[str, TrainedHead], held_out: bool) -> list[str]:
