@@ -167,8 +167,8 @@ def _names_note(head: str, fit: FitResult, unit: str) -> str:
     losses = [min(tried.loss for tried in part) for part in (without, with_names)]
     count = int(fit.settings["label_names"])
     return (
-        f"Head {head!r}: it was trained on the names of {counted(count, 'label')} too, which lowers the loss of held-out "
-        f"{unit} from {losses[0]:.3g} to {losses[1]:.3g}."
+        f"Head {head!r}: it was trained on the names of {counted(count, 'label')} too, which lowers the loss of "
+        f"held-out {unit} from {losses[0]:.3g} to {losses[1]:.3g}."
     )
 
 
