@@ -62,7 +62,7 @@ class Figures:
 
 def tasks(folder: Path) -> Iterator[Task]:
     """Yield the tasks, the smallest first."""
-    for name, shots in (("banking77", 5), ("banking77", 8), ("banking77", 10), ("clinc150", 5)):
+    for name, shots in (("banking77", 2), ("banking77", 5), ("banking77", 8), ("banking77", 10), ("clinc150", 5)):
         yield Task(f"{name}, {shots} rows per label", "intent", lambda seed, n=name, s=shots: few(folder / n, s, seed))
     table = folder / "occupation_tasks.csv"
     for column in ("occupation_group", "activity"):
