@@ -54,7 +54,7 @@ class LabelledRows:
     numbers: np.ndarray
     texts: list[Any]
     targets: Mapping[str, Targets]
-    words: list[Sequence[Place]] | None
+    words: Sequence[Sequence[Place]] | None
     unknown: Mapping[str, UnknownLabels]
     sample_weight: np.ndarray | None = None
 
@@ -163,9 +163,7 @@ def read_labelled(
     """
     texts = read_texts(table, text)
     words = words_for(heads, texts)
-    split = (
-        None if words is None else [SplitText(places, str(own)) for places, own in zip(words, texts.texts, strict=True)]
-    )
+    split = split_texts(words, texts)
     targets: dict[str, Targets] = {}
     unknown: dict[str, UnknownLabels] = {}
     remarks: list[str] = []
@@ -202,6 +200,13 @@ def words_for(heads: Mapping[str, Head], texts: Texts) -> list[list[Place]] | No
     """
     rule = next((head.spec.word_rule for head in heads.values() if head.spec.word_rule is not None), None)
     return None if rule is None else texts.words(rule)
+
+
+def split_texts(words: Sequence[Sequence[Place]] | None, texts: Texts) -> list[SplitText] | None:
+    """Return each text with its words, as specs encode labels of words; ``None`` without words."""
+    if words is None:
+        return None
+    return [SplitText(places, str(own)) for places, own in zip(words, texts.texts, strict=True)]
 
 
 def _label_cells(table: Table, name: str, head: Head) -> list[object]:

@@ -74,7 +74,7 @@ def _evaluated(
         texts=[data.texts[row] for row in data.train],
         flags={"truncated": data.tokenized.truncated[data.train]},
         columns={name: [cells[number] for number in numbers] for name, cells in columns.items()},
-        notes=[*prepared.notes, *rare_label_notes(prepared.data, trainings.heads, folds)],
+        notes=[*prepared.notes, *rare_label_notes(data, trainings.heads, folds)],
     )
 
 

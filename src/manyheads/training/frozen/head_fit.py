@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -14,7 +14,7 @@ from manyheads.core import HeadedCore
 from manyheads.data.split import first_of_each
 from manyheads.deciding.after_training import decide
 from manyheads.deciding.held_out import HeldOut
-from manyheads.features import FeatureSource, FeatureTable
+from manyheads.features import FeatureSource
 from manyheads.heads import Decision, Head
 from manyheads.taps import BackboneTap, Tap
 from manyheads.taps.base import Reader
@@ -49,6 +49,7 @@ class HeadFit:
         head: The model's head.
         rows: Its labelled training rows (n,).
         targets: Their targets.
+        label_names: Row numbers of the names of its labels that may be further rows; often none.
         decision: After ``fit``: fitted on out-of-fold rows.
         shortlist: Sets of taps to try, set by a search; ``None`` for the taps of the spec.
         fitted: After ``fit``: a head with the new weights, on the CPU.
@@ -96,12 +97,14 @@ class HeadFit:
             select_by: By what it and the taps are chosen.
         """
         heads = [self.prepared_head(stacking.source, taps) for taps in self.tap_sets()]
-        sets = [self._training_set(head, stacking.read(head.taps, self.rows)) for head in heads]
+        sets = [self._training_set(stacking, head) for head in heads]
         if heads[0].linear:
             criterion = criterion_of(select_by, self.name, self.head.spec)
-            with_names = partial(self._with_names, stacking) if len(self.label_names) else None
+            named = partial(self._training_set, stacking, label_names=self.label_names)
             fitter = LinearFitter(l2, criterion)
-            result, self.fitted = fit_simplest(fitter, list(zip(heads, sets, strict=True)), with_names)
+            result, self.fitted = fit_simplest(
+                fitter, list(zip(heads, sets, strict=True)), named if len(self.label_names) else None
+            )
         else:
             by_steps = GradientFitter(batch_rows=_STEP_TEXTS * self.head.spec.items_per_text)
             result, self.fitted = by_steps.fit(heads[0], sets[0]), heads[0]
@@ -147,31 +150,21 @@ class HeadFit:
         """Return the texts of some of its rows."""
         return [self._data.texts[row] for row in self.rows[rows]]
 
-    def _with_names(self, stacking: Stacking, head: Head) -> HeadTrainingSet:
-        """Return the training set of a prepared head with the names of labels after its rows."""
-        rows = np.concatenate([self.rows, self.label_names])
+    def _training_set(self, stacking: Stacking, head: Head, label_names: np.ndarray = _NO_ROWS) -> HeadTrainingSet:
+        """Return the training set of a prepared head, with rows that are names of labels after its own."""
+        rows = np.concatenate([self.rows, label_names])
         tables, targets = stacking.read(head.taps, rows), self._data.targets[self.name].take(rows)
-        weights = self._data.weights_of(rows)
-        return replace(
-            self._training_set(head, dict(tables)),
-            tables={tap: targets.select(table, rows) for tap, table in tables.items()},
-            targets=targets.items().targets,
-            classes=targets.item_classes(),
-            texts=[self._data.texts[row] for row in rows],
-            sample_weight=None if weights is None else torch.from_numpy(weights),
-            label_names=len(self.label_names),
-        )
-
-    def _training_set(self, head: Head, tables: Mapping[Tap, FeatureTable]) -> HeadTrainingSet:
-        items = self.targets.items()
+        items = targets.items()
+        weights = self._data.weights_of(rows[items.rows])
         return HeadTrainingSet(
-            tables={tap: self.targets.select(table, self.rows) for tap, table in tables.items()},
+            tables={tap: targets.select(table, rows) for tap, table in tables.items()},
             taps=head.taps,
             targets=items.targets,
-            classes=self.targets.item_classes(),
-            texts=self._texts(items.rows),
+            classes=targets.item_classes(),
+            texts=[self._data.texts[row] for row in rows[items.rows]],
             class_weights=self._class_weights,
             seed=self._data.seed,
-            sample_weight=self._sample_weight,
+            sample_weight=None if weights is None else torch.from_numpy(weights),
             hold_out_all=self.stacked or "thresholds" in self.head.spec.decided_by,
+            label_names=len(label_names),
         )

@@ -1,5 +1,5 @@
-"""Solve a linear head on several sets of taps, and choose the simplest set that is about as good as the best; then with
-the names of its labels as further rows, where these help.
+"""Solve a linear head on several sets of taps, and choose the simplest set that is about as good as the best, or the
+largest one where all were solved on a sample. The names of its labels are further rows where these help.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
-``choose.py``), and the simplest set within one standard error of the best is chosen. Evaluation rows are never used.
+``choose.py``), and the simplest set within one standard error of the best is chosen; with many rows, the largest one on
+a quarter of them. Evaluation rows are never used.
 
 A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with
 the neighbors of each word, and this layer with a lower and a higher one, are solved exactly.

@@ -94,7 +94,7 @@ class LinearFitter:
         kept, _ = _folds(training_set, self._compared_folds(training_set))
         best = sampled.best
         assert best is not None, "the path has no step"
-        path = sampled.on_all_rows()
+        path = sampled.without_steps()
         self._walk(path, replace(best, rows=0, scale=1.0), kept, L2_PATH.index(best.l2))
         return path
 

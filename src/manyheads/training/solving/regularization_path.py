@@ -116,8 +116,8 @@ class RegularizationPath:
         self._compared = _without_logits(problem, texts, torch.cat(self._held_out))
         self._best_logits: list[Tensor] = []
 
-    def on_all_rows(self) -> RegularizationPath:
-        """Return a path without steps for all rows."""
+    def without_steps(self) -> RegularizationPath:
+        """Return a path on the same taps and rows, whose steps are still to be solved, on all rows."""
         held_out, texts = self._held_out, self._texts
         return RegularizationPath(
             self.taps, self.design, self.problem, texts, held_out, self.calibrates, self.criterion

@@ -18,7 +18,8 @@ from manyheads.training.solving.objective import PackedObjective, Problem
 ROUGH_TOLERANCE = 1e-4
 FINE_TOLERANCE = 1e-8
 _FP32_TOLERANCE = 1e-6
-# With so many multiplications per evaluation that one takes half a second, the last steps cost more than they change.
+# With so many multiplications per evaluation, which then takes tenths of a second, the last steps cost more than they
+# change.
 _LARGE_TOLERANCE, _LARGE = 1e-5, 5_000_000_000
 # Multiplications per evaluation above which fp64 costs more than its digits are worth: fp32 comes within 1e-5.
 _MAX_FP64_MULTIPLICATIONS = 100_000_000
@@ -63,6 +64,7 @@ def solve_parts(problem: Problem, parts: Sequence[Tensor], l2: float, start: Lin
     if problem.spec.squared_error and isinstance(problem.design, DenseDesign):
         layers = [_ridge(problem.take(part), l2) for part in parts]
         return Linear(torch.stack([layer.weight for layer in layers]), torch.stack([layer.bias for layer in layers]))
+    # A single part needs no products for the rows outside it.
     if len(parts) == 1 and len(parts[0]) < problem.design.rows:
         problem, parts = problem.take(parts[0]), [torch.arange(len(parts[0]))]
     with threads(1) as available:
