@@ -46,7 +46,8 @@ class TemperatureFit:
     """How the temperature of a head was found.
 
     Attributes:
-        temperature: The temperature of the head's decision: the fitted one if ``gain`` is above 0, else 1.
+        temperature: The temperature of the head's decision: the fitted one if ``gain`` is above 0, else 1; for a tuned
+            head that answers together with a frozen one, see ``fit_temperature_beside``.
         fitted: The one with the least log loss of the held-out items.
         gain: The mean reduction of their log loss, each by a temperature that was fitted without it.
         error: The standard error of ``gain``, in which the items of one text count as one observation.
@@ -95,6 +96,29 @@ def fit_temperature(spec: HeadSpec, held_out: HeldOut, seed: int = 0) -> Tempera
         gains[own] = raw[own] - log_losses(spec, held_out.take(own), temperature)
     fitted, gain, error = best_temperature(spec, held_out), held_out.mean(gains), held_out.error(gains)
     return TemperatureFit(fitted if gain > 0 else 1.0, fitted, gain, error, len(held_out))
+
+
+def fit_temperature_beside(
+    spec: HeadSpec, held_out: HeldOut, reference: HeldOut, known: float, seed: int = 0
+) -> TemperatureFit | None:
+    """Return the temperature of a head beside a similar one, whose temperature is known from more items.
+
+    It is the known one times the ratio of the temperatures that fit both heads to the same few items best: where these
+    happen to be easy, they are easy for both. (A control variate; Owen 2013, "Monte Carlo theory, methods and
+    examples", section 8.9.)
+
+    Args:
+        spec: The spec of both heads.
+        held_out: Items that the head's weights were not trained on.
+        reference: The same items with the logits of the similar head.
+        known: The similar head's temperature.
+        seed: Of the folds.
+    """
+    fit = fit_temperature(spec, held_out, seed)
+    if fit is None or held_out.groups.max(initial=-1) + 1 < MIN_TEXTS:
+        return fit
+    temperature = known * fit.fitted / best_temperature(spec, reference)
+    return replace(fit, temperature=min(max(temperature, LOWEST), HIGHEST))
 
 
 def best_temperature(spec: HeadSpec, held_out: HeldOut) -> float:

@@ -57,6 +57,14 @@ class Logits(ABC):
         """Return the logits times a factor, such as one over a temperature."""
 
     @abstractmethod
+    def averaged(self, other: Logits, share: float) -> Logits:
+        """Return the mean of these logits and others of the same rows, which have this share of the weight."""
+
+    @abstractmethod
+    def fill(self, value: float) -> None:
+        """Set all logits to a value, such as NaN."""
+
+    @abstractmethod
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch.
 
@@ -112,6 +120,14 @@ class RowLogits(Logits):
         """Return the logits times a factor."""
         return RowLogits(self.values * np.float32(factor))
 
+    def averaged(self, other: Logits, share: float) -> RowLogits:
+        """Return the mean of these logits and others of the same rows."""
+        return RowLogits(_averaged(self.values, other.values, share))
+
+    def fill(self, value: float) -> None:
+        """Set all logits to a value."""
+        self.values.fill(value)
+
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch (batch, outputs)."""
         self.values[rows] = batch
@@ -163,6 +179,14 @@ class WordLogits(Logits):
         """Return the logits times a factor."""
         return WordLogits(self.map(lambda values: values * np.float32(factor)))
 
+    def averaged(self, other: Logits, share: float) -> WordLogits:
+        """Return the mean of these logits and others of the same rows."""
+        return WordLogits(self.map(lambda values: _averaged(values, other.values.values, share)))
+
+    def fill(self, value: float) -> None:
+        """Set all logits to a value."""
+        self.values.values.fill(value)
+
     def put(self, rows: np.ndarray, batch: np.ndarray) -> None:
         """Write a batch (batch, words, outputs), without its padding."""
         positions = np.arange(batch.shape[1])
@@ -175,3 +199,8 @@ class WordLogits(Logits):
 
     def __getitem__(self, rows: slice) -> WordLogits:
         return WordLogits(self.values[rows])
+
+
+def _averaged(values: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
+    mean: np.ndarray = np.float32(1 - share) * values + np.float32(share) * others
+    return mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
@@ -116,6 +117,25 @@ class Head(nn.Module):
         self.width = other.width
         for part in ("readers", "trunk", "output"):
             setattr(self, part, getattr(other, part))
+
+    def averaged(self, other: Head, share: float) -> Head:
+        """Return a new linear head whose logits are the mean of this head's and another's: it reads what both read.
+
+        Args:
+            other: A linear head with the same spec.
+            share: Share of the other one's logits.
+        """
+        mean = copy.deepcopy(self)
+        mean.taps = (*self.taps, *other.taps)
+        mean.width = self.width + other.width
+        mean.readers.extend(copy.deepcopy(other.readers))
+        mine, theirs = self.output, other.output.to(self.output.weight.device)
+        mean.output = nn.Linear(mean.width, self.spec.outputs, device=mine.weight.device)
+        with torch.no_grad():
+            mean.output.weight.copy_(torch.cat([(1 - share) * mine.weight, share * theirs.weight], dim=1))
+            mean.output.bias.copy_((1 - share) * mine.bias + share * theirs.bias)
+        mean.output.train(self.training)
+        return mean
 
     @property
     def reads_heads(self) -> tuple[str, ...]:

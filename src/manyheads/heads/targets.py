@@ -106,6 +106,15 @@ class Targets(Sequence[Any]):
     def item_logits(self, logits: Logits) -> np.ndarray:
         """Return the logits (items, outputs) of ``items``, of logits of the same rows."""
 
+    @abstractmethod
+    def put_item_logits(self, logits: Logits, values: np.ndarray) -> None:
+        """Replace the logits of ``items`` in logits of the same rows.
+
+        Args:
+            logits: Changed.
+            values: (items, outputs).
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class RowTargets(Targets):
@@ -173,6 +182,10 @@ class RowTargets(Targets):
         """Return the logits of the labelled rows."""
         values: np.ndarray = logits.values[self.labelled]
         return values
+
+    def put_item_logits(self, logits: Logits, values: np.ndarray) -> None:
+        """Replace the logits of the labelled rows."""
+        logits.values[self.labelled] = values
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,6 +261,10 @@ class WordTargets(Targets):
         """Return the logits of the labelled words."""
         values: np.ndarray = logits.values.values[self._present]
         return values
+
+    def put_item_logits(self, logits: Logits, values: np.ndarray) -> None:
+        """Replace the logits of the labelled words."""
+        logits.values.values[self._present] = values
 
     @property
     def _present(self) -> np.ndarray:

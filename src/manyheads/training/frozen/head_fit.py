@@ -44,6 +44,8 @@ class HeadFit:
         name: The head's name.
         stacked: Whether a head of the same run reads this one.
         label_names: Whether the names of its labels may be further rows.
+        hold_out_all: Whether every row gets logits from weights that were fitted without it; otherwise many rows do
+            where something is fitted to them only.
 
     Attributes:
         head: The model's head.
@@ -60,7 +62,13 @@ class HeadFit:
     result: FitResult
 
     def __init__(
-        self, core: HeadedCore, data: TrainingData, name: str, stacked: bool = False, label_names: bool = True
+        self,
+        core: HeadedCore,
+        data: TrainingData,
+        name: str,
+        stacked: bool = False,
+        label_names: bool = True,
+        hold_out_all: bool = False,
     ) -> None:
         self.name = name
         self.head = core.heads[name]
@@ -68,6 +76,7 @@ class HeadFit:
         self.targets = data.targets[name].take(self.rows)
         self.shortlist: Shortlist | None = None
         self.stacked = stacked
+        self.hold_out_all = hold_out_all or stacked or "thresholds" in self.head.spec.decided_by
         tried = label_names and self.head.linear
         self.label_names = data.label_names.get(name, _NO_ROWS) if tried else _NO_ROWS
         self.decision = Decision(costs=self.head.decision.costs)
@@ -165,6 +174,6 @@ class HeadFit:
             class_weights=self._class_weights,
             seed=self._data.seed,
             sample_weight=None if weights is None else torch.from_numpy(weights),
-            hold_out_all=self.stacked or "thresholds" in self.head.spec.decided_by,
+            hold_out_all=self.hold_out_all,
             label_names=len(label_names),
         )

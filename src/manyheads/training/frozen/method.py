@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -92,6 +92,8 @@ class Frozen(Method):
     select_by: str = LOSS
     label_names: bool = True
 
+    hold_out_all: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if self.l2 is not None and not 0 <= self.l2 < float("inf"):
             raise MethodError(f"Frozen: l2 must be a finite number of at least 0, got {self.l2!r}")
@@ -105,11 +107,11 @@ class Frozen(Method):
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Search taps, compute features once, then fit every head on its labelled rows."""
-        return self.fit_on(self._features(core, heads, data), core, heads, data)
+        return self.fit_on(self.features(core, heads, data), core, heads, data)
 
     def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
         """Return the method on features that are computed once."""
-        return FrozenOnFeatures(self, self._features(core, heads, data))
+        return FrozenOnFeatures(self, self.features(core, heads, data))
 
     def fit_on(
         self, features: SharedFeatures, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData
@@ -117,7 +119,7 @@ class Frozen(Method):
         """Search taps and fit every head on its labelled rows; see ``fit``."""
         running, source = features.core, features.source
         read_heads = {name for head in heads.values() for name in head.reads_heads}
-        fits = [HeadFit(core, data, name, name in read_heads, self.label_names) for name in heads]
+        fits = [HeadFit(core, data, name, name in read_heads, self.label_names, self.hold_out_all) for name in heads]
         all_rows = np.concatenate([data.train, data.evaluate, *(fit.label_names for fit in fits)])
         self._search(core, source, fits, all_rows)
         fixed = [name for name in core.heads.with_dependencies(heads) if name not in heads]
@@ -150,7 +152,8 @@ class Frozen(Method):
             "label_names": self.label_names,
         }
 
-    def _features(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> SharedFeatures:
+    def features(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> SharedFeatures:
+        """Return the features of all rows, computed where they are read."""
         cache = open_cache(self.cache)
         running = self._feature_core(core, heads, data, cache)
         identity = identity_of(running.backbone, data.digest)
@@ -206,6 +209,19 @@ class FrozenOnFeatures(Method):
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings."""
         return self.method.describe()
+
+
+@dataclass(frozen=True)
+class FrozenBeside(Frozen):
+    """``Frozen`` for heads that answer together with tuned ones, which is judged on rows that neither was fitted to.
+
+    Args:
+        share: Share of these heads in the answers; ``None`` chooses it for each head.
+    """
+
+    hold_out_all: ClassVar[bool] = True
+
+    share: float | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from manyheads.heads import Head, Logits
 from manyheads.taps import off_branch, on_branch
 from manyheads.taps.token_states import TokenStates
 from manyheads.training.dataset import TrainingData
-from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.frozen.method import FrozenBeside, FrozenStart
 from manyheads.training.method import Outcome
 from manyheads.training.tuning.learning_rates import depth_rates, head_rates
 from manyheads.training.tuning.loss_weighting import Weighting
@@ -49,6 +49,11 @@ class Fork(Tuning):
 
     Args:
         top: Number of blocks to copy.
+        frozen_share: Each answer is the mean of the tuned head's logits and those of the head that ``Frozen`` trains on
+            all training rows, which have this share, below 1. ``None`` chooses it for each head, 0 to 1, by the loss on
+            the held-out rows; without any it is 0.5, and with ``start="random"`` 0. With 0, heads read the fork alone,
+            and the blocks that it copies need not run for them. Heads with hidden layers or learned poolings, and those
+            that read or are read by another head, answer alone.
         layer_decay: Factor on ``lr`` for each block further down.
         cache: Storage of token states: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
 
@@ -65,6 +70,7 @@ class Fork(Tuning):
     """
 
     top: int = 2
+    frozen_share: float | None = field(default=None, kw_only=True)
     lr: float = field(default=3e-4, kw_only=True)
     layer_decay: float = field(default=1.0, kw_only=True)
     cache: str | Path | None = field(default="auto", kw_only=True, compare=False)
@@ -73,6 +79,19 @@ class Fork(Tuning):
         super().__post_init__()
         self.check_whole("top")
         self.check_number("layer_decay", above=0.0)
+        if self.frozen_share is None:
+            return
+        self.check_number("frozen_share")
+        if self.frozen_share >= 1 or (self.frozen_share > 0 and self.start != "frozen"):
+            raise MethodError(
+                f"Fork: frozen_share must be below 1, and above 0 only with start='frozen', got "
+                f"{self.frozen_share!r} with start={self.start!r}"
+            )
+
+    def frozen_beside(self) -> FrozenBeside | None:
+        """Return the method for heads that answer together with the tuned ones."""
+        alone = self.start != "frozen" if self.frozen_share is None else self.frozen_share == 0
+        return None if alone else FrozenBeside(cache=self.cache, share=self.frozen_share)
 
     def describe(self) -> dict[str, Any]:
         """Return the method's name and settings, without the cache folder."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
+
 from manyheads.data.split import split_by_text
 from manyheads.deciding.after_training import decide
 from manyheads.deciding.held_out import HeldOut
-from manyheads.deciding.temperature import TemperatureFit
+from manyheads.deciding.temperature import HIGHEST, LOWEST, TemperatureFit, least_loss_factor
 from manyheads.heads import Decision, Head, Logits
 from manyheads.training.dataset import TrainingData, row_classes
 
@@ -61,3 +63,30 @@ def decide_on_held_out(
         name: decide(head.spec, held_out_of(data, name, logits[name]), head.decision, data.seed)
         for name, head in heads.items()
     }
+
+
+def held_out_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> float:
+    """Return a head's mean loss on the held-out rows; with the best temperature, if the head has one.
+
+    Args:
+        head: The head.
+        logits: Its logits of the held-out rows.
+        name: Its name.
+        data: Contains the held-out rows.
+    """
+    targets = data.targets[name].take(data.held_out)
+    items, sample_weight = torch.from_numpy(targets.items().targets), None
+    if not len(items):
+        return 0.0
+    if data.sample_weight is not None:
+        sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
+    outputs = torch.from_numpy(targets.item_logits(logits)).double()
+    weights = head.loss_weights(name)
+    class_weights = None if weights is None else weights.double().cpu()
+
+    def loss(factor: float) -> float:
+        return float(head.spec.loss(outputs * factor, items, class_weights, sample_weight).mean)
+
+    if "temperature" not in head.spec.decided_by:
+        return loss(1.0)
+    return loss(least_loss_factor(loss, len(items), 1 / HIGHEST, 1 / LOWEST))

@@ -17,7 +17,7 @@ from manyheads.core import HeadedCore
 from manyheads.errors import BackboneError, MethodError, listed
 from manyheads.heads import Head
 from manyheads.training.dataset import TrainingData
-from manyheads.training.frozen.method import FrozenStart
+from manyheads.training.frozen.method import FrozenBeside, FrozenStart
 from manyheads.training.method import Method
 from manyheads.training.resuming.run_folder import clear
 from manyheads.training.tuning.learning_rates import default_rates
@@ -175,6 +175,10 @@ class Tuning(Method):
     def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
         """Return the method without checkpoints: a folder belongs to one run."""
         return replace(self, checkpoints=None, save_steps=None)
+
+    def frozen_beside(self) -> FrozenBeside | None:
+        """Return the method for heads that answer together with the tuned ones; ``None`` if these answer alone."""
+        return None
 
     def frozen_start(self) -> FrozenStart:
         """Return the method that solves the heads for ``start="frozen"``."""

@@ -27,6 +27,7 @@ from manyheads.training.solving.adamw import parameter_groups
 from manyheads.training.tuning.arguments import training_arguments
 from manyheads.training.tuning.best_epoch import EpochEvaluator
 from manyheads.training.tuning.epoch_log import EpochLog
+from manyheads.training.tuning.frozen_heads import Evaluate, FrozenHeads, suited_heads
 from manyheads.training.tuning.held_out_rows import decide_on_held_out, holding_out
 from manyheads.training.tuning.loss_weighting import LearnedWeighting, Weighting
 from manyheads.training.tuning.method import Tuning
@@ -53,7 +54,7 @@ def tune(method: Tuning, core: HeadedCore, heads: Mapping[str, Head], data: Trai
         data: Training and evaluation rows.
     """
     method.check(core, heads)
-    return _Run(method, core, heads, _with_held_out_rows(method, heads, data)).outcome(restored_on_failure)
+    return _Run(method, core, heads, _with_held_out_rows(method, heads, data), data).outcome(restored_on_failure)
 
 
 def try_out(
@@ -72,7 +73,8 @@ def try_out(
         StoppedRunError: the watch ended the run.
     """
     method.check(core, heads)
-    return _Run(method, core, heads, _with_held_out_rows(method, heads, data), watch).outcome(restored_afterwards)
+    held_out = _with_held_out_rows(method, heads, data)
+    return _Run(method, core, heads, held_out, data, watch).outcome(restored_afterwards)
 
 
 def _with_held_out_rows(method: Tuning, heads: Mapping[str, Head], data: TrainingData) -> TrainingData:
@@ -83,12 +85,22 @@ def _with_held_out_rows(method: Tuning, heads: Mapping[str, Head], data: Trainin
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of ``tune`` or ``try_out``."""
+    """One call of ``tune`` or ``try_out``.
+
+    Attributes:
+        method: The settings.
+        core: The backbone and all heads.
+        heads: The heads to train.
+        data: Training rows, rows held out of them, and evaluation rows.
+        all_data: The same, with the held-out rows among the training rows.
+        watch: May end the run.
+    """
 
     method: Tuning
     core: HeadedCore
     heads: Mapping[str, Head]
     data: TrainingData
+    all_data: TrainingData
     watch: Watch | None = None
 
     def outcome(self, restored: Callable[..., AbstractContextManager[None]]) -> Outcome:
@@ -103,9 +115,13 @@ class _Run:
         changing = list(method.changing(core))
         before = perplexity(core, data.tokenized, data.evaluate) if changing else None
         with restored(core, heads, changing):
+            frozen = self._frozen_heads()
             started = start_heads(method, core, heads, data)
             weighting = LearnedWeighting(heads, core.backbone.device) if method.weighting == "learned" else Weighting()
             plan = method.plan(core, heads, data, weighting)
+            evaluate = plan.evaluate
+            if frozen is not None:
+                plan = replace(plan, evaluate=frozen.averaged(evaluate))
             trained = [*plan.rates, *weighting.parameters()]
             evaluator = EpochEvaluator(heads, data, plan.evaluate, trained, selection, solved=method.start == "frozen")
             mixture = WeightMixture(plan.rates) if method.mixes_weights else None
@@ -113,8 +129,18 @@ class _Run:
             state, notes = self._train(watched, evaluator, watching, folder)
             logits = evaluator.finish(state.global_step)
             share = 1.0 if mixture is None else self._mix(mixture, plan)
-            temperatures = self._decide(plan) if share > 0 else {name: fit.temperature for name, fit in started.items()}
-            if logits is None or share < 1 or not plan.live:
+            shares: dict[str, float] = {}
+            if frozen is not None:
+                helped = share > 0 and evaluator.best_epoch != 0
+                shares = frozen.shares_of(evaluate, data) if helped else dict.fromkeys(frozen.heads, 1.0)
+                evaluate = frozen.averaged(evaluate, shares)
+            temperatures = {name: fit.temperature for name, fit in started.items()}
+            if share > 0:
+                temperatures = self._decide(evaluate, frozen, shares)
+            if frozen is not None:
+                frozen.join(heads, shares)
+                temperatures |= {name: frozen.fits[name].temperature for name, own in shares.items() if own == 1}
+            if logits is None or share < 1 or shares or not plan.live:
                 logits = evaluated(core, heads, data, data.evaluate)
             after = perplexity(core, data.tokenized, data.evaluate) if changing else None
             for head in heads.values():
@@ -128,16 +154,30 @@ class _Run:
             settings["best_epoch"] = evaluator.best_epoch
         if mixture is not None:
             settings["tuned_share"] = share
-        learned = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
+        own = {name: {"learned_weight": weight} for name, weight in weighting.weights().items()}
+        own |= {name: own.get(name, {}) | {"frozen_share": found} for name, found in shares.items()}
         fits = {
             name: FitResult(
-                {}, settings | learned.get(name, {}), [], evaluator.history[name], temperature=temperatures.get(name)
+                {}, settings | own.get(name, {}), [], evaluator.history[name], temperature=temperatures.get(name)
             )
             for name in heads
         }
-        chosen = (*self._decision_notes(share), *self._share_notes(share))
-        notes = (*chosen, *plan.notes, *notes, *evaluator.notes(logits))
+        as_frozen = [name for name, found in shares.items() if found == 1]
+        tuned = {name: logits[name] for name in heads if name not in as_frozen}
+        chosen = (
+            *self._decision_notes(share, list(tuned)),
+            *self._share_notes(share),
+            *self._frozen_notes(frozen, shares),
+        )
+        notes = (*chosen, *plan.notes, *notes, *evaluator.notes(tuned))
         return Outcome(fits, logits, (before, after), notes)
+
+    def _frozen_heads(self) -> FrozenHeads | None:
+        """Train the heads that answer together with the tuned ones, if the method has any."""
+        method = self.method.frozen_beside()
+        if method is None or not suited_heads(self.core, self.heads):
+            return None
+        return FrozenHeads.trained(method, self.core, self.heads, self.all_data)
 
     def _watching(self, plan: TuningPlan, mixture: WeightMixture | None) -> tuple[TuningPlan, list[WatchedRun]]:
         """Return the plan and the callback that let the watch follow the run, if there is one."""
@@ -163,7 +203,9 @@ class _Run:
         mixture.mix(share)
         return share
 
-    def _decide(self, plan: TuningPlan) -> dict[str, TemperatureFit | None]:
+    def _decide(
+        self, evaluate: Evaluate, frozen: FrozenHeads | None, shares: Mapping[str, float]
+    ) -> dict[str, TemperatureFit | None]:
         """Fit each decision anew to the held-out rows, since tuning has changed the scores; without such rows, leave
         out the temperature. Return how the temperatures were found.
         """
@@ -171,15 +213,17 @@ class _Run:
             for head in self.heads.values():
                 head.decision = head.decision.with_temperature(1.0)
             return {}
-        logits = plan.evaluate(self.data.held_out)
-        found = from_first(decide_on_held_out(self.heads, self.data, logits))
+        found = decide_on_held_out(self.heads, self.data, evaluate(self.data.held_out))
+        if frozen is not None:
+            found |= frozen.decide(shares, evaluate, self.data)
+        found = from_first(found)
         for name, (decision, _) in found.items():
             self.heads[name].decision = decision
         return {name: temperature for name, (_, temperature) in found.items()}
 
-    def _decision_notes(self, share: float) -> list[str]:
-        """Return a sentence on the rows that the decisions were fitted to, or on why there were none."""
-        names = [name for name, head in self.heads.items() if "temperature" in head.spec.decided_by]
+    def _decision_notes(self, share: float, tuned: Sequence[str]) -> list[str]:
+        """Return a sentence on the rows that the decisions of tuned heads were fitted to, or on why there were none."""
+        names = [name for name in tuned if "temperature" in self.heads[name].spec.decided_by]
         rows = len(self.data.held_out)
         if not names or share == 0:
             return []
@@ -198,6 +242,16 @@ class _Run:
         if share == 0:
             return [f"Tuning did not lower the loss on {rows} held-out training rows, so the weights are as before it."]
         return [f"The share of the tuned weights is {share:g}, the best on {rows} held-out training rows."]
+
+    def _frozen_notes(self, frozen: FrozenHeads | None, shares: Mapping[str, float]) -> list[str]:
+        """Return a sentence on the shares of frozen heads, if there are any."""
+        if frozen is None:
+            return []
+        found = ", ".join(f"{share:g} for {name!r}" for name, share in shares.items())
+        rows = len(self.data.held_out)
+        chosen = f", the best on {rows} held-out training rows" if rows and frozen.share is None else ""
+        trained = f"the heads that Frozen trains on all {len(self.all_data.train)} training rows"
+        return [f"The share in the answers of {trained} is {found}{chosen}."]
 
     def _run_folder(self) -> RunFolder | None:
         """Return the folder of the checkpoints, checked to be free or this run's, if there is one."""

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from manyheads.deciding.temperature import HIGHEST, LOWEST, least_loss_factor
 from manyheads.heads import Head, Logits
 from manyheads.training.dataset import TrainingData
+from manyheads.training.tuning.held_out_rows import held_out_loss
 
 # The shares that are compared, and the share where no rows are held out: what Wortsman et al. recommend without them.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -91,24 +91,4 @@ def losses_of_shares(
 
 
 def _loss(logits: Mapping[str, Logits], heads: Mapping[str, Head], data: TrainingData) -> float:
-    return sum(head.spec.loss_weight * _head_loss(head, logits[name], name, data) for name, head in heads.items())
-
-
-def _head_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> float:
-    """Return a head's mean loss on the held-out rows; with the best temperature, if the head has one."""
-    targets = data.targets[name].take(data.held_out)
-    items, sample_weight = torch.from_numpy(targets.items().targets), None
-    if not len(items):
-        return 0.0
-    if data.sample_weight is not None:
-        sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
-    outputs = torch.from_numpy(targets.item_logits(logits)).double()
-    weights = head.loss_weights(name)
-    class_weights = None if weights is None else weights.double().cpu()
-
-    def loss(factor: float) -> float:
-        return float(head.spec.loss(outputs * factor, items, class_weights, sample_weight).mean)
-
-    if "temperature" not in head.spec.decided_by:
-        return loss(1.0)
-    return loss(least_loss_factor(loss, len(items), 1 / HIGHEST, 1 / LOWEST))
+    return sum(head.spec.loss_weight * held_out_loss(head, logits[name], name, data) for name, head in heads.items())
