@@ -214,7 +214,9 @@ def test_a_decoders_head_comes_back_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.predict(TEXTS).logits["classifier"], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [mh.Fork(top=1, epochs=1), mh.LoRA(r=2, epochs=1)], ids=["fork", "lora"])
+@pytest.mark.parametrize(
+    "method", [mh.Fork(top=1, epochs=1, frozen_share=0), mh.LoRA(r=2, epochs=1)], ids=["fork", "lora"]
+)
 def test_a_tuned_head_is_exported_with_its_own_weights(method: mh.Method, tmp_path: Path) -> None:
     model = headed(BY_NAME["bert"], {"other": HEADS["own"](BY_NAME["bert"])})
     model.add_head("own", HEADS["own"](BY_NAME["bert"]))

@@ -560,7 +560,15 @@ def test_training_is_that_of_a_thawed_copy(
     if kept == "live":
         monkeypatch.setattr("manyheads.training.tuning.fork._HELD_BYTES", 0)
         cache = None
-    method = mh.Fork(top=2, lr=rate, head_lr=head_rate, tuned_share=1, cache=cache, trainer=in_order(tmp_path, 8))
+    method = mh.Fork(
+        top=2,
+        lr=rate,
+        head_lr=head_rate,
+        tuned_share=1,
+        frozen_share=0,
+        cache=cache,
+        trainer=in_order(tmp_path, 8),
+    )
     result = mh.train(model, DATA, "text", method, eval_fraction=0)
     assert ("ran in every epoch" in result.notes[-1]) == (kept == "live")
 
@@ -596,7 +604,7 @@ def test_lower_blocks_of_a_fork_learn_slower_by_the_layer_decay(monkeypatch: pyt
 
     monkeypatch.setattr("manyheads.training.tuning.run.torch.optim.AdamW", watched)
     model = wrapped("gpt2", FORKED)
-    train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1))
+    train(model, mh.Fork(top=2, epochs=1, lr=1e-3, head_lr=2e-3, layer_decay=0.5, weight_decay=0.1, frozen_share=0))
     rates = {parameter: (group["lr"], group["weight_decay"]) for group in seen for parameter in group["params"]}
     for name, parameter in fork_of(model).trainable_parameters().items():
         expected = 5e-4 if name.startswith("h.1.") else 1e-3
@@ -1186,7 +1194,7 @@ def test_l23_a_second_training_meets_the_token_states(family: str, saved: Saved)
         assert seen == ([(33, {"hidden"}), (30, {"token_states"})] if number == 0 else [])
     with passes() as seen:  # evaluation runs the fork as a prediction will, once
         mh.train(headed(saved(family), {"urgency": FORKED["urgency"]}), data, "text", method, eval_fraction=0.2)
-    assert seen == [(6, {"branched"})]
+    assert seen == [(6, {"branched", "hidden"})]  # the frozen head is part of the answer
 
 
 def test_l23_another_layer_or_backbone_never_meets_them(saved: Saved) -> None:
@@ -1469,9 +1477,11 @@ def test_a_backbone_loaded_in_bf16_forks_in_bf16(saved: Saved, tmp_path: Path) -
 
 def test_the_result_reports_what_was_done(saved: Saved, tmp_path: Path) -> None:
     model = headed(saved("bert"), FORKED)
-    method = mh.Fork(top=1, epochs=2, batch_rows=8, layer_decay=0.5)
+    method = mh.Fork(top=1, epochs=2, batch_rows=8, layer_decay=0.5, frozen_share=0.25)
     result = mh.train(model, DATA, "text", method, eval_fraction=0.4, out=tmp_path / "out")
-    assert result.reads["urgency"].endswith(" of fork")
+    alone, beside = result.reads["urgency"].split(" + ")
+    assert alone == f"{beside} of fork"
+    assert result.chosen["urgency"]["frozen_share"] == 0.25
     assert [record["epoch"] for record in result.history["urgency"]] == [0.0, 1.0, 2.0]
     assert result.chosen["urgency"]["lr"] == 3e-4
     assert result.lm_check.perplexity is None

@@ -20,7 +20,7 @@ from tests.laws.oracle import RECORDS, snapshot
 
 METHODS = {
     "full": mh.Full(epochs=1, lr=1e-3),
-    "fork": mh.Fork(top=1, epochs=1, lr=1e-3, cache=None),
+    "fork": mh.Fork(top=1, epochs=1, lr=1e-3, frozen_share=0, cache=None),
     "lora": mh.LoRA(epochs=1, lr=1e-2, targets=["query"]),
 }
 ROWS = [{**record, "text": f"{record['text']} {row}"} for row, record in enumerate(RECORDS * 4)]

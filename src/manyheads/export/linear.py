@@ -94,9 +94,9 @@ def exported_head(core: HeadedCore, name: str) -> ExportedHead:
 def _one_tap(owner: str, head: Head) -> tuple[Hidden | Words, str | None]:
     if len(head.taps) > 1:
         taps = " and ".join(map(str, head.taps))
-        raise ExportError(
-            f"{owner}: reads {taps}, and the format has room for one input; train a head with one tap, or {_STAY}"
-        )
+        forked = any(isinstance(tap, Branched) and tap.reads in head.taps for tap in head.taps)
+        step = "train it with Fork(frozen_share=0)" if forked else "train a head with one tap"
+        raise ExportError(f"{owner}: reads {taps}, and the format has room for one input; {step}, or {_STAY}")
     (tap,) = head.taps
     if isinstance(tap, Branched):
         return _plain(owner, tap.reads), tap.branch

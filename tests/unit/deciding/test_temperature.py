@@ -162,7 +162,7 @@ def test_costs_stay_and_what_belonged_to_other_scores_does_not() -> None:
 
 METHODS = {
     "frozen": mh.Frozen(),
-    "fork": mh.Fork(top=1, epochs=2, lr=3e-3, cache=None),
+    "fork": mh.Fork(top=1, epochs=2, lr=3e-3, frozen_share=0, cache=None),
     "all tuned": mh.Full(epochs=2, lr=3e-3, tuned_share=1),
     "random start": mh.Full(epochs=1, lr=1e-3, start="random"),
 }
@@ -215,7 +215,7 @@ def test_a_training_shows_the_log_loss_of_calibrated_scores(saved: Saved, tmp_pa
 
 def test_overconfident_tuning_is_calibrated(saved: Saved) -> None:
     evaluation = table(400, seed=3)
-    method = mh.Fork(top=1, epochs=10, lr=1e-2, tuned_share=1, held_out=0.4, cache=None)
+    method = mh.Fork(top=1, epochs=10, lr=1e-2, tuned_share=1, frozen_share=0, held_out=0.4, cache=None)
     model, result = trained(saved, method, heads=["kind"], eval_data=evaluation)
     fit = result.temperature["kind"]
     assert fit.items == 96

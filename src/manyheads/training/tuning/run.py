@@ -134,9 +134,10 @@ class _Run:
                 helped = share > 0 and evaluator.best_epoch != 0
                 shares = frozen.shares_of(evaluate, data) if helped else dict.fromkeys(frozen.heads, 1.0)
                 evaluate = frozen.averaged(evaluate, shares)
-            temperatures = {name: fit.temperature for name, fit in started.items()}
             if share > 0:
                 temperatures = self._decide(evaluate, frozen, shares)
+            else:
+                temperatures = {name: fit.temperature for name, fit in started.items()}
             if frozen is not None:
                 frozen.join(heads, shares)
                 temperatures |= {name: frozen.fits[name].temperature for name, own in shares.items() if own == 1}
