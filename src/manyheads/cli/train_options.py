@@ -201,6 +201,14 @@ class TuningOptions(OptionGroup):
         int | None,
         typer.Option("--patience", metavar="EPOCHS", help="Stop after this many epochs without a better one."),
     ] = None
+    frozen_share: Annotated[
+        float | None,
+        typer.Option(
+            "--frozen-share",
+            metavar="SHARE",
+            help="Share of the frozen head in each answer (fork; default: chosen; 0: the tuned head alone).",
+        ),
+    ] = None
     r: Annotated[int | None, typer.Option("--r", metavar="RANK", help="Rank of the adapters (lora).")] = None
     alpha: Annotated[
         float | None,

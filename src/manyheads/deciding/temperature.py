@@ -46,12 +46,12 @@ class TemperatureFit:
     """How the temperature of a head was found.
 
     Attributes:
-        temperature: The temperature of the head's decision: the fitted one if ``gain`` is above 0, else 1; for a tuned
-            head that answers together with a frozen one, see ``fit_temperature_beside``.
-        fitted: The one with the least log loss of the held-out items.
+        temperature: That of the head's decision: the fitted one if ``gain`` is above 0 or ``beside`` is true, else 1.
+        fitted: The one with the least log loss of the held-out items; or see ``beside``.
         gain: The mean reduction of their log loss, each by a temperature that was fitted without it.
         error: The standard error of ``gain``, in which the items of one text count as one observation.
         items: Number of held-out items, rows or words.
+        beside: Whether it was measured against the temperature of a similar head, see ``fit_temperature_beside``.
 
     Examples:
         >>> fit = mh.train(model, table, text="note").temperature["urgency"]
@@ -64,13 +64,14 @@ class TemperatureFit:
     gain: float
     error: float
     items: int
+    beside: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return it as plain JSON.
 
         Examples:
             >>> sorted(mh.train(model, table, text="note").temperature["urgency"].record())
-            ['error', 'fitted', 'gain', 'items', 'temperature']
+            ['beside', 'error', 'fitted', 'gain', 'items', 'temperature']
         """
         return asdict(self)
 
@@ -83,19 +84,8 @@ def fit_temperature(spec: HeadSpec, held_out: HeldOut, seed: int = 0) -> Tempera
         held_out: Items that its weights were not trained on.
         seed: Of the folds.
     """
-    if "temperature" not in spec.decided_by:
-        return None
-    if held_out.groups.max(initial=-1) + 1 < MIN_TEXTS:
-        return TemperatureFit(1.0, 1.0, 0.0, 0.0, len(held_out))
-    gains = np.empty(len(held_out))
-    raw = log_losses(spec, held_out, 1.0)
-    folds = held_out.folds(FOLDS, seed)
-    for fold in range(FOLDS):
-        others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        temperature = best_temperature(spec, held_out.take(others))
-        gains[own] = raw[own] - log_losses(spec, held_out.take(own), temperature)
-    fitted, gain, error = best_temperature(spec, held_out), held_out.mean(gains), held_out.error(gains)
-    return TemperatureFit(fitted if gain > 0 else 1.0, fitted, gain, error, len(held_out))
+    fit = _fit(spec, held_out, seed, lambda items: best_temperature(spec, held_out.take(items)))
+    return fit if fit is None or fit.gain > 0 else replace(fit, temperature=1.0)
 
 
 def fit_temperature_beside(
@@ -114,11 +104,38 @@ def fit_temperature_beside(
         known: The similar head's temperature.
         seed: Of the folds.
     """
-    fit = fit_temperature(spec, held_out, seed)
-    if fit is None or held_out.groups.max(initial=-1) + 1 < MIN_TEXTS:
-        return fit
-    temperature = known * fit.fitted / best_temperature(spec, reference)
-    return replace(fit, temperature=min(max(temperature, LOWEST), HIGHEST))
+
+    def beside(items: np.ndarray) -> float:
+        own, other = (best_temperature(spec, each.take(items)) for each in (held_out, reference))
+        return min(max(known * own / other, LOWEST), HIGHEST)
+
+    fit = _fit(spec, held_out, seed, beside)
+    return None if fit is None else replace(fit, beside=True)
+
+
+def _fit(
+    spec: HeadSpec, held_out: HeldOut, seed: int, temperature_of: Callable[[np.ndarray], float]
+) -> TemperatureFit | None:
+    """Return the temperature of all items, and its gain by cross-fitting.
+
+    Args:
+        spec: The head's spec.
+        held_out: Items that its weights were not trained on.
+        seed: Of the folds.
+        temperature_of: Returns the temperature by some of the items.
+    """
+    if "temperature" not in spec.decided_by:
+        return None
+    if held_out.groups.max(initial=-1) + 1 < MIN_TEXTS:
+        return TemperatureFit(1.0, 1.0, 0.0, 0.0, len(held_out))
+    gains = np.empty(len(held_out))
+    raw = log_losses(spec, held_out, 1.0)
+    folds = held_out.folds(FOLDS, seed)
+    for fold in range(FOLDS):
+        others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        gains[own] = raw[own] - log_losses(spec, held_out.take(own), temperature_of(others))
+    fitted = temperature_of(np.arange(len(held_out)))
+    return TemperatureFit(fitted, fitted, held_out.mean(gains), held_out.error(gains), len(held_out))
 
 
 def best_temperature(spec: HeadSpec, held_out: HeldOut) -> float:

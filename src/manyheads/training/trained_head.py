@@ -116,10 +116,15 @@ class TrainedHead:
             found.append(_names_note(name, self.fit, self.targets.unit))
         temperature = self.fit.temperature
         if temperature is not None and temperature.temperature != 1:
+            items = f"{temperature.items:,} held-out {self.targets.unit}"
             found.append(
-                f"Head {name!r}: its scores are calibrated by the temperature {temperature.temperature:.3g}, which "
-                f"lowers the log loss of {temperature.items:,} held-out {self.targets.unit} by {temperature.gain:.3g} "
-                f"(standard error {temperature.error:.1g})."
+                f"Head {name!r}: its scores are calibrated by the temperature {temperature.temperature:.3g}, "
+                + (
+                    f"measured against that of its frozen part on {items}."
+                    if temperature.beside
+                    else f"which lowers the log loss of {items} by {temperature.gain:.3g} (standard error "
+                    f"{temperature.error:.1g})."
+                )
             )
         accuracy, majority = (self.metrics.get(key) for key in ("accuracy", "majority_accuracy"))
         if accuracy is not None and majority is not None and accuracy < majority:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from manyheads.data.split import split_by_text
@@ -65,8 +66,11 @@ def decide_on_held_out(
     }
 
 
-def held_out_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> float:
-    """Return a head's mean loss on the held-out rows; with the best temperature, if the head has one.
+def held_out_losses(head: Head, logits: Logits, name: str, data: TrainingData) -> tuple[HeldOut, np.ndarray]:
+    """Return a head's labelled items of the held-out rows, and the loss of each, fp64 (items,); with the best
+    temperature, if the head has one.
+
+    The losses have the head's class weights, and their mean with the items' weights is the training loss.
 
     Args:
         head: The head.
@@ -74,19 +78,28 @@ def held_out_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> 
         name: Its name.
         data: Contains the held-out rows.
     """
-    targets = data.targets[name].take(data.held_out)
-    items, sample_weight = torch.from_numpy(targets.items().targets), None
-    if not len(items):
-        return 0.0
-    if data.sample_weight is not None:
-        sample_weight = torch.from_numpy(data.sample_weight[data.held_out[targets.items().rows]])
-    outputs = torch.from_numpy(targets.item_logits(logits)).double()
+    held_out = held_out_of(data, name, logits)
+    if not len(held_out):
+        return held_out, np.empty(0)
+    items, outputs = torch.from_numpy(held_out.targets), torch.from_numpy(held_out.logits).double()
+    sample_weight = None if held_out.weights is None else torch.from_numpy(held_out.weights)
     weights = head.loss_weights(name)
     class_weights = None if weights is None else weights.double().cpu()
 
     def loss(factor: float) -> float:
         return float(head.spec.loss(outputs * factor, items, class_weights, sample_weight).mean)
 
-    if "temperature" not in head.spec.decided_by:
-        return loss(1.0)
-    return loss(least_loss_factor(loss, len(items), 1 / HIGHEST, 1 / LOWEST))
+    calibrated = "temperature" in head.spec.decided_by
+    factor = least_loss_factor(loss, len(held_out), 1 / HIGHEST, 1 / LOWEST) if calibrated else 1.0
+    cells = head.spec.cell_losses(outputs * factor, items, class_weights)
+    found, total = (
+        np.bincount(cells.rows.numpy(), values.numpy(), minlength=len(held_out))
+        for values in (cells.losses, cells.weights)
+    )
+    return held_out, found / held_out.mean(total)
+
+
+def held_out_loss(head: Head, logits: Logits, name: str, data: TrainingData) -> float:
+    """Return a head's mean loss on the held-out rows, 0 without any; see ``held_out_losses``."""
+    held_out, losses = held_out_losses(head, logits, name, data)
+    return held_out.mean(losses) if len(held_out) else 0.0

@@ -250,7 +250,11 @@ class _Run:
             return []
         found = ", ".join(f"{share:g} for {name!r}" for name, share in shares.items())
         rows = len(self.data.held_out)
-        chosen = f", the best on {rows} held-out training rows" if rows and frozen.share is None else ""
+        chosen = (
+            f", within a standard error of the best on {rows} held-out training rows"
+            if rows and frozen.share is None
+            else ""
+        )
         trained = f"the heads that Frozen trains on all {len(self.all_data.train)} training rows"
         return [f"The share in the answers of {trained} is {found}{chosen}."]
 
