@@ -90,6 +90,13 @@ def test_the_logits_are_the_mean_of_both_heads(share: float, tmp_path: Path) -> 
         np.testing.assert_array_equal(predicted(again, name), predicted(joined, name))
 
 
+def test_terms_that_both_heads_read_are_read_once() -> None:
+    model, _ = trained(mh.Fork(**FORK, frozen_share=0.5), {"flags": SPECS["flags"]})
+    taps = model.heads["flags"].taps
+    assert [type(tap).__name__ for tap in taps] == ["Branched", "Lexical", "Hidden"]
+    assert model.heads["flags"].output.in_features == model.heads["flags"].width
+
+
 def test_without_held_out_rows_both_have_the_same_share() -> None:
     _, result = trained(mh.Fork(**FORK, held_out=0))
     assert {name: found["frozen_share"] for name, found in result.chosen.items()} == dict.fromkeys(SPECS, 0.5)

@@ -30,7 +30,7 @@ class Head(nn.Module):
         taps: Its taps, resolved for this backbone.
         trained: Whether it was trained.
         summary: A record of the last training, as plain JSON.
-        width: Size of its input vector.
+        widths: Size of the vector that it gets of each tap.
     """
 
     def __init__(self, spec: HeadSpec, taps: Sequence[Tap], facts: BackboneFacts) -> None:
@@ -41,11 +41,10 @@ class Head(nn.Module):
         self.summary: dict[str, object] = {}
         self._decision = NEUTRAL
         self.readers = nn.ModuleList([tap.reader(facts) for tap in self.taps])
-        width = sum(tap.width(facts) for tap in self.taps)
-        self.width = width
-        self.trunk = _trunk(width, spec.hidden, spec.dropout)
+        self.widths = tuple(tap.width(facts) for tap in self.taps)
+        self.trunk = _trunk(self.width, spec.hidden, spec.dropout)
         self.dropout = nn.Dropout(spec.dropout)
-        self.output = nn.Linear(spec.hidden[-1] if spec.hidden else width, spec.outputs)
+        self.output = nn.Linear(spec.hidden[-1] if spec.hidden else self.width, spec.outputs)
         nn.init.normal_(self.output.weight, std=INITIAL_STD)
         nn.init.zeros_(self.output.bias)
         # Not among the weights: class weights belong to the loss and are kept with the summary.
@@ -114,28 +113,38 @@ class Head(nn.Module):
     def take_over(self, other: Head) -> None:
         """Take the taps, modules and weights of another head with the same spec."""
         self.taps = other.taps
-        self.width = other.width
+        self.widths = other.widths
         for part in ("readers", "trunk", "output"):
             setattr(self, part, getattr(other, part))
 
     def averaged(self, other: Head, share: float) -> Head:
-        """Return a new linear head whose logits are the mean of this head's and another's: it reads what both read.
+        """Return a new linear head whose logits are the mean of this head's and another's: it reads what either reads.
 
         Args:
             other: A linear head with the same spec.
             share: Share of the other one's logits.
         """
-        mean = copy.deepcopy(self)
-        mean.taps = (*self.taps, *other.taps)
-        mean.width = self.width + other.width
-        mean.readers.extend(copy.deepcopy(other.readers))
-        mine, theirs = self.output, other.output.to(self.output.weight.device)
-        mean.output = nn.Linear(mean.width, self.spec.outputs, device=mine.weight.device)
+        mean, theirs = copy.deepcopy(self), copy.deepcopy(other).to(self.output.weight.device)
+        columns = [(1 - share) * part for part in _columns(mean)]
+        for tap, reader, width, part in zip(theirs.taps, theirs.readers, theirs.widths, _columns(theirs), strict=True):
+            shared = [k for k, own in enumerate(mean.taps) if own == tap and _equal(mean.readers[k], reader)]
+            if shared:
+                columns[shared[0]] += share * part
+                continue
+            mean.taps, mean.widths = (*mean.taps, tap), (*mean.widths, width)
+            mean.readers.append(reader)
+            columns.append(share * part)
+        bias = (1 - share) * mean.output.bias.detach() + share * theirs.output.bias.detach()
+        mean.output = nn.Linear(mean.width, self.spec.outputs, device=bias.device)
         with torch.no_grad():
-            mean.output.weight.copy_(torch.cat([(1 - share) * mine.weight, share * theirs.weight], dim=1))
-            mean.output.bias.copy_((1 - share) * mine.bias + share * theirs.bias)
-        mean.output.train(self.training)
-        return mean
+            mean.output.weight.copy_(torch.cat(columns, dim=1))
+            mean.output.bias.copy_(bias)
+        return mean.train(self.training)
+
+    @property
+    def width(self) -> int:
+        """Size of its input vector."""
+        return sum(self.widths)
 
     @property
     def reads_heads(self) -> tuple[str, ...]:
@@ -202,6 +211,17 @@ class Head(nn.Module):
                 "train with manyheads.train, or give one weight per label"
             )
         return cast("Tensor | None", self.class_weights)
+
+
+def _columns(head: Head) -> list[Tensor]:
+    """Return the columns of a linear head's weights that belong to each tap, (outputs, width)."""
+    return list(torch.split(head.output.weight.detach(), list(head.widths), dim=1))
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two readers have equal tensors."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def _trunk(width: int, sizes: Sequence[int], dropout: float) -> nn.Sequential:

@@ -57,6 +57,11 @@ class Tap(ABC):
         """Whether its size or its reader depends on the training rows: see ``sized`` and ``Reader.prepare``."""
         return False
 
+    @property
+    def prepares_by_labels(self) -> bool:
+        """Whether its reader depends on the labels of these rows too."""
+        return False
+
     def sized(self, features: Features, facts: BackboneFacts) -> Tap:
         """Return this resolved tap with the size that it gets from the features of the training rows."""
         return self
@@ -129,6 +134,11 @@ class Wrapper(BackboneTap):
     def prepares(self) -> bool:
         """Whether the other tap does."""
         return self.reads.prepares
+
+    @property
+    def prepares_by_labels(self) -> bool:
+        """Whether the other tap does."""
+        return self.reads.prepares_by_labels
 
     @property
     def stored(self) -> BackboneTap:

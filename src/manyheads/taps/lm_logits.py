@@ -93,6 +93,11 @@ class LMLogits(BackboneTap):
         """Always true: the tokens are selected on the training rows."""
         return True
 
+    @property
+    def prepares_by_labels(self) -> bool:
+        """Always true: the tokens are those that tell most about the labels."""
+        return True
+
     def reader(self, facts: BackboneFacts) -> LMLogitsReader:
         """Return the reader that applies the LM head."""
         assert facts.lm_head is not None

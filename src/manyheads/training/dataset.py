@@ -68,6 +68,11 @@ class TrainingData:
         rows: np.ndarray = self.train[self.targets[name].labelled[self.train]]
         return rows
 
+    def labelled_held_out(self, name: str) -> np.ndarray:
+        """Return the held-out rows with a label of a head."""
+        rows: np.ndarray = self.held_out[self.targets[name].labelled[self.held_out]]
+        return rows
+
 
 def row_classes(targets: Mapping[str, Targets], rows: np.ndarray) -> list[set[tuple[str, int]]]:
     """Return the classes of all heads that each of some rows has, as pairs of head and class, to split the rows by."""

@@ -132,9 +132,14 @@ class HeadFit:
             source: Features of the rows.
             taps: Resolved taps to read instead of the spec's.
         """
-        preparing = [tap for tap in taps if isinstance(tap, BackboneTap) and tap.prepares]
-        tables = source.read(preparing, self.rows)
-        features: dict[Tap, Features] = {tap: tables[tap].take(self.rows) for tap in preparing}
+        # Texts of rows that are held out say nothing about their labels, so terms are learned from them too: a head
+        # that is tuned on the others then knows the terms of one that is solved on all of them.
+        every_row = np.sort(np.concatenate([self.rows, self._data.labelled_held_out(self.name)]))
+        rows_of: dict[Tap, np.ndarray] = {
+            tap: self.rows if tap.prepares_by_labels else every_row for tap in taps if tap.prepares
+        }
+        tables = source.read([tap for tap in rows_of if isinstance(tap, BackboneTap)], every_row)
+        features: dict[Tap, Features] = {tap: tables[tap].take(rows) for tap, rows in rows_of.items() if tap in tables}
         # Taps that become equal are one.
         facts = self._core.backbone.facts
         sized = {tap.sized(features[tap], facts) if tap in features else tap: features.get(tap) for tap in taps}
