@@ -95,7 +95,7 @@ def fit_temperature_beside(
 
     It is the known one times the ratio of the temperatures that fit both heads to the same few items best: where these
     happen to be easy, they are easy for both. (A control variate; Owen 2013, "Monte Carlo theory, methods and
-    examples", section 8.9.)
+    examples", chapter 8.)
 
     Args:
         spec: The spec of both heads.

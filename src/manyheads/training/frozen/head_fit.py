@@ -44,8 +44,8 @@ class HeadFit:
         name: The head's name.
         stacked: Whether a head of the same run reads this one.
         label_names: Whether the names of its labels may be further rows.
-        hold_out_all: Whether every row gets logits from weights that were fitted without it; otherwise many rows do
-            where something is fitted to them only.
+        hold_out_all: Whether every row gets logits from weights that were fitted without it. So it is anyway where rows
+            are few, where another head reads this one, and where thresholds are fitted.
 
     Attributes:
         head: The model's head.

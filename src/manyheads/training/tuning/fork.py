@@ -52,8 +52,9 @@ class Fork(Tuning):
         frozen_share: Each answer is the mean of the tuned head's logits and those of the head that ``Frozen`` trains on
             all training rows, which have this share, below 1. ``None`` is 0.5, or for each head the share from 0 to 1
             that has less loss on the held-out rows by more than a standard error; with ``start="random"`` it is 0. With
-            0, heads read the fork alone, and the blocks that it copies need not run for them. Heads with hidden layers
-            or learned poolings, and those that read or are read by another head, answer alone.
+            0, heads read the fork alone, and the blocks that it copies need not run for them. Where tuning leaves no
+            trace (``tuned_share`` 0, epoch 0 the best), heads are those of ``Frozen``. Heads with hidden layers or
+            learned poolings, and those that read or are read by another head, answer alone.
         layer_decay: Factor on ``lr`` for each block further down.
         cache: Storage of token states: ``"auto"`` for the user's cache folder, a folder, or ``None`` for memory.
 
