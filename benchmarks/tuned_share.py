@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -21,7 +22,11 @@ import manyheads as mh
 from benchmarks.data import HEADS, cut, minilm
 from manyheads.training.tuning.weight_mixture import SHARES
 
-METHODS: dict[str, Callable[..., mh.Full | mh.Fork | mh.LoRA]] = {"Full": mh.Full, "Fork": mh.Fork, "LoRA": mh.LoRA}
+METHODS: dict[str, Callable[..., mh.Full | mh.Fork | mh.LoRA]] = {
+    "Full": mh.Full,
+    "Fork": partial(mh.Fork, frozen_share=0),
+    "LoRA": mh.LoRA,
+}
 
 
 def tuned(train: pa.Table, labels: pa.Table, method: mh.Full | mh.Fork | mh.LoRA, seed: int) -> mh.HeadedModel:
