@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 SETTINGS = {"epochs": 1, "lr": 1e-3, "weight_decay": 0.0, "tuned_share": 1.0}
 METHODS = {
     "full": mh.Full(**SETTINGS),  # type: ignore[arg-type]
-    "fork": mh.Fork(top=2, cache=None, **SETTINGS),  # type: ignore[arg-type]
+    "fork": mh.Fork(top=2, cache=None, frozen_share=0, **SETTINGS),  # type: ignore[arg-type]
     "lora": mh.LoRA(r=2, **SETTINGS),  # type: ignore[arg-type]
 }
 

@@ -25,6 +25,7 @@ from manyheads.export.onnx.refit import head_layer, refit
 from manyheads.onnx.graph_inputs import graph_inputs
 from manyheads.onnx.layout import GRAPH
 from tests.families import WORDS
+from tests.hardware import SATURATES_INT8
 from tests.laws.oracle import RECORDS
 
 HEADS: dict[str, Any] = {
@@ -112,7 +113,7 @@ def test_logits_are_close_and_heads_stay_in_fp32(case: Case, scheme: str, tmp_pa
     exact, rounded = mh.OnnxPredictor(case.folder)(TEXTS), case.predictor(found, tmp_path)(TEXTS)
     for name in HEADS:
         before, after = (flat(one, name) for one in (exact, rounded))
-        assert 0 < np.abs(after - before).mean() < 0.05 * before.std()
+        assert 0 < np.abs(after - before).mean() < (0.25 if SATURATES_INT8 else 0.05) * before.std()
 
 
 def test_an_answer_does_not_depend_on_the_batch(case: Case, tmp_path: Path) -> None:
@@ -129,8 +130,9 @@ def test_the_gate_compares_answers_and_metrics_of_every_kind(case: Case, tmp_pat
     assert list(found) == list(HEADS)
     exact = mh.evaluate(case.model, RECORDS, text="text")
     for name, one in found.items():
-        assert one.agreement > 0.97
-        assert one.problem(name, 0.97, refitted=False) is None
+        least = 0.9 if SATURATES_INT8 else 0.97
+        assert one.agreement > least
+        assert one.problem(name, least, refitted=False) is None
         for metric, (before, after) in one.metrics.items():
             assert before == pytest.approx(exact.metrics[name][metric], abs=1e-4)
             assert after == pytest.approx(before, abs=0.1)

@@ -16,6 +16,7 @@ from manyheads.backbone.pooler import SeparatePooler
 from manyheads.features import identity_of, precision
 from manyheads.features.running_cores import RunningCores
 from tests.families import BY_NAME, HIDDEN, tokenizer_for
+from tests.hardware import ROUNDS_HALF_BY_BATCH
 from tests.laws.oracle import changed, different_texts, rows_read, snapshot
 
 Saved = Callable[[str], Path]
@@ -137,7 +138,8 @@ def test_prediction_runs_in_the_precision_of_training_and_evaluation(
     for asked in (model, mh.HeadedModel.from_pretrained(tmp_path / "model", dtype=loaded)):
         hours = asked.predict(TEXTS[:20]).values["hours"]
         error = np.abs(hours - [row["hours"] for row in TABLE[:20]]).mean()
-        np.testing.assert_allclose(error, result.metrics["hours"]["mean_absolute_error"], rtol=1e-5)
+        tolerance = 0.05 if dtype != "float32" and ROUNDS_HALF_BY_BATCH else 1e-5
+        np.testing.assert_allclose(error, result.metrics["hours"]["mean_absolute_error"], rtol=tolerance)
     assert model.heads["hours"].summary["precision"] == dtype
 
 
