@@ -107,11 +107,11 @@ class Frozen(Method):
 
     def fit(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Outcome:
         """Search taps, compute features once, then fit every head on its labelled rows."""
-        return self.fit_on(self.features(core, heads, data), core, heads, data)
+        return self.fit_on(self._features(core, heads, data), core, heads, data)
 
     def for_parts(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> Method:
         """Return the method on features that are computed once."""
-        return FrozenOnFeatures(self, self.features(core, heads, data))
+        return FrozenOnFeatures(self, self._features(core, heads, data))
 
     def fit_on(
         self, features: SharedFeatures, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData
@@ -152,8 +152,7 @@ class Frozen(Method):
             "label_names": self.label_names,
         }
 
-    def features(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> SharedFeatures:
-        """Return the features of all rows, computed where they are read."""
+    def _features(self, core: HeadedCore, heads: Mapping[str, Head], data: TrainingData) -> SharedFeatures:
         cache = open_cache(self.cache)
         running = self._feature_core(core, heads, data, cache)
         identity = identity_of(running.backbone, data.digest)

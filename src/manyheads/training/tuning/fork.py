@@ -41,7 +41,7 @@ _SPARE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Fork(Tuning):
-    """Train a copy of the top blocks, the final norm and the pooler; heads read the copy, the LM the originals.
+    """Train a copy of the top blocks, the final norm and the pooler; heads read both, the LM the originals.
 
     The states that enter the fork are computed once and stored in the feature cache (two bytes per number), so that the
     blocks below run only once and an epoch costs about top / layers of a full one. If the states do not fit, or a head

@@ -132,17 +132,16 @@ class FrozenHeads:
         return from_first({name: near_best(name) for name in self.heads})
 
     def decide(
-        self, shares: Mapping[str, float], evaluate: Evaluate, data: TrainingData
+        self, shares: Mapping[str, float], answers: Mapping[str, Logits], data: TrainingData
     ) -> dict[str, tuple[Decision, TemperatureFit | None]]:
         """Return the decision of each answer that a tuned head is part of, and how its temperature was found.
 
         Args:
             shares: The share of each frozen head.
-            evaluate: Gives the logits of the answers.
-            data: Contains the held-out rows, at least one.
+            answers: Logits of the answers on the held-out rows.
+            data: Contains these rows, at least one.
         """
-        answers, alone = evaluate(data.held_out), self.logits_of(data.held_out)
-        found = {}
+        alone, found = self.logits_of(data.held_out), {}
         for name in [name for name, share in shares.items() if share < 1]:
             frozen, items = self.heads[name], held_out_of(data, name, answers[name])
             reference = Reference(held_out_of(data, name, alone[name]), frozen.decision)

@@ -214,9 +214,11 @@ class _Run:
             for head in self.heads.values():
                 head.decision = head.decision.with_temperature(1.0)
             return {}
-        found = decide_on_held_out(self.heads, self.data, evaluate(self.data.held_out))
+        logits = evaluate(self.data.held_out)
+        others = {name: head for name, head in self.heads.items() if name not in shares}
+        found = decide_on_held_out(others, self.data, logits)
         if frozen is not None:
-            found |= frozen.decide(shares, evaluate, self.data)
+            found |= frozen.decide(shares, logits, self.data)
         found = from_first(found)
         for name, (decision, _) in found.items():
             self.heads[name].decision = decision
