@@ -56,7 +56,7 @@ def test_errors_are_those_of_refits_without_each_row(
     screened = screening(features, numbers)
     found = screened.errors(taps)
     assert found.shape == (2, ROWS)
-    standard = np.hstack([StandardScaler().fit_transform(features[tap]) for tap in taps]) / np.sqrt(WIDTH * len(taps))
+    standard = np.hstack([StandardScaler().fit_transform(features[tap]) for tap in taps]) / np.sqrt(WIDTH)
     for head, targets in enumerate(numbers):
         wanted = centred(targets)
         for row in range(ROWS):
@@ -72,7 +72,7 @@ def test_errors_are_those_of_refits_without_each_row(
 
 @pytest.mark.parametrize("dense", [[], [6], [6, 12], [60], [6, 60]], ids=str)
 @pytest.mark.parametrize("sparse", [0, 1, 2])
-def test_wide_and_sparse_features_have_the_residuals_of_their_mean_kernel(dense: list[int], sparse: int) -> None:
+def test_wide_and_sparse_features_have_the_residuals_of_the_sum_of_their_kernels(dense: list[int], sparse: int) -> None:
     """More features than rows, sparse features, and both together, against the inverse of the whole kernel."""
     if not dense and not sparse:
         return
@@ -89,9 +89,27 @@ def test_wide_and_sparse_features_have_the_residuals_of_their_mean_kernel(dense:
         kernels.append(bag @ bag.T)
     targets = draw.normal(size=(ROWS, 2)).astype(np.float32)
     found = LeaveOneOutScreening(taps.__getitem__, [targets]).errors(taps)[0]
-    inverse = np.linalg.inv(np.mean(kernels, axis=0, dtype=np.float64) + PENALTY * ROWS * np.eye(ROWS))
+    inverse = np.linalg.inv(np.sum(kernels, axis=0, dtype=np.float64) + PENALTY * ROWS * np.eye(ROWS))
     residuals = inverse @ centred(targets) / inverse.diagonal()[:, None]
     np.testing.assert_allclose(found, (residuals**2).sum(axis=1), rtol=2e-3)
+
+
+def test_sets_that_share_taps_have_the_errors_of_a_screening_of_their_own() -> None:
+    """Products with a tap are kept for later sets, in whatever order these name it."""
+    draw = np.random.default_rng(4)
+    wide, narrow, bag, other = TAPS[0], TAPS[1], mh.Hidden(-3), mh.Hidden(-4)
+    taps: dict[mh.Hidden, torch.Tensor | csr_array] = {
+        wide: torch.from_numpy(draw.normal(size=(ROWS, 12)).astype(np.float32)),
+        narrow: torch.from_numpy(draw.normal(size=(ROWS, 6)).astype(np.float32)),
+        bag: csr_array(draw.poisson(0.2, size=(ROWS, 50)).astype(np.float32)),
+        other: csr_array(draw.poisson(0.2, size=(ROWS, 20)).astype(np.float32)),
+    }
+    targets = [draw.normal(size=(ROWS, 2)).astype(np.float32)]
+    shared = LeaveOneOutScreening(taps.__getitem__, targets)
+    sets = [[wide], [wide, bag], [wide, narrow], [narrow, bag, wide], [bag, other], [other, wide, bag], [narrow, bag]]
+    for taps_of_set in sets:
+        own = LeaveOneOutScreening(taps.__getitem__, targets).errors(taps_of_set)
+        np.testing.assert_allclose(shared.errors(taps_of_set), own, rtol=1e-4)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6], ids=["labels", "shares"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -256,7 +257,12 @@ class IdTable(FeatureTable):
 
     def take(self, rows: np.ndarray) -> Features:
         """Return right-padded (rows, tokens) ids and their mask."""
-        return padded([torch.tensor(self.source.ids(row)) for row in rows])
+        ids = [self.source.ids(row) for row in rows]
+        lengths = np.array([len(own) for own in ids])
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        padded_ids = np.zeros(mask.shape, dtype=np.int64)
+        padded_ids[mask] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
+        return Features(torch.from_numpy(padded_ids), torch.from_numpy(mask))
 
 
 def padded(parts: Sequence[Tensor]) -> Features:

@@ -1,11 +1,10 @@
 """Screen sets of taps by ridge regression: the error of each row predicted from all others, in closed form, or of each
 word predicted from other texts.
 
-Symbols and shapes::
+Symbols and shapes; ``U_t`` and ``B`` are those of ``kernels.py``::
 
-    X_t    (rows, width_t)  features of tap t, standardized if they are dense; their kernel is X_t X_t^T / width_t for
-                            dense taps, X_t X_t^T for sparse ones
-    K      (rows, rows)     kernel of a set of taps, the mean of its taps' kernels
+    K      (rows, rows)     kernel of a set of taps, the sum of its taps' kernels: each feature is regularized alike in
+                            every set
     A      (rows, rows)     (K + l2 * rows * I)^-1
     Y      (rows, scores)   target scores, centered and scaled to a mean squared distance of one
     E      (rows, scores)   leave-one-out residuals
@@ -14,14 +13,13 @@ The residual of row i, predicted by the fit without row i (Rasmussen and William
 
     E[i] = (A Y)[i] / A[i, i]
 
-Where the dense taps have fewer features than there are rows, A follows from the inverse B for the sparse taps alone,
-which all sets with the same sparse taps share (Woodbury's identity)::
+Where the dense taps have fewer features than there are rows, A follows from the inverse B for the sparse taps alone
+(Woodbury's identity), which sets share with most products with it::
 
-    U      (rows, width)    features of the dense taps side by side, such that U U^T is their part of K
-    B      (rows, rows)     (kernel of the sparse taps + l2 * rows * I)^-1; I / (l2 * rows) without any
+    U      (rows, width)    U_t of all dense taps side by side, such that U U^T is their part of K
     C      (width, width)   Cholesky factor: C C^T = I + U^T B U
-    W      (width, rows)    C^-1 U^T B
-    A                       B - W^T W
+    W      (rows, width)    B U C^-T
+    A                       B - W W^T
 """
 
 from __future__ import annotations
@@ -42,10 +40,11 @@ from torch.nn.functional import cross_entropy
 from manyheads.runtime.threads import threads, threads_of_factorizations
 from manyheads.taps import BackboneTap
 from manyheads.training.searching.comparison import entropy, spread
+from manyheads.training.searching.kernels import Kernels, SparseTaps
 
-# L2, relative to a kernel with a mean diagonal of about one. Close to the best value in all experiments; the ranking
-# hardly depends on it.
-PENALTY = 1e-3
+# L2, relative to the kernel of one tap, whose mean diagonal is about one. Half of it picks sets that are worse with 2,000
+# rows, 1.5 times as much with 5 rows per label (``benchmarks/RESULTS.md``).
+PENALTY = 2e-3
 # Logarithms of the smallest and the largest factor of predictions as logits.
 _EXPONENTS = (-3.0, 8.0)
 # Folds of texts for words.
@@ -146,49 +145,35 @@ class LeaveOneOutScreening(Screening):
         as_classes: Sequence[bool] = (),
     ) -> None:
         super().__init__(target_scores, as_classes)
-        self._features_of = cache(features_of)
-        self._inverses: dict[tuple[frozenset[BackboneTap], int], Tensor] = {}
+        rows = len(self._centered)
+        self._kernels = Kernels(features_of, rows, PENALTY * rows)
 
     def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
-        dense = [features for features in map(self._features_of, taps) if isinstance(features, Tensor)]
-        sparse = frozenset(tap for tap in taps if not isinstance(self._features_of(tap), Tensor))
+        dense = [tap for tap in taps if self._kernels.is_dense(tap)]
+        sparse = frozenset(taps).difference(dense)
         with threads(threads_of_factorizations()):
-            if not dense:
-                inverse = self._inverse(sparse, len(taps))
-                return inverse @ self._centered / inverse.diagonal().unsqueeze(1)
-            joined = torch.cat([features / (len(taps) * features.shape[1]) ** 0.5 for features in dense], dim=1)
-            if joined.shape[1] >= len(joined):
-                inverse = _inverted(self._regularized(sparse, len(taps)) + joined @ joined.T)
-                return inverse @ self._centered / inverse.diagonal().unsqueeze(1)
-            return self._updated(joined, self._inverse(sparse, len(taps)) if sparse else None)
+            if dense and self._kernels.width(dense) < len(self._centered):
+                return self._updated(dense, sparse)
+            inverse = self._kernels.inverted(taps) if dense else self._kernels.inverse(sparse)
+            return inverse @ self._centered / inverse.diagonal().unsqueeze(1)
 
-    def _updated(self, joined: Tensor, inverse: Tensor | None) -> Tensor:
-        """Return the residuals of dense features U beside sparse ones whose inverse is B."""
-        scale = 1 / (PENALTY * len(joined))
-        applied = scale * joined if inverse is None else inverse @ joined  # B U
-        gram = joined.T @ applied
+    def _updated(self, dense: Sequence[BackboneTap], sparse: SparseTaps) -> Tensor:
+        """Return the residuals of dense taps beside sparse ones, which have the inverse B."""
+        kernels = self._kernels
+        gram = torch.cat([torch.cat([kernels.product(sparse, one, other) for other in dense], dim=1) for one in dense])
         gram.diagonal().add_(1.0)
-        root = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), applied.T, upper=False)  # W
-        fitted = scale * self._centered if inverse is None else inverse @ self._centered
-        diagonal = scale if inverse is None else inverse.diagonal()
-        residuals: Tensor = (fitted - root.T @ (root @ self._centered)) / (diagonal - root.square().sum(dim=0))[:, None]
+        applied = torch.cat([kernels.applied(sparse, tap) for tap in dense], dim=1)
+        upper = torch.linalg.cholesky(gram).mT
+        root = torch.linalg.solve_triangular(upper, applied, upper=True, left=False)  # W
+        if sparse:
+            inverse = kernels.inverse(sparse)
+            fitted, diagonal = inverse @ self._centered, inverse.diagonal()
+        else:
+            fitted = self._centered / kernels.penalty
+            diagonal = torch.tensor(1 / kernels.penalty)
+        left = diagonal - root.square().sum(dim=1)
+        residuals: Tensor = (fitted - root @ (root.mT @ self._centered)) / left.unsqueeze(1)
         return residuals
-
-    def _inverse(self, sparse: frozenset[BackboneTap], taps: int) -> Tensor:
-        """Return the inverse B for the sparse taps of a set of so many taps."""
-        key = sparse, taps
-        if key not in self._inverses:
-            self._inverses[key] = _inverted(self._regularized(sparse, taps))
-        return self._inverses[key]
-
-    def _regularized(self, sparse: Iterable[BackboneTap], taps: int) -> Tensor:
-        rows = len(self._centered)
-        kernel = PENALTY * rows * torch.eye(rows)
-        for tap in sparse:
-            features = self._features_of(tap)
-            assert not isinstance(features, Tensor)
-            kernel += torch.from_numpy((features @ features.T).toarray()) / taps
-        return kernel
 
 
 class FoldScreening(Screening):
@@ -213,9 +198,8 @@ class FoldScreening(Screening):
         self._text_of = text_of
 
     def _residuals(self, taps: Sequence[BackboneTap]) -> Tensor:
-        # Scaled so that the product with itself is the mean of the taps' kernels.
         parts = [self._features_of(tap) for tap in taps]
-        features = torch.cat([part / (len(taps) * part.shape[1]) ** 0.5 for part in parts], dim=1)
+        features = torch.cat([part / part.shape[1] ** 0.5 for part in parts], dim=1)
         gram, moments = features.T @ features, features.T @ self._centered
         penalty = PENALTY * len(features) * torch.eye(features.shape[1])
         residuals = torch.empty_like(self._centered)
@@ -256,10 +240,6 @@ class HeadScreening:
     def ranked(self, taps: Iterable[BackboneTap]) -> list[ScreenedTaps]:
         """Return single taps, the one with the least loss first."""
         return sorted((self.screen([tap]) for tap in taps), key=lambda single: single.loss)
-
-
-def _inverted(matrix: Tensor) -> Tensor:
-    return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
 
 def _squares(residuals: Tensor, missing: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def test_errors_are_those_of_scikit_learns_ridge_on_folds_of_texts() -> None:
     screening = FoldScreening(lambda tap: torch.from_numpy(features[tap.layer]), [truth], text_of)  # type: ignore[attr-defined]
     found = screening.of_head(0).screen([Words(-1), Words(-2)])
 
-    joined = np.concatenate([features[-1], features[-2]], axis=1) / np.sqrt(12)
+    joined = np.concatenate([features[-1], features[-2]], axis=1) / np.sqrt(6)
     targets = scaled(truth) - scaled(truth).mean(axis=0)
     squares = np.empty(len(text_of))
     for fold in range(5):
