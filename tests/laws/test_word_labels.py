@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ from manyheads.evaluation.kinds.tokens import entity_counts, entity_metrics
 from manyheads.evaluation.row_sums import RowSums
 from manyheads.features.cache import open_cache
 from manyheads.heads import Ragged
-from manyheads.heads.cells.entities import bio_tags
+from manyheads.heads.cells.entities import bio_tags, entities
 from tests.families import BY_NAME, FAMILIES, HIDDEN, TEXTS, Family, tokenizer_for
 from tests.laws.oracle import (
     RECORDS,
@@ -370,6 +371,31 @@ def test_entity_scores_are_seqevals_on_random_tags() -> None:
         for name in ("precision", "recall", "f1"):
             score = getattr(metrics, f"{name}_score")(*theirs, zero_division=0)
             assert ours[f"entity_{name}"] == pytest.approx([float(score)], abs=1e-12)
+
+
+def test_entities_found_in_part_are_the_largest_matching_of_overlapping_ones() -> None:
+    draw = np.random.default_rng(3)
+    for _ in range(300):
+        true, reported = draw.integers(0, 5, size=(2, 14))
+        rows = [Ragged.of([tags]) for tags in (true, reported)]
+        ours = entity_metrics(RowSums(entity_counts(*rows, 2)).total())["entity_overlap_f1"]
+        own, others = (
+            [(set(range(start, end)), kind) for start, end, kind in entities(tags)] for tags in (true, reported)
+        )
+        common = np.array([[kind == other and bool(words & those) for those, other in others] for words, kind in own])
+        pairs = common[linear_sum_assignment(common, maximize=True)].sum() if common.size else 0
+        count = len(own) + len(others)
+        assert ours == pytest.approx([2 * pairs / count if count else 0.0])
+
+
+def test_an_entity_found_in_part_counts_once() -> None:
+    """Out of two predicted parts of one entity, one is right; another type at its place is not."""
+    outside, begin, inside, other = 0, 1, 2, 3
+    true = Ragged.of([np.array([begin, inside, inside, outside, other])])
+    predicted = Ragged.of([np.array([begin, outside, begin, outside, begin])])
+    found = entity_metrics(RowSums(entity_counts(true, predicted, 2)).total())
+    assert found["entity_f1"] == [0.0]
+    assert found["entity_overlap_f1"] == pytest.approx([2 * 1 / (2 + 3)])
 
 
 def test_decoded_spans_are_seqevals_entities() -> None:

@@ -47,6 +47,7 @@ METRICS: dict[str, MetricFact] = {
     "entity_f1": MetricFact("F1 of whole entities, right if first word, last word and type are"),
     "entity_precision": MetricFact("share of the predicted entities that are right"),
     "entity_recall": MetricFact("share of the true entities that are found"),
+    "entity_overlap_f1": MetricFact("F1 of entities, right if the type is and at least one word is common"),
 }
 
 

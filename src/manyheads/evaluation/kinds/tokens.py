@@ -111,7 +111,7 @@ class WordMeasures(TokenMeasures):
 
 class EntityMeasures(TokenMeasures):
     """Measures of whole entities, right where first word, last word and type are (seqeval's default mode, Nakayama
-    2018, micro-averaged), and of words.
+    2018, micro-averaged), of entities that are found in part, and of words.
     """
 
     short: ClassVar[tuple[str, ...]] = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
@@ -146,16 +146,21 @@ class EntityMeasures(TokenMeasures):
 
 def entity_counts(true: Ragged, predicted: Ragged, types: int) -> dict[str, Any]:
     """Return how many entities of each type every text has (rows, types): true ones, predicted ones, and those that are
-    both, with the same first word, last word and type.
+    both, with the same first word, last word and type. ``"overlap"`` (rows,) are pairs of a true one and a predicted
+    one of its type that have a word in common; each entity is in one pair at most.
 
     Args:
         true: BIO tags (words,) of each text.
         predicted: The predicted tags.
         types: Number of entity types.
     """
-    sets = [_entity_set(tags) for tags in (true, predicted)]
-    found = dict(zip(("true", "predicted", "hit"), (*sets, sets[0] & sets[1]), strict=True))
-    return {name: _counted(entities_of, len(true), types) for name, entities_of in found.items()}
+    found = [[entities(tags) for tags in rows] for rows in (true, predicted)]
+    sets = [_entity_set(rows) for rows in found]
+    counted = dict(zip(("true", "predicted", "hit"), (*sets, sets[0] & sets[1]), strict=True))
+    overlaps = np.array([_overlapping(*pair) for pair in zip(*found, strict=True)], dtype=np.int64)
+    return {name: _counted(entities_of, len(true), types) for name, entities_of in counted.items()} | {
+        "overlap": overlaps
+    }
 
 
 def entity_metrics(sums: Sums) -> dict[str, np.ndarray]:
@@ -165,12 +170,36 @@ def entity_metrics(sums: Sums) -> dict[str, np.ndarray]:
         "entity_f1": ratio(2 * hit, true + predicted),
         "entity_precision": ratio(hit, predicted),
         "entity_recall": ratio(hit, true),
+        "entity_overlap_f1": ratio(2 * sums["overlap"][:, 0], true + predicted),
     }
 
 
-def _entity_set(rows: Ragged) -> set[tuple[int, ...]]:
+def _entity_set(rows: Sequence[np.ndarray]) -> set[tuple[int, ...]]:
     """Return the entities of all texts: text, first word, word after the last, type."""
-    return {(row, *entity) for row, tags in enumerate(rows) for entity in entities(tags).tolist()}
+    return {(row, *entity) for row, found in enumerate(rows) for entity in found.tolist()}
+
+
+def _overlapping(true: np.ndarray, predicted: np.ndarray) -> int:
+    """Return the most pairs of a true and a predicted entity of one text that have their type and a word in common.
+
+    Entities of one text do not overlap, so that pairing them in order leaves none out.
+
+    Args:
+        true: (entities, 3) first word, word after the last, type; from left to right.
+        predicted: The predicted entities, likewise.
+    """
+    pairs = 0
+    for kind in np.intersect1d(true[:, 2], predicted[:, 2]):
+        own, others = (part[part[:, 2] == kind, :2].tolist() for part in (true, predicted))
+        while own and others:
+            (start, end), (other_start, other_end) = own[-1], others[-1]
+            if start < other_end and other_start < end:
+                pairs += 1
+                own.pop()
+                others.pop()
+            else:  # the one further right overlaps none of those that are left
+                (own if start >= other_end else others).pop()
+    return pairs
 
 
 def _counted(found: set[tuple[int, ...]], rows: int, types: int) -> Any:

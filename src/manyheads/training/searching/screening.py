@@ -42,8 +42,8 @@ from manyheads.taps import BackboneTap
 from manyheads.training.searching.comparison import entropy, spread
 from manyheads.training.searching.kernels import Kernels, SparseTaps
 
-# L2, relative to the kernel of one tap, whose mean diagonal is about one. Half of it chooses worse sets with 2,000 rows,
-# 1.5 times as much with 5 rows per label (``benchmarks/RESULTS.md``).
+# L2, relative to the kernel of one tap, whose mean diagonal is about one. Half of it chooses worse sets on 2,000 rows,
+# 1.5 times as much on 5 rows per label (``benchmarks/RESULTS.md``).
 PENALTY = 2e-3
 # Logarithms of the smallest and the largest factor of predictions as logits.
 _EXPONENTS = (-3.0, 8.0)
