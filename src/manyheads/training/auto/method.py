@@ -55,8 +55,9 @@ class Auto(Method):
 
     The chosen method then trains on all training rows, so the result is the same as from training with it alone. The
     time for this is part of the budget: a method does not start, or is stopped after a few steps, if it could not end
-    and be trained again in the time left. A method is also stopped if its weights are clearly behind ``Frozen``
-    in the middle of its run. If a machine slows down, the last training may exceed the budget.
+    and be trained again in the time left. One of which nothing is known takes at least the time of ``Frozen``. A method
+    is also stopped if its weights are clearly behind ``Frozen`` in the middle of its run. If a machine slows down, the
+    last training may exceed the budget.
 
     With fewer than 200 training rows nothing is compared, and ``Frozen`` is used. ``result.candidates`` and
     ``result.notes`` tell the loss and the time of each method, and why others were not tried.

@@ -178,7 +178,16 @@ def test_nothing_is_tried_after_the_time(clock: Clock) -> None:
     comparison, _ = compared(clock, 10, Stub("first", 1.0, 9, clock), Other("other", 2.0, 1, clock))
     method, found = comparison.choose()
     assert method is comparison.trials[0].method
-    assert found[1].reason == "not tried: 0 s were left beside the last training"
+    assert found[1].reason == "not tried: 0 s were left beside the last training, and it takes at least 9 s"
+
+
+def test_no_kind_takes_less_time_than_the_first_method(clock: Clock) -> None:
+    """Nothing is known of the last kind, but that it solves heads first: 30 s, where 20 s are left."""
+    methods = Stub("first", 1.0, 30, clock), Stub("better", 2.0, 70, clock), Other("other", 3.0, 80, clock)
+    comparison, _ = compared(clock, 190, *methods)
+    assert [trial.seconds for trial in comparison.trials] == [30, 70, 0]
+    left_out = comparison.trials[2].reason
+    assert left_out == "not tried: 20 s were left beside the last training, and it takes at least 30 s"
 
 
 def test_an_unsupported_method_is_left_out_with_its_reason(clock: Clock) -> None:
