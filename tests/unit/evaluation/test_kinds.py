@@ -7,7 +7,7 @@ import pytest
 
 import manyheads as mh
 from manyheads.evaluation.baselines.models import MODELS
-from manyheads.evaluation.kinds import MEASURES, measures_of
+from manyheads.evaluation.kinds import MEASURES, LabelMetrics, measures_of, worst_first
 from manyheads.evaluation.metric_facts import METRICS
 from manyheads.evaluation.scored_rows import scored_rows
 from manyheads.heads import KINDS, NEUTRAL, HeadSpec, Ragged
@@ -51,3 +51,16 @@ def test_every_metric_has_a_formula_and_training_knows_those_it_gives(kind: str)
     assert set(measures.metrics) <= set(METRICS)
     assert {*measures.short, measures.slice_metric, spec.main_metric} <= set(measures.metrics)
     assert {measures.slice_metric, spec.main_metric} <= set(measures.from_sums(measures.sums.total()))
+
+
+def test_a_label_that_nothing_is_known_of_is_not_the_worst() -> None:
+    unseen, rare, common, good = (
+        LabelMetrics(name, rows, predicted, f1, f1, f1)
+        for name, rows, predicted, f1 in (
+            ("unseen", 0, 0, 0.0),
+            ("rare", 0, 1, 0.0),
+            ("common", 9, 2, 0.0),
+            ("good", 5, 5, 1.0),
+        )
+    )
+    assert worst_first([unseen, rare, good, common]) == [common, rare, good, unseen]

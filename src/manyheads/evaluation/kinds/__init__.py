@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyheads.evaluation.kinds.base import LabelMetrics, Measures, Statements
+from manyheads.evaluation.kinds.base import LabelMetrics, Measures, Statements, worst_first
 from manyheads.evaluation.kinds.count import CountMeasures
 from manyheads.evaluation.kinds.label_scores import LabelScores
 from manyheads.evaluation.kinds.multiclass import MulticlassMeasures
@@ -34,4 +34,4 @@ def measures_of(rows: ScoredRows) -> Measures:
     return MEASURES[rows.spec.kind](rows)
 
 
-__all__ = ["MEASURES", "LabelMetrics", "LabelScores", "Measures", "Statements", "measures_of"]
+__all__ = ["MEASURES", "LabelMetrics", "LabelScores", "Measures", "Statements", "measures_of", "worst_first"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -43,6 +43,13 @@ class LabelMetrics:
     roc_auc: float | None = None
     average_precision: float | None = None
     threshold: float | None = None
+
+
+def worst_first(labels: Iterable[LabelMetrics]) -> list[LabelMetrics]:
+    """Return labels by their F1, the smallest and then the most frequent first; those that no row has, and that were
+    never predicted, come last.
+    """
+    return sorted(labels, key=lambda one: (one.rows + one.predicted == 0, one.f1, -one.rows))
 
 
 @dataclass(frozen=True, eq=False)

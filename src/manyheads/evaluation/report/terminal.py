@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from manyheads.evaluation.kinds import worst_first
 from manyheads.evaluation.report.report import HeadReport, Report
 from manyheads.evaluation.report.sentences import calibration_sentence, decision_sentences
 from manyheads.evaluation.report.terminal_parts import formulas, shown, table
@@ -78,7 +79,7 @@ def _metrics(head: HeadReport) -> Table:
 
 def _labels(head: HeadReport) -> Table:
     """Return the labels with the smallest F1."""
-    worst = sorted((one for one in head.by_label), key=lambda one: one.f1)[:_MOST_LABELS]
+    worst = worst_first(head.by_label)[:_MOST_LABELS]
     title = "label" if len(worst) == len(head.by_label) else f"worst of {len(head.by_label)} labels"
     found = table(title, "precision", "recall", "F1", "rows", "predicted", left=(title,))
     for one in worst:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from manyheads.evaluation.kinds import LabelMetrics
+from manyheads.evaluation.kinds import LabelMetrics, worst_first
 from manyheads.evaluation.page.blocks import Section, Sentences, Table, folded_after
 from manyheads.evaluation.page.clean import label_text
 from manyheads.evaluation.page.subject import Subject
@@ -33,7 +33,7 @@ def labels_section(subject: Subject) -> Section | None:
     head = subject.head
     if not head.by_label:
         return None
-    ordered = sorted(head.by_label, key=lambda one: (one.rows + one.predicted == 0, one.f1, -one.rows))[:_MOST_LABELS]
+    ordered = worst_first(head.by_label)[:_MOST_LABELS]
     shown = {name: cell for name, cell in _COLUMNS.items() if any(cell(one) is not None for one in ordered)}
     columns = ["label", "support", "predicted", *shown]
     rows = [_row(one, list(shown.values()), set(head.unknown_labels)) for one in ordered]
