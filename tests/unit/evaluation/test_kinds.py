@@ -54,13 +54,7 @@ def test_every_metric_has_a_formula_and_training_knows_those_it_gives(kind: str)
 
 
 def test_a_label_that_nothing_is_known_of_is_not_the_worst() -> None:
-    unseen, rare, common, good = (
-        LabelMetrics(name, rows, predicted, f1, f1, f1)
-        for name, rows, predicted, f1 in (
-            ("unseen", 0, 0, 0.0),
-            ("rare", 0, 1, 0.0),
-            ("common", 9, 2, 0.0),
-            ("good", 5, 5, 1.0),
-        )
-    )
+    unseen = LabelMetrics("unseen", 0, 0, 0.0, 0.0, 0.0)
+    rare, common = LabelMetrics("rare", 0, 1, 0.0, 0.0, 0.0), LabelMetrics("common", 9, 2, 0.0, 0.0, 0.0)
+    good = LabelMetrics("good", 5, 5, 1.0, 1.0, 1.0)
     assert worst_first([unseen, rare, good, common]) == [common, rare, good, unseen]
