@@ -33,6 +33,9 @@ from manyheads.types import BackboneFacts
 # on more rows. One inverse takes 0.02 s for the first, 0.1 s for the second.
 _SINGLE_ROWS = 800
 _SET_ROWS = 1600
+# Rows from which on a bag of tokens is always tried.
+_MANY_ROWS = 4 * _SET_ROWS
+_BAG = Lexical()
 # Words of the sample for token heads.
 _WORDS = 8000
 # With fewer labelled rows, differences between taps are noise, and the default tap is used.
@@ -126,7 +129,9 @@ def _search_texts(
     helpful = {name: _helpful(small[name], head[0], bags) for name, head in ranked.items()}
     joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
     large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
-    return {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
+    found = {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
+    many = [name for name in found if len(requests[name].rows) >= _MANY_ROWS]
+    return found | {name: found[name].with_bag(_BAG) for name in many}
 
 
 def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[BackboneTap]) -> list[BackboneTap]:

@@ -52,6 +52,15 @@ class Shortlist:
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
+    def with_bag(self, bag: Lexical) -> Shortlist:
+        """Return the shortlist with one more set, the last one with a bag of tokens. On many more rows than those of the
+        sample a bag gains more than there, and it takes no part of the pass.
+        """
+        largest = self.sets[-1]
+        if bag in largest:
+            return self
+        return Shortlist([*self.sets, (*largest, bag)], self.preferred, self.alternatives)
+
     def with_last_layer(self, last: Words) -> Shortlist:
         """Return the shortlist with the words' vectors of the last layer added to the sets that do not read it.
 
