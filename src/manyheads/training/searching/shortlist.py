@@ -53,8 +53,8 @@ class Shortlist:
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
     def with_bag(self, bag: Lexical) -> Shortlist:
-        """Return the shortlist with one more set, the last one with a bag of tokens. On many more rows than those of the
-        sample a bag gains more than there, and it takes no part of the pass.
+        """Return the shortlist with one more set, the last one with a bag of tokens. On many more rows than the sample
+        has, a bag gains more than there, and it takes no part of the pass.
         """
         largest = self.sets[-1]
         if bag in largest:
