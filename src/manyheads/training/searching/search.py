@@ -3,7 +3,8 @@
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
 ``choose.py``), and the simplest set within one standard error of the best is chosen; with many rows, the largest one on
-a quarter of them. Evaluation rows are never used.
+a quarter of them. With four times the rows of the larger sample, which cannot tell what a bag of tokens is worth then,
+a set with one is always among those that are solved. Evaluation rows are never used.
 
 A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with
 the neighbors of each word, and this layer with a lower and a higher one, are solved exactly.
@@ -34,7 +35,7 @@ from manyheads.types import BackboneFacts
 _SINGLE_ROWS = 800
 _SET_ROWS = 1600
 # Rows from which on a bag of tokens is always tried.
-_MANY_ROWS = 4 * _SET_ROWS
+_BAG_ROWS = 4 * _SET_ROWS
 _BAG = Lexical()
 # Words of the sample for token heads.
 _WORDS = 8000
@@ -130,7 +131,7 @@ def _search_texts(
     joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
     large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
     found = {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
-    many = [name for name in found if len(requests[name].rows) >= _MANY_ROWS]
+    many = [name for name in found if len(requests[name].rows) >= _BAG_ROWS]
     return found | {name: found[name].with_bag(_BAG) for name in many}
 
 

@@ -32,3 +32,13 @@ def test_a_set_has_three_taps_and_a_bag_of_first_words_besides() -> None:
         assert len(found.preferred) == most
         assert (FIRST in found.preferred) == (FIRST in always)
         assert max(len(alternative.reads) for alternative in found.alternatives) == most
+
+
+def test_a_bag_joins_the_last_set_as_one_more_set() -> None:
+    screening = EveryTapHelps()
+    ranked = [screening.screen([tap]) for tap in LAYERS]
+    found = shortlist(cast(HeadScreening, screening), ranked, LAYERS[0])
+    with_bag = found.with_bag(BAG)
+    assert with_bag.sets == [*found.sets, (*found.sets[-1], BAG)]
+    assert with_bag.preferred == found.preferred
+    assert with_bag.with_bag(BAG) == with_bag
