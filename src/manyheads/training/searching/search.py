@@ -34,8 +34,8 @@ from manyheads.types import BackboneFacts
 # on more rows. One inverse takes 0.02 s for the first, 0.1 s for the second.
 _SINGLE_ROWS = 800
 _SET_ROWS = 1600
-# Rows from which on a bag of tokens is always tried.
-_BAG_ROWS = 4 * _SET_ROWS
+# Rows from which on a bag of tokens is always tried, and its most weights.
+_BAG_ROWS, _MAX_BAG_WEIGHTS = 4 * _SET_ROWS, 2_000_000
 _BAG = Lexical()
 # Words of the sample for token heads.
 _WORDS = 8000
@@ -131,8 +131,18 @@ def _search_texts(
     joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
     large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
     found = {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
-    many = [name for name in found if len(requests[name].rows) >= _BAG_ROWS]
-    return found | {name: found[name].with_bag(_BAG) for name in many}
+    trying = [name for name in found if _tries_bag(requests[name], source, facts)]
+    return found | {name: found[name].with_bag(_BAG) for name in trying}
+
+
+def _tries_bag(request: SearchRequest, source: FeatureSource, facts: BackboneFacts) -> bool:
+    """Return whether a head has so many rows that a bag of tokens is worth a solution, and no more weights for it than
+    the solver holds easily: its memory is dozens of times theirs.
+    """
+    if len(request.rows) < _BAG_ROWS:
+        return False
+    tokens = source.read([_BAG], request.rows)[_BAG].take(request.rows)
+    return request.spec.outputs * _BAG.sized(tokens, facts).width(facts) <= _MAX_BAG_WEIGHTS
 
 
 def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[BackboneTap]) -> list[BackboneTap]:

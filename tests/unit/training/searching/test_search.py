@@ -13,6 +13,7 @@ import torch
 import manyheads as mh
 from manyheads.heads import HeadSpec
 from manyheads.training.fit import HELD_OUT, LEAVE_ONE_OUT, Alternative
+from manyheads.training.searching import search
 from manyheads.training.searching.candidates import candidates
 from manyheads.types import Batch
 from tests.families import LAYERS, WORDS
@@ -135,6 +136,27 @@ def test_where_the_default_tap_is_as_good_it_is_kept(
     ]
     model, _ = trained(saved, {"hours": mh.Regression(), "label": mh.Multiclass(labels=["a", "b"])}, table)
     assert {name: head.taps for name, head in model.heads.items()} == {"hours": (DEFAULT,), "label": (DEFAULT,)}
+
+
+@pytest.mark.parametrize(("rows", "weights", "solved"), [(50, 1000, True), (200, 1000, False), (50, 100, False)])
+def test_with_many_rows_a_bag_is_solved_unless_it_has_too_many_weights(
+    saved: Saved,
+    direction: Callable[[mh.Hidden], list[float]],
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+    weights: int,
+    solved: bool,
+) -> None:
+    """120 rows, 80 words and two labels, of which the screening finds in the default tap what there is to find."""
+    monkeypatch.setattr(search, "_BAG_ROWS", rows)
+    monkeypatch.setattr(search, "_MAX_BAG_WEIGHTS", weights)
+    table: Table = [
+        {"text": text, "label": "ab"[value > 0]} for text, value in zip(texts(), direction(DEFAULT), strict=True)
+    ]
+    model, result = trained(saved, {"label": mh.Multiclass(labels=["a", "b"])}, table)
+    sets = [one.reads for one in result.search["label"] if one.by == HELD_OUT]
+    assert any(isinstance(tap, mh.Lexical) for taps in sets for tap in taps) == solved
+    assert model.heads["label"].taps == (DEFAULT,)
 
 
 def test_what_no_tap_tells_joins_none(saved: Saved) -> None:
