@@ -48,9 +48,9 @@ class Frozen(Method):
 
     For a head with ``reads="auto"``, layers, poolings, the bag of tokens, the first word and sets of these are screened
     on training rows. The best sets are solved exactly, and the simplest within one standard error is chosen. For a
-    token head, layers, sets of them and the neighbors of words are screened. With 16,000 training rows or words and
-    more, sets are compared on a quarter of them, and the largest within one standard error is chosen: it gains most
-    from the rest.
+    token head, layers, sets of them and the neighbors of words are screened. From 6,400 rows on a set with the bag is
+    solved whatever the screening says of it. With 16,000 training rows or words and more, sets are compared on a
+    quarter of them, and the largest within one standard error is chosen: it gains most from the rest.
 
     A linear head is solved to its optimum by L-BFGS, or in closed form for squared error. L2 regularizes it, and its
     dropout is ignored. With ``init="lm_head"`` the penalty pulls towards the initial weights, at a scale chosen on
