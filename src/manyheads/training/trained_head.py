@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from manyheads.data.labelled import Reading
+from manyheads.deciding.temperature import TemperatureFit
 from manyheads.errors import counted, listed
 from manyheads.evaluation.evaluated_rows import EvaluatedRows
 from manyheads.evaluation.lm_check import LMCheck
@@ -27,6 +28,8 @@ from manyheads.training.result import OutOfFold
 FEW_ROWS = 30
 # With fewer labelled rows, a tenth of them is a hundred: too few to tell much, and cross-validation is cheap.
 SMALL_TABLE = 1000
+# Reduction of a log loss by a temperature that is worth a sentence: smaller ones vanish in three digits.
+LEAST_GAIN = 0.0005
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +118,7 @@ class TrainedHead:
         if "label_names" in self.fit.settings:
             found.append(_names_note(name, self.fit, self.targets.unit))
         temperature = self.fit.temperature
-        if temperature is not None and temperature.temperature != 1:
+        if temperature is not None and temperature.temperature != 1 and _is_worth_a_note(temperature):
             items = f"{temperature.items:,} held-out {self.targets.unit}"
             found.append(
                 f"Head {name!r}: its scores are calibrated by the temperature {temperature.temperature:.3g}, "
@@ -162,6 +165,10 @@ class TrainedHead:
             "tried": [alternative.record() for alternative in self.fit.alternatives],
             "lm_check": plain_json(lm_check),
         }
+
+
+def _is_worth_a_note(temperature: TemperatureFit) -> bool:
+    return temperature.beside or temperature.gain >= LEAST_GAIN
 
 
 def _names_note(head: str, fit: FitResult, unit: str) -> str:

@@ -17,6 +17,7 @@ import manyheads as mh
 from manyheads.deciding.after_training import decide
 from manyheads.deciding.held_out import HeldOut
 from manyheads.deciding.temperature import best_temperature, fit_temperature, log_losses
+from manyheads.training.trained_head import LEAST_GAIN
 from tests.families import WORDS
 
 Saved = Callable[[str], Path]
@@ -198,7 +199,8 @@ def test_a_training_shows_the_log_loss_of_calibrated_scores(saved: Saved, tmp_pa
         assert model.heads[name].decision.temperature == fit.temperature
         assert fit.items == (240 if method == "frozen" else 24)
         assert (fit.gain > 0) == (fit.temperature != 1)
-        assert any(f"{name!r}: its scores are calibrated" in note for note in result.notes) == (fit.temperature != 1)
+        noted = any(f"{name!r}: its scores are calibrated" in note for note in result.notes)
+        assert noted == (fit.temperature != 1 and fit.gain >= LEAST_GAIN)
     predictions = model.predict([str(row["text"]) for row in evaluation])
     temperature = model.heads["kind"].decision.temperature
     scores = softmax(predictions.logits["kind"].astype(np.float64) / temperature, axis=1)
