@@ -16,7 +16,7 @@ def sentences(candidates: Sequence[Candidate], rows: int, left_out: Sequence[str
         rows: Number of comparison rows.
         left_out: Heads without a label on these rows.
     """
-    lines = [f"Auto compared {one}." for one in candidates]
+    lines = [f"Auto {'compared' if one.loss is not None else 'did not compare'} {one}." for one in candidates]
     if left_out:
         lines.append(f"Auto did not compare by {listed(left_out)}: no row that was set aside has a label of it.")
     return [why(candidates, rows), *lines]
