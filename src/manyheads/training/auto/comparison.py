@@ -90,7 +90,8 @@ class Comparison:
         expected = max((trial.expected for trial in self.trials if type(trial.method) is type(method)), default=0.0)
         # The others start from heads like those of the first method, or read every text several times.
         least = self.trials[0].seconds if self.trials else 0.0
-        if self.trials and not self._budget.fits(max(expected, least), max(expected, least)):
+        shortest = max(expected, least)
+        if self.trials and not self._budget.fits(shortest, shortest):
             takes = f"about {expected:.0f} s" if expected > least else f"at least {least:.0f} s"
             return Trial(method, expected=expected, reason=_no_time(self._budget.left, takes))
         first = self.trials[0].losses if self.trials else None

@@ -81,7 +81,8 @@ class Kernels:
         if tap not in self._kernels:
             features = self._features_of(tap)
             if isinstance(features, Tensor):
-                self._kernels[tap] = self._unit(tap) @ self._unit(tap).mT
+                unit = self._unit(tap)
+                self._kernels[tap] = unit @ unit.mT
             else:
                 self._kernels[tap] = torch.from_numpy((features @ features.T).toarray())
         return self._kernels[tap]

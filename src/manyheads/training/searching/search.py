@@ -3,8 +3,8 @@
 All single taps are screened on a small sample of the training rows, and sets of the best ones on a larger sample (see
 ``screening.py``). The shortlisted sets are then solved exactly on all training rows and compared on held-out rows (see
 ``choose.py``), and the simplest set within one standard error of the best is chosen; with many rows, the largest one on
-a quarter of them. With four times the rows of the larger sample, which cannot tell what a bag of tokens is worth then,
-a set with one is always among those that are solved. Evaluation rows are never used.
+a quarter of them. From 6,400 rows on, a set with the bag of tokens is always solved, since the sample is too small to
+tell what it is worth there. Evaluation rows are never used.
 
 A token head searches layers only, on one sample of its words. The set that the screening prefers, the best layer with
 the neighbors of each word, and this layer with a lower and a higher one, are solved exactly.
@@ -36,7 +36,6 @@ _SINGLE_ROWS = 800
 _SET_ROWS = 1600
 # Rows from which on a bag of tokens is always tried, and its most weights.
 _BAG_ROWS, _MAX_BAG_WEIGHTS = 4 * _SET_ROWS, 2_000_000
-_BAG = Lexical()
 # Words of the sample for token heads.
 _WORDS = 8000
 # With fewer labelled rows, differences between taps are noise, and the default tap is used.
@@ -131,18 +130,18 @@ def _search_texts(
     joinable = [*dict.fromkeys([*leaders, default, *(bag for head in helpful.values() for bag in head)])]
     large = _screenings(facts, source, requests, joinable, other_taps, _SET_ROWS)
     found = {name: shortlist(screening, ranked[name], default, helpful[name]) for name, screening in large.items()}
-    trying = [name for name in found if _tries_bag(requests[name], source, facts)]
-    return found | {name: found[name].with_bag(_BAG) for name in trying}
+    trying = [name for name in found if _tries_bag(requests[name], bags[0], source, facts)]
+    return found | {name: found[name].with_bag(bags[0]) for name in trying}
 
 
-def _tries_bag(request: SearchRequest, source: FeatureSource, facts: BackboneFacts) -> bool:
-    """Return whether a head has so many rows that a bag of tokens is worth a solution, and no more weights for it than
-    the solver holds easily: its memory is dozens of times theirs.
+def _tries_bag(request: SearchRequest, bag: BackboneTap, source: FeatureSource, facts: BackboneFacts) -> bool:
+    """Return whether a head has so many rows that a bag is solved anyway, and not too many weights for it: L-BFGS keeps
+    about twenty copies of them per fold.
     """
     if len(request.rows) < _BAG_ROWS:
         return False
-    tokens = source.read([_BAG], request.rows)[_BAG].take(request.rows)
-    return request.spec.outputs * _BAG.sized(tokens, facts).width(facts) <= _MAX_BAG_WEIGHTS
+    tokens = source.read([bag], request.rows)[bag].take(request.rows)
+    return request.spec.outputs * bag.sized(tokens, facts).width(facts) <= _MAX_BAG_WEIGHTS
 
 
 def _helpful(screening: HeadScreening, best: ScreenedTaps, bags: Sequence[BackboneTap]) -> list[BackboneTap]:

@@ -52,7 +52,7 @@ class Shortlist:
         sets = list(dict.fromkeys(completed(taps) for taps in self.sets))
         return Shortlist(sets, completed(self.preferred), self.alternatives)
 
-    def with_bag(self, bag: Lexical) -> Shortlist:
+    def with_bag(self, bag: BackboneTap) -> Shortlist:
         """Return the shortlist with one more set, the last one with a bag of tokens. On many more rows than the sample
         has, a bag gains more than there, and it takes no part of the pass.
         """
